@@ -1,0 +1,83 @@
+"""nspike: restore images with spiking neural networks on a CPU, and account for every spike.
+
+The public names below are all that a plugin may use. They are loaded when first used, so that importing nspike is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Activation": "layer",
+    "Architecture": "architecture",
+    "BadInputError": "errors",
+    "Calibration": "conversion",
+    "Checkpoint": "checkpoint",
+    "Concat": "layer",
+    "Conv": "layer",
+    "Converter": "conversion",
+    "EnergyColumn": "energy",
+    "EnergyModel": "energy",
+    "Format": "checkpoint",
+    "Gate": "layer",
+    "Head": "head",
+    "Ledger": "ledger",
+    "ModelError": "errors",
+    "NEVER": "neuron",
+    "Network": "network",
+    "Neuron": "neuron",
+    "NspikeError": "errors",
+    "Option": "conversion",
+    "OutputLayer": "head",
+    "PICTURE": "layer",
+    "Parameter": "neuron",
+    "PluginError": "errors",
+    "Scales": "conversion",
+    "UsageError": "errors",
+    "hookimpl": "markers",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nspike' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nspike.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from nspike.architecture import Architecture as Architecture
+    from nspike.checkpoint import Checkpoint as Checkpoint
+    from nspike.checkpoint import Format as Format
+    from nspike.conversion import Calibration as Calibration
+    from nspike.conversion import Converter as Converter
+    from nspike.conversion import Option as Option
+    from nspike.conversion import Scales as Scales
+    from nspike.energy import EnergyColumn as EnergyColumn
+    from nspike.energy import EnergyModel as EnergyModel
+    from nspike.errors import BadInputError as BadInputError
+    from nspike.errors import ModelError as ModelError
+    from nspike.errors import NspikeError as NspikeError
+    from nspike.errors import PluginError as PluginError
+    from nspike.errors import UsageError as UsageError
+    from nspike.head import Head as Head
+    from nspike.head import OutputLayer as OutputLayer
+    from nspike.layer import PICTURE as PICTURE
+    from nspike.layer import Activation as Activation
+    from nspike.layer import Concat as Concat
+    from nspike.layer import Conv as Conv
+    from nspike.layer import Gate as Gate
+    from nspike.ledger import Ledger as Ledger
+    from nspike.markers import hookimpl as hookimpl
+    from nspike.network import Network as Network
+    from nspike.neuron import NEVER as NEVER
+    from nspike.neuron import Neuron as Neuron
+    from nspike.neuron import Parameter as Parameter

@@ -1,0 +1,139 @@
+"""The contract of a format plugin, and the reading of a trained network's file by whichever plugin knows it.
+
+A format turns a file into named arrays and nothing more: which network they belong to is for an `Architecture` to say.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import BadInputError
+
+HEAD_BYTES = 512
+"""How much of a file's beginning a format is shown, to recognise it."""
+
+_WRAPPERS = ("module.", "_orig_mod.")  # put there by DataParallel and by torch.compile: never a network's own name
+_NAMES = ("model.", "net.", "network.")  # a training program's name for the network, or the network's own first level
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of a trained network holds.
+
+    Parameters
+    ----------
+    tensors : the arrays by name, C-contiguous, in the file's order and dtype (bfloat16 widened to float32). Convolution
+        weights are (C_out, C_in, k, k). Values are not checked: see `check_finite`.
+    metadata : text about the file, for reports: untrusted, to be escaped where it is shown.
+    format : the name of the `Format` that read it.
+    """
+
+    tensors: dict[str, NDArray[np.generic]]
+    metadata: dict[str, str] = field(default_factory=dict)
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A checkpoint file format.
+
+    Parameters
+    ----------
+    name, summary : how it is called, what it is in a line.
+    suffixes : the file suffixes it is usually found under, in lower case, such as `(".pth", ".pt")`.
+    detect : (path, the first `HEAD_BYTES` bytes) -> whether this is such a file. Goes by the content, and is cheap.
+    read : path -> what it holds. Raises BadInputError that names the file, whatever the bytes in it, and runs nothing
+        that the file names.
+    """
+
+    name: str
+    summary: str
+    suffixes: tuple[str, ...]
+    detect: Callable[[Path, bytes], bool]
+    read: Callable[[Path], Checkpoint]
+
+
+def read_checkpoint(path: str | Path, formats: Iterable[Format]) -> Checkpoint:
+    """Read `path` with the first of `formats` that recognises its content, else with one that its suffix suggests.
+
+    Returns
+    -------
+    Checkpoint
+        The names without the prefixes that `strip_prefixes` removes; at least one tensor.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be read, no format knows it, it is damaged or unsafe, or it holds no tensors.
+    """
+    path, formats = Path(path), list(formats)
+    head = _head(path)
+    known = next((f for f in formats if f.detect(path, head)), None)
+    known = known or next((f for f in formats if path.suffix.lower() in f.suffixes), None)
+    if known is None:
+        raise BadInputError(f"{path}: not a checkpoint of a known format; expected one of: {_listing(formats)}")
+    found = known.read(path)
+    if not found.tensors:
+        raise BadInputError(f"{path}: holds no tensors; expected the weights of a trained network")
+    return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or known.name)
+
+
+def strip_prefixes(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Remove the leading names that all of `tensors` share and that say nothing about the network.
+
+    `module.` (DataParallel) and `_orig_mod.` (torch.compile) always; `model.`, `net.` and `network.` only where names
+    follow, not numbers: `model.0.weight` is how a published network calls its first layer.
+    """
+    names = list(tensors)
+    while prefix := _shared_prefix(names):
+        names = [name[len(prefix) :] for name in names]
+    return dict(zip(names, tensors.values(), strict=True))
+
+
+def check_finite(name: str, array: NDArray[np.generic]) -> None:
+    """Raise BadInputError, naming the tensor, where `array` (any shape and dtype) holds a NaN or an infinity."""
+    if not np.issubdtype(array.dtype, np.inexact):
+        return
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise BadInputError(
+            f"tensor {name!r}: {bad} of its {array.size} values are NaN or infinite; expected finite numbers; "
+            "export the network again from a state in which its loss was finite"
+        )
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """The first prefix that all names have and that can go, or the empty string."""
+    for prefix in (*_WRAPPERS, *_NAMES):
+        if names and all(name.startswith(prefix) and len(name) > len(prefix) for name in names):
+            numbered = any(re.match(r"\d+(\.|$)", name[len(prefix) :]) for name in names)
+            if prefix in _WRAPPERS or not numbered:
+                return prefix
+    return ""
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; what is no file, empty or a stand-in for a file is an error that says so."""
+    if path.is_dir():
+        raise BadInputError(f"{path}: is a folder; expected the file of a trained network")
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not head:
+        raise BadInputError(f"{path}: is empty; expected the file of a trained network; fetch it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise BadInputError(f"{path}: is a Git LFS pointer, not the file itself; run `git lfs pull` where it came from")
+    if head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+        raise BadInputError(f"{path}: is a web page, not a checkpoint; download the file itself")
+    return head
+
+
+def _listing(formats: Iterable[Format]) -> str:
+    """The formats with their suffixes, for an error message."""
+    return "; ".join(f"{f.name} ({', '.join(f.suffixes)})" for f in formats) or "none (no format plugin is installed)"

@@ -1,0 +1,40 @@
+"""The contract of an energy model: it prices a ledger. Modelled, not measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nspike.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class EnergyColumn:
+    """One way of counting: its name, and the energy of the spiking network and of the ANN in joules."""
+
+    name: str
+    snn: float
+    ann: float
+
+    @property
+    def ratio(self) -> float:
+        """Energy of the spiking network over that of the ANN."""
+        return self.snn / self.ann if self.ann else float("nan")
+
+
+@dataclass(frozen=True)
+class EnergyModel:
+    """An energy model.
+
+    Parameters
+    ----------
+    name, summary, source : how it is called, what it is in a line, where its constants come from, with the year.
+    constants : name -> (value, unit).
+    formula : the formula in a line of text for each column.
+    estimate : Ledger -> columns, the first being the one to compare with papers.
+    """
+
+    name: str
+    summary: str
+    source: str
+    constants: dict[str, tuple[float, str]]
+    formula: dict[str, str]
+    estimate: Callable[[Ledger], tuple[EnergyColumn, ...]]

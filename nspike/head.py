@@ -1,0 +1,54 @@
+"""The contract of a head plugin: how the output layer becomes numbers.
+
+In units of the output layer's scale λ, with currents I(t) on the output channel's grid 2^-k and T steps:
+
+    charge Q = Σ I(t) over all steps, post steps included;  spikes n = Σ s(t) over t <= T;  residual = v - v(0).
+
+A head that `fires` has an integrate-and-fire neuron (soft reset, v(0) = 0) in the output layer, which never fires in the
+post steps; then Q = n·θ + residual. Everything that `read` does is elementwise float64, or an integer convolution.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class OutputLayer:
+    """What the engine hands to a head, for one tile with the head's halo around it.
+
+    charge int64, spikes int32 and residual int32 (C, H, W) (spikes and residual are zero without a neuron);
+    theta and exponent int64 (C,); timesteps T.
+    """
+
+    charge: NDArray[np.int64]
+    spikes: NDArray[np.int32]
+    residual: NDArray[np.int32]
+    theta: NDArray[np.int64]
+    exponent: NDArray[np.int64]
+    timesteps: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head.
+
+    Parameters
+    ----------
+    name, summary, source : how it is called, what it is in a line, the paper it comes from.
+    fires : whether the output layer has a neuron, whose spikes are counted.
+    kernel : the size of a convolution over the output spikes, 0 for none: its radius is the head's halo, its accumulations
+        are charged to the ledger.
+    initial : channels -> the head's parameters as float64 arrays ("weight" (C, C, k, k) and "bias" (C,) for a convolution).
+    read : (OutputLayer, parameters) -> float64 (C, H, W) in units of λ.
+    """
+
+    name: str
+    summary: str
+    source: str
+    fires: bool
+    read: Callable[[OutputLayer, Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
+    kernel: int = 0
+    initial: Callable[[int], dict[str, NDArray[np.float64]]] = lambda channels: {}

@@ -1,0 +1,44 @@
+"""The hooks that a plugin may implement. Each is handed a `register` callable and calls it once per object.
+
+Hooks only register; the objects do the work, and no hook is called in a loop over layers, steps or pixels.
+"""
+
+from collections.abc import Callable
+
+from nspike.architecture import Architecture
+from nspike.checkpoint import Format
+from nspike.conversion import Converter
+from nspike.energy import EnergyModel
+from nspike.head import Head
+from nspike.markers import hookspec
+from nspike.neuron import Neuron
+
+
+@hookspec
+def register_neurons(register: Callable[[Neuron], None]) -> None:
+    """Register neuron models: `register(Neuron(...))`."""
+
+
+@hookspec
+def register_converters(register: Callable[[Converter], None]) -> None:
+    """Register ANN-to-SNN conversions: `register(Converter(...))`."""
+
+
+@hookspec
+def register_heads(register: Callable[[Head], None]) -> None:
+    """Register heads, which read the output layer: `register(Head(...))`."""
+
+
+@hookspec
+def register_energy_models(register: Callable[[EnergyModel], None]) -> None:
+    """Register energy models, which price a ledger: `register(EnergyModel(...))`."""
+
+
+@hookspec
+def register_networks(register: Callable[[Architecture], None]) -> None:
+    """Register network architectures with their checkpoint key maps: `register(Architecture(...))`."""
+
+
+@hookspec
+def register_formats(register: Callable[[Format], None]) -> None:
+    """Register checkpoint file formats: `register(Format(...))`."""

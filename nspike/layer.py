@@ -1,0 +1,77 @@
+"""The layers of a network as frozen descriptions, without arithmetic.
+
+The same descriptions are run as the plain ANN, converted, and run as the spiking network.
+All layers keep the picture's height and width: convolutions are zero-padded by half their kernel.
+"""
+
+from dataclasses import dataclass
+
+PICTURE = "picture"
+"""The name under which a layer refers to the network's input, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution, stride 1, zero padding `kernel // 2`; in the ANN perhaps followed by batch norm."""
+
+    name: str
+    source: str
+    in_channels: int
+    out_channels: int
+    kernel: int
+    bias: bool = True
+    batch_norm_eps: float | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the layers that this one reads."""
+        return (self.source,)
+
+    @property
+    def radius(self) -> int:
+        """How far, in pixels, an output looks at its input."""
+        return self.kernel // 2
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per pixel, the border ignored: k²·C_in·C_out."""
+        return self.kernel**2 * self.in_channels * self.out_channels
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A ReLU in the ANN; a layer of neurons in the spiking network."""
+
+    name: str
+    source: str
+    channels: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the layers that this one reads."""
+        return (self.source,)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Several activations stacked along the channels, in the order given."""
+
+    name: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """An activation K times the picture x: K·(x − 1) + 1, as in AOD-Net; in spikes, each gated by its pixel."""
+
+    name: str
+    source: str
+    channels: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the layers that this one reads, the picture apart."""
+        return (self.source,)
+
+
+Layer = Conv | Activation | Concat | Gate

@@ -1,0 +1,80 @@
+"""The ledger: what one run cost, in 64-bit integers.
+
+Charged once per picture: a neuron in the halo of a tile is not counted. A synaptic operation is one accumulation that
+one spike causes at one target (times the gain of its plane); *exact* counts the targets that the spike really has (fewer
+at the border), *paper* k²·C_out for each, as the papers do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LayerLedger:
+    """One layer of neurons over a run.
+
+    name; shape (C, H, W) of one plane; events int64 (planes, steps); synops and synops_paper int64 (steps,): what its
+    spikes cause in the layers that read it; neuron_updates and bias_additions int64 (steps,); digests: per step, the
+    SHA-256 of its spikes as hexadecimal text, or none if the run did not digest.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    events: Counts
+    synops: Counts
+    synops_paper: Counts
+    neuron_updates: Counts
+    bias_additions: Counts
+    digests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A whole run: `planes` pictures of `shape` (C, H, W) for `timesteps` steps and `post_steps` more.
+
+    layers: the layers of neurons in order, with the output layer's if its head fires. analog_macs, analog_macs_paper:
+    multiply-accumulates of the layers that read the picture, for one step (they are the same at every step, and computed
+    once). output_additions: of the output layer's biases and the skip from the picture. head_synops,
+    head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
+    ann_macs, ann_macs_paper: of the ANN on the same picture. weights: how many numbers the network's kernels hold.
+    """
+
+    planes: int
+    shape: tuple[int, int, int]
+    timesteps: int
+    post_steps: int
+    layers: tuple[LayerLedger, ...]
+    analog_macs: int
+    analog_macs_paper: int
+    output_additions: int
+    head_synops: int
+    head_synops_paper: int
+    head_macs: int
+    ann_macs: int
+    ann_macs_paper: int
+    weights: int
+
+    @property
+    def spikes(self) -> int:
+        """All spikes."""
+        return sum(int(layer.events.sum()) for layer in self.layers)
+
+    @property
+    def synops(self) -> int:
+        """All synaptic operations, exact, the head's included."""
+        return sum(int(layer.synops.sum()) for layer in self.layers) + self.head_synops
+
+    @property
+    def synops_paper(self) -> int:
+        """All synaptic operations as the papers count them."""
+        return sum(int(layer.synops_paper.sum()) for layer in self.layers) + self.head_synops_paper
+
+    @property
+    def firing_rate(self) -> float:
+        """Spikes per neuron and step, over the `timesteps` (post-step spikes included, as in the papers)."""
+        neurons = sum(int(np.prod(layer.shape)) for layer in self.layers) * self.planes
+        return self.spikes / (neurons * self.timesteps) if neurons else 0.0

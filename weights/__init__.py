@@ -1,0 +1,1 @@
+"""The model files that nspike ships; `weights/README.md` lists them and `weights/LICENSE` names their terms."""
