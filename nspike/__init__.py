@@ -36,6 +36,9 @@ _HOME = {
     "Scales": "conversion",
     "UsageError": "errors",
     "hookimpl": "markers",
+    "shorten": "architecture",
+    "strip_shared": "architecture",
+    "take": "architecture",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -55,6 +58,9 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from nspike.architecture import Architecture as Architecture
+    from nspike.architecture import shorten as shorten
+    from nspike.architecture import strip_shared as strip_shared
+    from nspike.architecture import take as take
     from nspike.checkpoint import Checkpoint as Checkpoint
     from nspike.checkpoint import Format as Format
     from nspike.conversion import Calibration as Calibration

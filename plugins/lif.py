@@ -2,9 +2,9 @@
 
     v <- (v·m + 2^15) >> 16,  m = round((1 - 1/τ)·2^16);   u = v + I;   s = [u >= θ];   v = u - θ·s;   v(0) = v_init·θ
 
-The shift is arithmetic and its rounding is part of the definition. A leak forgets input, so a converted network wants a
-slow one: with τ = 2 (a usual value for networks trained with spikes) the deep layers of DnCNN stay silent. The default
-of 16 forgets about half of a charge in 10 steps, and its m is exact. A sample of a neuron with a kernel of its own.
+The shift is arithmetic and its rounding is part of the definition. A leak forgets input, which a converted network never
+learnt to expect, so the default is a slow one: τ = 16 (networks trained with spikes use 2) forgets about half of a charge
+in 10 steps, and its m is exact. An example, too, of a neuron with a kernel of its own.
 """
 
 from collections.abc import Mapping
