@@ -1,0 +1,128 @@
+"""How near a restored picture is to the true one: PSNR, SSIM in its two usual forms, and the conversion rate.
+
+    PSNR = 10·log10(range² / MSE)
+    SSIM = mean of (2·μa·μb + C1)(2·σab + C2) / ((μa² + μb² + C1)(σa² + σb² + C2)),  C1 = (0.01·range)², C2 = (0.03·range)²
+
+Sources: Wang et al., Image quality assessment, 2004 (`gauss11`: 11x11 Gaussian of σ 1.5, only windows inside the picture,
+divided by n, as in MATLAB's ssim_index); scikit-image's default (`uniform7`: 7x7 mean, divided by n - 1, as in the papers
+that took it). Sums run in a fixed order.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nspike.errors import BadInputError
+
+_GAUSS = [math.exp(-(offset * offset) / (2 * 1.5 * 1.5)) for offset in range(-5, 6)]
+_WINDOWS = {
+    "gauss11": ([weight / math.fsum(_GAUSS) for weight in _GAUSS], 1.0),
+    "uniform7": ([1 / 7] * 7, 49 / 48),
+}
+"""The weights along an axis, and the correction of the covariance."""
+
+
+def psnr(a: ArrayLike, b: ArrayLike, data_range: float) -> float:
+    """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal pictures.
+
+    Parameters
+    ----------
+    a, b : of one shape, integers or floats
+    data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    """
+    first, second = _pair(a, b, data_range)
+    difference = (first - second).reshape(first.shape[0], -1)
+    mean = _total(difference * difference) / difference.size
+    return math.inf if mean == 0 else 10 * math.log10(data_range * data_range / mean)
+
+
+def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11") -> float:
+    """The structural similarity, 1 for equal pictures; of colour pictures, the mean over the channels.
+
+    Parameters
+    ----------
+    a, b : (H, W) or (H, W, C), of one shape, integers or floats
+    data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    window : "gauss11" or "uniform7"
+
+    Raises
+    ------
+    BadInputError
+        for different shapes, an unknown window, and pictures smaller than the window.
+    """
+    first, second = _pair(a, b, data_range)
+    if window not in _WINDOWS:
+        raise BadInputError(f"unknown SSIM window {window!r}; known are {', '.join(_WINDOWS)}")
+    weights, correction = _WINDOWS[window]
+    if first.ndim not in (2, 3) or min(first.shape[:2]) < len(weights):
+        raise BadInputError(
+            f"SSIM {window} needs pictures of at least {len(weights)}x{len(weights)} pixels, (H, W) or (H, W, C); "
+            f"these are {first.shape}"
+        )
+    if first.ndim == 2:
+        return _ssim_plane(first, second, data_range, weights, correction)
+    channels = int(first.shape[2])
+    planes = [_ssim_plane(first[..., c], second[..., c], data_range, weights, correction) for c in range(channels)]
+    return math.fsum(planes) / channels
+
+
+def conversion_rate(
+    psnr_snn: float, psnr_ann: float, ssim_snn: float | None = None, ssim_ann: float | None = None
+) -> float:
+    """How much of the ANN's quality its spiking conversion keeps, in percent, at most 100.
+
+    The mean of the ratios of PSNR and SSIM; of PSNR alone where no SSIM is given, as usual for denoising.
+    """
+    if (ssim_snn is None) != (ssim_ann is None):
+        raise BadInputError("give the SSIM of both networks, or of neither")
+    if not psnr_ann > 0 or (ssim_ann is not None and not ssim_ann > 0):
+        raise BadInputError(f"the ANN's PSNR and SSIM must be positive, not {psnr_ann} and {ssim_ann}")
+    rate = 1.0 if psnr_snn == psnr_ann else psnr_snn / psnr_ann
+    if ssim_snn is not None and ssim_ann is not None:
+        rate = (rate + ssim_snn / ssim_ann) / 2
+    return 100 * min(1.0, rate)
+
+
+def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if first.shape != second.shape:
+        raise BadInputError(f"only pictures of one size can be compared, not {first.shape} with {second.shape}")
+    if not first.size or not first.ndim:
+        raise BadInputError(f"there are no pixels to compare: the shape is {first.shape}")
+    if not data_range > 0:
+        raise BadInputError(f"data_range must be positive (255 for 8 bits), not {data_range}")
+    return first, second
+
+
+def _total(rows: NDArray[np.float64]) -> float:
+    """The sum of (N, M) in an order that does not depend on the machine's vector width: rows, then along the last."""
+    total = np.zeros(rows.shape[1])
+    for row in rows:
+        total += row
+    return float(np.cumsum(total)[-1])
+
+
+def _blur(plane: NDArray[np.float64], weights: list[float]) -> NDArray[np.float64]:
+    """The separable weighted mean of (H, W) over the windows inside it; (H - n + 1, W - n + 1)."""
+    for axis in (0, 1):
+        length = plane.shape[axis] - len(weights) + 1
+        total = np.zeros((length, plane.shape[1]) if axis == 0 else (plane.shape[0], length))
+        for start, weight in enumerate(weights):
+            part = plane[start : start + length] if axis == 0 else plane[:, start : start + length]
+            total += weight * part
+        plane = total
+    return plane
+
+
+def _ssim_plane(
+    a: NDArray[np.float64], b: NDArray[np.float64], data_range: float, weights: list[float], correction: float
+) -> float:
+    c1, c2 = (0.01 * data_range) * (0.01 * data_range), (0.03 * data_range) * (0.03 * data_range)
+    mean_a, mean_b = _blur(a, weights), _blur(b, weights)
+    variance_a = correction * (_blur(a * a, weights) - mean_a * mean_a)
+    variance_b = correction * (_blur(b * b, weights) - mean_b * mean_b)
+    covariance = correction * (_blur(a * b, weights) - mean_a * mean_b)
+    above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    below = (mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2)
+    return _total(above / below) / above.size
