@@ -19,10 +19,13 @@ _HOME = {
     "Converter": "conversion",
     "EnergyColumn": "energy",
     "EnergyModel": "energy",
+    "Evaluation": "evaluation",
     "Format": "checkpoint",
     "Gate": "layer",
     "Head": "head",
+    "Info": "model",
     "Ledger": "ledger",
+    "Model": "model",
     "ModelError": "errors",
     "NEVER": "neuron",
     "Network": "network",
@@ -33,11 +36,18 @@ _HOME = {
     "PICTURE": "layer",
     "Parameter": "neuron",
     "PluginError": "errors",
+    "Result": "restoration",
     "Scales": "conversion",
+    "Spiking": "model",
     "UsageError": "errors",
+    "convolve_spikes": "head",
+    "evaluate": "evaluation",
     "hookimpl": "markers",
+    "load": "api",
+    "restore": "restoration",
     "shorten": "architecture",
     "strip_shared": "architecture",
+    "swap": "parts",
     "take": "architecture",
 }
 
@@ -57,6 +67,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nspike.api import load as load
     from nspike.architecture import Architecture as Architecture
     from nspike.architecture import shorten as shorten
     from nspike.architecture import strip_shared as strip_shared
@@ -74,8 +85,11 @@ if TYPE_CHECKING:
     from nspike.errors import NspikeError as NspikeError
     from nspike.errors import PluginError as PluginError
     from nspike.errors import UsageError as UsageError
+    from nspike.evaluation import Evaluation as Evaluation
+    from nspike.evaluation import evaluate as evaluate
     from nspike.head import Head as Head
     from nspike.head import OutputLayer as OutputLayer
+    from nspike.head import convolve_spikes as convolve_spikes
     from nspike.layer import PICTURE as PICTURE
     from nspike.layer import Activation as Activation
     from nspike.layer import Concat as Concat
@@ -83,7 +97,13 @@ if TYPE_CHECKING:
     from nspike.layer import Gate as Gate
     from nspike.ledger import Ledger as Ledger
     from nspike.markers import hookimpl as hookimpl
+    from nspike.model import Info as Info
+    from nspike.model import Model as Model
+    from nspike.model import Spiking as Spiking
     from nspike.network import Network as Network
     from nspike.neuron import NEVER as NEVER
     from nspike.neuron import Neuron as Neuron
     from nspike.neuron import Parameter as Parameter
+    from nspike.parts import swap as swap
+    from nspike.restoration import Result as Result
+    from nspike.restoration import restore as restore

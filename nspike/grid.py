@@ -76,7 +76,7 @@ def exponents(
     with np.errstate(divide="ignore"):
         most = np.minimum(np.minimum(limit / largest, RANGE / theta), RANGE / total)
     # frexp is exact where log2 is not: most = m·2^e with 0.5 <= m < 1, so floor(log2(most)) = e - 1.
-    return (np.frexp(most)[1] - 1).astype(np.int64)
+    return np.asarray(np.frexp(most)[1] - 1, np.int64)
 
 
 def quantise(

@@ -30,6 +30,10 @@ class OutputLayer:
     exponent: NDArray[np.int64]
     timesteps: int
 
+    def to_units(self, values: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.float64]:
+        """Values (C, H, W) on the output channels' grids as float64 in units of λ: exact."""
+        return np.ldexp(values.astype(np.float64), -self.exponent[:, None, None])
+
 
 @dataclass(frozen=True)
 class Head:
@@ -52,3 +56,22 @@ class Head:
     read: Callable[[OutputLayer, Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
     kernel: int = 0
     initial: Callable[[int], dict[str, NDArray[np.float64]]] = lambda channels: {}
+
+
+def convolve_spikes(spikes: NDArray[np.int32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convolve spike counts int32 (C_in, H, W), zero-padded, with weight float64 (C_out, C_in, k, k), in integers.
+
+    The kernel is rounded to a dyadic grid of 15 bits a channel. Returns float64 (C_out, H, W), exact on that grid.
+    """
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0.0)
+    exponent = np.where(largest > 0, 15 - np.frexp(largest)[1], 0)
+    kernel = np.rint(np.ldexp(weight, exponent[:, None, None, None])).astype(np.int64)
+    radius = weight.shape[2] // 2
+    _, height, width = spikes.shape
+    padded = np.pad(spikes.astype(np.int64), ((0, 0), (radius, radius), (radius, radius)))
+    total = np.zeros((len(weight), height, width), np.int64)
+    for dy, dx in np.ndindex(weight.shape[2:]):
+        part = padded[:, dy : dy + height, dx : dx + width]
+        for i, o in np.ndindex(weight.shape[1], weight.shape[0]):
+            total[o] += kernel[o, i, dy, dx] * part[i]
+    return np.ldexp(total.astype(np.float64), -exponent[:, None, None])

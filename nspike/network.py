@@ -154,10 +154,11 @@ class Network:
     def from_dict(cls, values: dict[str, Any]) -> "Network":
         """The network that `to_dict` described. Raises ModelError on anything unknown or missing."""
         try:
-            layers = []
+            layers: list[Any] = []
             for entry in values["layers"]:
                 fields = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != "kind"}
-                layers.append(_KINDS[entry["kind"]](**fields))
+                kind: Any = _KINDS[entry["kind"]]
+                layers.append(kind(**fields))
             return cls(**{**values, "layers": tuple(layers)})
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"the network's description is damaged or of a newer nspike: {error!r}") from error

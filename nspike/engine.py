@@ -1,0 +1,152 @@
+"""The engine: a converted model over a picture, tile by tile and layer by layer, and the ledger of what it cost.
+
+Exact: the spikes, and so the output and the ledger, are the same bits for any tile, thread count and packing.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.accounts import Accounts
+from nspike.errors import BadInputError, UsageError
+from nspike.head import Head, OutputLayer
+from nspike.integers import IntegerNetwork, build
+from nspike.layer import PICTURE
+from nspike.ledger import Ledger
+from nspike.model import OUTPUT, Model
+from nspike.neuron import Neuron
+from nspike.prepared import Prepared, prepare
+from nspike.spikes import Spikes
+from nspike.stages import Frame
+from nspike.stages import run as run_stage
+from nspike.tiling import DEFAULT_MEMORY, Rect, choose, reach, tiles
+
+Sink = Callable[[int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
+"""sink(n, y0, y1, x0, x1, plane int32 (C, h, w), output float64 (C, h, w)): one tile's core of picture plane n."""
+
+Observer = Callable[[str, int, Rect, NDArray[np.bool_]], None]
+"""observer(layer, n, core, spikes bool (steps, channels, h, w)): the spikes of one tile's core."""
+
+
+def run(
+    model: Model,
+    picture: NDArray[np.generic],
+    *,
+    neuron: Neuron,
+    head: Head,
+    sink: Sink,
+    tile: int | None = None,
+    memory: int = DEFAULT_MEMORY,
+    threads: int | None = None,
+    digest: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    observer: Observer | None = None,
+) -> Ledger:
+    """Run a converted model.
+
+    Parameters
+    ----------
+    picture : (N, C, H, W): uint8 or uint16 pixels, or int32 on the input plane's grid 1/65535.
+    neuron, head : the objects that the model's names stand for.
+    sink : is handed the output, in units of the ANN's, tile by tile, from the calling thread.
+    tile : size of the tiles, a multiple of 64; by default the largest that `memory` (bytes of working memory) allows.
+    threads : by default one per processor.
+    digest : whether to digest every spike train.
+    progress : called with (stages done, stages in all).
+    observer : is handed the spikes of every layer, unpacked.
+
+    Raises BadInputError for a picture of the wrong kind, UsageError for a tile, memory or T out of range, ModelError,
+    PluginError.
+    """
+    integers = build(model, neuron, head)
+    _check(picture, integers)
+    threads = _threads(threads)
+    planes, _, height, width = picture.shape
+    reaches = reach(integers)
+    size = choose(integers, height, width, reaches[PICTURE], tile, memory)
+    cores = [(n, core) for n in range(planes) for core in tiles(height, width, size)]
+    prepared = prepare(integers)
+    accounts = Accounts(integers, planes, height, width, digest)
+    total = len(cores) * len(integers.stages)
+    done = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for n, core in cores:
+            rect = core.grown(reaches[PICTURE], height, width)
+            plane = _plane(picture[n, :, rect.y0 : rect.y1, rect.x0 : rect.x1])
+            frame = Frame(plane, integers, pool, threads)
+            alive: dict[str, Spikes] = {}
+            pad = max((p.radius for p in prepared.values()), default=0)
+            for i, stage in enumerate(integers.stages):
+                area = _within(core.grown(reaches[stage.name], height, width), rect)
+                last = stage.name == OUTPUT
+                spikes, membranes = run_stage(prepared[stage.name], frame, area, alive, pad, last)
+                accounts.add(stage.name, spikes, n, core, rect)
+                if observer is not None:
+                    inner = _within(core, rect)
+                    observer(stage.name, n, core, spikes.dense()[..., inner.y0 : inner.y1, inner.x0 : inner.x1])
+                alive[stage.name] = spikes
+                for name in [s for s in alive if all(s not in later.sources for later in integers.stages[i + 1 :])]:
+                    del alive[name]
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+            output = _read(prepared[OUTPUT], integers, spikes, membranes, area)
+            inner = Rect(*_relative(core, area, rect))
+            core_output = output[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
+            at = _within(core, rect)
+            sink(n, core.y0, core.y1, core.x0, core.x1, plane[:, at.y0 : at.y1, at.x0 : at.x1], core_output)
+    return accounts.ledger()
+
+
+def _check(picture: NDArray[np.generic], integers: IntegerNetwork) -> None:
+    channels = integers.network.channels
+    if picture.ndim != 4 or picture.shape[1] != channels or 0 in picture.shape:
+        raise BadInputError(f"the picture has shape {picture.shape}; expected (planes, {channels}, height, width)")
+    if picture.dtype not in (np.uint8, np.uint16, np.int32):
+        raise BadInputError(f"the picture is {picture.dtype}; expected uint8, uint16, or int32 on the grid 1/65535")
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    if threads < 1:
+        raise UsageError(f"{threads} threads; expected 1 or more")
+    return threads
+
+
+def _plane(pixels: NDArray[np.generic]) -> NDArray[np.int32]:
+    """One tile on the input plane's grid: 8 bits 257·p, 16 bits p."""
+    gain = 257 if pixels.dtype == np.uint8 else 1
+    return np.ascontiguousarray(pixels, np.int32) * np.int32(gain)
+
+
+def _within(rect: Rect, frame: Rect) -> Rect:
+    return Rect(rect.y0 - frame.y0, rect.y1 - frame.y0, rect.x0 - frame.x0, rect.x1 - frame.x0)
+
+
+def _relative(core: Rect, area: Rect, frame: Rect) -> tuple[int, int, int, int]:
+    inner = _within(core, frame)
+    return inner.y0 - area.y0, inner.y1 - area.y0, inner.x0 - area.x0, inner.x1 - area.x0
+
+
+def _read(
+    prepared: Prepared, integers: IntegerNetwork, spikes: Spikes, membranes: NDArray[np.int32], area: Rect
+) -> NDArray[np.float64]:
+    """What the head makes of the output layer over `area`, in units of the ANN's output."""
+    stage = prepared.stage
+    v = membranes[:, area.y0 : area.y1, area.x0 : area.x1]
+    residual = v - stage.v0[:, None, None]
+    fired = np.zeros(v.shape, np.int32)
+    theta = stage.integer.theta.astype(np.int64)
+    charge = residual.astype(np.int64)
+    if integers.head.fires:
+        fired = spikes.dense()[..., area.y0 : area.y1, area.x0 : area.x1].sum(axis=0, dtype=np.int32)
+        charge += fired * theta[:, None, None]
+    else:
+        residual = np.zeros_like(residual)
+    layer = OutputLayer(charge, fired, residual, theta, stage.integer.exponent, integers.timesteps)
+    read = integers.head.read(layer, integers.head_parameters)
+    return np.asarray(read, np.float64) * integers.output_scale[:, None, None]

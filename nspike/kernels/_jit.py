@@ -1,0 +1,81 @@
+"""The one place with compiler options, and the folder in which compiled kernels are kept.
+
+No fast-math: it would reorder sums. Kernels release the GIL and are called from a pool of Python threads, each on its own
+rows, so no threading layer is needed. The cache folder's name holds the version, the CPU and the digest of the kernels'
+sources, because Numba alone does not notice an edited callee in another file.
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+from numba.core import config
+
+import nspike
+
+INTERPRETED = bool(config.DISABLE_JIT)
+
+
+def _cpu() -> str:
+    name = config.CPU_NAME or f"{llvm.get_host_cpu_name()}-{llvm.get_host_cpu_features().flatten()}"
+    return str(name)
+
+
+def _sources() -> bytes:
+    folder = Path(__file__).parent
+    return b"\0".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+
+
+def _key() -> str:
+    versions = f"{nspike.__version__} {numba.__version__} {llvmlite.__version__} {sys.version} {_cpu()}"
+    return hashlib.sha256(versions.encode() + _sources()).hexdigest()[:16]
+
+
+def _folder() -> Path | None:
+    """A writable folder for this key, or none."""
+    base = os.environ.get("NSPIKE_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "nspike"
+    )
+    folder = Path(base) / "kernels" / f"{nspike.__version__}-{_key()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        warnings.warn(
+            f"nspike: compiled kernels cannot be kept ({error}); they are compiled again in every process. "
+            "Set NSPIKE_CACHE_DIR to a writable folder.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+FOLDER = None if INTERPRETED else _folder()
+if FOLDER is not None:
+    config.CACHE_DIR = str(FOLDER)
+
+kernel = numba.njit(nogil=True, cache=FOLDER is not None, error_model="numpy")
+"""A function that Python calls."""
+
+inline = numba.njit(nogil=True, inline="never", error_model="numpy")
+"""A function that only kernels of the same file call."""
+
+
+def compile_step(function):
+    """Compile the `step` of a neuron plugin, cached beside the core's kernels where its source can be found."""
+    with contextlib.suppress(RuntimeError):
+        return numba.njit(nogil=True, cache=FOLDER is not None, error_model="numpy")(function)
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def is_cached() -> bool:
+    """Whether the kernels have been compiled before on this machine."""
+    return FOLDER is not None and any(FOLDER.rglob("*.nbi"))

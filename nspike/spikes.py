@@ -1,0 +1,132 @@
+"""The spikes of one layer over one tile, packed in bits: by channel for many channels, along the row for a few.
+
+Channels are the layer's planes one after the other, (plane, channel). Positions are those of the tile's frame: the tile's
+core with the whole network's halo around it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.kernels import narrow, wide
+
+NARROW_CHANNELS = 8
+"""Layers of up to so many channels are packed along the row."""
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class WideSpikes:
+    """words uint64 (rows, columns, steps, channels/64), with `pad` rows and columns of zeros on each side."""
+
+    words: Words
+    pad: int
+    channels: int
+
+    @classmethod
+    def empty(cls, height: int, width: int, steps: int, channels: int, pad: int) -> "WideSpikes":
+        """All silent."""
+        return cls(np.zeros((height + 2 * pad, width + 2 * pad, steps, -(-channels // 64)), np.uint64), pad, channels)
+
+    def count(
+        self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Count channels planes[0] .. planes[1] from position `at` on: events (steps,) and, per reader, weighted (n, steps)."""
+        steps = self.words.shape[2]
+        bits = np.zeros(self.words.shape[3] * 64, np.uint8)
+        bits[planes[0] : planes[1]] = 1
+        mask = np.packbits(bits, bitorder="little").view("<u8").astype(np.uint64)
+        events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
+        origin = np.array([at[0] + self.pad, at[1] + self.pad], np.int64)
+        wide.count(self.words, origin, mask, fan_y, fan_x, events, weighted)
+        return events, weighted
+
+    def block(self, at: tuple[int, int], step: int, height: int, width: int) -> Words:
+        """A block of up to 64 columns from position `at` on, uint64 (channels, height), bit x being column x."""
+        out = np.empty((self.channels, height), np.uint64)
+        wide.block_bits(
+            self.words,
+            np.array([at[0] + self.pad, at[1] + self.pad], np.int64),
+            step,
+            height,
+            width,
+            self.channels,
+            out,
+        )
+        return out
+
+    def dense(self) -> NDArray[np.bool_]:
+        """bool (steps, channels, rows, columns), the padding left out."""
+        inner = self.words[self.pad : self.words.shape[0] - self.pad, self.pad : self.words.shape[1] - self.pad]
+        bits = np.unpackbits(np.ascontiguousarray(inner).astype("<u8").view(np.uint8), axis=-1, bitorder="little")
+        return bits[..., : self.channels].astype(bool).transpose(2, 3, 0, 1)
+
+
+@dataclass(frozen=True)
+class NarrowSpikes:
+    """words uint64 (steps, channels, rows, columns/64); `width` columns are in use."""
+
+    words: Words
+    width: int
+
+    @classmethod
+    def empty(cls, height: int, width: int, steps: int, channels: int) -> "NarrowSpikes":
+        """All silent."""
+        return cls(np.zeros((steps, channels, height, -(-width // 64)), np.uint64), width)
+
+    @property
+    def channels(self) -> int:
+        """Planes times channels."""
+        return int(self.words.shape[1])
+
+    def count(
+        self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As `WideSpikes.count`."""
+        steps = self.words.shape[0]
+        events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
+        narrow.count(self.words, np.array(at, np.int64), np.array(planes, np.int64), fan_y, fan_x, events, weighted)
+        return events, weighted
+
+    def block(self, at: tuple[int, int], step: int, height: int, width: int) -> Words:
+        """As `WideSpikes.block`."""
+        out = np.empty((self.channels, height), np.uint64)
+        narrow.block_bits(self.words, np.array(at, np.int64), step, height, width, 0, self.channels, out)
+        return out
+
+    def dense(self) -> NDArray[np.bool_]:
+        """bool (steps, channels, rows, columns)."""
+        bits = np.unpackbits(self.words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")
+        return bits[..., : self.width].astype(bool)
+
+
+Spikes = WideSpikes | NarrowSpikes
+
+
+def to_wide(spikes: Spikes, pad: int) -> WideSpikes:
+    """The same spikes packed by channel, with at least `pad` of padding. A copy where the packing differs."""
+    if isinstance(spikes, WideSpikes):
+        return spikes
+    dense = spikes.dense()
+    steps, channels, height, width = dense.shape
+    out = WideSpikes.empty(height, width, steps, channels, pad)
+    bits = np.zeros((height, width, steps, out.words.shape[3] * 64), np.uint8)
+    bits[..., :channels] = dense.transpose(2, 3, 0, 1)
+    packed = np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+    out.words[pad : pad + height, pad : pad + width] = packed
+    return out
+
+
+def to_narrow(spikes: Spikes) -> NarrowSpikes:
+    """The same spikes packed along the row. A copy where the packing differs."""
+    if isinstance(spikes, NarrowSpikes):
+        return spikes
+    dense = spikes.dense()
+    steps, channels, height, width = dense.shape
+    out = NarrowSpikes.empty(height, width, steps, channels)
+    bits = np.zeros((steps, channels, height, out.words.shape[3] * 64), np.uint8)
+    bits[..., :width] = dense
+    out.words[:] = np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+    return out

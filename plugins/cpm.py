@@ -1,0 +1,61 @@
+"""The convolutional pixel mapper of SpikingIR, and the membrane potential recycling of its first report.
+
+    O = (1/T)·Σ_{t<=T} Conv(s(t)) + v_res/(T·θ)        (equations 7-9)
+
+s are the spikes of an integrate-and-fire output neuron, v_res its signed residual after all input has arrived; the residual
+is added after the convolution. With an identity kernel O is the output layer's mean current, whatever its sign. The
+convolution is linear, so it is applied to the spike counts, with its kernel rounded to a dyadic grid: integers throughout.
+`cpm` is a 3×3 convolution with bias over the channels; `recycling` the earlier report's mapper, whose form the report does
+not give: here 1×1, pixel by pixel, without bias.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike import Head, OutputLayer, convolve_spikes, hookimpl
+
+
+@hookimpl
+def register_heads(register: Any) -> None:
+    """Register both heads."""
+    register(CPM)
+    register(RECYCLING)
+
+
+def identity(channels: int, size: int) -> NDArray[np.float64]:
+    """A kernel that changes nothing, float64 (C, C, size, size)."""
+    weight = np.zeros((channels, channels, size, size))
+    weight[np.arange(channels), np.arange(channels), size // 2, size // 2] = 1.0
+    return weight
+
+
+def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Equation 9."""
+    mapped = convolve_spikes(layer.spikes, parameters["weight"]) / layer.timesteps
+    if "bias" in parameters:
+        mapped = mapped + parameters["bias"][:, None, None]
+    return np.asarray(mapped + layer.residual / (layer.timesteps * layer.theta[:, None, None]), np.float64)
+
+
+CPM = Head(
+    name="cpm",
+    summary="an output neuron, a 3×3 convolution over its spikes, and the residual membrane potential",
+    source="SpikingIR: A Novel Converted SNN for Efficient Image Restoration (AAAI 2026), equations 7-9",
+    fires=True,
+    read=read,
+    kernel=3,
+    initial=lambda channels: {"weight": identity(channels, 3), "bias": np.zeros(channels)},
+)
+
+RECYCLING = Head(
+    name="recycling",
+    summary="an output neuron, a pixel mapper over its spikes, and the recycled membrane potential",
+    source="Image restoration based on Spiking Neural Network (the first report on SpikingIR), equations 1-4",
+    fires=True,
+    read=read,
+    kernel=1,
+    initial=lambda channels: {"weight": identity(channels, 1)},
+)
