@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.architecture import Colour, Task
 from nspike.network import Network
+
+if TYPE_CHECKING:
+    import nspike
 
 OUTPUT = "output"
 """The name of the output layer among scales, thresholds and ledgers."""
@@ -72,3 +75,36 @@ class Model:
     def with_spiking(self, spiking: Spiking) -> "Model":
         """The same network with another spiking form."""
         return replace(self, spiking=spiking)
+
+    def run(
+        self,
+        array: NDArray[Any],
+        *,
+        neuron: str | None = None,
+        head: str | None = None,
+        timesteps: int | None = None,
+        **options: Any,
+    ) -> "nspike.Result":
+        """Restore a picture: uint8, uint16, or floats with black 0 and white 1; (H, W) grey or (H, W, 3) RGB.
+
+        Parameters
+        ----------
+        neuron, head, timesteps : other parts than the model's; its weights and thresholds stay.
+        options : `scale`, `tile`, `memory`, `threads`, `ann`, `digest`, `progress`, as `nspike.restore` takes them.
+
+        Returns
+        -------
+        Result
+            with `image` like `array`, `ledger` and `seconds`.
+
+        Raises
+        ------
+        UsageError, BadInputError, ModelError, PluginError
+            see `nspike.restore`.
+        """
+        import nspike  # by its public, lazy names: a description imports nothing that is above it
+
+        model = self
+        if (neuron, head, timesteps) != (None, None, None):
+            model, _ = nspike.swap(self, neuron=neuron, head=head, timesteps=timesteps)
+        return nspike.restore(model, array, **options)

@@ -14,12 +14,14 @@ LEVELS = (
     {"errors", "markers", "kernels"},
     {"layer", "neuron", "head", "ledger", "grid", "atomic", "parallel"},
     {"_exif", "_pillow", "_png16", "images", "color", "metrics", "noise", "plane", "resize", "haze", "pictures"},
+    {"enlarge", "protocols"},
     {"network", "checkpoint"},
     {"architecture", "conversion", "model", "energy", "normalise", "integers"},
     {"weights", "models"},
     {"hookspecs", "_plugin_loading", "plugins"},
     {"parts", "importing", "calibration"},
-    {"ann", "engine", "convert", "restore", "evaluate", "audit"},
+    {"ann", "engine", "convert", "audit"},
+    {"restoration", "evaluation", "batch", "choice", "api"},
     {"cli", "__main__"},
 )
 """The modules of nspike from the bottom up; one may import those of its own level and of the levels below."""
