@@ -1,0 +1,208 @@
+"""HDF5 bytes from and to plain attributes and arrays, as model files use them, and nothing else that HDF5 can do.
+
+Reading trusts nothing: only hard links, text and integers as attributes of the root, plain little-endian numbers as
+datasets; no links, external storage, virtual datasets, references, variable lengths, or filters but gzip and shuffle.
+Sizes are checked before anything is allocated, and chunks are unpacked here, not by the library, so that none can grow
+beyond what it declares. Whatever is refused raises `Refused`; a damaged file may raise anything else that h5py raises.
+"""
+
+import io
+import itertools
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Attributes = dict[str, str | int]
+"""Attributes of the root by name."""
+
+Arrays = dict[str, NDArray[Any]]
+"""Datasets by path, such as "ann/conv1.weight"."""
+
+HEADER_BYTES = 512
+"""The free space before the HDF5 part (its "user block"), for the caller to use."""
+
+MAX_BYTES = 2**30
+_MAX_DIMENSIONS = 5
+_MAX_OBJECTS = 20_000
+_MAX_CHUNKS = 4096
+_MAX_DEPTH = 4
+_MAX_ATTRIBUTES = 64
+_MAX_TEXT = 2**24
+_DTYPES = tuple(np.dtype(code) for code in ("<f4", "<f8", "i1", "<i2", "<i4", "<i8", "u1", "<u2", "<u4", "<u8"))
+
+
+class Refused(Exception):
+    """Something in a file that is not allowed in one of ours."""
+
+
+def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Make an HDF5 file in memory; equal content gives equal bytes. The first `HEADER_BYTES` are left zero."""
+    import h5py
+
+    buffer = io.BytesIO()
+    # the 1.10 format, because older ones are larger, and the oldest has room for 64 KiB of attributes only
+    with h5py.File(buffer, "w", userblock_size=HEADER_BYTES, libver=("v110", "v110")) as file:
+        for name, value in attributes.items():
+            if isinstance(value, str):
+                text = value.encode()
+                file.attrs.create(name, text, dtype=h5py.string_dtype("utf-8", max(len(text), 1)))
+            else:
+                file.attrs.create(name, value, dtype="<i8")
+        for path, array in arrays.items():
+            data = np.asarray(array)
+            data = data.astype(data.dtype.newbyteorder("<"), copy=False)
+            packing = {"chunks": data.shape, "compression": "gzip", "shuffle": True} if data.shape else {}
+            file.create_dataset(path, data=data, track_times=False, **packing)
+    return buffer.getvalue()
+
+
+def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
+    """Read what `write` made, or only its attributes. The caller turns every exception into an error of its own."""
+    import h5py
+
+    file_id = h5py.h5f.open_file_image(data)
+    try:
+        file = h5py.File(file_id)
+        attributes = _attributes(file.id)
+        if not datasets:
+            return attributes, {}
+        found = _walk(file, h5py)
+        total = sum(_nbytes(dataset) for dataset in found.values())
+        if total > MAX_BYTES:
+            raise Refused(f"holds {total} bytes of arrays; at most {MAX_BYTES} are read")
+        return attributes, {path: _array(path, dataset, len(data)) for path, dataset in found.items()}
+    finally:
+        file_id.close()
+
+
+def _attributes(root: Any) -> Attributes:
+    from h5py import h5a, h5t, string_dtype
+
+    count = h5a.get_num_attrs(root)
+    if count > _MAX_ATTRIBUTES:
+        raise Refused(f"has {count} attributes; at most {_MAX_ATTRIBUTES} are read")
+    found: Attributes = {}
+    for index in range(count):
+        attribute = h5a.open(root, index=index)
+        name, kind = attribute.name.decode(), attribute.get_type()
+        if attribute.shape != ():
+            raise Refused(f"attribute {name!r} is not a single value")
+        if isinstance(kind, h5t.TypeStringID) and not kind.is_variable_str() and kind.get_size() <= _MAX_TEXT:
+            text = np.empty((), string_dtype("utf-8", kind.get_size()))
+            attribute.read(text)
+            found[name] = bytes(text.item()).decode()
+        elif isinstance(kind, h5t.TypeIntegerID) and kind.get_size() == 8:
+            number = np.empty((), "<i8")
+            attribute.read(number)
+            found[name] = int(number)
+        else:
+            raise Refused(f"attribute {name!r} is neither a text of fixed length nor a 64-bit integer")
+    return found
+
+
+def _walk(file: Any, h5py: Any) -> dict[str, Any]:
+    """The datasets of a file by path, in a fixed order, each checked."""
+    found: dict[str, Any] = {}
+    objects = 0
+    waiting = [("", file)]
+    while waiting:
+        prefix, group = waiting.pop()
+        for name in itertools.islice(group, _MAX_OBJECTS + 1):
+            path = f"{prefix}{name}"
+            objects += 1
+            if objects > _MAX_OBJECTS:
+                raise Refused(f"has more than {_MAX_OBJECTS} objects")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise Refused(f"{path} is a soft or external link")
+            thing = group[name]
+            if len(thing.attrs):
+                raise Refused(f"{path} has attributes; only the root may")
+            if isinstance(thing, h5py.Group):
+                if path.count("/") + 1 >= _MAX_DEPTH:
+                    raise Refused(f"{path} lies too deep")
+                waiting.append((f"{path}/", thing))
+            elif isinstance(thing, h5py.Dataset):
+                _check(path, thing, h5py)
+                found[path] = thing
+            else:
+                raise Refused(f"{path} is neither a group nor a dataset")
+    return found
+
+
+def _check(path: str, dataset: Any, h5py: Any) -> None:
+    """Refuse a dataset that could do more than hold numbers."""
+    plan = dataset.id.get_create_plist()
+    if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+        raise Refused(f"{path} is a virtual dataset")
+    if plan.get_external_count():
+        raise Refused(f"{path} is stored in another file")
+    if not isinstance(dataset.id.get_type(), h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID):
+        raise Refused(f"{path} does not hold plain numbers")
+    if dataset.dtype not in _DTYPES:
+        raise Refused(f"{path} has dtype {dataset.dtype.str}; expected one of {', '.join(d.str for d in _DTYPES)}")
+    shape = dataset.shape
+    if shape is None or len(shape) > _MAX_DIMENSIONS or dataset.maxshape != shape or 0 in shape:
+        raise Refused(f"{path} has shape {shape}; expected a fixed one of at most {_MAX_DIMENSIONS} dimensions")
+    if _nbytes(dataset) > MAX_BYTES:
+        raise Refused(f"{path} holds {_nbytes(dataset)} bytes; at most {MAX_BYTES} are read")
+    filters = _filters(dataset)
+    if any(code not in (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE) for code in filters):
+        raise Refused(f"{path} uses an HDF5 filter other than gzip and shuffle")
+    if len(set(filters)) != len(filters):
+        raise Refused(f"{path} uses an HDF5 filter twice")
+
+
+def _nbytes(dataset: Any) -> int:
+    count: int = math.prod(dataset.shape)
+    size: int = dataset.dtype.itemsize
+    return count * size
+
+
+def _filters(dataset: Any) -> list[int]:
+    plan = dataset.id.get_create_plist()
+    return [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
+
+
+def _array(path: str, dataset: Any, file_bytes: int) -> NDArray[Any]:
+    """The values of a dataset that has been checked."""
+    if dataset.chunks is None:
+        return np.array(dataset[()], dtype=dataset.dtype)
+    shape, chunk, dtype = dataset.shape, dataset.chunks, dataset.dtype
+    counts = [-(-size // step) for size, step in zip(shape, chunk, strict=True)]
+    if any(step > size for size, step in zip(shape, chunk, strict=True)) or math.prod(counts) > _MAX_CHUNKS:
+        raise Refused(f"{path} has chunks {chunk} for shape {shape}")
+    if dataset.id.get_num_chunks() != math.prod(counts):
+        raise Refused(f"{path} lacks some of its chunks")
+    filters = _filters(dataset)
+    out = np.empty(shape, dtype)
+    for place in itertools.product(*(range(count) for count in counts)):
+        start = tuple(index * step for index, step in zip(place, chunk, strict=True))
+        if dataset.id.get_chunk_info_by_coord(start).size > file_bytes:
+            raise Refused(f"{path} has a chunk larger than the file")
+        skipped, raw = dataset.id.read_direct_chunk(start)
+        if skipped:
+            raise Refused(f"{path} has a chunk that skips a filter")
+        block = _unpack(path, raw, filters, math.prod(chunk) * dtype.itemsize, dtype.itemsize)
+        values = np.frombuffer(block, dtype).reshape(chunk)
+        target = out[tuple(slice(begin, begin + step) for begin, step in zip(start, chunk, strict=True))]
+        target[...] = values[tuple(slice(size) for size in target.shape)]
+    return out
+
+
+def _unpack(path: str, raw: bytes, filters: list[int], nbytes: int, itemsize: int) -> bytes:
+    """A chunk's bytes, exactly `nbytes` of them."""
+    from h5py import h5z
+
+    for code in reversed(filters):
+        if code == h5z.FILTER_DEFLATE:
+            stream = zlib.decompressobj()
+            raw = stream.decompress(raw, nbytes + 1)
+        elif len(raw) == nbytes:
+            raw = np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()
+    if len(raw) != nbytes:
+        raise Refused(f"{path} has a chunk of {len(raw)} bytes or more; expected {nbytes}")
+    return raw
