@@ -26,7 +26,7 @@ class Checkpoint:
 
     Parameters
     ----------
-    tensors : the arrays by name, C-contiguous, in the file's order and dtype (bfloat16 widened to float32). Convolution
+    tensors : the arrays by name, C-contiguous, in the file's dtype (bfloat16 widened to float32). Convolution
         weights are (C_out, C_in, k, k). Values are not checked: see `check_finite`.
     metadata : text about the file, for reports: untrusted, to be escaped where it is shown.
     format : the name of the `Format` that read it.

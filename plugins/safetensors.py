@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nspike_plugins._reading import Refused, reading
+from numpy.typing import NDArray
 
 from nspike import Checkpoint, Format, hookimpl
-from nspike_plugins._reading import Refused, reading
 
 _MAX_HEADER = 100_000_000  # the format's own bound
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1", "C64": "<c8",
 }  # fmt: skip
 
 
@@ -35,11 +36,12 @@ def read(path: Path) -> Checkpoint:
         found = safetensors.deserialize(path.read_bytes())
         with safetensors.safe_open(path, "np") as file:
             metadata = dict(file.metadata() or {})
+        # sorted, for the library's order is another each time
         tensors = {name: _array(name, entry) for name, entry in sorted(found, key=lambda pair: pair[0])}
         return Checkpoint(tensors, metadata, "safetensors")
 
 
-def _array(name: str, entry: dict[str, Any]) -> np.ndarray:
+def _array(name: str, entry: dict[str, Any]) -> NDArray[np.generic]:
     """One tensor from its raw little-endian bytes."""
     kind, shape = entry["dtype"], entry["shape"]
     if kind == "BF16":
@@ -47,4 +49,5 @@ def _array(name: str, entry: dict[str, Any]) -> np.ndarray:
         return wide.view(np.float32).reshape(shape)
     if kind not in _DTYPES:
         raise Refused(f"tensor {name!r} has dtype {kind}; expected one of BF16, {', '.join(_DTYPES)}; convert it first")
-    return np.frombuffer(entry["data"], _DTYPES[kind]).astype(np.dtype(_DTYPES[kind]).newbyteorder("=")).reshape(shape)
+    raw = np.frombuffer(entry["data"], _DTYPES[kind]).reshape(shape)
+    return raw != 0 if kind == "BOOL" else raw.astype(raw.dtype.newbyteorder("="))
