@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def run(
     threads: int | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
-    capture: dict[str, Floats] | None = None,
+    capture: dict[str, Any] | None = None,
 ) -> Floats:
     """Run the ANN.
 

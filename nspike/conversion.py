@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.errors import UsageError, nearest
 from nspike.network import Network
 
 
@@ -21,13 +22,31 @@ class Option:
     low: float | None = None
     high: float | None = None
 
+    def check(self, value: Any, owner: str) -> Any:
+        """Return `value` as the default's type. Raises UsageError for another type, outside the choices or the range."""
+        expected = (
+            f"a number in [{self.low:g}, {self.high:g}]" if self.low is not None and self.high is not None else None
+        )
+        expected = f"one of {', '.join(map(str, self.choices))}" if self.choices else expected
+        try:
+            value = type(self.default)(value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{owner}: {self.name} = {value!r}; expected {expected or type(self.default).__name__}"
+            ) from None
+        low = self.low is None or self.low <= value
+        high = self.high is None or value <= self.high
+        if (self.choices and value not in self.choices) or not (low and high):
+            raise UsageError(f"{owner}: {self.name} = {value}; expected {expected or 'another value'}")
+        return value
+
 
 @dataclass(frozen=True)
 class Calibration:
     """What a converter works with.
 
-    network; parameters: the ANN's with batch norm folded; timesteps T; activations(): yields, picture by picture, a dict
-    from activation name, and "output", to its ANN values float32 (C, H, W).
+    network; parameters: the ANN's with batch norm folded; timesteps T; activations(): yields, for each tile of each
+    picture, a dict from activation name, and "output", to its ANN values float32 (C, H, W). It may be called again.
     """
 
     network: Network
@@ -58,3 +77,13 @@ class Converter:
     source: str
     options: tuple[Option, ...]
     scales: Callable[[Calibration, Mapping[str, Any]], Scales]
+
+    def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""
+        given = dict(given or {})
+        owner = f"converter {self.name}"
+        values = {o.name: o.check(given.pop(o.name, o.default), owner) for o in self.options}
+        if given:
+            name, known = next(iter(given)), ", ".join(values) or "none"
+            raise UsageError(f"{owner}: unknown option {name!r}; it has: {known}.{nearest(name, values)}")
+        return values
