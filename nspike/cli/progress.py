@@ -1,0 +1,55 @@
+"""Progress on stderr, with the time that is left; only on a terminal, or where NSPIKE_PROGRESS=1 asks for it."""
+
+import os
+import sys
+import time
+from types import TracebackType
+
+
+class Progress:
+    """A line that is written over again: `with Progress(total, "pictures") as progress: progress.advance()`."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self._total, self._label = total, label
+        self._done = 0
+        self._start = time.monotonic()
+        self._last = -1.0
+        self._shown = sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0")
+
+    def __enter__(self) -> "Progress":
+        self._show(time.monotonic())
+        return self
+
+    def advance(self, count: int = 1) -> None:
+        """Note that `count` more are done."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._last >= 0.1 or self._done >= self._total:
+            self._show(now)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown:
+            sys.stderr.write("\r\033[K" if sys.stderr.isatty() else "\n")
+            sys.stderr.flush()
+
+    def _show(self, now: float) -> None:
+        if not self._shown:
+            return
+        self._last = now
+        left = ""
+        if 0 < self._done < self._total:
+            left = f", {_duration((now - self._start) / self._done * (self._total - self._done))} left"
+        line = f"{self._label}: {self._done}/{self._total}{left}"
+        sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else f"{line}\n")
+        sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,31 @@
+"""Text for people: safe to print, and in columns."""
+
+from collections.abc import Sequence
+
+
+def printable(text: str) -> str:
+    """`text` with everything escaped that a terminal could obey; it may come from a file. Line ends stay."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns, left-aligned, under a header; numbers right-aligned. Everything in it is made printable."""
+    cells = [[printable(str(cell)).replace("\n", " ") for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
+    lines = [
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"

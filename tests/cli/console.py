@@ -1,0 +1,31 @@
+"""Runs the command line, in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from nspike.cli.group import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+def run(capsys, *args):
+    """The command line in this process: quick. pytest's `capsys` catches what it prints."""
+    capsys.readouterr()
+    code = main([str(arg) for arg in args])
+    caught = capsys.readouterr()
+    assert "Traceback" not in caught.err
+    return Outcome(code, caught.out, caught.err)
+
+
+def launch(*args, **environment):
+    """The command line as a user starts it, in a process of its own."""
+    command = [sys.executable, "-m", "nspike", *(str(arg) for arg in args)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=60)
+    return Outcome(done.returncode, done.stdout, done.stderr)

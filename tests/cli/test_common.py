@@ -1,0 +1,78 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nspike.cli.common import emit, to_json
+from nspike.cli.progress import Progress, _duration
+from nspike.cli.text import printable, size, table
+from nspike.errors import OutputError
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    values: tuple
+
+
+def test_json_is_plain():
+    report = {
+        1: np.int64(2**62),
+        "array": np.arange(3.0),
+        "thing": Thing("é", (np.float32(0.5), None)),
+        "path": Path("a/b"),
+        "nan": float("nan"),
+        "inf": np.float64("inf"),
+    }
+    assert json.loads(to_json(report)) == {
+        "1": 2**62,
+        "array": [0, 1, 2],
+        "thing": {"name": "é", "values": [0.5, None]},
+        "path": "a/b",
+        "nan": None,
+        "inf": None,
+    }
+
+
+def test_emit(tmp_path, capsys):
+    emit("text", {"a": 1}, None)
+    assert capsys.readouterr().out == "text\n"
+    emit("text", {"a": 1}, "-")
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    path = tmp_path / "report.json"
+    emit("text \033[1m", {"a": 1}, str(path))
+    assert capsys.readouterr().out == "text \\x1b[1m\n"
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(OutputError, match="does not exist"):
+        emit("text", {}, str(tmp_path / "none" / "report.json"))
+
+
+def test_text():
+    assert printable("a\tb\r\x9b é\n") == "a\\tb\\r\\x9b é\n"
+    assert [size(n) for n in (0, 1023, 1536, 5 * 2**20, 2**31)] == ["0 B", "1023 B", "1.5 KiB", "5.0 MiB", "2.0 GiB"]
+    assert table(("name", "n"), [("a", 10), ("long\nname", 7)]) == "name        n\na          10\nlong name   7"
+    assert table(("a", "b"), []) == "a  b"
+
+
+def test_progress_only_where_wanted(capsys, monkeypatch):
+    with Progress(2, "pictures") as progress:
+        progress.advance()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("NSPIKE_PROGRESS", "1")
+    with Progress(2, "pictures") as progress:
+        progress._start -= 90
+        progress._last = -1.0
+        progress.advance()
+        progress.advance()
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert caught.err.splitlines()[:3] == ["pictures: 0/2", "pictures: 1/2, 1 min 30 s left", "pictures: 2/2"]
+    assert [_duration(s) for s in (0.4, 59, 60, 3599, 7261)] == [
+        "0 s",
+        "59 s",
+        "1 min 00 s",
+        "59 min 59 s",
+        "2 h 01 min",
+    ]

@@ -1,0 +1,226 @@
+import importlib
+import importlib.metadata
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+import types
+import warnings
+from pathlib import Path
+
+import click
+import pytest
+
+from nspike import errors
+from nspike.cli import group as group_module
+from nspike.cli.group import COMMANDS, group, main
+from tests.cli.console import launch, run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Puts a command called `planted` into the group that calls the function given."""
+
+    def plant(function):
+        module = types.ModuleType("nspike.cli.planted")
+        module.command = click.command()(function)
+        monkeypatch.setitem(sys.modules, "nspike.cli.planted", module)
+        monkeypatch.setitem(COMMANDS, "planted", ("planted", "Planted."))
+
+    return plant
+
+
+# ----- help -----
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = (
+        "import sys; from nspike.cli.group import main; main(['--help']); "
+        "print(*[m for m in ('numpy', 'numba', 'scipy', 'h5py', 'PIL', 'pluggy') if m in sys.modules], file=sys.stderr)"
+    )
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        times.append(time.perf_counter() - start)
+    assert done.stderr == "\n"
+    assert min(times) < 0.3
+    for name, (_, summary) in COMMANDS.items():
+        assert f"  {name} " in done.stdout
+        assert summary in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_has_an_example(capsys, name):
+    outcome = run(capsys, name, "--help")
+    assert outcome.code == 0
+    assert f"nspike {name}" in outcome.out.partition("Example")[2]
+    assert "--json" in outcome.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_is_light(name):
+    code = (
+        f"import sys; from nspike.cli.group import main; main(['{name}', '--help']); "
+        "print(*[m for m in ('numpy', 'numba', 'scipy', 'h5py', 'PIL', 'pluggy') if m in sys.modules], file=sys.stderr)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == "\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_of_each_name_has_its_file(name):
+    module = importlib.import_module(f"nspike.cli.{COMMANDS[name][0]}")
+    assert isinstance(module.command, click.Command)
+    assert group.get_command(click.Context(group), name) is module.command
+
+
+def test_version(capsys):
+    assert run(capsys, "--version").out == "nspike, version 0.1.0\n"
+
+
+def test_installed_script_calls_main():
+    script = next(p for p in importlib.metadata.entry_points(group="console_scripts") if p.name == "nspike")
+    assert script.load() is main
+
+
+# ----- errors and exit codes -----
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DifferenceError("spikes differ"), 1),
+        (errors.UsageError("T is out of range"), 2),
+        (errors.BadInputError("no picture"), 3),
+        (errors.ModelError("damaged"), 3),
+        (errors.PluginError("unknown"), 4),
+        (errors.OutputError("disk full"), 5),
+        (MemoryError(), 3),
+        (click.UsageError("wrong option"), 2),
+        (RuntimeError("a slip of ours"), 70),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(capsys, planted, error, code):
+    def fail():
+        raise error
+
+    planted(fail)
+    outcome = run(capsys, "planted")
+    assert outcome.code == code
+    assert outcome.out == ""
+    assert str(error) in outcome.err
+    assert outcome.err.strip()
+
+
+def test_exit_code_of_a_command_that_failed_in_part(capsys, planted):
+    planted(lambda: click.get_current_context().exit(1))
+    assert run(capsys, "planted").code == 1
+
+
+def test_unexpected_error_asks_for_a_report(capsys, planted):
+    planted(lambda: 1 / 0)
+    message = run(capsys, "planted").err
+    assert "unexpected ZeroDivisionError: division by zero" in message
+    assert "report" in message
+    assert "NSPIKE_DEBUG=1" in message
+
+
+def test_debug_shows_the_traceback(capsys, planted, monkeypatch):
+    planted(lambda: 1 / 0)
+    monkeypatch.setenv("NSPIKE_DEBUG", "1")
+    assert main(["planted"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_message_from_a_file_cannot_steer_the_terminal(capsys, planted):
+    def fail():
+        raise errors.BadInputError("\033[2Jname\x07 é\nsecond line \udcff")
+
+    planted(fail)
+    assert run(capsys, "planted").err == "nspike: \\x1b[2Jname\\x07 é\nsecond line \\udcff\n"
+
+
+def test_warnings_are_short(capsys, planted):
+    planted(lambda: warnings.warn("kernels cannot be kept", RuntimeWarning, stacklevel=1))
+    assert run(capsys, "planted").err == "nspike: warning: kernels cannot be kept\n"
+
+
+def test_unknown_command_and_option():
+    outcome = launch("plugin")
+    assert outcome.code == 2
+    assert "there is no command 'plugin'. Did you mean 'plugins'?" in outcome.err
+    assert launch("plugins", "--jason").code == 2
+    assert launch("info").code == 2
+    assert launch().code == 2
+
+
+def test_real_processes_exit_with_these_codes(tmp_path):
+    assert launch("plugins").code == 0
+    assert launch("info", tmp_path / "none.h5").code == 3
+    assert launch("plugins", "--kind", "neurone").code == 4
+    assert launch("plugins", "--json", tmp_path / "none" / "x.json").code == 5
+    assert launch("plugins", NSPIKE_LOAD_PLUGINS="no-such-package").code == 4
+
+
+def test_interrupt_ends_a_process_with_130(tmp_path):
+    ready = tmp_path / "ready"
+    code = (
+        "import sys, time, types, click; from pathlib import Path; from nspike.cli.group import COMMANDS, main\n"
+        "module = types.ModuleType('nspike.cli.slow')\n"
+        f"module.command = click.command()(lambda: (Path({str(ready)!r}).touch(), time.sleep(30)))\n"
+        "sys.modules['nspike.cli.slow'] = module; COMMANDS['slow'] = ('slow', ''); sys.exit(main(['slow']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not ready.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+
+
+def test_closed_pipe_is_quiet():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "nspike", "plugins"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_full_disk_on_stdout_is_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nspike", "plugins"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 5
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ----- the launcher of a checkout -----
+
+
+def test_launcher_runs_the_same_program():
+    done = subprocess.run([sys.executable, ROOT / "cli.py", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "nspike, version 0.1.0\n")
+
+
+def test_launcher_without_an_installation(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "nspike_plugins" else name)
+    launcher = runpy.run_path(str(ROOT / "cli.py"), run_name="launcher")
+    assert launcher["main"]() == 2
+    assert capsys.readouterr().err == "nspike is not installed here (nspike_plugins not found). Run: pip install -e .\n"
+
+
+def test_group_module_holds_the_whole_table():
+    shipped = {path.stem for path in (ROOT / "nspike" / "cli").glob("*.py")}
+    helpers = {"__init__", "group", "common", "text", "progress"}
+    commands = {module for module, _ in group_module.COMMANDS.values()}
+    assert commands <= shipped
+    assert helpers <= shipped

@@ -1,0 +1,103 @@
+"""The commands plugins, models and info."""
+
+import json
+
+import pytest
+
+from nspike import models
+from nspike.plugins import LOAD, registry
+from nspike.weights import digest, save
+from tests.cli.console import launch, run
+from tests.package_maker import make_package
+from tests.small_models import small_ann, small_snn
+from tests.test_models import ship
+
+
+def test_plugins(capsys):
+    outcome = run(capsys, "plugins")
+    assert outcome.code == 0
+    line = next(line for line in outcome.out.splitlines() if line.startswith("mprn "))
+    assert line.split()[:5] == ["mprn", "neuron", "nspike", "0.1.0", "ok"]
+    found = json.loads(run(capsys, "plugins", "--json", "-").out)["plugins"]
+    assert {"name", "kind", "package", "version", "state", "error", "summary"} == set(found[0])
+    assert len(found) == len(registry().entries())
+
+
+def test_plugins_of_a_kind(capsys):
+    found = json.loads(run(capsys, "plugins", "--kind", "head", "--json", "-").out)["plugins"]
+    assert {entry["kind"] for entry in found} == {"head"}
+    outcome = run(capsys, "plugins", "--kind", "haed")
+    assert (outcome.code, "Did you mean 'head'" in outcome.err) == (4, True)
+
+
+def test_broken_plugin_is_listed(tmp_path):
+    make_package(tmp_path, "sick", "import nspike\n@nspike.hookimpl\ndef register_neuron(register): ...")
+    make_package(tmp_path, "evil", "raise RuntimeError('\\033[2J wiped')")
+    outcome = launch("plugins", PYTHONPATH=str(tmp_path), **{LOAD: "sick,evil"})
+    assert outcome.code == 0
+    assert "sick" in outcome.out
+    assert "Did you mean 'register_neurons'" in outcome.out
+    assert "RuntimeError: \\x1b[2J wiped (evil.py, line 1)" in outcome.out
+
+
+def test_models(capsys, tmp_path, monkeypatch):
+    quality = {"psnr": {"ann": 29.95, "snn": 27.125}}
+    save(tmp_path / "dncnn-s25.h5", small_snn(name="dncnn-s25", quality=quality))
+    save(tmp_path / "plain.h5", small_ann(name="plain"))
+    ship(tmp_path, monkeypatch)
+    outcome = run(capsys, "models")
+    assert outcome.code == 0
+    assert "dncnn-s25 *  denoise  sigma 25" in outcome.out
+    assert "psnr (ann 29.95, snn 27.125)" in outcome.out
+    assert "(ANN)" in outcome.out
+    found = json.loads(run(capsys, "models", "--json", "-").out)["models"]
+    assert [(m["name"], m["default"], m["timesteps"]) for m in found] == [
+        ("dncnn-s25", True, 10),
+        ("plain", False, None),
+    ]
+    assert found[0]["quality"] == quality
+
+
+def test_no_models(capsys, tmp_path, monkeypatch):
+    ship(tmp_path, monkeypatch)
+    assert run(capsys, "models").out == "none\n"
+
+
+@pytest.mark.parametrize("model", [small_ann(), small_snn()], ids=["ann", "snn"])
+def test_info(capsys, tmp_path, model):
+    path = tmp_path / "model.h5"
+    save(path, model)
+    outcome = run(capsys, "info", path)
+    assert outcome.code == 0
+    for text in ("small, 3 convolutions, 237 parameters", "3 pixels", digest(model), "conv2", "4×4×3×3"):
+        assert text in outcome.out
+    assert ("T = 10" in outcome.out) is (model.spiking is not None)
+    found = json.loads(run(capsys, "info", path, "--json", "-").out)
+    assert found["digest"] == digest(model)
+    assert found["parameters"] == 237
+    assert len(found["network"]["layers"]) == 5
+    if model.spiking:
+        assert found["spiking"]["scales"]["act1"] == model.spiking.scales["act1"].tolist()
+
+
+def test_info_escapes_what_a_file_says(capsys, tmp_path):
+    path = tmp_path / "model.h5"
+    save(path, small_ann(licence="\033]0;gotcha\x07", provenance={"by": "\x9b31m"}))
+    outcome = run(capsys, "info", path)
+    assert "\033" not in outcome.out
+    assert "\x9b" not in outcome.out
+    assert "\\x1b]0;gotcha\\x07" in outcome.out
+
+
+def test_info_of_what_is_no_model(capsys, tmp_path):
+    for name, content, error in (
+        ("a.h5", b"", "empty"),
+        ("b.h5", b"PK\3\4", "nspike import"),
+        ("dncn", None, "no model"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        outcome = run(capsys, "info", tmp_path / name if content is not None else name)
+        assert outcome.code == 3
+        assert error in outcome.err
+    assert models.DEFAULT
