@@ -154,6 +154,24 @@ def write(path: str | os.PathLike[str], picture: Picture, *, fsync: bool = False
         for an unknown suffix, for 16 bits or alpha in a format that cannot hold them, and when the system refuses (no
         space, read-only, missing folder).
     """
+    kind = check_kept(path, picture)
+    pixels, alpha = picture.pixels, picture.alpha
+    profile = picture.icc_profile if _profile_fits(picture.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
+    samples = pixels if pixels.ndim == 3 else pixels[..., None]
+    if alpha is not None:
+        samples = np.concatenate([samples, alpha[..., None]], axis=2)
+    try:
+        if pixels.dtype == np.uint16 and kind == "PNG":
+            data = _png16.encode(samples, profile, (picture.exif or b"")[6:])
+        else:
+            data = _pillow.encode(samples, kind, profile, picture.exif)
+    except Exception as error:  # Pillow's encoders too raise nearly anything
+        raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
+    write_bytes(path, data, fsync=fsync)
+
+
+def check_kept(path: str | os.PathLike[str], picture: Picture) -> str:
+    """The format that the suffix of `path` names. Raises OutputError if it cannot hold all of `picture`, or is unknown."""
     suffix = Path(path).suffix.lower()
     kind = _WRITTEN.get(suffix)
     if kind is None:
@@ -168,18 +186,7 @@ def write(path: str | os.PathLike[str], picture: Picture, *, fsync: bool = False
         raise OutputError(f"cannot write {path}: {what} cannot be kept in this format; use .png")
     if alpha is not None and kind in ("JPEG", "BMP"):
         raise OutputError(f"cannot write {path}: {kind} cannot hold transparency; use .png, .tif or .webp")
-    profile = picture.icc_profile if _profile_fits(picture.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
-    samples = pixels if pixels.ndim == 3 else pixels[..., None]
-    if alpha is not None:
-        samples = np.concatenate([samples, alpha[..., None]], axis=2)
-    try:
-        if deep and kind == "PNG":
-            data = _png16.encode(samples, profile, (picture.exif or b"")[6:])
-        else:
-            data = _pillow.encode(samples, kind, profile, picture.exif)
-    except Exception as error:  # Pillow's encoders too raise nearly anything
-        raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
-    write_bytes(path, data, fsync=fsync)
+    return kind
 
 
 def _contents(path: Path, limit: int) -> bytes:
