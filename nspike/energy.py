@@ -38,3 +38,14 @@ class EnergyModel:
     constants: dict[str, tuple[float, str]]
     formula: dict[str, str]
     estimate: Callable[[Ledger], tuple[EnergyColumn, ...]]
+
+
+MODELLED = "modelled, not measured"
+
+
+def describe(model: EnergyModel) -> str:
+    """What an energy model computes, for a report: its formulas, constants and source."""
+    lines = [f"{model.name} ({MODELLED}): {model.summary}"]
+    lines += [f"  {column}: {formula}" for column, formula in model.formula.items()]
+    constants = ", ".join(f"{name} {value:g} {unit}" for name, (value, unit) in model.constants.items())
+    return "\n".join([*lines, f"  constants: {constants}", f"  source: {model.source}"])

@@ -1,6 +1,7 @@
 import importlib
 import importlib.metadata
 import os
+import resource
 import runpy
 import signal
 import subprocess
@@ -44,11 +45,12 @@ def test_help_is_quick_and_imports_nothing_heavy():
     )
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert done.stderr == "\n"
-    assert min(times) < 0.3
+    assert min(times) < 0.3, "processor time, which a busy machine changes less than the clock's"
     for name, (_, summary) in COMMANDS.items():
         assert f"  {name} " in done.stdout
         assert summary in done.stdout
