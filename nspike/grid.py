@@ -71,7 +71,7 @@ def exponents(
     if not np.all(theta > 0):
         raise ModelError("a firing threshold is not positive")
     flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], weights.shape[0], -1)
-    largest = flat.max(axis=(1, 2), initial=0.0) * gain
+    largest = flat.max(axis=(1, 2), initial=0.0)
     total = gain * flat.sum(axis=2).max(axis=1) + np.abs(bias)
     with np.errstate(divide="ignore"):
         most = np.minimum(np.minimum(limit / largest, RANGE / theta), RANGE / total)

@@ -139,7 +139,9 @@ def _stage(
     network, timesteps = model.network, spiking.timesteps
     sources = tuple(a.name for a in network.activations_into(layer.name))
     channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
-    theta = np.broadcast_to(np.asarray(spiking.thresholds.get(name, 1.0), np.float64), (channels,))
+    theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
+    if theta.shape != (channels,):
+        raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")
     gate = np.zeros(0)
     if isinstance(layer, Conv):
         weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)

@@ -52,6 +52,8 @@ class Network:
             width[layer.name] = self._width(layer, width)
         if self.output not in width or not isinstance(self.layer(self.output), Conv | Gate):
             raise ModelError(f"network {self.name}: the output {self.output!r} must be a convolution or a gate")
+        if self.layers[-1].name != self.output:
+            raise ModelError(f"network {self.name}: the output {self.output!r} must be the last layer")
         if width[self.output] != self.channels:
             raise ModelError(f"network {self.name}: {width[self.output]} channels come out, {self.channels} go in")
         if self.mode not in ("image", "subtract", "add"):

@@ -1,0 +1,136 @@
+"""Random networks and models, and a comparison of the engine with `tests.naive` in everything that it returns."""
+
+import numpy as np
+
+from nspike import engine
+from nspike.integers import build
+from nspike.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.model import OUTPUT, Info, Model, Spiking
+from nspike.network import Network
+from nspike.plugins import registry
+from tests import naive
+
+
+def chain(*widths, channels=1, kernels=(3,), bias=True, mode="subtract"):
+    """Convolutions with activations of these widths between; kernels are used in turn."""
+    layers, source, read = [], PICTURE, channels
+    for i, width in enumerate((*widths, channels)):
+        layers.append(Conv(f"conv{i}", source, read, width, kernels[i % len(kernels)], bias))
+        layers.append(Activation(f"act{i}", f"conv{i}", width))
+        source, read = f"act{i}", width
+    return Network("chain", channels, tuple(layers[:-1]), layers[-2].name, mode)
+
+
+def branched(a, b, c, channels=1, kernels=(1, 3, 5, 3), gate=False):
+    """Two layers, a third that reads both, and an output that reads (b, a, c), through a gate if wanted."""
+    k = kernels
+    layers = [
+        Conv("conv_a", PICTURE, channels, a, k[0]),
+        Activation("a", "conv_a", a),
+        Conv("conv_b", "a", a, b, k[1]),
+        Activation("b", "conv_b", b),
+        Concat("ab", ("a", "b")),
+        Conv("conv_c", "ab", a + b, c, k[2]),
+        Activation("c", "conv_c", c),
+        Concat("bac", ("b", "a", "c")),
+        Conv("conv_d", "bac", a + b + c, channels, k[3]),
+    ]
+    if gate:
+        layers += [Activation("d", "conv_d", channels), Gate("gate", "d", channels)]
+    return Network("branched", channels, tuple(layers), layers[-1].name, "image")
+
+
+def random_model(network, seed=0, *, timesteps=4, level=0.3, theta=True, neuron_parameters=None, head_parameters=None):
+    """Parameters around which layers fire about as often as `level` says: below 0 silent, above 1 saturated."""
+    draw = np.random.default_rng(seed)
+    parameters = {}
+    for conv in network.convs:
+        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
+        spread = 1.5 / np.sqrt(conv.in_channels * conv.kernel**2)
+        parameters[f"{conv.name}.weight"] = draw.normal(0, spread, shape).astype(np.float32)
+        if conv.bias:
+            parameters[f"{conv.name}.bias"] = draw.normal(level, 0.2, conv.out_channels).astype(np.float32)
+    widths = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
+    low, high = (0.6, 1.6) if theta else (1.0, 1.0)
+    spiking = Spiking(
+        neuron="if",
+        head="membrane",
+        timesteps=timesteps,
+        scales={name: draw.uniform(0.7, 1.4, n) for name, n in widths.items()},
+        thresholds={name: draw.uniform(low, high, n) for name, n in widths.items()},
+        neuron_parameters=neuron_parameters or {},
+        head_parameters=head_parameters or {},
+    )
+    return Model(Info("test", "denoise", "gray"), network, parameters, spiking)
+
+
+def picture(seed, *shape, dtype=np.uint8):
+    draw = np.random.default_rng(seed)
+    if dtype == np.int32:  # noisy benchmark inputs lie outside [0, 1]
+        return draw.integers(-4 * 65535, 4 * 65535, shape, dtype=np.int32, endpoint=True)
+    return draw.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def run(model, pixels, neuron="if", head="membrane", **options):
+    """The engine's output float64 (N, C, H, W), ledger, and spikes per layer bool (N, steps, channels, H, W)."""
+    neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
+    head = registry().heads[head] if isinstance(head, str) else head
+    output = np.full(pixels.shape, np.nan)
+    spikes = {}
+
+    def sink(n, y0, y1, x0, x1, plane, values):
+        np.testing.assert_array_equal(plane, naive.to_plane(pixels)[n, :, y0:y1, x0:x1])
+        assert np.isnan(output[n, :, y0:y1, x0:x1]).all(), "a tile was handed out twice"
+        output[n, :, y0:y1, x0:x1] = values
+
+    def observer(name, n, core, seen):
+        steps, channels = seen.shape[:2]
+        whole = spikes.setdefault(name, np.zeros((len(pixels), steps, channels, *pixels.shape[2:]), bool))
+        whole[n, :, :, core.y0 : core.y1, core.x0 : core.x1] = seen
+
+    options = {"digest": True, "observer": observer} | options
+    ledger = engine.run(model, pixels, neuron=neuron, head=head, sink=sink, **options)
+    return output, ledger, spikes
+
+
+def agree(model, pixels, neuron="if", head="membrane", slow=None, **options):
+    """Run the engine and `tests.naive` and compare spikes, output, ledger and digests. `slow`: what naive.run returned.
+
+    Returns naive's run, so that it can be used for other options.
+    """
+    kind = naive.NEURONS[neuron] if isinstance(neuron, str) else neuron.naive
+    fast_neuron = neuron if isinstance(neuron, str) else neuron.fast
+    slow = slow or naive.run(model, pixels, kind, head)
+    compare_integers(model, fast_neuron, head, slow)
+    output, ledger, spikes = run(model, pixels, fast_neuron, head, **options)
+    assert list(spikes) == list(slow.spikes)
+    for name, expected in slow.spikes.items():
+        np.testing.assert_array_equal(spikes[name], expected, err_msg=name)
+    np.testing.assert_array_equal(output, slow.output)
+    compare_ledger(ledger, naive.ledger(model, slow, kind, head))
+    return slow
+
+
+def compare_integers(model, neuron, head, slow):
+    neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
+    integers = build(model, neuron, registry().heads[head])
+    assert [stage.name for stage in integers.stages] == list(slow.grids)
+    for stage in integers.stages:
+        expected = slow.grids[stage.name]
+        assert stage.integer.exponent.tolist() == expected.exponent
+        for phase in range(len(expected.weights)):  # one kernel may serve both phases
+            kept = stage.integer.weights[min(phase, len(stage.integer.weights) - 1)]
+            if not isinstance(stage.layer, Gate):
+                np.testing.assert_array_equal(kept, expected.weights[phase], err_msg=stage.name)
+        np.testing.assert_array_equal(stage.integer.bias, expected.bias.ravel())
+        np.testing.assert_array_equal(stage.integer.theta, expected.theta.ravel())
+
+
+def compare_ledger(ledger, expected):
+    total = expected.pop(None)
+    assert {key: getattr(ledger, key) for key in total} == total
+    assert [layer.name for layer in ledger.layers] == list(expected)
+    for layer in ledger.layers:
+        found = {key: getattr(layer, key) for key in expected[layer.name]}
+        found = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in found.items()}
+        assert found == expected[layer.name], layer.name

@@ -1,0 +1,463 @@
+"""The slow, obvious version of the engine: whole Python integers, dense arrays, one loop per definition.
+
+Written from the design and the docstrings, not from the fast code, and without Numba. Everything is (channels, H, W).
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nspike.layer import PICTURE, Activation, Concat, Conv, Gate
+
+UNIT = 65535
+
+# ----- Rounding and grids -----
+
+
+def half_even(numerator, denominator):
+    """numerator / denominator, rounded half to even, in whole integers."""
+    q, r = divmod(numerator, denominator)
+    return q + (2 * r > denominator or (2 * r == denominator and q % 2 == 1))
+
+
+def on_grid(x, k):
+    """x·2^k rounded half to even."""
+    n, d = float(x).as_integer_ratio()
+    return half_even(n << k, d) if k >= 0 else half_even(n, d << -k)
+
+
+def whole(x):
+    """|x|·2^1074: every float64 is a whole multiple of 2^-1074."""
+    n, d = abs(float(x)).as_integer_ratio()
+    return n * (2**1074 // d)
+
+
+def exponent(weights, bias, theta, gain, limit):
+    """The largest k that obeys the three bounds, for one output channel; weights (phases, ...)."""
+    phases = [[whole(w) for w in phase.ravel()] for phase in weights]
+    bounds = [(max([0, *phase]), limit) for phase in phases]
+    bounds += [(whole(theta), 2**24)]
+    bounds += [(gain * sum(phase) + whole(bias), 2**24) for phase in phases]
+    low, high = -3000, 3000  # k = low fits, k = high does not
+    while high - low > 1:
+        k = (low + high) // 2
+        # 2^k·value <= top, both sides times 2^(1074 + 3000)
+        fits = all(value << (k + 3000) <= top << (1074 + 3000) for value, top in bounds)
+        low, high = (k, high) if fits else (low, k)
+    return low
+
+
+@dataclass
+class Grid:
+    """exponent per channel; weights int64 (phases, C, I, k, k); bias, theta int64 (C, 1, 1)."""
+
+    exponent: list
+    weights: np.ndarray
+    bias: np.ndarray
+    theta: np.ndarray
+
+
+def column(values):
+    return np.array([int(v) for v in values], np.int64).reshape(-1, 1, 1)
+
+
+def grid(weights, bias, theta, gain, limit):
+    channels = range(len(bias))
+    k = [exponent(weights[:, c], bias[c], theta[c], gain, limit) for c in channels]
+    rounded = np.zeros(weights.shape, np.int64)
+    for c in channels:
+        rounded[:, c] = np.array([on_grid(w, k[c]) for w in weights[:, c].ravel()]).reshape(weights[:, c].shape)
+    return Grid(
+        k,
+        rounded,
+        column(on_grid(bias[c], k[c]) for c in channels),
+        column(max(1, on_grid(theta[c], k[c])) for c in channels),
+    )
+
+
+# ----- Currents -----
+
+
+def convolve(x, weights):
+    """x (I, H, W), weights (C, I, k, k), both int64: the zero-padded convolution, tap by tap."""
+    radius = weights.shape[-1] // 2
+    height, width = x.shape[1:]
+    padded = np.pad(x.astype(np.int64), ((0, 0), (radius, radius), (radius, radius)))
+    out = np.zeros((len(weights), height, width), np.int64)
+    for dy in range(weights.shape[-1]):
+        for dx in range(weights.shape[-1]):
+            out += np.tensordot(weights[:, :, dy, dx], padded[:, dy : dy + height, dx : dx + width], 1)
+    return out
+
+
+def picture_current(plane, weights):
+    """From the picture, rounded once. 65535 is odd, so that no quotient is half-way between integers."""
+    return (2 * convolve(plane, weights) + UNIT) // (2 * UNIT)
+
+
+def gate_weights(plane, value, k):
+    """λ·(x - 1) on the channels' grids, (C, H, W)."""
+    out = np.zeros(plane.shape, np.int64)
+    for c, y, x in np.ndindex(plane.shape):
+        n, d = float(value[c]).as_integer_ratio()
+        n, d = (int(plane[c, y, x]) - UNIT) * n, UNIT * d
+        out[c, y, x] = half_even(n << k[c], d) if k[c] >= 0 else half_even(n, d << -k[c])
+    return out
+
+
+def to_plane(picture):
+    return picture.astype(np.int64) * (257 if picture.dtype == np.uint8 else 1)
+
+
+# ----- Neurons -----
+
+
+class IF:
+    """p: the layer's parameters; theta float64 (C,), grid: the layer's; v (C, H, W)."""
+
+    name, planes, post_steps, defaults = "if", (1,), 0, {"v_init": 0.0}
+
+    def __init__(self, p, theta, grid, shape):
+        self.theta = grid.theta
+        self.v0 = column(on_grid(p["v_init"] * t, k) for t, k in zip(theta, grid.exponent, strict=True))
+        self.v = self.v0 + np.zeros(shape, np.int64)
+        self.prepare(p, theta, grid)
+
+    def prepare(self, p, theta, grid):
+        pass
+
+    @staticmethod
+    def amplitude(p, post):
+        return 1.0
+
+    def step(self, current, post):
+        """Spikes bool (planes, C, H, W)."""
+        self.v = self.v + current
+        return self.spend(self.theta, self.theta)
+
+    def spend(self, threshold, reset):
+        fires = self.v >= threshold
+        self.v = self.v - np.where(fires, reset, 0)
+        return fires[None]
+
+
+class MPRN(IF):
+    name, post_steps, defaults = "mprn", 1, {"v_init": 0.0, "beta": 0.0}
+
+    def prepare(self, p, theta, grid):
+        alpha = 0.5 / (1.0 + math.exp(-p["beta"])) + 0.5
+        self.release = column(on_grid(alpha * t, k) for t, k in zip(theta, grid.exponent, strict=True))
+
+    def step(self, current, post):
+        self.v = self.v + current
+        return self.spend(self.release if post else self.theta, self.theta)
+
+
+class MPRNBeta(IF):
+    name, post_steps, defaults = "mprn_beta", 1, {"v_init": 0.0, "alpha": 0.9, "beta": 1.0}
+
+    def prepare(self, p, theta, grid):
+        both = list(zip(theta, grid.exponent, strict=True))
+        self.release = column(on_grid(p["alpha"] * t, k) for t, k in both)
+        self.worth = column(on_grid(p["beta"] * t, k) for t, k in both)
+
+    @staticmethod
+    def amplitude(p, post):
+        return p["beta"] if post else 1.0
+
+    def step(self, current, post):
+        self.v = self.v + current
+        return self.spend(self.release, self.worth) if post else self.spend(self.theta, self.theta)
+
+
+class LIF(IF):
+    name, defaults = "lif", {"v_init": 0.0, "tau": 16.0}
+
+    def prepare(self, p, theta, grid):
+        self.keep = on_grid((1.0 - 1.0 / p["tau"]) * 65536.0, 0)
+
+    def step(self, current, post):
+        self.v = ((self.v * self.keep + 32768) >> 16) + current
+        return self.spend(self.theta, self.theta)
+
+
+NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF)}
+
+# ----- Heads: (spikes, charge, residual, theta, exponents, T, parameters) -> float64 in units of λ -----
+
+
+def membrane(n, charge, residual, theta, k, timesteps, parameters):
+    return charge * 2.0 ** -np.array(k, np.float64)[:, None, None] / timesteps
+
+
+def rate(n, charge, residual, theta, k, timesteps, parameters):
+    return n / timesteps
+
+
+def mapper(n, charge, residual, theta, k, timesteps, parameters):
+    weight = parameters["weight"]
+    mapped = np.zeros(n.shape)
+    for c in range(len(weight)):
+        largest = np.abs(weight[c]).max()
+        k = 0
+        if largest:  # 15 bits: the largest lies in [2^14, 2^15]
+            while largest * 2.0**k < 2**14:
+                k += 1
+            while largest * 2.0**k >= 2**15:
+                k -= 1
+        kernel = np.array([on_grid(w, k) for w in weight[c].ravel()], np.int64).reshape(1, *weight.shape[1:])
+        mapped[c] = convolve(n, kernel)[0] * 2.0**-k
+    mapped = mapped / timesteps
+    if "bias" in parameters:
+        mapped = mapped + parameters["bias"][:, None, None]
+    return mapped + residual / (timesteps * theta)
+
+
+HEADS = {"membrane": membrane, "rate": rate, "cpm": mapper, "recycling": mapper}
+
+# ----- The network -----
+
+
+@dataclass
+class Run:
+    """spikes: layer -> bool (N, steps, planes·C, H, W); grids: layer -> Grid; inputs and residuals: layer -> int64 (N, C, H, W):
+    all that arrived, and v - v(0); output float64 (N, C, H, W).
+    """
+
+    spikes: dict
+    grids: dict
+    inputs: dict
+    residuals: dict
+    output: np.ndarray
+
+
+def driven_by(network, name):
+    if name == network.output:
+        return "output"
+    (found,) = [layer.name for layer in network.layers if isinstance(layer, Activation) and layer.source == name]
+    return found
+
+
+def sources(network, name):
+    """The activations that a layer reads, through concatenations too."""
+    found = []
+    for source in network.layer(name).sources:
+        if source != PICTURE:
+            layer = network.layer(source)
+            found += sources(network, source) if isinstance(layer, Concat) else [layer]
+    return found
+
+
+def normalised(model, conv):
+    """W·λ_in/λ_out and b/λ_out in float64, or what training has put in their place."""
+    network, spiking = model.network, model.spiking
+    out = np.asarray(spiking.scales[driven_by(network, conv.name)], np.float64)
+    read = [np.asarray(spiking.scales[a.name], np.float64) for a in sources(network, conv.name)]
+    scale = np.concatenate(read) if read else np.ones(network.channels)
+    if conv.name in spiking.weights:
+        weights = np.asarray(spiking.weights[conv.name], np.float64)
+    else:
+        weights = np.asarray(model.parameters[f"{conv.name}.weight"], np.float64)
+        weights = weights * scale[:, None, None] / out[:, None, None, None]
+    if conv.name in spiking.biases:
+        return weights, np.asarray(spiking.biases[conv.name], np.float64)
+    if not conv.bias:
+        return weights, np.zeros(len(out))
+    return weights, np.asarray(model.parameters[f"{conv.name}.bias"], np.float64) / out
+
+
+def own_parameters(model, neuron, name):
+    return neuron.defaults | dict(model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {}))
+
+
+def kernel_per_phase(model, neuron, conv, weights):
+    """Gains and amplitudes multiplied in: float64 (1 or 2, C, Σ planes·channels, k, k)."""
+    phases = []
+    for post in (False, True):
+        parts, first = [], 0
+        for source in sources(model.network, conv.name):
+            part = weights[:, first : first + source.channels]
+            first += source.channels
+            worth = neuron.amplitude(own_parameters(model, neuron, source.name), post and neuron.post_steps > 0)
+            parts += [part * (worth * gain) for gain in neuron.planes]
+        phases.append(np.concatenate(parts, axis=1))
+    return np.stack(phases)
+
+
+def layer_grid(model, neuron, layer):
+    network, spiking = model.network, model.spiking
+    name = driven_by(network, layer.name)
+    channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
+    theta = np.ones(channels) * spiking.thresholds.get(name, 1.0)
+    if isinstance(layer, Gate):
+        out = np.asarray(spiking.scales[name], np.float64)
+        value = np.asarray(spiking.scales[layer.source], np.float64) / out
+        found = grid((value * 5)[None, :, None, None, None], 1.0 / out, theta, 1, 2**24)
+        return found, theta, value
+    weights, bias = normalised(model, layer)
+    if layer.source == PICTURE:
+        return grid(weights[None], bias, theta, 4, 32767), theta, None
+    return grid(kernel_per_phase(model, neuron, layer, weights), bias, theta, 1, 4095), theta, None
+
+
+def run(model, picture, neuron, head):
+    """picture (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS."""
+    network, timesteps = model.network, model.spiking.timesteps
+    steps = timesteps + neuron.post_steps
+    fires = head != "membrane"
+    result = Run({}, {}, {}, {}, np.zeros(picture.shape))
+    for n, plane in enumerate(to_plane(picture)):
+        values = {}
+        for layer in network.layers:
+            if isinstance(layer, Activation):
+                values[layer.name] = values[layer.source]
+            elif isinstance(layer, Concat):
+                values[layer.name] = np.concatenate([values[s] for s in layer.sources], axis=1)
+            else:
+                name = driven_by(network, layer.name)
+                found, theta, value = layer_grid(model, neuron, layer)
+                kind = IF if name == "output" else neuron
+                cells = kind(own_parameters(model, kind, name), theta, found, (len(theta), *plane.shape[1:]))
+                spikes, total = [], np.zeros(cells.v.shape, np.int64)
+                for t in range(steps):
+                    post = t >= timesteps
+                    if layer.sources == (PICTURE,):
+                        current = picture_current(plane, found.weights[0]) * (not post)
+                    elif isinstance(layer, Gate):
+                        current = gate_weights(plane, value, found.exponent) * values[layer.source][t]
+                    else:
+                        current = convolve(values[layer.source][t], found.weights[int(post)])
+                    current = current + (0 if post else found.bias)
+                    total += current
+                    if name == "output" and (post or not fires):
+                        cells.v = cells.v + current
+                        spikes.append(np.zeros((1, *cells.v.shape), bool))
+                    else:
+                        spikes.append(cells.step(current, post))
+                values[layer.name] = np.array(spikes).reshape(steps, -1, *plane.shape[1:])
+                result.grids[name] = found
+                result.spikes.setdefault(name, []).append(values[layer.name])
+                result.inputs.setdefault(name, []).append(total)
+                result.residuals.setdefault(name, []).append(cells.v - cells.v0)
+        counts = values[network.output].sum(axis=0)
+        numbers = (counts, total, cells.v - cells.v0, found.theta, found.exponent, timesteps)
+        parameters = head_parameters(model, head)
+        scale = np.asarray(model.spiking.scales["output"], np.float64)[:, None, None]
+        result.output[n] = HEADS[head](*numbers, parameters) * scale
+    for held in (result.spikes, result.inputs, result.residuals):
+        held.update({name: np.stack(arrays) for name, arrays in held.items()})
+    return result
+
+
+def head_parameters(model, head):
+    channels = model.network.channels
+    size = {"cpm": 3, "recycling": 1}.get(head)
+    if size is None:
+        return {}
+    weight = np.zeros((channels, channels, size, size))
+    for c in range(channels):
+        weight[c, c, size // 2, size // 2] = 1
+    default = {"weight": weight} | ({"bias": np.zeros(channels)} if head == "cpm" else {})
+    return default | dict(model.spiking.head_parameters.get(head, {}))
+
+
+# ----- Digests and the ledger -----
+
+
+def digests(spikes):
+    """Per step, of spikes bool (N, steps, channels, H, W)."""
+    found = []
+    for t in range(spikes.shape[1]):
+        leaves = []
+        for plane in spikes[:, t]:
+            for y in range(0, plane.shape[1], 64):
+                for x in range(0, plane.shape[2], 64):
+                    block = plane[:, y : y + 64, x : x + 64]
+                    leaves.append(hashlib.sha256(np.packbits(block.ravel(), bitorder="little").tobytes()).digest())
+        found.append(hashlib.sha256(b"".join(leaves)).hexdigest())
+    return tuple(found)
+
+
+def targets(kernel, height, width):
+    """How many output positions read each input position."""
+    count = np.zeros((height, width), np.int64)
+    r = kernel // 2
+    for y, x in np.ndindex(height, width):
+        count[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] += 1
+    return count
+
+
+def readers(network, name, head_kernel):
+    """(kernel, channels) of all that reads a layer's spikes, as often as it does."""
+    if name == "output":
+        return [(head_kernel, network.channels)] if head_kernel else []
+    found = []
+    for layer in network.layers:
+        times = sum(a.name == name for a in sources(network, layer.name)) if isinstance(layer, Conv | Gate) else 0
+        found += [(layer.kernel, layer.out_channels) if isinstance(layer, Conv) else (1, 1)] * times
+    return found
+
+
+def ledger(model, result, neuron, head):
+    """layer -> its figures; None -> those of the whole run."""
+    network, timesteps = model.network, model.spiking.timesteps
+    fires = head != "membrane"
+    head_kernel = {"cpm": 3, "recycling": 1}.get(head, 0)
+    figures = {}
+    for name, spikes in result.spikes.items():
+        if name == "output" and not fires:
+            continue
+        gains = (1,) if name == "output" else neuron.planes
+        n, steps, channels, height, width = spikes.shape
+        channels //= len(gains)
+        split = spikes.reshape(n, steps, len(gains), channels, height, width)
+        events = split.sum(axis=(0, 3, 4, 5)).T
+        exact, paper = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
+        for kernel, outputs in readers(network, name, head_kernel):
+            fan = targets(kernel, height, width) * outputs
+            for i, gain in enumerate(gains):
+                exact += abs(gain) * (split[:, :, i] * fan).sum(axis=(0, 2, 3, 4))
+                paper += abs(gain) * events[i] * kernel * kernel * outputs
+        biased = n * height * width * int((result.grids[name].bias != 0).sum())
+        figures[name] = {
+            "shape": (channels, height, width),
+            "events": events.tolist(),
+            "synops": exact.tolist(),
+            "synops_paper": paper.tolist(),
+            "neuron_updates": [n * channels * height * width] * steps,
+            "bias_additions": [biased if t < timesteps else 0 for t in range(steps)],
+            "digests": digests(spikes),
+        }
+    n, channels, height, width = result.output.shape
+    pixels = n * height * width
+    total = {
+        "planes": n,
+        "shape": (channels, height, width),
+        "timesteps": timesteps,
+        "post_steps": neuron.post_steps,
+        "head_synops": 0,
+        "head_synops_paper": 0,
+        "head_macs": pixels * channels if head_kernel else 0,
+        "output_additions": pixels * channels * (network.mode != "image"),
+    }
+    if fires:
+        for key in ("synops", "synops_paper"):
+            total[f"head_{key}"] = sum(figures["output"][key])
+            figures["output"][key] = [0] * len(figures["output"][key])
+    else:
+        total["output_additions"] += pixels * timesteps * int((result.grids["output"].bias != 0).sum())
+    convs = [layer for layer in network.layers if isinstance(layer, Conv)]
+    macs = {
+        c.name: (
+            n * int(targets(c.kernel, height, width).sum()) * c.in_channels * c.out_channels,
+            pixels * c.kernel**2 * c.in_channels * c.out_channels,
+        )
+        for c in convs
+    }
+    for i, suffix in enumerate(("", "_paper")):
+        total[f"analog_macs{suffix}"] = sum(macs[c.name][i] for c in convs if c.source == PICTURE)
+        total[f"ann_macs{suffix}"] = sum(both[i] for both in macs.values())
+    total["weights"] = sum(c.kernel**2 * c.in_channels * c.out_channels for c in convs)
+    return figures | {None: total}
