@@ -65,7 +65,8 @@ def run(
         if name not in channels:
             raise ModelError(f"network {network.name}: there is no activation {name!r} to capture")
         capture[name] = np.empty((count, channels[name], height, width), np.float32)
-    kept = {**capture, OUTPUT: np.empty(plane.shape, np.float32)}
+    output = np.empty(plane.shape, np.float32)
+    kept = {**capture, OUTPUT: output}
     tiles = _tiling(network, height, width, memory)
     with ThreadPoolExecutor(_threads(threads)) as pool:
         buffers = Buffers()
@@ -76,7 +77,7 @@ def run(
                         kept[name][n, :, top:bottom, left:right] = values.transpose(2, 0, 1)
                 if progress:
                     progress(n * len(tiles) + i + 1, count * len(tiles))
-    return kept[OUTPUT]
+    return output
 
 
 def restore(network: Network, output: Floats, plane: Floats) -> Floats:

@@ -69,12 +69,18 @@ def _percentile(counts: NDArray[np.int64], most: float, percent: float) -> float
     total = int(counts.sum())
     if total == 0 or percent >= 100.0:
         return most
-    rank = percent / 100.0 * total
+    rank = percent / 100.0 * (total - 1)
     cumulative = np.cumsum(counts)
-    found = int(np.searchsorted(cumulative, rank))
+    below, above = (_value(counts, cumulative, int(r)) for r in (np.floor(rank), np.ceil(rank)))
+    return min(below + (above - below) * (rank % 1.0), most)
+
+
+def _value(counts: NDArray[np.int64], cumulative: NDArray[np.int64], rank: int) -> float:
+    """About the value number `rank`, from 0: values are taken to be spread evenly over their bin."""
+    found = int(np.searchsorted(cumulative, rank, side="right"))
     low, high = (np.array([found + _FIRST, found + 1 + _FIRST], np.int32) << _SHIFT).view(np.float32)
-    share = (rank - (int(cumulative[found]) - int(counts[found]))) / int(counts[found])
-    return min(float(low) + (float(high) - float(low)) * share, most)
+    share = (rank - int(cumulative[found]) + int(counts[found]) + 0.5) / int(counts[found])
+    return float(low) + (float(high) - float(low)) * share
 
 
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:

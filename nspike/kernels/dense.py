@@ -134,5 +134,6 @@ def pack(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
     groups = -(-out // lanes)
     padded = np.zeros((groups * lanes, channels, size, size), np.float32)
     padded[:out] = weights
+    padded[np.abs(padded) < 1e-30] = 0  # dead filters hold denormal numbers, which some processors multiply very slowly
     parts = padded.reshape(groups, lanes, channels, size, size).transpose(0, 3, 4, 2, 1)
     return np.ascontiguousarray(parts).ravel(), groups * lanes
