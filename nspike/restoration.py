@@ -99,17 +99,18 @@ def restore(
     _at_least_one(tile=tile, memory=memory, threads=threads)
     if not ann:
         check(model)
+    from nspike import ann as plain  # heavy, and no part of the time
+    from nspike import engine
+
     start = time.perf_counter()
     if scale is not None:
         picture, image, sink = _enlarged(model, source, scale)
     else:
         picture, image, sink = _same_size(model, source)
     if ann:
-        _run_ann(model, picture, sink, threads, memory, progress)
+        _run_ann(plain.run, model, picture, sink, threads, memory, progress)
         ledger = ann_ledger(model.network, picture.shape)
     else:
-        from nspike import engine
-
         ledger = engine.run(
             model,
             picture,
@@ -229,11 +230,15 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
 
 
 def _run_ann(
-    model: Model, picture: Pixels, sink: Sink, threads: int | None, memory: int, progress: Progress | None
+    run: Callable[..., NDArray[np.float32]],
+    model: Model,
+    picture: Pixels,
+    sink: Sink,
+    threads: int | None,
+    memory: int,
+    progress: Progress | None,
 ) -> None:
     """The plain ANN with the engine's ways in and out, in bands of rows whose floats take about half of `memory`."""
-    from nspike import ann
-
     count, channels, height, width = picture.shape
     halo = model.network.radius
     rows = max(memory // (16 * channels * width) - 2 * halo, _LEAST_BAND)
@@ -246,7 +251,7 @@ def _run_ann(
 
         y1 = min(y0 + rows, height)
         top, bottom = max(0, y0 - halo), min(height, y1 + halo)
-        output = ann.run(
+        output = run(
             model.network,
             model.parameters,
             _float_plane(picture[n, :, top:bottom])[None],

@@ -1,0 +1,68 @@
+"""What a restored picture cost and how good it is, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_LABEL = 10
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """The lines for one picture, as `nspike.job.process` reports it."""
+    if report["state"] == "skipped":
+        return f"{report['input']}: done already, {report['output']}"
+    how = [report["model"]]
+    if report["network"] == "ann":
+        how.append("as a plain ANN")
+    else:
+        how += [report["neuron"], report["head"], f"T = {report['T']}"]
+    lines = [f"{report['input']} -> {report['output']}", _line("model", ", ".join(how))]
+    if report["changes"]:
+        lines.append(_line("", f"not the shipped configuration: {'; '.join(report['changes'])}"))
+    lines += [_line("", note) for note in report["notes"]]
+    lines += [_line("warning", warning) for warning in report["warnings"]]
+    if "quality" in report:
+        lines += _quality(report["quality"])
+    if report["network"] == "snn":
+        rate = f"{100 * report['firing_rate']:.2f} % of neurons per step"
+        lines.append(_line("spikes", f"{report['spikes']:,}, {rate}"))
+        lines.append(_line("synops", f"{report['synops']:,} synaptic operations"))
+    for name, model in report["energy"].items():
+        lines.append(_line("energy", f"{name} ({model['note']})"))
+        lines += [_line("", _column(label, column)) for label, column in model["columns"].items()]
+    height, width = report["size"][:2]
+    speed = f"{report['seconds']:.2f} s, {report['megapixels_per_second']:.3g} MP/s"
+    lines.append(_line("time", f"{speed} ({width}x{height})"))
+    return "\n".join(lines)
+
+
+def joules(value: float) -> str:
+    """An energy with a fitting unit."""
+    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")):
+        if value >= factor:
+            return f"{value / factor:.4g} {unit}"
+    return f"{value / 1e-9:.4g} nJ"
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:{_LABEL}}{text}"
+
+
+def _quality(quality: Mapping[str, Any]) -> list[str]:
+    before, after = quality["input"], quality["output"]
+    ssims = ", ".join(
+        f"SSIM {before[key]:.4f} -> {after[key]:.4f} ({key.removeprefix('ssim_')})"
+        for key in ("ssim_gauss11", "ssim_uniform7")
+        if before[key] is not None
+    )
+    psnr = f"PSNR {_decibels(before['psnr'])} -> {_decibels(after['psnr'])} dB"
+    return [_line("quality", f"{psnr}, {ssims}" if ssims else psnr)]
+
+
+def _decibels(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:.2f}"
+
+
+def _column(name: str, column: Mapping[str, float]) -> str:
+    if "snn" not in column:
+        return f"{name}: ANN {joules(column['ann'])}"
+    return f"{name}: {joules(column['snn'])}, the ANN {joules(column['ann'])} ({100 * column['ratio']:.1f} %)"

@@ -1,0 +1,34 @@
+"""Numbers with a unit on the command line: `--memory 512M`, `--max-pixels 400M`."""
+
+import re
+from typing import Any
+
+import click
+
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kKMG]?)(i?[bB])?")
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]  # not generic at run time in older click
+    """A positive number with K, M or G for `base`, its square or cube; `plain` is what a number without one is times."""
+
+    name = "amount"
+
+    def __init__(self, base: int, plain: int = 1) -> None:
+        self._factors = {"": plain, "K": base, "M": base**2, "G": base**3}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, whole."""
+        if isinstance(value, int):
+            return value
+        match = _NUMBER.fullmatch(str(value).strip())
+        number = int(float(match[1]) * self._factors[match[2].upper()]) if match else 0
+        if number < 1:
+            self.fail(f"{value!r} is not a positive number such as 512M", param, ctx)
+        return number
+
+
+BYTES = Amount(1024, plain=1024**2)
+"""Bytes; a number without a unit is in MiB."""
+
+COUNT = Amount(1000)
+"""A count, such as of pixels."""
