@@ -3,9 +3,11 @@
 Exact: the spikes, and so the output and the ledger, are the same bits for any tile, thread count and packing.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +100,7 @@ def run(
             core_output = output[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
             at = _within(core, rect)
             sink(n, core.y0, core.y1, core.x0, core.x1, plane[:, at.y0 : at.y1, at.x0 : at.x1], core_output)
-    return accounts.ledger()
+    return replace(accounts.ledger(), plane_digest=_plane_digest(picture) if digest else "")
 
 
 def _check(picture: NDArray[np.generic], integers: IntegerNetwork) -> None:
@@ -121,6 +123,15 @@ def _plane(pixels: NDArray[np.generic]) -> NDArray[np.int32]:
     """One tile on the input plane's grid: 8 bits 257·p, 16 bits p."""
     gain = 257 if pixels.dtype == np.uint8 else 1
     return np.ascontiguousarray(pixels, np.int32) * np.int32(gain)
+
+
+def _plane_digest(picture: NDArray[np.generic]) -> str:
+    """SHA-256 of the whole input plane, row by row."""
+    digest = hashlib.sha256()
+    for n, c in np.ndindex(picture.shape[:2]):
+        for y in range(0, picture.shape[2], 64):
+            digest.update(_plane(picture[n, c, y : y + 64]).astype("<i4", copy=False).tobytes())
+    return digest.hexdigest()
 
 
 def _within(rect: Rect, frame: Rect) -> Rect:

@@ -41,6 +41,7 @@ class Ledger:
     once). output_additions: of the output layer's biases and the skip from the picture. head_synops,
     head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
     ann_macs, ann_macs_paper: of the ANN on the same picture. weights: how many numbers the network's kernels hold.
+    plane_digest: of a run that digests, the SHA-256 of the input planes, int32 little-endian in the order (n, c, y, x).
     """
 
     planes: int
@@ -57,6 +58,7 @@ class Ledger:
     ann_macs: int
     ann_macs_paper: int
     weights: int
+    plane_digest: str = ""
 
     @property
     def spikes(self) -> int:

@@ -1,0 +1,173 @@
+"""`nspike audit`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.common import plugin_option
+from nspike.cli.meter import Meter
+from nspike.cli.sizes import BYTES, COUNT
+from nspike.cli.text import printable, table
+
+if TYPE_CHECKING:
+    from nspike.choice import Request
+
+
+@click.command()
+@click.argument("picture", required=False)
+@click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
+@click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
+@click.option("--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="Choose the model by its task.")
+@click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise).")
+@click.option("--scale", type=int, metavar="N", help="How many times larger (superres).")
+@click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file.")
+@plugin_option("neuron, head or energy model; replaces the model's part")
+@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
+@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Side of a tile, a multiple of 64. [by --memory]")
+@click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
+@click.option("--max-pixels", type=COUNT, default="256M", show_default=True, metavar="N", help="Refuse larger ones.")
+def command(
+    picture: str | None,
+    json_file: str | None,
+    verified: str | None,
+    task: Any,
+    sigma: float | None,
+    scale: int | None,
+    model: str | None,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    threads: int | None,
+    tile: int | None,
+    memory: int,
+    max_pixels: int,
+) -> int:
+    """Run a picture and certify every spike, or verify a certificate by running again.
+
+    A certificate holds digests of the file, the input, the model and of every layer's spikes at every step, and the exact
+    counts. It is the same, byte for byte, for any number of threads, any tile and any machine. Verifying needs the same
+    picture (looked for beside the certificate and here, if not named) and the same model.
+
+    \b
+    Examples:
+      nspike audit photo.png --json certificate.json
+      nspike audit --verify certificate.json
+      nspike audit photo.png --verify certificate.json --model my.h5
+    """
+    from nspike.errors import UsageError
+
+    how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
+    if verified is not None:
+        given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": plugins or None, "-T": timesteps}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
+        return _verify(verified, picture, model, json_file, how)
+    if picture is None:
+        raise UsageError("name a picture to audit, or a certificate to verify (--verify FILE)")
+    from nspike.choice import Request
+
+    request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
+    return _make(picture, request, plugins, json_file, how)
+
+
+def _make(
+    picture: str,
+    request: "Request",
+    plugins: tuple[str, ...],
+    json_file: str | None,
+    how: dict[str, Any],
+) -> int:
+    from dataclasses import replace
+
+    from nspike import images
+    from nspike.atomic import write_bytes
+    from nspike.audit import audit
+    from nspike.certificate import dumps
+    from nspike.choice import Chooser
+    from nspike.cli.run import announce_compilation, parts_of
+
+    parts, energy = parts_of(plugins)
+    chooser = Chooser(replace(request, neuron=parts.get("neuron"), head=parts.get("head")))
+    choice = chooser.choose(images.read(picture, max_pixels=how["max_pixels"]).pixels)
+    announce_compilation()
+    with Meter(1) as meter:
+        done = audit(
+            choice.model, picture, model_digest=choice.digest, scale=choice.scale, progress=meter.picture(0), **how
+        )
+    text = dumps(done.certificate)
+    if json_file == "-":
+        click.echo(text, nl=False)
+        return 0
+    if json_file is not None:
+        write_bytes(json_file, text.encode())
+    click.echo(printable(_describe(picture, choice, done, energy)))
+    if json_file is not None:
+        click.echo(printable(f"certificate written to {json_file}"))
+    return 0
+
+
+def _describe(picture: str, choice: Any, done: Any, energy: list[Any]) -> str:
+    from nspike.cli.figures import joules
+
+    ledger, values = done.result.ledger, done.certificate
+    parameters = values["parameters"]
+    lines = [
+        f"{picture}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
+        + (f" + {parameters['post_steps']}" if parameters["post_steps"] else "")
+    ]
+    lines += [f"not the shipped configuration: {change}" for change in choice.changes]
+    lines += [*choice.notes, *(f"warning: {warning}" for warning in choice.warnings), ""]
+    rows = []
+    for layer in ledger.layers:
+        neurons = int(layer.neuron_updates[0])
+        spikes = int(layer.events.sum())
+        rate = f"{100 * spikes / (neurons * ledger.timesteps):.2f} %"
+        first = layer.digests[-1][:12]
+        rows.append((layer.name, f"{neurons:,}", f"{spikes:,}", rate, f"{int(layer.synops.sum()):,}", first))
+    lines.append(table(("layer", "neurons", "spikes", "rate", "synaptic operations", "last step"), rows))
+    totals = values["totals"]
+    lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
+    for model in energy:
+        for column in model.estimate(ledger):
+            text = f"{joules(column.snn)}, the ANN {joules(column.ann)} ({100 * column.ratio:.1f} %)"
+            lines.append(f"energy {model.name}, {column.name}: {text}; modelled, not measured")
+    return "\n".join(lines)
+
+
+def _verify(verified: str, picture: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
+    import nspike
+    from nspike.atomic import write_bytes
+    from nspike.audit import model_of, picture_of, verify
+    from nspike.certificate import loads
+    from nspike.cli.common import to_json
+    from nspike.cli.run import announce_compilation
+    from nspike.errors import BadInputError
+
+    path = Path(verified)
+    try:
+        stored = loads(path.read_bytes(), verified)
+    except OSError as error:
+        raise BadInputError(f"{verified} cannot be read: {error.strerror}") from error
+    loaded = nspike.load(model) if model is not None else model_of(stored)
+    source = Path(picture) if picture is not None else picture_of(stored, [path.parent, Path()])
+    announce_compilation()
+    with Meter(1) as meter:
+        found = list(verify(stored, loaded, source, progress=meter.picture(0), **how))
+    report = {"certificate": verified, "picture": str(source), "holds": not found, "differences": found}
+    if json_file == "-":
+        click.echo(to_json(report), nl=False)
+        return 1 if found else 0
+    if json_file is not None:
+        write_bytes(json_file, to_json(report).encode())
+    if not found:
+        layers, steps = len(stored["layers"]), len(stored["layers"][0]["steps"])
+        click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
+        return 0
+    click.echo(printable(f"{verified} does not hold. First difference: {found[0]}"), err=True)
+    for difference in found[1:10]:
+        click.echo(printable(f"  {difference}"), err=True)
+    if len(found) > 10:
+        click.echo(f"  and {len(found) - 10} more", err=True)
+    return 1
