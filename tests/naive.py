@@ -321,12 +321,13 @@ def run(model, picture, neuron, head):
                 kind = IF if name == "output" else neuron
                 cells = kind(own_parameters(model, kind, name), theta, found, (len(theta), *plane.shape[1:]))
                 spikes, total = [], np.zeros(cells.v.shape, np.int64)
+                gates = gate_weights(plane, value, found.exponent) if isinstance(layer, Gate) else None
                 for t in range(steps):
                     post = t >= timesteps
                     if layer.sources == (PICTURE,):
                         current = picture_current(plane, found.weights[0]) * (not post)
                     elif isinstance(layer, Gate):
-                        current = gate_weights(plane, value, found.exponent) * values[layer.source][t]
+                        current = gates * values[layer.source][t]
                     else:
                         current = convolve(values[layer.source][t], found.weights[int(post)])
                     current = current + (0 if post else found.bias)

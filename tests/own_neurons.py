@@ -1,0 +1,89 @@
+"""Two neurons outside the declared family, each with its kernel for the engine and its slow twin for `tests.naive`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from nspike.neuron import Neuron
+from tests import naive
+
+
+def ternary_step(v, current, state, params, phase, out):
+    """Fires +1 or -1, and is silent in the step after: state[0] is 1 where it has just fired."""
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            v[p, c] += current[p, c]
+            if state[0, p, c] == 1:
+                state[0, p, c] = 0
+            elif v[p, c] >= params[0, c]:
+                out[p, c, 0] = 1
+                v[p, c] -= params[0, c]
+                state[0, p, c] = 1
+            elif v[p, c] <= -params[0, c]:
+                out[p, c, 1] = 1
+                v[p, c] += params[0, c]
+                state[0, p, c] = 1
+
+
+class Ternary(naive.IF):
+    name, planes, defaults = "ternary", (1, -1), {"v_init": 0.0}
+    fired = False
+
+    def step(self, current, post):
+        self.v = self.v + current
+        up = (self.v >= self.theta) & ~np.asarray(self.fired)
+        down = (self.v <= -self.theta) & ~np.asarray(self.fired)
+        self.v = self.v - self.theta * up + self.theta * down
+        self.fired = up | down
+        return np.stack([up, down])
+
+
+def burst_step(v, current, state, params, phase, out):
+    """Fires up to seven times a step, three in a post step; rests after 9 spikes; changes its current, which it may."""
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            current[p, c] += v[p, c]
+            v[p, c] = current[p, c]
+            most = 3 if phase[1] == 1 else 7
+            n = min(max(v[p, c] // params[0, c], 0), most)
+            if state[0, p, c] > 9 or state[1, p, c] != phase[0]:
+                n = 0
+            state[0, p, c] += n
+            state[1, p, c] += 1
+            v[p, c] -= n * params[0, c]
+            for i in range(3):
+                out[p, c, i] = (n >> i) & 1
+
+
+class Burst(naive.IF):
+    name, planes, post_steps, defaults = "burst", (1, 2, 4), 2, {"v_init": 0.0}
+
+    def step(self, current, post):
+        self.v = self.v + current
+        spent = getattr(self, "spent", np.zeros_like(self.v))
+        n = np.where(spent > 9, 0, np.clip(self.v // self.theta, 0, 3 if post else 7))
+        self.spent = spent + n
+        self.v = self.v - n * self.theta
+        return np.stack([n & 1, n & 2, n & 4]) > 0
+
+
+def theta_only(parameters, theta, exponent):
+    return np.maximum(np.rint(np.ldexp(theta, exponent)), 1)[None].astype(np.int32)
+
+
+def _both(kind, step, state_planes):
+    fast = Neuron(
+        name=kind.name,
+        summary="",
+        source="",
+        planes=kind.planes,
+        post_steps=kind.post_steps,
+        step=step,
+        step_parameters=theta_only,
+        state_planes=state_planes,
+    )
+    return SimpleNamespace(fast=fast, naive=kind)
+
+
+TERNARY = _both(Ternary, ternary_step, 1)
+BURST = _both(Burst, burst_step, 2)
