@@ -43,6 +43,7 @@ _HOME = {
     "convolve_spikes": "head",
     "evaluate": "evaluation",
     "hookimpl": "markers",
+    "import_checkpoint": "importing",
     "load": "api",
     "restore": "restoration",
     "shorten": "architecture",
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from nspike.head import Head as Head
     from nspike.head import OutputLayer as OutputLayer
     from nspike.head import convolve_spikes as convolve_spikes
+    from nspike.importing import import_checkpoint as import_checkpoint
     from nspike.layer import PICTURE as PICTURE
     from nspike.layer import Activation as Activation
     from nspike.layer import Concat as Concat

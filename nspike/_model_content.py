@@ -17,7 +17,7 @@ from nspike.model import OUTPUT, Info, Model, Spiking
 from nspike.network import Network
 
 Integers = Mapping[str, Mapping[str, NDArray[Any]]]
-"""Layer name -> array name -> integers, as the engine uses them."""
+"""Layer name -> array name -> integers (or finite float64), as the engine uses them."""
 
 _LARGEST = 2**16  # channels; and far more layers than any network has
 _PARTS = ("scales", "thresholds", "weights", "biases")
@@ -129,14 +129,21 @@ def digest(texts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def integer_arrays(integers: Integers) -> dict[str, NDArray[Any]]:
-    """The integers of a model by path. Raises ModelError for an array that is none."""
-    arrays = {
+    """The integers of a model by path; empty arrays are left out. Raises ModelError for an array of another kind."""
+    given = {
         f"integers/{layer}/{name}": np.asarray(a) for layer, found in integers.items() for name, a in found.items()
     }
+    arrays = {path: array for path, array in given.items() if array.size}
     for path, array in arrays.items():
-        if array.dtype.kind not in "iu" or not array.size or not all(map(_plain_name, path.split("/"))):
-            raise ModelError(f"{path} is not an array of integers (it has dtype {array.dtype}, shape {array.shape})")
+        check_integers(path, array)
     return arrays
+
+
+def check_integers(path: str, array: NDArray[Any]) -> None:
+    """Raise ModelError unless this is integers/LAYER/NAME and holds integers, or finite float64 (a gate's factor)."""
+    plain = path.count("/") == 2 and all(map(_plain_name, path.split("/")))
+    if not plain or not (array.dtype.kind in "iu" or array.dtype == np.float64) or not np.isfinite(array).all():
+        raise ModelError(f"{path} is not an array of a layer's integers (it has dtype {array.dtype})")
 
 
 def _read_spiking(text: str, network: Network, groups: dict[str, dict[str, NDArray[Any]]]) -> Spiking:

@@ -64,7 +64,7 @@ def save(path: str | os.PathLike[str], model: Model, integers: Integers | None =
     ----------
     path : the target, replaced if it exists.
     model : checked first, so that whatever is written can be read.
-    integers : layer name -> array name -> integers that follow from the model.
+    integers : layer name -> array name -> integers that follow from the model; empty arrays are left out.
 
     Raises
     ------
@@ -123,10 +123,12 @@ def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[A
         raise ModelError(f"{path}: the digest of the integers differs from the one in the file")
     found: dict[str, dict[str, NDArray[Any]]] = {}
     for name, array in whole.items():
-        parts = name.split("/")
-        if len(parts) != 3 or array.dtype.kind not in "iu":
-            raise ModelError(f"{path}: {name} is not an array of integers of a layer")
-        found.setdefault(parts[1], {})[parts[2]] = array
+        try:
+            _model_content.check_integers(name, array)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+        _, layer, part = name.split("/")
+        found.setdefault(layer, {})[part] = array
     return found
 
 

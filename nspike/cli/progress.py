@@ -27,6 +27,11 @@ class Progress:
         if now - self._last >= 0.1 or self._done >= self._total:
             self._show(now)
 
+    def reach(self, done: int, total: int) -> None:
+        """Note that `done` of `total` are done."""
+        self._total = total
+        self.advance(done - self._done)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -1,0 +1,143 @@
+"""`nspike convert`."""
+
+from typing import Any
+
+import click
+
+from nspike.cli.common import emit, json_option, plugin_option
+from nspike.cli.progress import Progress
+
+KINDS = ("neuron", "head", "converter")
+HEADS = {"mprn": "cpm"}
+"""The head that goes with a neuron, where it is not `HEAD`."""
+HEAD = "membrane"
+NEURON = "if"
+CONVERTER = "rueckauer"
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
+@click.option("--calibrate", "folder", required=True, metavar="FOLDER", help="Pictures to find the scales on.")
+@click.option("--converter", metavar="NAME", help="How scales are found. [rueckauer]")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the converter; repeatable."
+)
+@plugin_option("neuron, head or converter")
+@click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
+@click.option("-T", "--timesteps", type=int, default=10, show_default=True, metavar="N", help="Time steps.")
+@click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the pictures.")
+@click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="Their side in pixels.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of crops and noise.")
+@click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="By default all processors.")
+@json_option
+def command(
+    model: str,
+    output: str,
+    folder: str,
+    converter: str | None,
+    options: tuple[str, ...],
+    plugins: tuple[str, ...],
+    head: str | None,
+    parameters: tuple[str, ...],
+    timesteps: int,
+    crops: int,
+    crop_size: int,
+    seed: int,
+    name: str | None,
+    threads: int | None,
+    json_file: str | None,
+) -> None:
+    """Convert an imported network to spikes.
+
+    MODEL is a model file with an ANN, made by `nspike import`. The pictures of FOLDER are clean ones: noise is added, or
+    they are shrunk and enlarged, as the network was trained for. For dehazing they are hazy, or pairs in hazy/ and GT/.
+    Prints, for each layer, how well its spikes carry the ANN's activations.
+
+    \b
+    Examples:
+      nspike convert ann.h5 --calibrate photos/ -o snn.h5
+      nspike convert ann.h5 --plugin mprn --head cpm -T 10 --option percentile=99.9 --calibrate photos/ -o snn.h5
+    """
+    from dataclasses import replace
+
+    from nspike.calibration import calibration_crops
+    from nspike.convert import convert
+    from nspike.integers import as_arrays, build
+    from nspike.models import find
+    from nspike.plugins import registry
+    from nspike.weights import digest, load, save
+
+    parts = chosen(plugins, {"converter": converter, "head": head})
+    neuron = registry().neurons[parts.get("neuron", NEURON)]
+    reader = registry().heads[parts.get("head", HEADS.get(neuron.name, HEAD))]
+    method = registry().converters[parts.get("converter", CONVERTER)]
+    ann = load(find(model))
+    if name:
+        ann = replace(ann, info=replace(ann.info, name=name))
+    pictures, targets = calibration_crops(ann, folder, crops=crops, size=crop_size, seed=seed)
+    with Progress(1, "converting") as progress:
+        converted, report = convert(
+            ann,
+            pictures,
+            converter=method,
+            neuron=neuron,
+            head=reader,
+            options=pairs(options),
+            neuron_parameters=numbers(parameters),
+            timesteps=timesteps,
+            targets=targets,
+            threads=threads,
+            progress=progress.reach,
+        )
+    calibration = {"crops": crops, "crop_size": crop_size, "seed": seed}
+    provenance = {**converted.info.provenance, "calibration": calibration}
+    converted = replace(converted, info=replace(converted.info, provenance=provenance))
+    save(output, converted, as_arrays(build(converted, neuron, reader)))
+    found = digest(converted)
+    values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
+    text = f"{report.to_text()}\n\n{output}: {neuron.name}, {reader.name}, T = {timesteps}\ndigest {found}"
+    emit(text, values, json_file)
+
+
+def chosen(plugins: tuple[str, ...], named: dict[str, str | None]) -> dict[str, str]:
+    """Kind -> name, of the plugins given by --plugin and by their own options.
+
+    Raises UsageError if two of one kind are given.
+    """
+    from nspike.errors import UsageError
+    from nspike.plugins import registry
+
+    parts = {kind: name for kind, name in named.items() if name is not None}
+    for spec in plugins:
+        kind, plugin = registry().resolve(spec, KINDS)
+        if kind in parts:
+            raise UsageError(f"two plugins of kind {kind} are given; a conversion takes one")
+        parts[kind] = plugin.name
+    return parts
+
+
+def pairs(texts: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{text!r}: expected NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def numbers(texts: tuple[str, ...]) -> dict[str, float]:
+    """NAME=NUMBER texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    found = pairs(texts)
+    try:
+        return {name: float(value) for name, value in found.items()}
+    except ValueError as error:
+        raise UsageError(f"a neuron's parameter is a number: {error}") from error

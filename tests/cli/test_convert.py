@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from nspike.images import Picture, write
+from nspike.importing import import_checkpoint
+from nspike.weights import load, load_integers, save
+from tests.cli.console import run
+from tests.test_importing import dncnn_tensors
+
+QUICK = ("--crops", 3, "--crop-size", 16)
+
+
+@pytest.fixture
+def ann(tmp_path):
+    """An imported network, and beside it a folder of pictures."""
+    save_file(dncnn_tensors(), tmp_path / "small.safetensors")
+    path = tmp_path / "ann.h5"
+    save(path, import_checkpoint(tmp_path / "small.safetensors", "dncnn", degradation={"sigma": 25.0}))
+    (tmp_path / "photos").mkdir()
+    draw = np.random.default_rng(0)
+    for name in "ab":
+        write(tmp_path / "photos" / f"{name}.png", Picture(draw.integers(0, 256, (24, 24), np.uint8)))
+    return path
+
+
+def convert(capsys, ann, *arguments):
+    photos, target = ann.parent / "photos", ann.parent / "snn.h5"
+    return run(capsys, "convert", ann, "--calibrate", photos, "-o", target, *QUICK, *arguments)
+
+
+def test_convert(capsys, ann):
+    outcome = convert(capsys, ann)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "if, membrane, T = 10" in outcome.out
+    model = load(ann.parent / "snn.h5")
+    assert (model.spiking.neuron, model.spiking.head, model.spiking.timesteps) == ("if", "membrane", 10)
+    assert model.info.provenance["converter"] == "rueckauer"
+    assert model.info.provenance["calibration"] == {"crops": 3, "crop_size": 16, "seed": 0}
+    assert model.info.provenance["checkpoint"] == "small.safetensors"
+    integers = load_integers(ann.parent / "snn.h5")
+    assert {"exponent", "weights", "theta"} <= set(integers["output"])
+
+
+def test_convert_as_told(capsys, ann):
+    told = ("--plugin", "mprn", "-T", 4, "--set", "v_init=0.25", "--option", "percentile=99", "--name", "mine")
+    outcome = convert(capsys, ann, *told, "--json", "-")
+    assert outcome.code == 0
+    report = json.loads(outcome.out)
+    assert report["info"]["name"] == "mine"
+    assert report["info"]["provenance"]["converter_options"]["percentile"] == 99
+    assert report["report"]["layers"]
+    spiking = load(ann.parent / "snn.h5").spiking
+    assert (spiking.neuron, spiking.head, spiking.timesteps) == ("mprn", "cpm", 4)
+    assert {layer["v_init"] for layer in spiking.neuron_parameters["mprn"].values()} == {0.25}
+
+
+def test_parts_may_be_given_either_way(capsys, ann):
+    assert convert(capsys, ann, "--plugin", "head:rate", "--plugin", "lif").code == 0
+    assert load(ann.parent / "snn.h5").spiking.head == "rate"
+    assert convert(capsys, ann, "--head", "cpm", "--converter", "rueckauer", "-T", 2).code == 0
+    assert load(ann.parent / "snn.h5").spiking.head == "cpm"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["-T", 0], 2, "T = 0 is out of range"),
+        (["-T", 1000], 2, "T = 1000 is out of range"),
+        (["--plugin", "mpnr"], 4, "Did you mean 'mprn'"),
+        (["--plugin", "dncnn"], 4, "is a network, which cannot be used here"),
+        (["--plugin", "mprn", "--plugin", "if"], 2, "two plugins of kind neuron"),
+        (["--head", "rate", "--plugin", "cpm"], 2, "two plugins of kind head"),
+        (["--plugin", "rueckauer", "--converter", "rueckauer"], 2, "two plugins of kind converter"),
+        (["--head", "rat"], 4, "Did you mean 'rate'"),
+        (["--option", "percentil=99"], 2, "unknown option 'percentil'"),
+        (["--option", "percentile=high"], 2, "percentile = 'high'"),
+        (["--option", "percentile"], 2, "expected NAME=VALUE"),
+        (["--set", "v_init=much"], 2, "a neuron's parameter is a number"),
+        (["--set", "v_init=7"], 2, "out of range"),
+        (["--set", "alpha=1"], 2, "unknown parameter 'alpha'"),
+        (["--crops", 0], 2, "at least 1 crop"),
+    ],
+)
+def test_wrong_use(capsys, ann, arguments, code, error):
+    outcome = convert(capsys, ann, *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert error in outcome.err
+    assert not (ann.parent / "snn.h5").exists()
+
+
+def test_wrong_files(capsys, ann, tmp_path):
+    photos, target = tmp_path / "photos", tmp_path / "snn.h5"
+    for model, folder, output, code, error in [
+        (tmp_path / "none.h5", photos, target, 3, "no such model file"),
+        (tmp_path / "small.safetensors", photos, target, 3, "nspike import"),
+        (ann, tmp_path / "none", target, 3, "none"),
+        (ann, tmp_path, target, 3, "no pictures"),
+        (ann, photos, tmp_path / "none" / "snn.h5", 5, "does not exist"),
+    ]:
+        outcome = run(capsys, "convert", model, "--calibrate", folder, "-o", output, *QUICK)
+        assert (outcome.code, outcome.out) == (code, "")
+        assert error in outcome.err
