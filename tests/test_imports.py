@@ -12,19 +12,35 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = (
     {"errors", "markers", "kernels"},
-    {"layer", "neuron", "head", "ledger", "grid", "atomic", "parallel"},
-    {"_exif", "_pillow", "_png16", "images", "color", "metrics", "noise", "plane", "resize", "haze", "pictures"},
-    {"enlarge", "protocols"},
+    {"layer", "neuron", "head", "ledger", "grid", "spikes", "atomic"},
+    {
+        "_exif",
+        "_pillow",
+        "_png16",
+        "images",
+        "color",
+        "metrics",
+        "noise",
+        "plane",
+        "resize",
+        "haze",
+        "enlarge",
+        "protocols",
+    },
     {"network", "checkpoint"},
-    {"architecture", "conversion", "model", "energy", "normalise", "integers"},
-    {"weights", "models"},
+    {"architecture", "conversion", "model", "energy"},
+    {"normalise", "folding", "integers", "certificate"},
+    {"ann", "_ann_tile", "prepared", "tiling", "stages", "digest", "accounts", "engine"},
+    {"floatsim", "conversion_report", "convert", "calibration", "_hdf5", "_model_content", "weights", "models", "api"},
     {"hookspecs", "_plugin_loading", "plugins"},
-    {"parts", "importing", "calibration"},
-    {"ann", "engine", "convert", "audit"},
-    {"restoration", "evaluation", "batch", "choice", "api"},
+    {"parts", "importing", "warmup", "restoration", "choice", "bundled", "batch", "job", "evaluation", "audit"},
     {"cli", "__main__"},
 )
-"""The modules of nspike from the bottom up; one may import those of its own level and of the levels below."""
+"""The modules of nspike from the bottom up; one may import those of its own level and of the levels below.
+
+The words; pictures; networks; contracts of plugins; a model's integers; the engine and the ANN; conversion and files; the
+plugin manager; what needs plugins; the commands.
+"""
 
 PLUGIN_LIBRARIES = {"numpy", "scipy", "h5py", "safetensors"}
 

@@ -73,7 +73,7 @@ def command(
     from nspike.choice import Chooser, Request
     from nspike.job import Options
 
-    parts, energy = _parts(plugins)
+    parts, energy = parts_of(plugins)
     chooser = Chooser(
         Request(model, task, sigma, scale, parts.get("neuron"), parts.get("head"), timesteps, ann),
     )
@@ -87,11 +87,11 @@ def command(
         _note(f"no picture given: restoring the bundled {source}", json_file)
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference)
     options = Options(energy, tile, memory, threads, max_pixels, overwrite)
-    _announce_compilation()
+    announce_compilation()
     return _run(jobs, chooser, options, json_file)
 
 
-def _parts(plugins: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
+def parts_of(plugins: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
     """The neuron and head by name, and the energy models (the usual one if none is named)."""
     from nspike.errors import PluginError, UsageError
     from nspike.plugins import registry
@@ -188,10 +188,9 @@ def _note(text: str, json_file: str | None) -> None:
     click.echo(printable(text), err=json_file == "-")
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
     """Say, if so, that the kernels are compiled now, once."""
-    from nspike import kernels
+    from nspike.kernels import compile_notice
 
-    notice = getattr(kernels, "compile_notice", lambda: None)()
-    if notice:
+    if notice := compile_notice():
         click.echo(notice, err=True)
