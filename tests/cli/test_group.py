@@ -64,13 +64,15 @@ def test_help_of_each_command_has_an_example(capsys, name):
     assert "--json" in outcome.out
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_each_command_is_light(name):
+def test_help_of_each_command_is_light():
     code = (
-        f"import sys; from nspike.cli.group import main; main(['{name}', '--help']); "
-        "print(*[m for m in ('numpy', 'numba', 'scipy', 'h5py', 'PIL', 'pluggy') if m in sys.modules], file=sys.stderr)"
+        "import sys; from nspike.cli.group import COMMANDS, main\n"
+        "for name in COMMANDS:\n"
+        "    main([name, '--help'])\n"
+        "    heavy = [m for m in ('numpy', 'numba', 'scipy', 'h5py', 'PIL', 'pluggy') if m in sys.modules]\n"
+        "    if heavy: sys.exit(f'{name} imports {heavy}')"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == "\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == ""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -152,17 +154,17 @@ def test_warnings_are_short(capsys, planted):
     assert run(capsys, "planted").err == "nspike: warning: kernels cannot be kept\n"
 
 
-def test_unknown_command_and_option():
-    outcome = launch("plugin")
+def test_wrong_use(capsys):
+    outcome = run(capsys, "plugin")
     assert outcome.code == 2
     assert "there is no command 'plugin'. Did you mean 'plugins'?" in outcome.err
-    assert launch("plugins", "--jason").code == 2
-    assert launch("info").code == 2
-    assert launch().code == 2
+    assert run(capsys, "plugins", "--jason").code == 2
+    assert run(capsys, "info").code == 2
+    assert run(capsys).code == 2
 
 
 def test_real_processes_exit_with_these_codes(tmp_path):
-    assert launch("plugins").code == 0
+    assert launch("--jason").code == 2
     assert launch("info", tmp_path / "none.h5").code == 3
     assert launch("plugins", "--kind", "neurone").code == 4
     assert launch("plugins", "--json", tmp_path / "none" / "x.json").code == 5
