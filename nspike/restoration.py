@@ -107,6 +107,7 @@ def restore(
         picture, image, sink = _enlarged(model, source, scale)
     else:
         picture, image, sink = _same_size(model, source)
+    sink = _in_bands(sink)
     if ann:
         _run_ann(plain.run, model, picture, sink, threads, memory, progress)
         ledger = ann_ledger(model.network, picture.shape)
@@ -229,6 +230,19 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
     return picture, image, sink
 
 
+def _in_bands(sink: Sink) -> Sink:
+    """A sink that hands a tile on in bands of rows, so that what it computes in floats stays small."""
+
+    def banded(
+        n: int, y0: int, y1: int, x0: int, x1: int, plane: NDArray[np.int32], output: NDArray[np.float64]
+    ) -> None:
+        for y in range(0, y1 - y0, _BAND):
+            rows = slice(y, y + _BAND)
+            sink(n, y0 + y, min(y0 + y + _BAND, y1), x0, x1, plane[:, rows], output[:, rows])
+
+    return banded
+
+
 def _run_ann(
     run: Callable[..., NDArray[np.float32]],
     model: Model,
@@ -259,11 +273,10 @@ def _run_ann(
             memory=memory // 2,
             progress=report,
         )[0, :, y0 - top : y1 - top]
-        for y in range(0, y1 - y0, _BAND):
-            part = output[:, y : y + _BAND].astype(np.float64)
-            first = y0 + y
-            last = first + part.shape[1]
-            sink(n, first, last, 0, width, _integers(picture[n, :, first:last]), part)
+        for y in range(y0, y1, _BAND):
+            last = min(y + _BAND, y1)
+            part = output[:, y - y0 : last - y0].astype(np.float64)
+            sink(n, y, last, 0, width, _integers(picture[n, :, y:last]), part)
 
 
 def ann_ledger(network: Network, shape: tuple[int, ...]) -> Ledger:
