@@ -40,16 +40,20 @@ _HOME = {
     "Scales": "conversion",
     "Spiking": "model",
     "UsageError": "errors",
+    "audit": "auditing",
+    "convert": "api",
     "convolve_spikes": "head",
     "evaluate": "evaluation",
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
     "restore": "restoration",
+    "save": "api",
     "shorten": "architecture",
     "strip_shared": "architecture",
     "swap": "parts",
     "take": "architecture",
+    "verify": "auditing",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -68,11 +72,15 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nspike.api import convert as convert
     from nspike.api import load as load
+    from nspike.api import save as save
     from nspike.architecture import Architecture as Architecture
     from nspike.architecture import shorten as shorten
     from nspike.architecture import strip_shared as strip_shared
     from nspike.architecture import take as take
+    from nspike.auditing import audit as audit
+    from nspike.auditing import verify as verify
     from nspike.checkpoint import Checkpoint as Checkpoint
     from nspike.checkpoint import Format as Format
     from nspike.conversion import Calibration as Calibration

@@ -5,7 +5,7 @@ import pytest
 from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, rueckauer
 
 from nspike.conversion import Converter, Scales
-from nspike.convert import CROP, convert
+from nspike.converting import CROP, convert
 from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.model import OUTPUT, Info, Model
 from tests.plugins.chains import aod, chain

@@ -31,9 +31,21 @@ LEVELS = (
     {"architecture", "conversion", "model", "energy"},
     {"normalise", "folding", "integers", "certificate"},
     {"ann", "_ann_tile", "prepared", "tiling", "stages", "digest", "accounts", "engine"},
-    {"floatsim", "conversion_report", "convert", "calibration", "_hdf5", "_model_content", "weights", "models", "api"},
+    {"floatsim", "conversion_report", "converting", "calibration", "_hdf5", "_model_content", "weights", "models"},
     {"hookspecs", "_plugin_loading", "plugins"},
-    {"parts", "importing", "warmup", "restoration", "choice", "bundled", "batch", "job", "evaluation", "audit"},
+    {
+        "parts",
+        "importing",
+        "warmup",
+        "restoration",
+        "choice",
+        "bundled",
+        "batch",
+        "job",
+        "evaluation",
+        "auditing",
+        "api",
+    },
     {"cli", "__main__"},
 )
 """The modules of nspike from the bottom up; one may import those of its own level and of the levels below.

@@ -83,7 +83,7 @@ def _make(
 
     from nspike import images
     from nspike.atomic import write_bytes
-    from nspike.audit import audit
+    from nspike.auditing import audit
     from nspike.certificate import dumps
     from nspike.choice import Chooser
     from nspike.cli.run import announce_compilation, parts_of
@@ -139,7 +139,7 @@ def _describe(picture: str, choice: Any, done: Any, energy: list[Any]) -> str:
 def _verify(verified: str, picture: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
     import nspike
     from nspike.atomic import write_bytes
-    from nspike.audit import model_of, picture_of, verify
+    from nspike.auditing import model_of, picture_of, verify
     from nspike.certificate import loads
     from nspike.cli.common import to_json
     from nspike.cli.run import announce_compilation

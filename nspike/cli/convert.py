@@ -8,11 +8,6 @@ from nspike.cli.common import emit, json_option, plugin_option
 from nspike.cli.progress import Progress
 
 KINDS = ("neuron", "head", "converter")
-HEADS = {"mprn": "cpm"}
-"""The head that goes with a neuron, where it is not `HEAD`."""
-HEAD = "membrane"
-NEURON = "if"
-CONVERTER = "rueckauer"
 
 
 @click.command()
@@ -63,42 +58,35 @@ def command(
     """
     from dataclasses import replace
 
-    from nspike.calibration import calibration_crops
-    from nspike.convert import convert
-    from nspike.integers import as_arrays, build
-    from nspike.models import find
-    from nspike.plugins import registry
-    from nspike.weights import digest, load, save
+    import nspike
+    from nspike.api import CONVERTER, NEURON
+    from nspike.parts import spiking_of
+    from nspike.weights import digest
 
     parts = chosen(plugins, {"converter": converter, "head": head})
-    neuron = registry().neurons[parts.get("neuron", NEURON)]
-    reader = registry().heads[parts.get("head", HEADS.get(neuron.name, HEAD))]
-    method = registry().converters[parts.get("converter", CONVERTER)]
-    ann = load(find(model))
+    ann = nspike.load(model)
     if name:
         ann = replace(ann, info=replace(ann.info, name=name))
-    pictures, targets = calibration_crops(ann, folder, crops=crops, size=crop_size, seed=seed)
     with Progress(1, "converting") as progress:
-        converted, report = convert(
+        converted, report = nspike.convert(
             ann,
-            pictures,
-            converter=method,
-            neuron=neuron,
-            head=reader,
+            folder,
+            converter=parts.get("converter", CONVERTER),
+            neuron=parts.get("neuron", NEURON),
+            head=parts.get("head"),
             options=pairs(options),
             neuron_parameters=numbers(parameters),
             timesteps=timesteps,
-            targets=targets,
+            crops=crops,
+            crop_size=crop_size,
+            seed=seed,
             threads=threads,
             progress=progress.reach,
         )
-    calibration = {"crops": crops, "crop_size": crop_size, "seed": seed}
-    provenance = {**converted.info.provenance, "calibration": calibration}
-    converted = replace(converted, info=replace(converted.info, provenance=provenance))
-    save(output, converted, as_arrays(build(converted, neuron, reader)))
-    found = digest(converted)
+    nspike.save(output, converted)
+    found, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
-    text = f"{report.to_text()}\n\n{output}: {neuron.name}, {reader.name}, T = {timesteps}\ndigest {found}"
+    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, T = {timesteps}\ndigest {found}"
     emit(text, values, json_file)
 
 
