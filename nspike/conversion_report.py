@@ -6,6 +6,7 @@ carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included. A layer is called 
 after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of SpikingIR.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,8 +66,9 @@ class Report:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+        """Plain values, for JSON: a PSNR that is infinite becomes none."""
+        values = asdict(self)
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
 
     def to_text(self) -> str:
         """A table with a line for each layer, and what follows from it."""
@@ -86,9 +88,10 @@ class Report:
             )
         if self.psnr_to_ann is not None:
             lines.append(f"PSNR of the SNN against the ANN: {self.psnr_to_ann:.2f} dB (mean of {self.crops} crops)")
-        if self.rounding is not None and self.rounding_error is not None:
+        if self.rounding is not None:
+            error = "unknown" if self.rounding_error is None else f"{self.rounding_error:.4f}"
             lines.append(
-                f"PSNR change by rounding to integers: {self.rounding:+.4f} dB ± {self.rounding_error:.4f} "
+                f"PSNR change by rounding to integers: {self.rounding:+.4f} dB ± {error} "
                 f"(standard error, {self.crops} crops, against the {self.rounding_against})"
             )
         return "\n".join(lines + ([self.note] if self.note else []))

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike import ann, floatsim
+from nspike import ann, engine, floatsim
 from nspike.conversion import Calibration, Converter, Scales
 from nspike.conversion_report import Comparison, Report, first_bad
 from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.grid import MOST_STEPS
 from nspike.head import Head
-from nspike.integers import build
 from nspike.metrics import psnr
 from nspike.model import OUTPUT, Model, Spiking
 from nspike.network import Network
 from nspike.neuron import Neuron
+from nspike.plane import UNIT
 
 Plane = NDArray[np.float32]
 
@@ -117,46 +117,65 @@ def measure(
     threads: int | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Report:
-    """The report of a converted model on `crops`, each a degraded picture (C, H, W) and the clean one or none."""
-    if neuron.step is not None:
-        return Report(
-            note=f"not measured: neuron {neuron.name} has a kernel of its own, which is not simulated in floats"
-        )
+    """The report of a converted model on `crops`, each a degraded picture (C, H, W) and the clean one or none.
+
+    A neuron with a kernel of its own is not simulated in floats: its report has the PSNR against the ANN alone.
+    """
     network = model.network
     assert model.spiking is not None
-    exact = floatsim.from_model(model, neuron, head)
-    rounded = floatsim.from_integers(build(model, neuron, head))
-    comparison = Comparison(exact, model.spiking.scales)
+    exact = floatsim.from_model(model, neuron, head) if neuron.step is None else None
+    comparison = Comparison(exact, model.spiking.scales) if exact is not None else None
     agreement, changes = [], []
     clean = all(target is not None for _, target in crops)
     for picture, target in crops:
         captured: dict[str, Any] = {a.name: None for a in network.activations}
         output = ann.run(network, model.parameters, picture[None], threads=threads, capture=captured)[0]
-        run = floatsim.simulate(exact, picture.astype(np.float64))
-        comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
-        integer = floatsim.simulate(rounded, picture.astype(np.float64))
-        restored, unrounded, integers = (
-            np.clip(ann.restore(network, o.astype(np.float64), picture.astype(np.float64)), 0, 1)
-            for o in (output, run.output, integer.output)
-        )
-        against = target if clean and target is not None else restored
-        agreement.append(psnr(unrounded, restored, 1.0))
-        before, after = psnr(unrounded, against, 1.0), psnr(integers, against, 1.0)
-        changes.append(0.0 if before == after else after - before)
+        restored = _restored(network, output, picture)
+        integers = _restored(network, _rounded(model, picture, neuron, head, threads), picture)
+        agreement.append(psnr(integers, restored, 1.0))
+        if exact is not None and comparison is not None:
+            run = floatsim.simulate(exact, picture.astype(np.float64))
+            comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
+            against = target if clean and target is not None else restored
+            before = psnr(_restored(network, run.output, picture), against, 1.0)
+            after = psnr(integers, against, 1.0)
+            changes.append(0.0 if before == after else after - before)
         progress()
-    layers = comparison.layers()
-    error = float(np.std(changes, ddof=1) / math.sqrt(len(changes))) if len(changes) > 1 else math.nan
-    few = f"only {len(crops)} pictures: the change by rounding wants at least {CROPS}" if len(crops) < CROPS else ""
+    notes = []
+    if comparison is None:
+        notes.append(f"layers not measured: neuron {neuron.name} has a kernel of its own, not simulated in floats")
+    elif len(crops) < CROPS:
+        notes.append(f"only {len(crops)} pictures: the change by rounding wants at least {CROPS}")
+    layers = comparison.layers() if comparison is not None else ()
     return Report(
         layers=layers,
         first_bad=first_bad(layers),
         psnr_to_ann=float(np.mean(agreement)),
-        rounding=float(np.mean(changes)),
-        rounding_error=error,
+        rounding=float(np.mean(changes)) if changes else None,
+        rounding_error=float(np.std(changes, ddof=1) / math.sqrt(len(changes))) if len(changes) > 1 else None,
         rounding_against="target" if clean else "ann",
         crops=len(crops),
-        note=few,
+        note="; ".join(notes),
     )
+
+
+def _rounded(model: Model, picture: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
+    """The output (C, H, W) of the integer network, which is what will run."""
+    plane = np.rint(picture.astype(np.float64) * UNIT).astype(np.int32)
+    output = np.empty(picture.shape)
+
+    def sink(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, values: NDArray[np.float64]) -> None:
+        output[:, y0:y1, x0:x1] = values
+
+    engine.run(model, plane[None], neuron=neuron, head=head, sink=sink, threads=threads)
+    return output
+
+
+def _restored(network: Network, output: NDArray[Any], picture: Plane) -> NDArray[np.float64]:
+    """The restored picture, clipped to [0, 1]."""
+    plane = picture.astype(np.float64)
+    values = {"image": output, "subtract": plane - output, "add": plane + output}[network.mode]
+    return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
 
 
 def _crops(pictures: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:

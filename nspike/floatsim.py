@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 PICTURE_UNIT = 65535
 _READ_EXPONENT = 20  # heads read integers: the grid on which they see an unrounded network
-_CHUNK = 2**24  # numbers that an unrolled convolution may hold
+_CHUNK = 2**21  # numbers that an unrolled convolution may hold
 
 
 @dataclass(frozen=True)
@@ -199,15 +199,16 @@ def convolve(x: NDArray[np.generic], weights: Floats) -> Floats:
     (count, channels, height, width), (out, _, size, _) = x.shape, weights.shape
     radius = size // 2
     result = np.empty((count, out, height, width))
-    rows = weights.reshape(out, -1).T
+    rows = weights.transpose(0, 2, 3, 1).reshape(out, -1)
     chunk = max(1, _CHUNK // (channels * size * size * height * width))
     for first in range(0, count, chunk):
-        part = x[first : first + chunk].astype(np.float64)
+        part = x[first : first + chunk].transpose(1, 0, 2, 3)
         part = np.pad(part, ((0, 0), (0, 0), (radius, radius), (radius, radius)))
-        windows = np.lib.stride_tricks.sliding_window_view(part, (size, size), axis=(2, 3))
-        columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, channels * size * size)
-        product = (columns @ rows).reshape(-1, height, width, out)
-        result[first : first + chunk] = product.transpose(0, 3, 1, 2)
+        columns = np.empty((size, size, channels, part.shape[1], height, width))
+        for dy, dx in np.ndindex(size, size):
+            columns[dy, dx] = part[:, :, dy : dy + height, dx : dx + width]
+        product = rows @ columns.reshape(rows.shape[1], -1)
+        result[first : first + chunk] = product.reshape(out, -1, height, width).transpose(1, 0, 2, 3)
     return result
 
 
