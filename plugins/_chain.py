@@ -26,9 +26,21 @@ _TORCH_NORM = {"bn_weight": "weight", "bn_bias": "bias", "bn_mean": "running_mea
 _MATCONVNET_NORM = {"bn_weight": "bn.gamma", "bn_bias": "bn.beta", "bn_mean": "bn.mean", "bn_var": "bn.std"}
 
 
-def read_numbered(name: str, mode: Any, tensors: Tensors) -> tuple[Network, dict[str, np.ndarray]]:
-    """Read a chain whose layers are numbered. Raises BadInputError that lists missing and unknown keys."""
+def read_numbered(
+    name: str, mode: Any, tensors: Tensors, foreign: Mapping[str, str]
+) -> tuple[Network, dict[str, np.ndarray]]:
+    """Read a chain whose layers are numbered. Raises BadInputError that lists missing and unknown keys.
+
+    foreign : what another network's exports call the numbered layers -> that network. Nothing else tells such chains
+    apart, and the wrong one would run and restore nothing.
+    """
     original = {short: key for key, short in strip_shared(tensors).items()}
+    called = {key.removesuffix(short).rstrip(".").rpartition(".")[2] for short, key in original.items()}
+    if owner := next((foreign[part] for part in called if part in foreign), None):
+        raise BadInputError(
+            f"{name}: the layers are named as {owner}'s; missing keys: layers under another name; unknown keys: "
+            f"{shorten(tensors)}. If they are {name}'s all the same, take the name before the numbers away"
+        )
     numbers = sorted({int(match[1]) for short in original if (match := re.match(r"(\d+)\.", short))})
     if not numbers or numbers[-1] > 10_000:
         raise BadInputError(

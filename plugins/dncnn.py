@@ -20,7 +20,7 @@ def register_networks(register: Any) -> None:
 
 def read(tensors: Tensors) -> tuple[Network, dict[str, np.ndarray]]:
     """A checkpoint's tensors -> the network conv1, relu1, ..., convN and its parameters."""
-    return read_numbered("dncnn", "subtract", tensors)
+    return read_numbered("dncnn", "subtract", tensors, foreign={"net": "vdsr", "vdsr": "vdsr"})
 
 
 ARCHITECTURE = Architecture(

@@ -24,7 +24,7 @@ def read(tensors: Tensors) -> tuple[Network, dict[str, np.ndarray]]:
     original = {short: key for key, short in strip_shared(tensors).items()}
     inner = [int(match[1]) for key in original if (match := re.match(r"residual_layer\.(\d{1,4})\.conv\.", key))]
     if not inner:
-        return read_numbered("vdsr", "add", tensors)
+        return read_numbered("vdsr", "add", tensors, foreign={"dncnn": "dncnn", "model": "dncnn"})
     convs = ["input", *(f"residual_layer.{i}.conv" for i in range(max(inner) + 1)), "output"]
     parts = ["weight", "bias"] if any(key.endswith(".bias") for key in original) else ["weight"]
     keys = [{part: f"{conv}.{part}" for part in parts} for conv in convs]

@@ -48,6 +48,20 @@ def test_batch_norm_layouts(stem, norm, bias, eps):
     np.testing.assert_array_equal(parameters["conv2.bn_var"], expected)
 
 
+def test_matconvnet_counts_convolutions():
+    def renumbered(key):
+        layers, number, rest = key.split(".", 2)
+        return f"{layers}.{(int(number) + 1) // 3}.{rest}"
+
+    sparse = chain(5, 8, stem="layers", norm="matconvnet", bias="ends")
+    dense = {renumbered(key): array for key, array in sparse.items()}
+    assert "layers.1.bn.std" in dense
+    network, parameters = dncnn.read(dense)
+    assert network == dncnn.read(sparse)[0]
+    for name, array in dncnn.read(sparse)[1].items():
+        np.testing.assert_array_equal(parameters[name], array)
+
+
 def test_parameter_counts_of_the_unmerged_exports():
     def trained(tensors):  # running statistics are no parameters
         _, parameters = dncnn.read(tensors)

@@ -30,6 +30,16 @@ def test_published_names_with_biases_and_a_missing_one():
         vdsr.read(tensors)
 
 
+def test_the_other_chain_is_refused():
+    with pytest.raises(BadInputError, match=r"vdsr: the layers are named as dncnn's.*unknown keys: model\.0\.weight"):
+        vdsr.read(chain(4, 4))
+    with pytest.raises(BadInputError, match=r"dncnn: the layers are named as vdsr's.*unknown keys: net\.0\.weight"):
+        dncnn.read(chain(4, 4, stem="net"))
+    assert len(vdsr.read(chain(4, 4, stem="model.net"))[0].convs) == 4
+    plain = {key.removeprefix("net."): array for key, array in chain(4, 4, stem="net").items()}
+    assert len(dncnn.read(plain)[0].convs) == len(vdsr.read(plain)[0].convs) == 4
+
+
 def test_architectures_are_told_apart():
     assert recognise(chain(6, 4, stem="net"), ALL).name == "vdsr"
     assert recognise(published(6, 4), ALL).name == "vdsr"
