@@ -14,6 +14,7 @@ from nspike.parts import head_of, neuron_of
 from nspike.plane import to_pixels, to_plane
 from nspike.resize import imresize
 from nspike.restoration import restore
+from nspike.weights import save
 from tests.tiny import picture, tiny_model
 
 MODEL = tiny_model()
@@ -184,3 +185,11 @@ def test_model_run_swaps_parts():
     assert np.array_equal(result.image, nspike.restore(swapped, pixels).image)
     assert result.ledger.timesteps == 6
     assert len(result.ledger.layers[0].digests) == 6
+
+
+def test_load_and_run(tmp_path):
+    save(tmp_path / "tiny.h5", MODEL)
+    result = nspike.load(tmp_path / "tiny.h5").run(picture(), threads=1)
+    assert np.array_equal(result.image, MODEL.run(picture()).image)
+    with pytest.raises(ModelError, match="lists the shipped ones"):
+        nspike.load(tmp_path / "other.h5")
