@@ -66,6 +66,8 @@ class Buffers:
         size = (height * width + SLACK) * channels
         fitting = [i for i, flat in enumerate(self.free) if size <= flat.size <= 4 * size]
         best = min(fitting, key=lambda i: self.free[i].size, default=None)
+        if best is None:  # those that are a little too small would only lie about
+            self.free = [flat for flat in self.free if 4 * flat.size < size]
         field = _Field(np.empty(size, np.float32) if best is None else self.free.pop(best), region, margin, channels)
         if margin:
             view = field.view
