@@ -1,0 +1,80 @@
+"""The code blocks of the documents, and what their marks mean.
+
+A line `<!-- MARK -->` right above a block says what it is:
+
+    run               the tests run it: `nspike ...` lines of a bash block, or all of a python block
+    hook: NAME        a plugin's source; tests/test_hooks.py runs what it registers
+    file: NAME        a file of the example that the document builds
+    command: NAME     one of the README's two commands; .ci/run runs it
+    output            what is printed or drawn; nothing to run
+    not run: WHY      shown only
+
+    python -m tests.documents DOCUMENT FOLDER    writes a document's files into a folder
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KINDS = ("run", "hook", "file", "command", "output", "not run")
+_MARK = re.compile(r"<!-- (.+?) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block: its mark (empty if none), language, text, and the document's line that opens it."""
+
+    mark: str
+    language: str
+    text: str
+    line: int
+
+    @property
+    def kind(self):
+        return self.mark.partition(":")[0]
+
+    @property
+    def name(self):
+        return self.mark.partition(":")[2].strip()
+
+
+def blocks(text):
+    """The blocks of a document."""
+    found, mark, opened = [], "", None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if opened is None and line.startswith("```"):
+            opened, body = (line[3:].strip(), number, mark), []
+        elif opened is not None and line.startswith("```"):
+            language, start, its_mark = opened
+            found.append(Block(its_mark, language, "".join(f"{each}\n" for each in body), start))
+            opened = None
+        elif opened is not None:
+            body.append(line)
+        match = _MARK.fullmatch(line.strip()) if opened is None else None
+        mark = match[1] if match else ""
+    return found
+
+
+def unmarked(text):
+    """The lines of blocks without a known mark."""
+    return [block.line for block in blocks(text) if block.kind not in KINDS]
+
+
+def sections(text):
+    """Heading -> the text under it, up to the next heading of any level."""
+    parts = re.split(r"^#+ +(.+)$", text, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def write_files(document, folder):
+    """Write the `file:` blocks of a document into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for block in blocks(document.read_text(encoding="utf-8")):
+        if block.kind == "file":
+            (folder / block.name).write_text(block.text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_files(Path(sys.argv[1]), Path(sys.argv[2]))
