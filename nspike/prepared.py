@@ -10,7 +10,7 @@ from nspike.grid import NEVER_FIRES
 from nspike.integers import IntegerNetwork, Stage
 from nspike.kernels.vector import TAIL
 from nspike.layer import PICTURE, Conv, Gate
-from nspike.spikes import NARROW_CHANNELS
+from nspike.tiling import packings
 
 LANES = 16
 ALIGNMENT = 64
@@ -56,16 +56,14 @@ class Prepared:
 def prepare(integers: IntegerNetwork) -> dict[str, Prepared]:
     """Every stage by name."""
     done: dict[str, Prepared] = {}
+    packing = packings(integers)
     for stage in integers.stages:
-        done[stage.name] = _prepare(stage, integers, done)
+        done[stage.name] = _prepare(stage, integers, done, packing[stage.name])
     return done
 
 
-def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared]) -> Prepared:
-    few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-    narrow = few and all(done[source].packing == "narrow" for source in stage.sources)
-    if isinstance(stage.layer, Gate):
-        narrow = True
+def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
+    narrow = packing == "narrow"
     size = stage.layer.kernel if isinstance(stage.layer, Conv) else 1
     source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
@@ -82,7 +80,7 @@ def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared]) 
     bias = np.stack([stage.integer.bias, np.zeros_like(stage.integer.bias)])
     return Prepared(
         stage=stage,
-        packing="narrow" if narrow else "wide",
+        packing=packing,
         size=size,
         source_channels=source_channels,
         weights=weights,

@@ -60,8 +60,7 @@ class WideSpikes:
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns), the padding left out."""
         inner = self.words[self.pad : self.words.shape[0] - self.pad, self.pad : self.words.shape[1] - self.pad]
-        bits = np.unpackbits(np.ascontiguousarray(inner).astype("<u8").view(np.uint8), axis=-1, bitorder="little")
-        return bits[..., : self.channels].astype(bool).transpose(2, 3, 0, 1)
+        return _bits(inner, self.channels).transpose(2, 3, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ class NarrowSpikes:
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns)."""
-        bits = np.unpackbits(self.words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")
-        return bits[..., : self.width].astype(bool)
+        return _bits(self.words, self.width)
 
 
 Spikes = WideSpikes | NarrowSpikes
@@ -109,13 +107,11 @@ def to_wide(spikes: Spikes, pad: int) -> WideSpikes:
     """The same spikes packed by channel, with at least `pad` of padding. A copy where the packing differs."""
     if isinstance(spikes, WideSpikes):
         return spikes
-    dense = spikes.dense()
-    steps, channels, height, width = dense.shape
-    out = WideSpikes.empty(height, width, steps, channels, pad)
-    bits = np.zeros((height, width, steps, out.words.shape[3] * 64), np.uint8)
-    bits[..., :channels] = dense.transpose(2, 3, 0, 1)
-    packed = np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
-    out.words[pad : pad + height, pad : pad + width] = packed
+    steps, channels, height, _ = spikes.words.shape
+    out = WideSpikes.empty(height, spikes.width, steps, channels, pad)
+    for step in range(steps):  # unpacked, all steps would take eight times their memory and more
+        bits = _bits(spikes.words[step], spikes.width).transpose(1, 2, 0)
+        out.words[pad : pad + height, pad : pad + spikes.width, step] = _words(bits, out.words.shape[3])
     return out
 
 
@@ -123,10 +119,25 @@ def to_narrow(spikes: Spikes) -> NarrowSpikes:
     """The same spikes packed along the row. A copy where the packing differs."""
     if isinstance(spikes, NarrowSpikes):
         return spikes
-    dense = spikes.dense()
-    steps, channels, height, width = dense.shape
-    out = NarrowSpikes.empty(height, width, steps, channels)
-    bits = np.zeros((steps, channels, height, out.words.shape[3] * 64), np.uint8)
-    bits[..., :width] = dense
-    out.words[:] = np.packbits(bits, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+    inner = spikes.words[
+        spikes.pad : spikes.words.shape[0] - spikes.pad, spikes.pad : spikes.words.shape[1] - spikes.pad
+    ]
+    height, width, steps, _ = inner.shape
+    out = NarrowSpikes.empty(height, width, steps, spikes.channels)
+    for step in range(steps):
+        out.words[step] = _words(_bits(inner[:, :, step], spikes.channels).transpose(2, 0, 1), out.words.shape[3])
     return out
+
+
+def _bits(words: Words, count: int) -> NDArray[np.bool_]:
+    """The first `count` bits along the last axis of words."""
+    packed = np.ascontiguousarray(words).astype("<u8", copy=False).view(np.uint8)[..., : -(-count // 8)]
+    return np.unpackbits(packed, axis=-1, count=count, bitorder="little").view(np.bool_)
+
+
+def _words(bits: NDArray[np.bool_], count: int) -> Words:
+    """The opposite: bits along the last axis as `count` words."""
+    packed = np.packbits(bits, axis=-1, bitorder="little")
+    out = np.zeros((*bits.shape[:-1], 8 * count), np.uint8)
+    out[..., : packed.shape[-1]] = packed
+    return out.view("<u8").astype(np.uint64, copy=False)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from nspike.errors import UsageError
 from nspike.integers import IntegerNetwork
-from nspike.layer import PICTURE, Conv
+from nspike.layer import PICTURE, Conv, Gate
+from nspike.spikes import NARROW_CHANNELS
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
@@ -52,17 +53,33 @@ def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
             yield Rect(y, min(y + size, height), x, min(x + size, width))
 
 
+def packings(integers: IntegerNetwork) -> dict[str, str]:
+    """How each stage's spikes are packed: "narrow" (few channels, no wide source; a gate), else "wide"."""
+    found: dict[str, str] = {}
+    for stage in integers.stages:
+        few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
+        narrow = isinstance(stage.layer, Gate) or (few and all(found[s] == "narrow" for s in stage.sources))
+        found[stage.name] = "narrow" if narrow else "wide"
+    return found
+
+
 def bytes_per_pixel(integers: IntegerNetwork) -> int:
     """Working memory per pixel of a tile: the most that is alive at any stage, inputs and outputs included."""
     channels = {stage.name: stage.channels * len(stage.neuron.planes) for stage in integers.stages}
-    size = {name: integers.steps * (n if n <= 8 else -(-n // 64) * 64) // 8 + 1 for name, n in channels.items()}
+    packing = packings(integers)
+    wide = {name: integers.steps * -(-n // 64) * 8 for name, n in channels.items()}
+    narrow = {name: integers.steps * n // 8 + 1 for name, n in channels.items()}
+    size = {name: (narrow if packing[name] == "narrow" else wide)[name] for name in channels}
     last = {source: i for i, stage in enumerate(integers.stages) for source in stage.sources}
     most = 0
     alive: dict[str, int] = {}
     for i, stage in enumerate(integers.stages):
         alive[stage.name] = size[stage.name]
-        # a concatenation is laid out anew for its reader
-        copied = sum(size[source] for source in stage.sources) if len(stage.sources) > 1 else 0
+        # sources of the other packing are repacked for their reader, and a wide concatenation is laid out anew
+        into = narrow if packing[stage.name] == "narrow" else wide
+        copied = sum(into[s] for s in stage.sources if packing[s] != packing[stage.name])
+        if len(stage.sources) > 1 and into is wide:
+            copied += sum(wide[s] for s in stage.sources)
         most = max(most, sum(alive.values()) + copied)
         alive = {name: n for name, n in alive.items() if last.get(name, -1) > i}
     output = integers.stages[-1].channels
