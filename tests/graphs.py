@@ -1,5 +1,7 @@
 """Random networks and models, and a comparison of the engine with `tests.naive` in everything that it returns."""
 
+import hashlib
+
 import numpy as np
 
 from nspike import engine
@@ -110,6 +112,7 @@ def agree(model, pixels, neuron="if", head="membrane", slow=None, **options):
         np.testing.assert_array_equal(spikes[name], expected, err_msg=name)
     np.testing.assert_array_equal(output, slow.output)
     compare_ledger(ledger, slow.ledger)
+    assert ledger.plane_digest == hashlib.sha256(naive.to_plane(pixels).astype("<i4").tobytes()).hexdigest()
     return slow
 
 
