@@ -35,5 +35,6 @@ if __name__ == "__main__":
     with zipfile.ZipFile(sys.argv[1]) as wheel:
         sizes = {entry.filename: entry.compress_size for entry in wheel.infolist()}
     wrong = faults(sizes)
-    print("\n".join(wrong) or f"{len(sizes)} files, {sum(sizes.values()) / 2**20:.1f} MiB: {', '.join(sorted(TOP))}")
-    sys.exit(bool(wrong))
+    if wrong:
+        sys.exit("\n".join(wrong))
+    sys.stdout.write(f"{len(sizes)} files, {sum(sizes.values()) / 2**20:.1f} MiB: {', '.join(sorted(TOP))}\n")

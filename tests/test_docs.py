@@ -1,0 +1,265 @@
+"""The documents are true: their examples run, and no hook, command or JSON key is missing. Each check has a planted fault."""
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nspike import hookspecs
+from nspike.cli.group import COMMANDS, main
+from nspike.plugins import registry
+from tests.cli.console import run
+from tests.desk import lay_out
+from tests.documents import Block, blocks, sections, unmarked, write_files
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+HOOKS = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("register_")}
+KEYS = {
+    "run": [["run", "photo.png"], ["run", "photo.png", "--reference", "clean.png", "--overwrite"]],
+    "audit": [["audit", "photo.png"], ["audit", "photo.png", "--verify", "certificate.json"]],
+    "import": [["import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o", "ann.h5"]],
+    "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
+    "evaluate": [["evaluate", "dncnn-s25", "--data", "photos", "--limit", "1"]],
+    "plugins": [["plugins"]],
+    "models": [["models"]],
+    "info": [["info", "dncnn-s25"]],
+    "warmup": [["warmup"]],
+}
+"""Command -> calls of which JSON's outermost keys (and those of each entry of a list) are documented."""
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    registry.cache_clear()
+    yield lay_out(tmp_path, monkeypatch)
+    registry.cache_clear()
+
+
+# ----- examples -----
+
+
+def execute(block, names):
+    """Run a block marked `run`: all of a python block, each line of a bash block, which must succeed."""
+    if block.language == "python":
+        code = "\n" * block.line + block.text
+        exec(compile(code, "the document", "exec"), names)
+        return
+    assert block.language == "bash", f"line {block.line}: only bash and python can be run"
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[:1] == ["nspike"], f"{line!r}: only nspike's commands can be run"
+        code = main(words[1:])
+        assert code == 0, f"{line!r} ended with {code}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_examples_run(document, desk):
+    write_files(document, desk)
+    names = {}
+    for block in blocks(document.read_text(encoding="utf-8")):
+        if block.kind == "run":
+            execute(block, names)
+
+
+def test_planted_examples_that_fail_are_caught(desk, capsys):
+    text = "<!-- run -->\n```bash\nnspike run gone.png\n```\n\n<!-- run -->\n```python\nassert 1 == 2\n```\n"
+    wrong_command, wrong_code = blocks(text)
+    with pytest.raises(AssertionError, match=r"gone.png' ended with 3"):
+        execute(wrong_command, {})
+    with pytest.raises(AssertionError) as caught:
+        execute(wrong_code, {})
+    assert caught.traceback[-1].lineno == 7, "the document's line, from 0"
+    with pytest.raises(AssertionError, match="only nspike's commands"):
+        execute(Block("run", "bash", "rm -rf x\n", 1), {})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_block_says_what_it_is(document):
+    assert unmarked(document.read_text(encoding="utf-8")) == []
+
+
+def test_planted_block_without_a_mark_is_caught():
+    assert unmarked("text\n```bash\nls\n```\n<!-- rum -->\n```\n```\n<!-- run -->\n```python\n```\n") == [2, 6]
+    assert unmarked("<!-- run -->\n\n```bash\n```\n") == [3], "the mark stands right above"
+
+
+# ----- the README's commands -----
+
+
+def faults_of_commands(text):
+    """What is wrong with the README's two commands: each is one line, under its mark, once."""
+    found = {block.name: block.text for block in blocks(text) if block.kind == "command"}
+    faults = [f"no command {name!r}" for name in ("run", "test") if name not in found]
+    faults += [f"command {name!r} is not one line" for name, body in found.items() if len(body.splitlines()) != 1]
+    if "nspike run --plugin mprn" not in found.get("run", ""):
+        faults.append("the main job is not run")
+    if "pytest" not in found.get("test", ""):
+        faults.append("the tests are not run")
+    return faults
+
+
+def test_the_readme_has_two_commands():
+    assert faults_of_commands((ROOT / "README.md").read_text(encoding="utf-8")) == []
+
+
+def test_planted_faults_of_commands_are_caught():
+    text = "<!-- command: run -->\n```bash\npip install .\nnspike run\n```\n"
+    expected = [
+        "no command 'test'",
+        "command 'run' is not one line",
+        "the main job is not run",
+        "the tests are not run",
+    ]
+    assert faults_of_commands(text) == expected
+
+
+def test_the_gate_finds_the_readmes_commands():
+    """.ci/run reads the README with awk; it must see what the tests see."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    function = script[script.index("readme_command() {") : script.index("# An environment")]
+    found = {block.name: block.text for block in blocks((ROOT / "README.md").read_text("utf-8"))}
+    for name in ("run", "test"):
+        done = subprocess.run(
+            ["bash", "-c", f"{function}\nreadme_command {name}"], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.stdout == found[name]
+
+
+# ----- hooks, commands, keys -----
+
+
+def undocumented_hooks(text):
+    """Hooks without a section that is headed by their exact arguments, or without an example."""
+    found = sections(text)
+    examples = {block.name for block in blocks(text) if block.kind == "hook"}
+    return [
+        name
+        for name, spec in HOOKS.items()
+        if f"{name}({', '.join(inspect.signature(spec).parameters)})" not in found or name not in examples
+    ]
+
+
+def test_every_hook_is_documented():
+    assert HOOKS
+    assert undocumented_hooks((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")) == []
+
+
+def test_planted_missing_hook_is_caught():
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert undocumented_hooks(text.replace("## register_heads(register)", "## register_heads(add)")) == [
+        "register_heads"
+    ]
+    assert undocumented_hooks(text.replace("hook: register_formats", "hook: x")) == ["register_formats"]
+
+
+def untested_hooks(sources):
+    """Hooks without a test of their name in any of the sources."""
+    defined = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, flags=re.M)}
+    return [name for name in HOOKS if not any(test.startswith(f"test_hook_{name}") for test in defined)]
+
+
+def test_every_hook_has_a_test():
+    assert untested_hooks(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")) == []
+
+
+def test_planted_missing_test_is_caught():
+    written = [f"def test_hook_{name}(): ..." for name in HOOKS if name != "register_heads"]
+    assert untested_hooks([*written, "# def test_hook_register_heads"]) == ["register_heads"]
+
+
+def undocumented_commands(text):
+    """Commands without a section, an example or a list of JSON keys in it."""
+    found = sections(text)
+    return [n for n in COMMANDS if f"\nnspike {n}" not in found.get(n, "") or "\nJSON: " not in found.get(n, "")]
+
+
+def test_every_command_is_documented():
+    assert undocumented_commands((ROOT / "docs" / "commands.md").read_text(encoding="utf-8")) == []
+
+
+def test_planted_missing_command_is_caught():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert undocumented_commands(text.replace("## warmup", "## warm")) == ["warmup"]
+    assert undocumented_commands(text.replace("nspike models", "nspike model")) == ["models"]
+
+
+def undocumented_keys(section, report):
+    """Keys of a command's JSON, and of the entries of its lists, that its section does not name."""
+    keys = set(report)
+    for value in report.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            keys |= set(value[0])
+    return sorted(key for key in keys if f"`{key}`" not in section)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_json_key_is_documented(name, desk, capsys):
+    found = sections((ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
+    if name == "convert":
+        run(capsys, *KEYS["import"][0])
+    if name == "audit":
+        run(capsys, *KEYS["audit"][0], "--json", "certificate.json")
+    for arguments in KEYS[name]:
+        done = run(capsys, *arguments, "--json", "-")
+        assert done.code == 0, done.err
+        report = json.loads(done.out)
+        if report.get("format") == "nspike certificate":
+            section = sections((ROOT / "docs" / "files.md").read_text(encoding="utf-8"))["Certificates"]
+        else:
+            section = found[name]
+        if name == "evaluate":
+            report["pictures"] = []  # as in the mean
+        assert undocumented_keys(section, report) == []
+
+
+def test_planted_missing_key_is_caught():
+    assert undocumented_keys("JSON: `a`, b.", {"a": [{"c": 1}], "b": 2}) == ["b", "c"]
+
+
+def test_exit_codes_are_documented():
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \|", text, flags=re.M) == ["0", "1", "2", "3", "4", "5", "70", "130"]
+
+
+# ----- links, paths -----
+
+
+def broken_links(path, text):
+    """Links of a document to files that are not there, or to headings that no document has."""
+    broken = []
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        to = (path.parent / file).resolve() if file else path
+        there = to.exists()
+        if there and anchor:
+            there = anchor in {slug(heading) for heading in sections(to.read_text(encoding="utf-8"))}
+        if not there:
+            broken.append(target)
+    return broken
+
+
+def slug(heading):
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    assert broken_links(document, document.read_text(encoding="utf-8")) == []
+
+
+def test_planted_broken_links_are_caught():
+    text = "[a](gone.md) [b](README.md#nowhere) [c](README.md#limits) [d](https://example.org/x)"
+    assert broken_links(ROOT / "x.md", text) == ["gone.md", "README.md#nowhere"]
+
+
+def test_writing_the_files_of_a_document(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "tests.documents", "CONTRIBUTING.md", tmp_path / "out"], cwd=ROOT)
+    assert done.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["nspike_rounding.py", "pyproject.toml"]
