@@ -1,13 +1,13 @@
 """`nspike audit`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import plugin_option
+from nspike.cli.common import choice_options, machine_options
 from nspike.cli.meter import Meter
-from nspike.cli.sizes import BYTES, COUNT
 from nspike.cli.text import printable, table
 
 if TYPE_CHECKING:
@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 @click.argument("picture", required=False)
 @click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
-@click.option("--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="Choose the model by its task.")
-@click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise).")
-@click.option("--scale", type=int, metavar="N", help="How many times larger (superres).")
-@click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file.")
-@plugin_option("neuron, head or energy model; replaces the model's part")
-@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
-@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Side of a tile, a multiple of 64. [by --memory]")
-@click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
-@click.option("--max-pixels", type=COUNT, default="256M", show_default=True, metavar="N", help="Refuse larger ones.")
+@choice_options
+@machine_options
 def command(
     picture: str | None,
     json_file: str | None,
@@ -55,14 +47,19 @@ def command(
       nspike audit --verify certificate.json
       nspike audit photo.png --verify certificate.json --model my.h5
     """
+    from nspike.cli.run import parts_of
     from nspike.errors import UsageError
 
+    if json_file is not None and os.path.realpath(json_file) in {os.path.realpath(p) for p in (picture, verified) if p}:
+        raise UsageError(f"--json {json_file} would replace an input; give another name")
     how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
     if verified is not None:
-        given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": plugins or None, "-T": timesteps}
+        named = [spec for spec in plugins if not spec.endswith(".py")]
+        given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": named or None, "-T": timesteps}
         for option, value in given.items():
             if value is not None:
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
+        parts_of(plugins)  # loads the files; their neuron or head is used where the certificate names it
         return _verify(verified, picture, model, json_file, how)
     if picture is None:
         raise UsageError("name a picture to audit, or a certificate to verify (--verify FILE)")
@@ -140,18 +137,13 @@ def _verify(verified: str, picture: str | None, model: str | None, json_file: st
     import nspike
     from nspike.atomic import write_bytes
     from nspike.auditing import model_of, picture_of, verify
-    from nspike.certificate import loads
+    from nspike.certificate import read
     from nspike.cli.common import to_json
     from nspike.cli.run import announce_compilation
-    from nspike.errors import BadInputError
 
-    path = Path(verified)
-    try:
-        stored = loads(path.read_bytes(), verified)
-    except OSError as error:
-        raise BadInputError(f"{verified} cannot be read: {error.strerror}") from error
+    stored = read(verified)
     loaded = nspike.load(model) if model is not None else model_of(stored)
-    source = Path(picture) if picture is not None else picture_of(stored, [path.parent, Path()])
+    source = Path(picture) if picture is not None else picture_of(stored, [Path(verified).parent, Path()])
     announce_compilation()
     with Meter(1) as meter:
         found = list(verify(stored, loaded, source, progress=meter.picture(0), **how))
@@ -162,7 +154,7 @@ def _verify(verified: str, picture: str | None, model: str | None, json_file: st
     if json_file is not None:
         write_bytes(json_file, to_json(report).encode())
     if not found:
-        layers, steps = len(stored["layers"]), len(stored["layers"][0]["steps"])
+        layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
         click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
         return 0
     click.echo(printable(f"{verified} does not hold. First difference: {found[0]}"), err=True)

@@ -4,11 +4,12 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from nspike.cli.sizes import BYTES, COUNT
 from nspike.cli.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,43 @@ def plugin_option(kinds: str) -> Callable[[F], F]:
         multiple=True,
         help=f"Use this plugin ({kinds}): NAME, KIND:NAME or path/to/file.py. May be repeated.",
     )
+
+
+def choice_options(function: F) -> F:
+    """The options that choose a model and replace its parts: task, sigma, scale, model, plugins, timesteps."""
+    options = (
+        click.option(
+            "--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="Choose the model by its task."
+        ),
+        click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise)."),
+        click.option("--scale", type=int, metavar="N", help="How many times larger (superres)."),
+        click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file."),
+        plugin_option("neuron, head or energy model; replaces the model's part"),
+        click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's."),
+    )
+    return _stacked(function, options)
+
+
+def machine_options(function: F) -> F:
+    """The options that change no result: threads, tile, memory, max_pixels."""
+    options = (
+        click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]"),
+        click.option(
+            "--tile", type=click.IntRange(min=1), metavar="N", help="Side of a tile, a multiple of 64. [by --memory]"
+        ),
+        click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory."),
+        click.option(
+            "--max-pixels", type=COUNT, default="256M", show_default=True, metavar="N", help="Refuse larger ones."
+        ),
+    )
+    return _stacked(function, options)
+
+
+def _stacked(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    """`function` with options in the order in which `--help` shall list them."""
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import nspike
-from nspike.cli.common import emit, json_option, plugin_option
+from nspike.cli.common import choice_options, emit, json_option, machine_options
 from nspike.cli.figures import describe
 from nspike.cli.meter import Meter
-from nspike.cli.sizes import BYTES, COUNT
 from nspike.cli.text import printable
 
 if TYPE_CHECKING:
@@ -24,18 +23,10 @@ KINDS = ("neuron", "head", "energy")
 @click.command()
 @click.argument("pictures", nargs=-1, metavar="[PICTURE|FOLDER]...")
 @click.option("-o", "--output", metavar="OUT", help="A file for one picture, a folder for any. [./NAME_TASK.png]")
-@click.option("--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="Choose the model by its task.")
-@click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise).")
-@click.option("--scale", type=int, metavar="N", help="How many times larger (superres).")
-@click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file.")
-@plugin_option("neuron, head or energy model; replaces the model's part")
-@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
-@click.option("--tile", type=click.IntRange(min=1), metavar="N", help="Side of a tile, a multiple of 64. [by --memory]")
-@click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
+@choice_options
 @click.option("--reference", metavar="CLEAN", help="The clean picture, or the folder of them: prints the quality.")
 @click.option("--ann", is_flag=True, help="Run the plain ANN instead of the spiking network.")
-@click.option("--max-pixels", type=COUNT, default="256M", show_default=True, metavar="N", help="Refuse larger ones.")
+@machine_options
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @json_option
 def command(
