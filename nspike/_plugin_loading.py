@@ -6,7 +6,6 @@ Each plugin gets a pluggy manager of its own, so that whatever goes wrong is kno
 import importlib.util
 import re
 import sys
-import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pluggy
 
 from nspike import hookspecs
+from nspike._explain import explain
 from nspike.architecture import Architecture
 from nspike.checkpoint import Format
 from nspike.conversion import Converter
@@ -80,21 +80,6 @@ def load_file(path: Path) -> Found:
         raise PluginError(f"plugin {path}: {error}") from error
     except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {path} cannot be imported: {explain(error)}") from error
-
-
-def explain(error: BaseException) -> str:
-    """An exception in a line: its class, its message, and the line of code that raised it."""
-    if isinstance(error, SyntaxError):
-        place = f" ({Path(error.filename or '?').name}, line {error.lineno})"
-        return f"{type(error).__name__}: {error.msg}{place}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
-
-
-def _ours(filename: str) -> bool:
-    """Whether a frame belongs to the loading of plugins and not to the plugin."""
-    return "importlib" in filename or Path(filename).parent == Path(__file__).parent or "pluggy" in filename
 
 
 def _register(found: Found, kind: str, cls: type, thing: object) -> None:

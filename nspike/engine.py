@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike._explain import explain
 from nspike.accounts import Accounts
-from nspike.errors import BadInputError, UsageError
+from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.head import Head, OutputLayer
 from nspike.integers import IntegerNetwork, build
 from nspike.layer import PICTURE
@@ -159,5 +160,12 @@ def _read(
     else:
         residual = np.zeros_like(residual)
     layer = OutputLayer(charge, fired, residual, theta, stage.integer.exponent, integers.timesteps)
-    read = integers.head.read(layer, integers.head_parameters)
-    return np.asarray(read, np.float64) * integers.output_scale[:, None, None]
+    head = integers.head
+    try:
+        read = np.asarray(head.read(layer, integers.head_parameters), np.float64)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"head {head.name} failed: {explain(error)}") from error
+    if read.shape != v.shape or not np.all(np.isfinite(read)):
+        what = f"an array {read.shape}" if read.shape != v.shape else "NaN or infinity"
+        raise PluginError(f"head {head.name} gave {what}; expected finite numbers {v.shape}")
+    return read * integers.output_scale[:, None, None]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike import _neuron_answers as answers
 from nspike.errors import ModelError, PluginError
 from nspike.grid import NEVER_FIRES
 from nspike.head import Head, OutputLayer
@@ -101,8 +102,12 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
         channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
         theta = np.asarray(spiking.thresholds[name], np.float64)
         silent = [name == OUTPUT and (t > spiking.timesteps or not head.fires) for t in range(1, total + 1)]
-        fire = [np.inf if quiet else kind.fire(own, t, spiking.timesteps) for t, quiet in enumerate(silent, start=1)]
-        amplitude = [kind.amplitude(own, t, spiking.timesteps) for t in range(1, total + 1)]
+        every = range(1, total + 1)
+        fire = [
+            np.inf if quiet else answers.fire(kind, own, t, spiking.timesteps)
+            for t, quiet in zip(every, silent, strict=True)
+        ]
+        amplitude = [answers.amplitude(kind, own, t, spiking.timesteps) for t in every]
         gate, weights = np.zeros(0), np.zeros((1, channels, 0, 1, 1))
         if isinstance(layer, Gate):
             gate, bias = gate_scale(network, spiking, layer.name), 1.0 / np.asarray(spiking.scales[name], np.float64)
@@ -111,7 +116,7 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
             weights = weights[None]
         if sources:
             weights = _amplified(weights, network, sources, values, neuron, spiking.timesteps)
-        v0 = kind.initial(own) * theta
+        v0 = answers.initial(kind, own) * theta
         outer = np.multiply.outer
         stages.append(
             FloatStage(
@@ -240,6 +245,6 @@ def _amplified(
     phases = []
     for t in (1, timesteps + 1):
         step = t if t <= timesteps + neuron.post_steps else 1
-        worth = [np.full(channels[s], neuron.amplitude(values[s], step, timesteps)) for s in sources]
+        worth = [np.full(channels[s], answers.amplitude(neuron, values[s], step, timesteps)) for s in sources]
         phases.append(weights[0] * np.concatenate(worth)[None, :, None, None] if weights.size else weights[0])
     return np.stack(phases)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.errors import ModelError, UsageError
+from nspike import _neuron_answers as answers
+from nspike.errors import ModelError, PluginError, UsageError
 from nspike.grid import (
     ANALOG_LIMIT,
     MOST_STEPS,
@@ -95,7 +96,8 @@ class IntegerNetwork:
 def build(model: Model, neuron: Neuron, head: Head) -> IntegerNetwork:
     """Round a model for the given parts.
 
-    Raises ModelError for a model that is not converted or whose numbers do not fit, UsageError for T out of range.
+    Raises ModelError for a model that is not converted or whose numbers do not fit, UsageError for T out of range,
+    PluginError for a neuron whose functions fail or answer what cannot be.
     """
     spiking = model.spiking
     if spiking is None:
@@ -162,20 +164,21 @@ def _stage(
     steps = range(1, timesteps + post_steps + 1)
     own = values.get(name, {})
     post_silent = name == OUTPUT
-    fire = [neuron.fire(own, t, timesteps) if fires and not (post_silent and t > timesteps) else np.inf for t in steps]
-    amplitude = [neuron.amplitude(own, t, timesteps) for t in steps]
+    silent = [not fires or (post_silent and t > timesteps) for t in steps]
+    fire = [
+        np.inf if quiet else answers.fire(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
+    ]
+    amplitude = [answers.amplitude(neuron, own, t, timesteps) for t in steps]
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
-        params = np.ascontiguousarray(neuron.step_parameters(own, theta, integer.exponent), np.int32)
-        if params.ndim != 2 or params.shape[1] != channels:
-            raise ModelError(f"neuron {neuron.name}: step_parameters gave {params.shape}, expected (K, {channels})")
+        params = answers.step_parameters(neuron, own, theta, integer.exponent)
     return Stage(
         name=name,
         layer=layer,
         sources=sources,
         integer=integer,
         gate=gate,
-        v0=integer.to_grid(neuron.initial(own) * theta),
+        v0=integer.to_grid(answers.initial(neuron, own) * theta),
         threshold=np.stack([_threshold(integer, theta, f) for f in fire]),
         reset=np.stack([_reset(integer, theta, a) for a in amplitude]),
         neuron=neuron,
@@ -186,7 +189,7 @@ def _stage(
 def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float) -> NDArray[np.int32]:
     if np.isinf(fraction):
         return np.full(theta.shape, NEVER_FIRES, np.int32)
-    return integer.theta if fraction == 1.0 else integer.to_grid(theta * fraction)
+    return integer.theta if fraction == 1.0 else np.maximum(integer.to_grid(theta * fraction), 1)
 
 
 def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) -> NDArray[np.int32]:
@@ -195,10 +198,11 @@ def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) 
 
 def _amplitudes(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> tuple[float, float]:
     """What a spike is worth up to T, and after; checked to be the same at every step of each."""
-    before = {neuron.amplitude(values, t, timesteps) for t in range(1, timesteps + 1)}
-    after = {neuron.amplitude(values, timesteps + p, timesteps) for p in range(1, neuron.post_steps + 1)} or before
+    before = {answers.amplitude(neuron, values, t, timesteps) for t in range(1, timesteps + 1)}
+    post = range(timesteps + 1, timesteps + neuron.post_steps + 1)
+    after = {answers.amplitude(neuron, values, t, timesteps) for t in post} or before
     if len(before) != 1 or len(after) != 1:
-        raise ModelError(f"neuron {neuron.name}: the amplitude may change only once, after T")
+        raise PluginError(f"neuron {neuron.name}: the amplitude may change only once, after T")
     return next(iter(before)), next(iter(after))
 
 

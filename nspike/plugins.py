@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nspike._plugin_loading import KINDS, Found, collect, explain, load_file
+from nspike._explain import explain
+from nspike._plugin_loading import KINDS, Found, collect, load_file
 from nspike.architecture import Architecture
 from nspike.checkpoint import Format
 from nspike.conversion import Converter

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike._explain import changes_its_input, explain
 from nspike.errors import PluginError
 from nspike.integers import IntegerNetwork
 from nspike.kernels import narrow, wide
@@ -155,6 +156,8 @@ class _Stepped:
         self.step = _compiled(neuron.step)
         self.v = np.tile(self.stage.v0, (pixels, 1))
         self.current = np.zeros((pixels, channels), np.int32)
+        self.given = self.current.view()
+        self.given.flags.writeable = False  # a kernel that writes to it does not compile
         self.state = np.zeros((neuron.state_planes, pixels, channels), np.int32)
         self.out = np.zeros((pixels, channels, len(neuron.planes)), np.int8)
 
@@ -163,13 +166,16 @@ class _Stepped:
         name = self.stage.neuron.name
         self.out[:] = 0
         try:
-            self.step(self.v, self.current, self.state, self.stage.params, np.array([step, post], np.int32), self.out)
+            self.step(self.v, self.given, self.state, self.stage.params, np.array([step, post], np.int32), self.out)
         except Exception as error:
-            raise PluginError(
-                f"neuron {name} failed at step {step + 1} of layer {self.stage.name}: {error!r}"
-            ) from error
+            where = f"neuron {name} failed at step {step + 1} of layer {self.stage.name}"
+            why = "it writes to `current` or `params`, which it may only read: " if changes_its_input(error) else ""
+            raise PluginError(f"{where}: {why}{explain(error)}") from error
         if self.out.size and (self.out.min() < 0 or self.out.max() > 1):
-            raise PluginError(f"neuron {name} wrote {self.out.min()} .. {self.out.max()} as spikes; expected 0 or 1")
+            raise PluginError(
+                f"neuron {name} wrote {self.out.min()} .. {self.out.max()} as spikes at step {step + 1} of layer "
+                f"{self.stage.name}; expected 0 or 1"
+            )
         return np.ascontiguousarray(self.out.transpose(0, 2, 1)).reshape(len(self.out), -1)
 
 

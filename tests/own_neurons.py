@@ -39,11 +39,10 @@ class Ternary(naive.IF):
 
 
 def burst_step(v, current, state, params, phase, out):
-    """Fires up to seven times a step, three in a post step; rests after 9 spikes; changes its current, which it may."""
+    """Fires up to seven times a step, three in a post step; rests after 9 spikes."""
     for p in range(v.shape[0]):
         for c in range(v.shape[1]):
-            current[p, c] += v[p, c]
-            v[p, c] = current[p, c]
+            v[p, c] += current[p, c]
             most = 3 if phase[1] == 1 else 7
             n = min(max(v[p, c] // params[0, c], 0), most)
             if state[0, p, c] > 9 or state[1, p, c] != phase[0]:

@@ -11,8 +11,8 @@ import nspike
 ROOT = Path(__file__).parents[1]
 
 LEVELS = (
-    {"errors", "markers", "kernels"},
-    {"layer", "neuron", "head", "ledger", "grid", "spikes", "atomic"},
+    {"errors", "_explain", "markers", "kernels"},
+    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic"},
     {
         "_exif",
         "_pillow",

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nspike.errors import ModelError
+from nspike.errors import ModelError, PluginError
 from nspike.grid import NEVER_FIRES
 from nspike.integers import as_arrays, build
 from nspike.model import OUTPUT
@@ -81,12 +81,12 @@ def declared(**what):
 
 def test_what_cannot_be_built():
     model = random_model(chain(3))
-    with pytest.raises(ModelError, match="amplitude may change only once"):
+    with pytest.raises(PluginError, match="amplitude may change only once"):
         integers(model, declared(amplitude=lambda p, t, timesteps: 1.0 + t))
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(PluginError, match="fire at step 1 of T = 4 is 1e"):
         integers(model, declared(fire=lambda p, t, timesteps: 1e9))
     step = {"step": lambda *_: None, "step_parameters": lambda p, theta, k: np.zeros(3, np.int32)}
-    with pytest.raises(ModelError, match=r"step_parameters gave \(3,\)"):
+    with pytest.raises(PluginError, match=r"step_parameters gave \(3,\)"):
         integers(model, declared(**step))
     for part, message in (
         ({"scales": {"act0": np.ones(3)}}, "no scale for 'output'"),
