@@ -2,7 +2,7 @@
 
 Sums of int16 rows are taken in groups of eight as int16 and then added to int32: `nspike.grid.SPIKE_LIMIT` (4095) makes
 this exact, and it halves both the arithmetic and the traffic from the second-level cache, which is what limits the
-event-driven convolution. All index lists are padded to a multiple of four with a row of zeros.
+event-driven convolution. Next to it, what costs at low firing rates is branches that depend on how many spikes there are.
 """
 
 import numpy as np
@@ -63,23 +63,38 @@ def _grouped(builder, count, term, wide):
     return builder.load(total)
 
 
+def _sum_events(builder, index, count, rows, stride, lanes):
+    """The sum of the int16 rows index[0] .. index[count-1] as an int32 vector, count rounded up to a multiple of GROUP."""
+    intp = count.type
+    narrow, wide = ir.VectorType(_I16, lanes), ir.VectorType(_I32, lanes)
+    total = cgutils.alloca_once_value(builder, ir.Constant(wide, None))
+    groups = builder.lshr(builder.add(count, ir.Constant(intp, GROUP - 1)), ir.Constant(intp, 3))
+    with cgutils.for_range(builder, groups) as loop:
+        first = builder.gep(index, [builder.mul(loop.index, ir.Constant(intp, GROUP))])
+
+        def row(i):
+            at = builder.sext(builder.load(builder.gep(first, [ir.Constant(intp, i)])), intp)
+            return _load(builder, builder.gep(rows, [builder.mul(at, stride)]), narrow, 2)
+
+        part = row(0)
+        for i in range(1, GROUP):
+            part = builder.add(part, row(i))
+        builder.store(builder.add(builder.load(total), builder.sext(part, wide)), total)
+    return builder.load(total)
+
+
 def _make_sum_rows(lanes):
     @intrinsic
-    def sum_rows(typingctx, rows, count, weights, stride, first, out):
-        signature = types.void(rows, types.intp, weights, types.intp, types.intp, out)
+    def sum_rows(typingctx, events, first, count, weights, offset, stride, out, at):
+        intp = types.intp
+        signature = types.void(events, intp, intp, weights, intp, intp, out, intp)
 
         def codegen(context, builder, signature, args):
-            _, count, _, stride, first, _ = args
-            index = _data(context, builder, signature, args, 0, ir.Constant(count.type, 0))
-            base = _data(context, builder, signature, args, 2, first)
-            narrow = ir.VectorType(_I16, lanes)
-
-            def row(k):
-                at = builder.sext(builder.load(builder.gep(index, [k])), count.type)
-                return _load(builder, builder.gep(base, [builder.mul(at, stride)]), narrow, 2)
-
-            total = _grouped(builder, count, row, ir.VectorType(_I32, lanes))
-            _store(builder, total, _data(context, builder, signature, args, 5, first), 4)
+            _, first, count, _, offset, stride, _, at = args
+            index = _data(context, builder, signature, args, 0, first)
+            rows = _data(context, builder, signature, args, 3, offset)
+            total = _sum_events(builder, index, count, rows, stride, lanes)
+            _store(builder, total, _data(context, builder, signature, args, 6, at), 4)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -87,57 +102,104 @@ def _make_sum_rows(lanes):
     return sum_rows
 
 
+def _fired(builder, current, bias, membrane, threshold, reset):
+    """Integrate, compare, subtract: all but `current` are pointers; returns the spikes as bits.
+
+    In parts of 16 neurons, as many as the registers of every processor hold together with their numbers.
+    """
+    lanes = current.type.count
+    vector = ir.VectorType(_I32, NARROW)
+    word = ir.Constant(_I64, 0)
+    for first in range(0, lanes, NARROW):
+        at = ir.Constant(_I64, first)
+        bias_, membrane_, threshold_, reset_ = (builder.gep(p, [at]) for p in (bias, membrane, threshold, reset))
+        chosen = ir.Constant(ir.VectorType(_I32, NARROW), list(range(first, first + NARROW)))
+        part = builder.shuffle_vector(current, ir.Constant(current.type, ir.Undefined), chosen)
+        u = builder.add(_load(builder, membrane_, vector, 4), builder.add(part, _load(builder, bias_, vector, 4)))
+        fired = builder.icmp_signed(">=", u, _load(builder, threshold_, vector, 4))
+        less = builder.select(fired, _load(builder, reset_, vector, 4), ir.Constant(vector, None))
+        _store(builder, builder.sub(u, less), membrane_, 4)
+        bits = builder.zext(builder.bitcast(fired, _I16), _I64)
+        word = builder.or_(word, builder.shl(bits, at))
+    return word
+
+
 def _make_fire(lanes):
     @intrinsic
-    def fire(typingctx, v, current, bias, threshold, reset, first):
-        signature = types.uint64(v, current, bias, threshold, reset, types.intp)
+    def fire(typingctx, current, first, bias, bias_at, v, threshold, reset, at):
+        intp = types.intp
+        signature = types.uint64(current, intp, bias, intp, v, threshold, reset, intp)
 
         def codegen(context, builder, signature, args):
-            vector = ir.VectorType(_I32, lanes)
-            at = [_data(context, builder, signature, args, i, args[5]) for i in range(5)]
-            membrane, current, bias, threshold, reset = (_load(builder, pointer, vector, 4) for pointer in at)
-            u = builder.add(membrane, builder.add(current, bias))
-            fired = builder.icmp_signed(">=", u, threshold)
-            after = builder.sub(u, builder.select(fired, reset, ir.Constant(vector, None)))
-            _store(builder, after, at[0], 4)
-            return (
-                builder.zext(builder.bitcast(fired, ir.IntType(lanes)), _I64)
-                if lanes < 64
-                else builder.bitcast(fired, _I64)
-            )
+            _, first, _, bias_at, _, _, _, at = args
+            where = ((0, first), (2, bias_at), (4, first), (5, at), (6, at))
+            current, *numbers = (_data(context, builder, signature, args, i, offset) for i, offset in where)
+            return _fired(builder, _load(builder, current, ir.VectorType(_I32, lanes), 4), *numbers)
 
         return signature, codegen
 
     return fire
 
 
+def _make_sum_fire(lanes):
+    @intrinsic
+    def sum_fire(
+        typingctx, events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
+    ):
+        intp = types.intp
+        signature = types.uint64(events, intp, intp, weights, intp, intp, bias, intp, v, intp, threshold, reset, intp)
+
+        def codegen(context, builder, signature, args):
+            _, first, count, _, offset, stride, _, bias_at, _, column, _, _, at = args
+            index = _data(context, builder, signature, args, 0, first)
+            rows = _data(context, builder, signature, args, 3, offset)
+            total = _sum_events(builder, index, count, rows, stride, lanes)
+            where = ((6, bias_at), (8, column), (10, at), (11, at))
+            return _fired(builder, total, *(_data(context, builder, signature, args, i, o) for i, o in where))
+
+        return signature, codegen
+
+    return sum_fire
+
+
 @intrinsic
-def _copy_rows(typingctx, out, at, events, first, count, shift):
-    signature = types.void(out, types.intp, events, types.intp, types.intp, types.int32)
+def _list_bits(typingctx, words, index, base, events, at):
+    signature = types.intp(words, types.intp, types.int32, events, types.intp)
 
     def codegen(context, builder, signature, args):
-        _, at, _, first, count, shift = args
-        target = _data(context, builder, signature, args, 0, at)
-        source = _data(context, builder, signature, args, 2, first)
-        vector = ir.VectorType(_I32, 8)
-        eight = ir.Constant(count.type, 8)
-        shifts = _broadcast(builder, shift, vector)
-        trips = builder.sdiv(builder.add(count, ir.Constant(count.type, 7)), eight)
-        with cgutils.for_range(builder, trips) as loop:
-            k = builder.mul(loop.index, eight)
-            moved = builder.add(_load(builder, builder.gep(source, [k]), vector, 4), shifts)
-            _store(builder, moved, builder.gep(target, [k]), 4)
-        return context.get_dummy_value()
+        _, index, base, _, at = args
+        intp = at.type
+        word = builder.load(_data(context, builder, signature, args, 0, index))
+        start = _data(context, builder, signature, args, 3, at)
+        left = cgutils.alloca_once_value(builder, word)
+
+        def put(k):
+            bits = builder.load(left)
+            bit = builder.trunc(builder.cttz(bits, ir.Constant(_I1, 0)), _I32)
+            builder.store(builder.add(base, bit), builder.gep(start, [k]))
+            builder.store(builder.and_(bits, builder.sub(bits, ir.Constant(_I64, 1))), left)
+
+        for i in range(GROUP):  # nearly always enough, and then no branch depends on the number of bits
+            put(ir.Constant(intp, i))
+        count = builder.ctpop(word)
+        more = builder.sub(count, ir.Constant(intp, GROUP))
+        with cgutils.for_range(builder, more) as loop:
+            put(builder.add(loop.index, ir.Constant(intp, GROUP)))
+        return count
 
     return signature, codegen
 
 
 @intrinsic
-def _trailing_zeros(typingctx, word):
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(_I1, 1))
+def _fill(typingctx, value, out, at):
+    signature = types.void(types.int32, out, types.intp)
 
-    return types.int64(types.uint64), codegen
+    def codegen(context, builder, signature, args):
+        filled = _broadcast(builder, args[0], ir.VectorType(_I32, GROUP))
+        _store(builder, filled, _data(context, builder, signature, args, 1, args[2]), 4)
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 @intrinsic
@@ -220,9 +282,9 @@ def _fire_row(typingctx, v, first, current, bias, threshold, reset):
 
 
 def _python_sum_rows(lanes):
-    def sum_rows(rows, count, weights, stride, first, out):
-        picked = weights.reshape(-1, stride)[rows[:count], first : first + lanes]
-        out[first : first + lanes] = picked.sum(axis=0, dtype=np.int32)
+    def sum_rows(events, first, count, weights, offset, stride, out, at):
+        rows = events[first : first + -(-count // GROUP) * GROUP, None].astype(np.int64)
+        out[at : at + lanes] = weights[offset + rows * stride + np.arange(lanes)].sum(axis=0, dtype=np.int32)
 
     return sum_rows
 
@@ -236,22 +298,35 @@ def _bits(word):
 
 
 def _python_fire(lanes):
-    def fire(v, current, bias, threshold, reset, first):
-        part = slice(first, first + lanes)
-        u = v[part] + current[part] + bias[part]
-        fired = u >= threshold[part]
-        v[part] = u - np.where(fired, reset[part], 0)
+    def fire(current, first, bias, bias_at, v, threshold, reset, at):
+        part, numbers = slice(first, first + lanes), slice(at, at + lanes)
+        u = v[part] + current[part] + bias[bias_at : bias_at + lanes]
+        fired = u >= threshold[numbers]
+        v[part] = u - np.where(fired, reset[numbers], 0)
         return _pack(fired)
 
     return fire
 
 
-def _python_copy_rows(out, at, events, first, count, shift):
-    out[at : at + count] = events[first : first + count] + shift
+def _python_sum_fire(lanes):
+    sum_rows, fire = _python_sum_rows(lanes), _python_fire(lanes)
+
+    def sum_fire(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
+        current = np.empty(lanes, np.int32)
+        sum_rows(events, first, count, weights, offset, stride, current, 0)
+        return fire(current, 0, bias, bias_at, v[column:], threshold, reset, at)
+
+    return sum_fire
 
 
-def _python_trailing_zeros(word):
-    return (int(word) & -int(word)).bit_length() - 1
+def _python_list_bits(words, index, base, events, at):
+    bits = np.flatnonzero(_bits(words[index]))
+    events[at : at + len(bits)] = base + bits
+    return len(bits)
+
+
+def _python_fill(value, out, at):
+    out[at : at + GROUP] = value
 
 
 def _python_count_bits(word):
@@ -282,16 +357,25 @@ def _python_fire_row(v, first, current, bias, threshold, reset):
 # ----- What the kernels call -----
 
 sum_rows_wide = _python_sum_rows(WIDE) if INTERPRETED else _make_sum_rows(WIDE)
-"""(rows int32 (n,), count, weights int16 flat, stride, first, out int32): out[first:first+64] = the sum of those rows."""
+"""(events int32, first, count, weights int16 flat, offset, stride, out int32, at): out[at:at+64] = the sum of the rows of
+weights[offset:] whose numbers are events[first:first+count], count being rounded up to a multiple of GROUP."""
 sum_rows_narrow = _python_sum_rows(NARROW) if INTERPRETED else _make_sum_rows(NARROW)
 """The same for 16 columns."""
 fire_wide = _python_fire(WIDE) if INTERPRETED else _make_fire(WIDE)
-"""(v, current, bias, threshold, reset int32, first): integrate, compare, subtract 64 neurons; the spikes as a word."""
+"""(current int32, first, bias int32, bias_at, v int32, threshold int32, reset int32, at): integrate, compare, subtract 64
+neurons, whose currents and membranes begin at `first`, biases at `bias_at`, the others at `at`; the spikes as a word."""
 fire_narrow = _python_fire(NARROW) if INTERPRETED else _make_fire(NARROW)
 """The same for 16 neurons."""
-copy_rows = _python_copy_rows if INTERPRETED else _copy_rows
-"""(out int32, at, events int32, first, count, shift): out[at:at+count] = events[first:first+count] + shift, by eights."""
-trailing_zeros = _python_trailing_zeros if INTERPRETED else _trailing_zeros
+sum_fire_wide = _python_sum_fire(WIDE) if INTERPRETED else _make_sum_fire(WIDE)
+"""(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at): both in one, the sum
+in registers."""
+sum_fire_narrow = _python_sum_fire(NARROW) if INTERPRETED else _make_sum_fire(NARROW)
+list_bits = _python_list_bits if INTERPRETED else _list_bits
+"""(words uint64, index, base int32, events int32, at): events[at:] = base + the numbers of the bits of words[index] that
+are set, ascending; returns how many.
+Up to GROUP entries from `at` on are written in any case."""
+fill = _python_fill if INTERPRETED else _fill
+"""(value int32, out int32, at): out[at:at+GROUP] = value."""
 count_bits = _python_count_bits if INTERPRETED else _count_bits
 spread = _python_spread if INTERPRETED else _spread
 """(word, out int16, first): 64 bits to 64 masks, 0 or -1."""

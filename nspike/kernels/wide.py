@@ -1,93 +1,36 @@
 """Event-driven convolution and firing for layers of many channels.
 
-Spikes are words of 64 channels, uint64 (rows, columns, steps, words), with a border of zeros. The events of the k source
-rows around an output row are listed once per step; those of the k columns around an output pixel are then one run of each
-list, so a pixel gathers its events by copying k runs, and adds up one row of weights for each event. All steps of a pixel
-are run before the next pixel: its membranes and the rows of weights just used are still at hand.
+Spikes are words of 64 channels, uint64 (rows, columns, steps, words), with a border of zeros. For an output row, the events
+of the k source rows around it are listed column by column, one list a step; those that an output pixel sees are then one
+run of the list, and it adds up one row of weights for each. All steps of a pixel are run before the next pixel: its
+membranes and the rows of weights just used are still at hand.
 
 Weights are int16 (phases, k·k·words·64 + 1, columns), flat, `columns` being the output channels padded to 16; the last row
 is zero. Weight row (dy, dx, word, bit) follows in that order. Phase 1 holds the kernel of the post steps.
+
+The inner loops call no function with arrays and slice none: Numba would count references, with locked instructions.
 """
 
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
 from nspike.kernels.vector import (
+    GROUP,
     NARROW,
-    TAIL,
     WIDE,
-    copy_rows,
     count_bits,
+    fill,
     fire_narrow,
     fire_wide,
+    list_bits,
+    sum_fire_narrow,
+    sum_fire_wide,
     sum_rows_narrow,
     sum_rows_wide,
-    trailing_zeros,
 )
 
-SLACK = 16
-"""How many entries past their end the lists may be written to."""
-
-
-@inline
-def _list_events(spikes, row, step, first, columns, events, starts):
-    """List the events of one source row at one step: events[starts[x]:starts[x+1]] are those of column x."""
-    words = spikes.shape[3]
-    count = 0
-    for x in range(columns):
-        starts[x] = count
-        for w in range(words):
-            word = spikes[row, first + x, step, w]
-            base = (x * words + w) * 64
-            while word != np.uint64(0):
-                events[count] = base + trailing_zeros(word)
-                word = word & (word - np.uint64(1))
-                count += 1
-    starts[columns] = count
-
-
-@inline
-def _gather(events, starts, top, kernel_size, step, x, words, rows):
-    """The weight rows of all events that output column x sees; returns their count, padded with the row of zeros."""
-    run = kernel_size * words * 64
-    count = 0
-    for dy in range(kernel_size):
-        slot = (top + dy) % kernel_size
-        first = starts[slot, step, x]
-        length = starts[slot, step, x + kernel_size] - first
-        copy_rows(rows, count, events[slot, step], first, length, np.int32(dy * run - x * words * 64))
-        count += length
-    for i in range(TAIL - 1):
-        rows[count + i] = kernel_size * run
-    return (count + TAIL - 1) // TAIL * TAIL
-
-
-@inline
-def _sum(rows, count, weights, columns, out):
-    first = 0
-    while first + WIDE <= columns:
-        sum_rows_wide(rows, count, weights, columns, first, out)
-        first += WIDE
-    while first < columns:
-        sum_rows_narrow(rows, count, weights, columns, first, out)
-        first += NARROW
-
-
-@inline
-def _fire(v, current, bias, threshold, reset, columns, out):
-    """Fire one pixel's neurons and write their words to out (words,)."""
-    first = 0
-    while first + WIDE <= columns:
-        out[first // 64] = fire_wide(v, current, bias, threshold, reset, first)
-        first += WIDE
-    while first < columns:
-        bits = fire_narrow(v, current, bias, threshold, reset, first)
-        shift = np.uint64(first % 64)
-        if first % 64 == 0:
-            out[first // 64] = bits
-        else:
-            out[first // 64] |= bits << shift
-        first += NARROW
+SEGMENT = 64
+"""How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
 
 
 @kernel
@@ -100,35 +43,97 @@ def conv_fire(spikes, at, size, weights, rows_of_weights, steps, bias, v0, thres
     out uint64 (rows, columns, steps, words), written from out_at (2,) on; v_out int32 (rows, columns, columns') or empty:
     the membranes at the end, for the first channels; block (4,): first and last row, first and last column of the output.
     """
-    total_steps = threshold.shape[0]
-    columns = threshold.shape[1]
-    words = spikes.shape[3]
-    width = block[3] - block[2]
-    reach = width + size - 1
-    events = np.empty((size, total_steps, reach * words * 64 + SLACK), np.int32)
-    starts = np.empty((size, total_steps, reach + 1), np.int64)
-    rows = np.empty(size * size * words * 64 + SLACK, np.int32)
+    total_steps, columns = threshold.shape
+    words, out_words = spikes.shape[3], out.shape[3]
+    column_rows = words * 64
+    post_kernel = (weights.shape[0] - 1) * weights.shape[1]
+    flat_spikes, flat_weights, flat_out = spikes.reshape(-1), weights.reshape(-1), out.reshape(-1)
+    flat_bias, flat_threshold, flat_reset = bias.reshape(-1), threshold.reshape(-1), reset.reshape(-1)
+    room = (SEGMENT + size - 1) * size * words * 64 + 2 * GROUP
+    events = np.empty(total_steps * room, np.int32)
+    starts = np.empty(size * total_steps, np.int64)
+    ends = np.empty(total_steps, np.int64)
+    taps = size * words  # the words of a column of the field: of its k rows
+    tap_word = np.empty(taps, np.int64)
+    tap_row = np.empty(taps, np.int32)
+    for tap in range(taps):
+        tap_row[tap] = tap // words * size * column_rows + tap % words * 64
     v = np.empty(columns, np.int32)
-    current = np.empty(columns, np.int32)
-    phases = weights.shape[0]
-    for y in range(block[0] - size + 1, block[1]):
-        row = y + at[0] + size - 1
-        slot = (y + size - 1 - block[0]) % size
+    segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
+    for segment in range((block[1] - block[0]) * segments):
+        y = block[0] + segment // segments
+        left = block[2] + segment % segments * SEGMENT
+        for tap in range(taps):
+            source = (y + at[0] + tap // words) * spikes.shape[1] + left + at[1]
+            tap_word[tap] = source * total_steps * words + tap % words
         for t in range(total_steps):
-            _list_events(spikes, row, t, block[2] + at[1], reach, events[slot, t], starts[slot, t])
-        if y < block[0]:
-            continue
-        top = y - block[0]
-        for x in range(width):
-            v[:] = v0
+            ends[t] = t * room
+        for c in range(min(SEGMENT, block[3] - left) + size - 1):
+            x = c - size + 1
+            newest, oldest = c % size * total_steps, (c + 1) % size * total_steps
+            base = np.int32(c * column_rows)
+            nothing = np.int32((size * size + x) * column_rows)
             for t in range(total_steps):
-                post = 1 if t >= steps else 0
-                count = _gather(events, starts, top, size, t, x, words, rows)
-                _sum(rows, count, weights[post if phases > 1 else 0], columns, current)
-                target = out[y + out_at[0], block[2] + x + out_at[1], t]
-                _fire(v, current, bias[post], threshold[t], reset[t], columns, target)
-            for c in range(v_out.shape[2]):
-                v_out[y, block[2] + x, c] = v[c]
+                end = ends[t]
+                starts[newest + t] = end
+                word = (c * total_steps + t) * words
+                for tap in range(taps):
+                    end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                fill(nothing, events, end)
+                ends[t] = end
+            if x < 0:
+                continue
+            v[:] = v0
+            target = ((y + out_at[0]) * out.shape[1] + left + x + out_at[1]) * total_steps * out_words
+            kernel_at = -x * column_rows * columns
+            for t in range(total_steps):
+                first = starts[oldest + t]
+                count = ends[t] - first
+                late = t >= steps
+                chosen = kernel_at + post_kernel if late else kernel_at
+                biased = columns if late else 0
+                numbers = t * columns
+                column = 0
+                while column + WIDE <= columns:
+                    flat_out[target + column // 64] = sum_fire_wide(
+                        events,
+                        first,
+                        count,
+                        flat_weights,
+                        chosen + column,
+                        columns,
+                        flat_bias,
+                        biased + column,
+                        v,
+                        column,
+                        flat_threshold,
+                        flat_reset,
+                        numbers + column,
+                    )
+                    column += WIDE
+                last = np.uint64(0)
+                while column < columns:
+                    bits = sum_fire_narrow(
+                        events,
+                        first,
+                        count,
+                        flat_weights,
+                        chosen + column,
+                        columns,
+                        flat_bias,
+                        biased + column,
+                        v,
+                        column,
+                        flat_threshold,
+                        flat_reset,
+                        numbers + column,
+                    )
+                    last |= bits << np.uint64(column % 64)
+                    column += NARROW
+                    flat_out[target + columns // 64] = last
+                target += out_words
+            for i in range(v_out.shape[2]):
+                v_out[y, left + x, i] = v[i]
 
 
 @kernel
@@ -141,21 +146,53 @@ def conv_current(spikes, at, size, weights, step, bias, block, out):
     columns = bias.shape[0]
     width = block[3] - block[2]
     reach = width + size - 1
-    events = np.empty((size, 1, reach * words * 64 + SLACK), np.int32)
-    starts = np.empty((size, 1, reach + 1), np.int64)
-    rows = np.empty(size * size * words * 64 + SLACK, np.int32)
+    column_rows = words * 64
+    events = np.empty(reach * size * words * 64 + 2 * GROUP, np.int32)
+    starts = np.empty(size, np.int64)
     current = np.empty(columns, np.int32)
-    for y in range(block[0] - size + 1, block[1]):
-        slot = (y + size - 1 - block[0]) % size
-        _list_events(spikes, y + at[0] + size - 1, step, block[2] + at[1], reach, events[slot, 0], starts[slot, 0])
-        if y < block[0]:
-            continue
-        for x in range(width):
-            count = _gather(events, starts, y - block[0], size, 0, x, words, rows)
-            _sum(rows, count, weights, columns, current)
+    flat_spikes = spikes.reshape(-1)
+    for y in range(block[0], block[1]):
+        end = 0
+        for c in range(reach):
+            x = c - size + 1
+            starts[c % size] = end
+            for dy in range(size):
+                for w in range(words):
+                    source = (y + at[0] + dy) * spikes.shape[1] + block[2] + at[1] + c
+                    word = (source * spikes.shape[2] + step) * words + w
+                    end += list_bits(flat_spikes, word, np.int32((dy * size + c) * column_rows + w * 64), events, end)
+            fill(np.int32(size * size * column_rows + x * column_rows), events, end)
+            if x < 0:
+                continue
+            first = starts[(c + 1) % size]
+            kernel_at = -x * column_rows * columns
+            column = 0
+            while column + WIDE <= columns:
+                sum_rows_wide(events, first, end - first, weights, kernel_at + column, columns, current, column)
+                column += WIDE
+            while column < columns:
+                sum_rows_narrow(events, first, end - first, weights, kernel_at + column, columns, current, column)
+                column += NARROW
             pixel = (y - block[0]) * width + x
-            for c in range(out.shape[1]):
-                out[pixel, c] = current[c] + bias[c]
+            for i in range(out.shape[1]):
+                out[pixel, i] = current[i] + bias[i]
+
+
+@inline
+def _fire(v, current, bias, threshold, reset, step, out):
+    """Fire one pixel's neurons at `step` and write their words to out (words,)."""
+    columns = v.shape[0]
+    first = 0
+    while first + WIDE <= columns:
+        out[first // 64] = fire_wide(current, first, bias, first, v, threshold, reset, step * columns + first)
+        first += WIDE
+    while first < columns:
+        bits = fire_narrow(current, first, bias, first, v, threshold, reset, step * columns + first)
+        if first % 64 == 0:
+            out[first // 64] = bits
+        else:
+            out[first // 64] |= bits << np.uint64(first % 64)
+        first += NARROW
 
 
 @inline
@@ -196,13 +233,14 @@ def analog_fire(plane, at, size, weights, steps, bias, v0, threshold, reset, out
     v = np.empty(columns, np.int32)
     current = np.empty(columns, np.int32)
     nothing = np.zeros(columns, np.int32)
+    flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
             _analog_current(plane, y, x, at, size, weights, bias, total, current)
             v[:] = v0
             for t in range(total_steps):
                 target = out[y + out_at[0], x + out_at[1], t]
-                _fire(v, current if t < steps else nothing, nothing, threshold[t], reset[t], columns, target)
+                _fire(v, current if t < steps else nothing, nothing, flat_threshold, flat_reset, t, target)
 
 
 @kernel

@@ -8,33 +8,52 @@ from nspike.kernels._jit import kernel
 
 
 @kernel
-def sum_wide(rows, count, weights, stride, first, out):
-    vector.sum_rows_wide(rows, count, weights, stride, first, out)
+def sum_wide(events, first, count, weights, offset, stride, out, at):
+    vector.sum_rows_wide(events, first, count, weights, offset, stride, out, at)
 
 
 @kernel
-def sum_narrow(rows, count, weights, stride, first, out):
-    vector.sum_rows_narrow(rows, count, weights, stride, first, out)
+def sum_narrow(events, first, count, weights, offset, stride, out, at):
+    vector.sum_rows_narrow(events, first, count, weights, offset, stride, out, at)
 
 
 @kernel
-def fire_wide(v, current, bias, threshold, reset, first):
-    return vector.fire_wide(v, current, bias, threshold, reset, first)
+def fire_wide(current, first, bias, bias_at, v, threshold, reset, at):
+    return vector.fire_wide(current, first, bias, bias_at, v, threshold, reset, at)
 
 
 @kernel
-def fire_narrow(v, current, bias, threshold, reset, first):
-    return vector.fire_narrow(v, current, bias, threshold, reset, first)
+def fire_narrow(current, first, bias, bias_at, v, threshold, reset, at):
+    return vector.fire_narrow(current, first, bias, bias_at, v, threshold, reset, at)
 
 
 @kernel
-def copy_rows(out, at, events, first, count, shift):
-    vector.copy_rows(out, at, events, first, count, shift)
+def sum_fire_wide(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
+    return vector.sum_fire_wide(
+        events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
+    )
+
+
+@kernel
+def sum_fire_narrow(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
+    return vector.sum_fire_narrow(
+        events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
+    )
+
+
+@kernel
+def list_bits(words, index, base, events, at):
+    return vector.list_bits(words, index, base, events, at)
+
+
+@kernel
+def fill(value, out, at):
+    vector.fill(value, out, at)
 
 
 @kernel
 def bits_of(word):
-    return vector.trailing_zeros(word), vector.count_bits(word)
+    return vector.count_bits(word)
 
 
 @kernel
@@ -65,71 +84,91 @@ def bits(word, count=64):
     (sum_wide, vector._python_sum_rows(64), 64),
     (sum_narrow, vector._python_sum_rows(16), 16),
 ])  # fmt: skip
-@pytest.mark.parametrize("count", [0, 4, 8, 12, 16, 20, 100])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 100])
 def test_sum_rows(run, plain, lanes, count):
     draw = np.random.default_rng(count)
     for low in (-4095, 4095):
         table = draw.integers(low, 4095, (50, 80), dtype=np.int16, endpoint=True)
-        rows = draw.integers(0, 50, 110, dtype=np.int32)
+        table[49] = 0
+        rows = draw.integers(0, 49, 110, dtype=np.int32)
+        rows[3 + count :] = 49  # up to seven more are added
+        # the rows are numbered from the fifth, as they are for a pixel to the right of the first
+        numbered = rows + np.int32(5)
         out, other = np.full(80, 7, np.int32), np.full(80, 7, np.int32)
         for f, target in ((run, out), (plain, other)):
-            f(rows, count, table.ravel(), 80, 16, target)
+            f(numbered, 3, count, table.ravel(), 10 - 5 * 80, 80, target, 16)
         expected = np.full(80, 7)
-        expected[16 : 16 + lanes] = table[rows[:count], 16 : 16 + lanes].astype(np.int64).sum(axis=0)
+        flat = np.append(table, np.zeros(80, np.int16))
+        expected[16 : 16 + lanes] = sum(flat[r * 80 + 10 :][:lanes].astype(np.int64) for r in rows[3 : 3 + count])
+        expected[16 : 16 + lanes] += -count % 8 * flat[49 * 80 + 10 :][:lanes]
         np.testing.assert_array_equal(out, expected)
         np.testing.assert_array_equal(other, expected)
 
 
-@pytest.mark.parametrize(("run", "plain", "lanes"), [
-    (fire_wide, vector._python_fire(64), 64),
-    (fire_narrow, vector._python_fire(16), 16),
+@pytest.mark.parametrize(("run", "plain", "both", "plain_both", "lanes"), [
+    (fire_wide, vector._python_fire(64), sum_fire_wide, vector._python_sum_fire(64), 64),
+    (fire_narrow, vector._python_fire(16), sum_fire_narrow, vector._python_sum_fire(16), 16),
 ])  # fmt: skip
-def test_fire(run, plain, lanes):
+def test_fire(run, plain, both, plain_both, lanes):
     draw = np.random.default_rng(lanes)
+    table = draw.integers(-4095, 4095, (20, 80), dtype=np.int16)
+    rows = draw.integers(0, 20, 24, dtype=np.int32)
     for scale in (5, 2**24):
-        v, current, bias = (draw.integers(-scale, scale, 80, dtype=np.int32) for _ in range(3))
-        threshold = draw.integers(1, scale, 80, dtype=np.int32)
-        threshold[20:24] = (v + current + bias)[20:24]  # just at the threshold fires
-        threshold[24:28] = 2**31 - 1
-        reset = draw.integers(1, scale, 80, dtype=np.int32)
-        expected = (v + current + bias).astype(np.int64)
-        fired = expected >= threshold
-        fired[: 80 - 64] = fired[16 + lanes :] = False
-        expected = np.where(np.arange(80) // 16 * 16 < 16, v, expected - fired * reset)
-        expected[16 + lanes :] = v[16 + lanes :]
-        assert fired[20:24].all()
-        for f in (run, plain):
-            after = v.copy()
-            word = f(after, current, bias, threshold, reset, 16)
-            np.testing.assert_array_equal(after, expected)
-            np.testing.assert_array_equal(bits(word, lanes).astype(bool), fired[16 : 16 + lanes])
-            assert int(word) < 2**lanes
-
-
-@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 31])
-def test_copy_rows(count):
-    events = np.arange(100, 160, dtype=np.int32)
-    for f in (copy_rows, vector._python_copy_rows):
-        out = np.zeros(60, np.int32)
-        f(out, 3, events, 5, count, np.int32(-40))
-        np.testing.assert_array_equal(out[3 : 3 + count], np.arange(65, 65 + count))
-        assert not out[:3].any()
-        assert not out[3 + count + 7 :].any()  # up to seven more may be written
+        v, bias = (draw.integers(-scale, scale, 80, dtype=np.int32) for _ in range(2))
+        for summed in (False, True):
+            current = draw.integers(-scale, scale, 80, dtype=np.int32)
+            if summed:
+                current = table[rows[4:20]].sum(axis=0, dtype=np.int32)
+            threshold = draw.integers(1, scale, 96, dtype=np.int32)
+            threshold[24:28] = (v + current + bias)[20:24]  # just at the threshold fires
+            threshold[28:32] = 2**31 - 1
+            reset = draw.integers(1, scale, 96, dtype=np.int32)
+            part = slice(16, 16 + lanes)
+            expected = (v + current + bias).astype(np.int64)[part]
+            fired = expected >= threshold[20 : 20 + lanes]
+            after_fire = v.astype(np.int64)
+            after_fire[part] = expected - fired * reset[20 : 20 + lanes]
+            assert fired[4:8].all()
+            later = np.append(np.zeros(7, np.int32), bias)
+            for f in (both, plain_both) if summed else (run, plain):
+                after = v.copy()
+                if summed:
+                    word = f(rows, 4, 16, table.ravel(), 16, 80, later, 23, after, 16, threshold, reset, 20)
+                else:
+                    word = f(current, 16, later, 23, after, threshold, reset, 20)
+                np.testing.assert_array_equal(after, after_fire)
+                np.testing.assert_array_equal(bits(word, lanes).astype(bool), fired)
+                assert int(word) < 2**lanes
 
 
 def test_bits_of_a_word():
     draw = np.random.default_rng(0)
     words = [
+        0,
         1 << 63,
         1,
+        0xFF,
+        0x1FF,
         2**64 - 1,
         *(int(w) << int(s) for w, s in zip(draw.integers(1, 2**20, 20), range(20), strict=True)),
     ]
-    for word in words:
-        expected = (format(word, "b")[::-1].index("1"), format(word, "b").count("1"))
-        assert bits_of(np.uint64(word)) == expected
-        assert (vector._python_trailing_zeros(word), vector._python_count_bits(word)) == expected
-    assert bits_of(np.uint64(0))[1] == 0
+    packed = np.array(words, np.uint64)
+    for i, word in enumerate(words):
+        expected = [k for k in range(64) if word >> k & 1]
+        assert bits_of(np.uint64(word)) == vector._python_count_bits(word) == len(expected)
+        for f in (list_bits, vector._python_list_bits):
+            events = np.full(3 + 64 + 8, -1, np.int32)
+            assert f(packed, i, np.int32(1000), events, 3) == len(expected)
+            np.testing.assert_array_equal(events[3 : 3 + len(expected)], np.array(expected, int) + 1000)
+            assert (events[:3] == -1).all()
+            assert (events[3 + max(8, len(expected)) :] == -1).all()  # up to eight are written in any case
+
+
+def test_fill():
+    for f in (fill, vector._python_fill):
+        out = np.zeros(20, np.int32)
+        f(np.int32(-7), out, 5)
+        np.testing.assert_array_equal(out, np.where((np.arange(20) >= 5) & (np.arange(20) < 13), -7, 0))
 
 
 WORDS = [0, 1, 1 << 63, 2**64 - 1, 0x123456789ABCDEF0]
