@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from nspike._explain import explain
 from nspike.accounts import Accounts
 from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.grid import PICTURE_GAIN
 from nspike.head import Head, OutputLayer
 from nspike.integers import IntegerNetwork, build
 from nspike.layer import PICTURE
 from nspike.ledger import Ledger
 from nspike.model import OUTPUT, Model
 from nspike.neuron import Neuron
+from nspike.plane import UNIT
 from nspike.prepared import Prepared, prepare
 from nspike.spikes import Spikes
 from nspike.stages import Frame
@@ -121,7 +123,9 @@ def _threads(threads: int | None) -> int:
 
 
 def _plane(pixels: NDArray[np.generic]) -> NDArray[np.int32]:
-    """One tile on the input plane's grid: 8 bits 257·p, 16 bits p."""
+    """One tile on the input plane's grid: 8 bits 257·p, 16 bits p. Raises BadInputError outside [-4, 4]."""
+    if pixels.dtype == np.int32 and (pixels.min() < -PICTURE_GAIN * UNIT or pixels.max() > PICTURE_GAIN * UNIT):
+        raise BadInputError(f"the input plane holds {pixels.min()} .. {pixels.max()}; expected -4 to 4 times {UNIT}")
     gain = 257 if pixels.dtype == np.uint8 else 1
     return np.ascontiguousarray(pixels, np.int32) * np.int32(gain)
 

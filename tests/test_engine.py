@@ -311,3 +311,10 @@ def test_nothing_is_digested_unless_asked():
     _, ledger, _ = run(model, pixels, digest=False)
     assert ledger.layers[0].digests == ()
     assert registry().neurons["if"].planes == (1,)
+
+
+def test_a_plane_out_of_range_is_refused():
+    model = random_model(chain(2))
+    for value in (4 * 65535 + 1, -4 * 65535 - 1):
+        with pytest.raises(BadInputError, match="expected -4 to 4"):
+            run(model, np.full((1, 1, 8, 8), value, np.int32))
