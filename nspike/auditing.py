@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nspike import images, weights
 from nspike.certificate import certificate, differences
@@ -13,6 +13,7 @@ from nspike.model import Model
 from nspike.parts import head_of, neuron_of, swap
 from nspike.restoration import MEMORY, Result, restore
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 
@@ -99,17 +100,18 @@ def verify(
         yield f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {picture} has {file_digest}"
         return
     parameters = _part(stored, "parameters")
+    neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
+    timesteps = _value(parameters, "parameters", "timesteps", int)
+    scale = None if entry.get("scale") is None else _value(entry, "input", "scale", int)
     try:
-        model, _ = swap(
-            model, neuron=parameters.get("neuron"), head=parameters.get("head"), timesteps=parameters.get("timesteps")
-        )
+        model, _ = swap(model, neuron=neuron, head=head, timesteps=timesteps)
     except UsageError as error:
         raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
     found = audit(
         model,
         picture,
         model_digest=digest,
-        scale=entry.get("scale"),
+        scale=scale,
         tile=tile,
         memory=memory,
         threads=threads,
@@ -124,6 +126,13 @@ def _part(stored: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(part, dict):
         raise BadInputError(f"the certificate is damaged: it has no {key!r}")
     return part
+
+
+def _value(part: Mapping[str, Any], owner: str, key: str, kind: type[T]) -> T:
+    value = part.get(key)
+    if type(value) is not kind:
+        raise BadInputError(f"the certificate is damaged: its {owner}, {key} is {value!r}")
+    return value
 
 
 def model_of(stored: Mapping[str, Any]) -> Model:

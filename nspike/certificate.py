@@ -6,7 +6,9 @@ and compares; the first difference is named by layer and step, in the order in w
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,11 +116,22 @@ def dumps(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a certificate's file. Raises BadInputError as `loads` does, or where it cannot be read."""
+    try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise BadInputError(f"{path} cannot be read: it is not a regular file")
+        with open(path, "rb") as stream:
+            return loads(stream.read(LARGEST + 1), os.fspath(path))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise BadInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def loads(text: str | bytes, origin: str) -> dict[str, Any]:
     """Read a certificate. Raises BadInputError for anything else, or one of a newer nspike; `origin` names it."""
     try:
         if len(text) > LARGEST:
-            raise ValueError("too large")
+            raise ValueError(f"it is larger than {LARGEST} bytes")
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{origin} is no certificate: it is not JSON ({error})") from error

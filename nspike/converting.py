@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike import ann, engine, floatsim
+from nspike._explain import explain
 from nspike.conversion import Calibration, Converter, Scales
 from nspike.conversion_report import Comparison, Report, first_bad
-from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
 from nspike.grid import MOST_STEPS
 from nspike.head import Head
 from nspike.metrics import psnr
@@ -83,7 +84,12 @@ def convert(
             yield from ann.activations(network, parameters, [picture], threads=threads)
             step()
 
-    found = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+    try:
+        found = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+    except (NspikeError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"converter {converter.name} failed: {explain(error)}") from error
     _check_scales(converter, network, found)
     names = {parameter.name for parameter in neuron.parameters}
     own = {name: v for name, v in found.neuron_parameters.items() if name in names} | given
@@ -207,6 +213,8 @@ def _check(network: Network, pictures: Sequence[Plane], targets: Sequence[Plane]
 def _check_scales(converter: Converter, network: Network, found: Scales) -> None:
     """Check what a converter returned."""
     expected = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
+    if not isinstance(found, Scales):
+        raise PluginError(f"converter {converter.name} gave {type(found).__name__}; expected nspike.Scales")
     for what, arrays in (("scales", found.scales), ("thresholds", found.thresholds)):
         for name, channels in expected.items():
             array = arrays.get(name)

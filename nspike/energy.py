@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nspike._explain import explain
+from nspike.errors import NspikeError, PluginError
 from nspike.ledger import Ledger
 
 
@@ -38,6 +40,18 @@ class EnergyModel:
     constants: dict[str, tuple[float, str]]
     formula: dict[str, str]
     estimate: Callable[[Ledger], tuple[EnergyColumn, ...]]
+
+    def price(self, ledger: Ledger) -> tuple[EnergyColumn, ...]:
+        """What `estimate` says. Raises PluginError where it fails, or gives no columns."""
+        try:
+            columns = tuple(self.estimate(ledger))
+        except (NspikeError, MemoryError):
+            raise
+        except Exception as error:
+            raise PluginError(f"energy model {self.name} failed: {explain(error)}") from error
+        if not columns or not all(isinstance(column, EnergyColumn) for column in columns):
+            raise PluginError(f"energy model {self.name} gave {columns!r}; expected one nspike.EnergyColumn or more")
+        return columns
 
 
 MODELLED = "modelled, not measured"

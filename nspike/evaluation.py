@@ -178,7 +178,7 @@ def evaluate(
     chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
-    price = registry().energy_models[energy].estimate
+    price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
     count = len(chosen.sources(Path(folder), settings)[:limit])
     runs = 1 if ann else 2

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nspike._explain import explain
 from nspike.architecture import Architecture, Colour, Task
 from nspike.checkpoint import Checkpoint, check_finite, read_checkpoint, strip_prefixes
-from nspike.errors import BadInputError
+from nspike.errors import BadInputError, NspikeError, PluginError
 from nspike.model import Info, Model
 from nspike.network import Network
 from nspike.plugins import registry
@@ -59,6 +60,10 @@ def import_checkpoint(
             check_finite(parameter, array)
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error
+    except (NspikeError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{path}: network {architecture.name} failed: {explain(error)}") from error
     provenance: dict[str, Any] = {
         "checkpoint": path.name,
         "checkpoint_sha256": _sha256(path),
@@ -79,12 +84,17 @@ def import_checkpoint(
 
 
 def _read(path: Path, format: str | None) -> Checkpoint:
-    if format is None:
-        return read_checkpoint(path, registry().formats.values())
-    chosen = registry().formats[format]
-    if not path.is_file():
-        raise BadInputError(f"{path}: no such file")
-    found = chosen.read(path)
+    chosen = None if format is None else registry().formats[format]
+    try:
+        if chosen is None:
+            return read_checkpoint(path, registry().formats.values())
+        if not path.is_file():
+            raise BadInputError(f"{path}: no such file")
+        found = chosen.read(path)
+    except (NspikeError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
     return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or chosen.name)
 
 

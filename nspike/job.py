@@ -134,7 +134,7 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
             "note": "modelled, not measured",
             "columns": {
                 column.name: {"ann": column.ann} | ({} if ann else {"snn": column.snn, "ratio": column.ratio})
-                for column in model.estimate(ledger)
+                for column in model.price(ledger)
             },
         }
         for model in options.energy

@@ -127,7 +127,7 @@ def _describe(picture: str, choice: Any, done: Any, energy: list[Any]) -> str:
     totals = values["totals"]
     lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
     for model in energy:
-        for column in model.estimate(ledger):
+        for column in model.price(ledger):
             text = f"{joules(column.snn)}, the ANN {joules(column.ann)} ({100 * column.ratio:.1f} %)"
             lines.append(f"energy {model.name}, {column.name}: {text}; modelled, not measured")
     return "\n".join(lines)
