@@ -279,22 +279,32 @@ def count(spikes, at, mask, fan_y, fan_x, events, weighted):
     mask uint64 (words,): which channels to count; fan_y int64 (n, rows), fan_x int64 (n, columns): for each reader, how
     many of its taps reach the row, the column; events (steps,); weighted (n, steps) += Σ spikes·fan_y·fan_x.
     """
-    steps = spikes.shape[2]
+    steps, words = spikes.shape[2:]
     readers, height = fan_y.shape
     width = fan_x.shape[1]
     bits = np.zeros(steps, np.int64)
+    row_events = np.zeros(steps, np.int64)
+    row_weighted = np.zeros((readers, steps), np.int64)
     for y in range(height):
+        row_events[:] = 0
+        row_weighted[:] = 0
         for x in range(width):
+            pixel = spikes[y + at[0], x + at[1]]
             for t in range(steps):
-                n = 0
-                for w in range(mask.shape[0]):
-                    n += count_bits(spikes[y + at[0], x + at[1], t, w] & mask[w])
+                n = count_bits(pixel[t, 0] & mask[0])
+                for w in range(1, words):
+                    n += count_bits(pixel[t, w] & mask[w])
                 bits[t] = n
-                events[t] += n
+            for t in range(steps):
+                row_events[t] += bits[t]
             for r in range(readers):
-                fan = fan_y[r, y] * fan_x[r, x]
+                fan = fan_x[r, x]
                 for t in range(steps):
-                    weighted[r, t] += bits[t] * fan
+                    row_weighted[r, t] += bits[t] * fan
+        for t in range(steps):
+            events[t] += row_events[t]
+            for r in range(readers):
+                weighted[r, t] += row_weighted[r, t] * fan_y[r, y]
 
 
 @inline
