@@ -33,7 +33,7 @@ def command(json_file: str | None) -> None:
                 file.neuron or "(ANN)",
                 file.head or "",
                 file.timesteps or "",
-                in_words(info.quality),
+                _measured(info.quality),
                 size(file.size),
             )
         )
@@ -57,6 +57,20 @@ def command(json_file: str | None) -> None:
     header = ("name", "task", "for", "network", "neuron", "head", "T", "quality", "size")
     text = table(header, rows) + "\n\n* the default. `nspike info NAME` shows all of one." if rows else "none"
     emit(text, {"models": report}, json_file)
+
+
+def _measured(quality: dict[str, Any]) -> str:
+    """The PSNR of each validation set: "Set12 28.12 dB (input 20.37, ANN 29.94)"; else all there is."""
+    found = []
+    for where, figures in quality.items():
+        if isinstance(figures, dict) and "psnr" in figures:
+            beside = [
+                f"{who} {figures[f'psnr_{who.lower()}']:.2f}"
+                for who in ("input", "ANN")
+                if f"psnr_{who.lower()}" in figures
+            ]
+            found.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
+    return "; ".join(found) or in_words(quality)
 
 
 def in_words(values: dict[str, Any]) -> str:
