@@ -10,6 +10,7 @@ NEEDED = (
     "nspike/pictures/chelsea_noisy25.png",
     "nspike/pictures/README.md",
     "nspike/cli/run.py",
+    "nspike/testing.py",
     "nspike/kernels/wide.py",
     "nspike_plugins/mprn.py",
     "nspike_weights/__init__.py",
@@ -28,7 +29,7 @@ def faults(names: Iterable[str]) -> list[str]:
     extra = sorted(name for name in top - TOP if not name.endswith(".dist-info"))
     missing = [needed for needed in NEEDED if not any(name == needed or name.endswith(f"/{needed}") for name in names)]
     found = [f"{name} is installed at the top level" for name in extra] + [f"{name} is missing" for name in missing]
-    return found + [f"{name} should not be in it" for name in names if "test" in name.split("/")[-1]]
+    return found + [f"{name} should not be in it" for name in names if name.split("/")[-1].startswith("test_")]
 
 
 if __name__ == "__main__":

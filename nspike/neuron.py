@@ -14,8 +14,8 @@ A neuron outside the family brings `step`, one plain function that Numba compile
 
 with v and current int32 (P, C), state int32 (S, P, C), params int32 (K, C) on the channel's grid, phase int32 (2,) =
 (step index from 0, 1 in a post step else 0), out int8 (P, C, planes). It changes v, state and out in place and only reads
-the others; `current` is the whole input of this step, and `out` comes as zeros. Each of the P·C neurons goes by its own
-row and channel: which neurons are handed over together depends on tiles and threads.
+the others; `current` is the whole input of this step, and `out` comes as zeros. A row of them is a pixel, and goes by
+itself alone: which pixels are handed over together depends on tiles and threads.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,0 +1,1 @@
+"""The checks behind `nspike.testing`, which is the public face: one file a subject."""

@@ -1,0 +1,112 @@
+"""The conformance kit: what a neuron must do to run exactly, checked.
+
+In the tests of a plugin:
+
+    from nspike.testing import Trace, check_neuron
+
+    def test_it_conforms():
+        check_neuron(NEURON, trace=Trace(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
+
+`nspike plugin check NAME` prints the same report. docs/write_a_neuron.md says what each check is about.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nspike._explain import explain
+from nspike.conformance import alone, declaration, in_networks
+from nspike.conformance.report import ConformanceError, Fault, Report, Result, Skip
+from nspike.conformance.subject import Check, Subject, Trace
+from nspike.errors import NspikeError
+from nspike.neuron import Neuron
+
+__all__ = ["ConformanceError", "Report", "Result", "Trace", "check_neuron", "examine_neuron"]
+
+CHECKS: dict[str, Check] = {
+    "functions": declaration.functions,
+    "kernel": alone.kernel,
+    "trace": alone.trace,
+    "repeated": alone.repeated,
+    "compiled": alone.compiled,
+    "silence": alone.silence,
+    "activity": alone.activity,
+    "own pixel": alone.own_pixel,
+    "determinism": in_networks.determinism,
+    "tiles and threads": in_networks.tiles_and_threads,
+    "agreement": in_networks.agreement,
+    "conservation": in_networks.conservation,
+}
+"""Name -> check, in the order in which they run, after that of the parameters."""
+
+NEEDED = ("functions", "kernel", "compiled")
+"""When one of these fails, what comes after it is not run: it could not, or not safely."""
+
+
+def check_neuron(
+    neuron: Neuron,
+    *,
+    trace: Trace | Sequence[Trace] = (),
+    parameters: Mapping[str, float] | None = None,
+    conserves: bool | None = None,
+) -> Report:
+    """Check that a neuron keeps the contract of `nspike.Neuron`; for the tests of a plugin.
+
+    Parameters
+    ----------
+    neuron : the neuron.
+    trace : one or several runs worked out by hand.
+    parameters : of the neuron in all other checks, where they are not the defaults.
+    conserves : whether a neuron with a kernel of its own keeps charge: input = threshold x spikes + residual. Without an
+        answer that is not checked. Declared neurons always do.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ConformanceError
+        a check failed; the message is the whole report.
+    """
+    report = examine_neuron(neuron, trace=trace, parameters=parameters, conserves=conserves)
+    if not report.passed:
+        raise ConformanceError(report)
+    return report
+
+
+def examine_neuron(
+    neuron: Neuron,
+    *,
+    trace: Trace | Sequence[Trace] = (),
+    parameters: Mapping[str, float] | None = None,
+    conserves: bool | None = None,
+) -> Report:
+    """As `check_neuron`, but failures are only reported.
+
+    Raises UsageError for parameters that the neuron does not have, or out of range.
+    """
+    traces = (trace,) if isinstance(trace, Trace) else tuple(trace)
+    subject = Subject(neuron, {}, traces, conserves)
+    results = [_result("parameters", declaration.parameters, subject)]
+    broken = "" if results[0].state == "passed" else "parameters"
+    if not broken:
+        subject = replace(subject, values=neuron.values(parameters))
+    for name, check in CHECKS.items():
+        if broken:
+            results.append(Result(name, "skipped", f"not run after {broken!r} failed"))
+            continue
+        results.append(_result(name, check, subject))
+        if results[-1].state == "failed" and name in NEEDED:
+            broken = name
+    return Report(neuron.name, tuple(results))
+
+
+def _result(name: str, check: Check, subject: Subject) -> Result:
+    try:
+        return Result(name, "passed", check(subject))
+    except Skip as skip:
+        return Result(name, "skipped", str(skip))
+    except (Fault, NspikeError) as fault:
+        return Result(name, "failed", str(fault))
+    except Exception as error:
+        return Result(name, "failed", explain(error))

@@ -1,0 +1,152 @@
+"""The conformance kit: good neurons pass, and each check catches the faults planted for it."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nspike import floatsim
+from nspike.conformance import networks
+from nspike.errors import UsageError
+from nspike.neuron import NEVER, Neuron, Parameter
+from nspike.plugins import registry
+from nspike.testing import CHECKS, NEEDED, ConformanceError, Trace, check_neuron, examine_neuron
+from tests.faulty_neurons import FAULTS, GOOD_TRACE, good, stepping
+from tests.own_neurons import BURST, TERNARY
+
+# MPRN: 0.75·16 = 12 is reached in the post step; LIF with τ = 2: halves of odd numbers round up
+TRACES = {
+    "if": Trace([6, 6, 6, 6, -3], [0, 0, 1, 0, 0], [6, 12, 2, 8, 5]),
+    "mprn": Trace([6, 6, 6, 6, 4], [0, 0, 1, 0, 1], [6, 12, 2, 8, -4]),
+    "mprn_beta": Trace([6, 6, 3, 0], [0, 0, 0, 1], [6, 12, 15, -17], parameters={"alpha": 0.9, "beta": 2.0}),
+    "lif": Trace([10, 10, 10, 10, 10], [0, 0, 1, 0, 1], [10, 15, 2, 11, 0], parameters={"tau": 2.0}),
+}
+
+
+def state_of(report, check):
+    return next(result for result in report.results if result.check == check)
+
+
+# ----- good neurons -----
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_every_built_in_neuron_conforms(name):
+    report = check_neuron(registry().neurons[name], trace=TRACES[name])
+    assert report.passed
+    assert state_of(report, "trace").state == "passed"
+    assert [result.check for result in report.results] == ["parameters", *CHECKS]
+
+
+def test_every_built_in_neuron_has_a_trace():
+    assert {neuron.name for neuron in registry().all("neuron")} == set(TRACES)
+
+
+@pytest.mark.parametrize("neuron", [TERNARY.fast, replace(BURST.fast, post_steps=3)], ids=["ternary", "burst"])
+def test_neurons_of_several_planes_conform(neuron):
+    trace = Trace([20, 0, -20], [(1, 0), (0, 0), (0, 1)], [4, 4, 0]) if neuron.planes == (1, -1) else ()
+    report = check_neuron(neuron, trace=trace, conserves=True)
+    assert state_of(report, "conservation").state == "passed"
+
+
+def test_a_neuron_with_a_kernel_conforms():
+    report = check_neuron(stepping(good), trace=GOOD_TRACE, conserves=True)
+    assert {result.state for result in report.results} == {"passed"}
+
+
+def test_other_parameters_than_the_defaults():
+    report = check_neuron(registry().neurons["mprn"], parameters={"beta": -3.0, "v_init": 0.4})
+    assert report.passed
+    with pytest.raises(UsageError, match="unknown parameter 'alpha'"):
+        check_neuron(registry().neurons["mprn"], parameters={"alpha": 1.0})
+
+
+# ----- planted faults -----
+
+
+@pytest.mark.parametrize(
+    ("check", "neuron", "arguments", "message"), FAULTS, ids=[f"{f[0]}-{i}" for i, f in enumerate(FAULTS)]
+)
+def test_planted_fault_is_caught(check, neuron, arguments, message):
+    with pytest.raises(ConformanceError, match=f"FAILED +{check} +.*{message}") as caught:
+        check_neuron(neuron, **arguments)
+    assert caught.value.exit_code == 1
+    assert not caught.value.report.passed
+    if check in (*NEEDED, "parameters"):
+        after = caught.value.report.results[["parameters", *CHECKS].index(check) + 1 :]
+        assert {(result.state, result.message) for result in after} == {("skipped", f"not run after {check!r} failed")}
+
+
+def test_every_check_has_a_planted_fault():
+    assert {check for check, *_ in FAULTS} == {"parameters", *CHECKS}
+
+
+def drop_spike(monkeypatch, times):
+    """Let the engine lose one spike of layer2, in the runs whose numbers are given."""
+    real, count = networks.run, iter(range(10**6))
+
+    def faulty(model, neuron, plane, **options):
+        run = real(model, neuron, plane, **options)
+        if next(count) in times:
+            run.spikes["layer2"].flat[np.flatnonzero(run.spikes["layer2"])[3]] = False
+        return run
+
+    monkeypatch.setattr(networks, "run", faulty)
+
+
+@pytest.mark.parametrize(
+    ("check", "runs", "message"),
+    [
+        ("determinism", {1}, "few channels: two runs of one network differ at layer2, step"),
+        ("tiles and threads", {2}, "few channels: one tile and 3 threads change the spikes at layer2, step"),
+        ("tiles and threads", {5}, "many channels: tiles of 64 and 1 threads change the spikes at layer2, step"),
+        ("agreement", {0}, "few channels, layer2: the definition and the engine differ at step .*: 1 and 0"),
+        ("conservation", {1}, r"many channels, layer2, channel \d+, pixel .*: received"),
+    ],
+)
+@pytest.mark.parametrize("name", ["if", "lif"])
+def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, message, name):
+    monkeypatch.setattr("nspike.testing.CHECKS", {check: CHECKS[check]})
+    drop_spike(monkeypatch, runs)
+    neuron = registry().neurons[name] if name == "if" else stepping(good)
+    result = state_of(examine_neuron(neuron, conserves=True), check)
+    assert result.state == "failed"
+    assert re.search(message, result.message), result.message
+
+
+def test_the_float_simulation_is_compared_too(monkeypatch):
+    real = floatsim.from_integers
+
+    def shifted(integers):
+        network = real(integers)
+        stages = [replace(stage, threshold=stage.threshold * 1.25) for stage in network.stages]
+        return replace(network, stages=tuple(stages))
+
+    monkeypatch.setattr(floatsim, "from_integers", shifted)
+    result = state_of(examine_neuron(registry().neurons["if"]), "agreement")
+    assert "the float simulation and the engine differ" in result.message
+
+
+# ----- the report -----
+
+
+def test_report_as_text_and_values():
+    report = examine_neuron(Neuron("shy", "", "", fire=lambda p, t, timesteps: NEVER))
+    text = report.to_text()
+    assert text.startswith("neuron shy\n  passed   parameters")
+    assert "\n  FAILED   activity" in text
+    assert "\n  skipped  kernel             declared" in text
+    assert text.endswith("2 of 9 checks failed, 4 skipped")
+    values = json.loads(json.dumps(report.to_dict()))
+    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 13)
+    assert values["checks"][0] == {"check": "parameters", "state": "passed", "message": "none"}
+    assert [result.check for result in report.failures] == ["activity", "agreement"]
+
+
+def test_a_fault_names_the_parameters_that_it_needs():
+    parameters = (Parameter("a", 1.0, 0.5, 1.0, ""), Parameter("b", 0.0, -1.0, 1.0, ""))
+    neuron = Neuron("n", "", "", parameters=parameters, fire=lambda p, t, timesteps: p["a"] + p["b"])
+    result = state_of(examine_neuron(neuron), "functions")
+    assert result.message.endswith("(with a = 1, b = -1)")
