@@ -14,6 +14,7 @@ import pluggy
 
 from nspike import hookspecs
 from nspike._explain import explain
+from nspike._requirements import of_source, unmet
 from nspike.architecture import Architecture
 from nspike.checkpoint import Format
 from nspike.conversion import Converter
@@ -71,6 +72,8 @@ def load_file(path: Path) -> Found:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise PluginError(f"plugin {path}: no such Python file; expected a registered name or a path to a .py file")
+    if why := unmet(of_source(path.read_text(encoding="utf-8", errors="replace"))):
+        raise PluginError(f"plugin {path}: {why}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up there
     try:

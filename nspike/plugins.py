@@ -1,7 +1,8 @@
 """The registry of plugins: found through the entry-point group `nspike`, loaded when first asked for.
 
-A plugin that is broken never takes the program down: it is listed with its error, and only asking for it raises. Of two
-plugins with one name and kind neither is used: asking for that name names both packages.
+A plugin that is broken never takes the program down: it is listed with its error, and only asking for it raises. So is
+one that needs another nspike, and one that takes the name of a built-in plugin: that name still means the built-in one, with
+a warning. Of two other plugins with one name and kind neither is used: asking for that name names both packages.
 
 The environment variable NSPIKE_LOAD_PLUGINS restricts loading to the packages that it names, separated by commas. The
 plugins that come with nspike are always loaded; set but empty, it therefore leaves these alone.
@@ -11,6 +12,7 @@ import functools
 import importlib.metadata
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from nspike._explain import explain
 from nspike._plugin_loading import KINDS, Found, collect, load_file
+from nspike._requirements import unmet
 from nspike.architecture import Architecture
 from nspike.checkpoint import Format
 from nspike.conversion import Converter
@@ -99,6 +102,7 @@ class Registry:
         }
         self._found: list[tuple[str, Any, str, str]] = []  # kind, object, package, version
         self._broken: list[Entry] = []
+        self._refused: dict[tuple[str, str], str] = {}  # a built-in's kind and name -> the package that took it
         self._files: dict[Path, Found] = {}
 
     def get(self, kind: str, name: str) -> Any:
@@ -159,6 +163,10 @@ class Registry:
 
     def check(self, kind: str, name: str) -> None:
         """Raise PluginError if there is not exactly one working plugin of this kind and name."""
+        if package := self._refused.get((kind, name)):
+            warnings.warn(
+                f"the {kind} {name!r} of package {package} is not used: nspike has one of that name", stacklevel=3
+            )
         if twice := self._duplicate(kind, name):
             raise PluginError(twice)
         if name not in self._shelves[kind]:
@@ -170,6 +178,17 @@ class Registry:
         for kind, shelf in self._shelves.items():
             things = {thing.name: thing for other, thing, _, _ in self._found if other == kind}
             shelf.fill({name: things[name] for name in sorted(things) if not self._duplicate(kind, name)})
+
+    def add_third_party(self, found: Found, name: str, package: str, version: str) -> None:
+        """The same for a package that is not nspike's own: refused, and listed, if it takes a built-in plugin's name."""
+        for kind, thing in found:
+            if (kind, thing.name, FIRST_PARTY) in {(k, t.name, p) for k, t, p, _ in self._found}:
+                self._refused[kind, thing.name] = package
+                self.add_broken(
+                    name, package, version, f"its {kind} {thing.name!r} has the name of a built-in one; give it another"
+                )
+                return
+        self.add(found, package, version)
 
     def add_broken(self, name: str, package: str, version: str, error: str) -> None:
         """List a plugin that cannot be used."""
@@ -229,15 +248,22 @@ def registry() -> Registry:
     Raises PluginError if NSPIKE_LOAD_PLUGINS names a package that has no plugins.
     """
     built = Registry()
-    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: (_package(point), point.name))
+    points = sorted(importlib.metadata.entry_points(group=GROUP), key=_order)
     wanted = _wanted({_package(point) for point in points})
     for point in points:
         package = _package(point)
         if wanted is not None and _canonical(package) not in wanted:
             continue
         version = point.dist.version if point.dist else ""
+        if point.dist and (why := unmet(point.dist.requires or ())):
+            built.add_broken(point.name, package, version, why)
+            continue
         try:
-            built.add(collect(point.load()), package, version)
+            found = collect(point.load())
+            if package == FIRST_PARTY:
+                built.add(found, package, version)
+            else:
+                built.add_third_party(found, point.name, package, version)
         except PluginError as error:
             built.add_broken(point.name, package, version, str(error))
         except (Exception, SystemExit) as error:
@@ -259,6 +285,12 @@ def _wanted(installed: set[str]) -> set[str] | None:
                 f"Installed: {', '.join(sorted(installed)) or 'none'}"
             )
     return {_canonical(name) for name in named} | {FIRST_PARTY}
+
+
+def _order(point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
+    """Nspike's own first."""
+    package = _package(point)
+    return package != FIRST_PARTY, package, point.name
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:

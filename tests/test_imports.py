@@ -43,7 +43,7 @@ LEVELS = (
         "weights",
         "models",
     },
-    {"hookspecs", "_plugin_loading", "plugins"},
+    {"hookspecs", "_requirements", "_plugin_loading", "plugins"},
     {
         "parts",
         "importing",

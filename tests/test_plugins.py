@@ -179,10 +179,68 @@ def test_two_packages_of_one_name_are_refused_naming_both(site):
     assert registry().neurons["if"].name == "if"
 
 
-def test_a_package_cannot_quietly_replace_a_built_in(site):
-    make_package(site, "usurper", HEALTHY.replace("sleepy", "if"))
-    with pytest.raises(PluginError, match="registered by both nspike and usurper"):
-        registry().get("neuron", "if")
+@pytest.mark.parametrize("package", ["aaa-usurper", "usurper"])
+def test_a_package_cannot_replace_a_built_in(site, package):
+    """Not even if it comes first. The built-in one stays; that the other is not used is said, and listed."""
+    make_package(site, package, HEALTHY.replace("sleepy", "if"))
+    make_package(site, "nspike-sleepy", HEALTHY)
+    for ask in (lambda: registry().get("neuron", "if"), lambda: registry().resolve("if", ["neuron"])[1]):
+        with pytest.warns(UserWarning, match=f"the neuron 'if' of package {package} is not used: nspike has one"):
+            assert ask().summary == "integrate-and-fire, soft reset"
+    found = entry(package)
+    assert (found.state, found.package) == ("broken", package)
+    assert found.error == "its neuron 'if' has the name of a built-in one; give it another"
+    assert registry().neurons["sleepy"].name == "sleepy"
+
+
+# ----- what a plugin needs -----
+
+
+@pytest.mark.parametrize(
+    ("requires", "error"),
+    [
+        (("nspike>=99",), r"it needs nspike>=99, and this is nspike \d.*; upgrade nspike, or install another"),
+        (("numpy", "NSpike (>=1000,<2000)"), "it needs nspike<2000,>=1000, and this is"),
+        (("nspike<0.0.1",), "it needs nspike<0.0.1"),
+        (('nspike==9; python_version >= "3"',), "it needs nspike==9"),
+        (("nspike>>9",), "its requirement 'nspike>>9' cannot be read"),
+    ],
+)
+def test_a_package_that_needs_another_nspike(site, requires, error):
+    """Said before it is imported: what it imports may not be there."""
+    make_package(site, "modern", "raise SystemExit('imported')", requires=requires)
+    assert registry().neurons["if"].name == "if"
+    assert entry("modern").state == "broken"
+    with pytest.raises(PluginError, match=f"'modern' of package modern is broken: {error}"):
+        registry().get("neuron", "modern")
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        (),
+        ("nspike",),
+        ("nspike>=0.0.1", "nspike-other>=99", "nspike_x>=99", "nspike.y>=99"),
+        ('nspike>=99; extra == "new"', 'nspike>=99; python_version < "3"'),
+        ("nspike[test]",),
+    ],
+)
+def test_a_package_that_this_nspike_is_enough_for(site, requires):
+    make_package(site, "nspike-sleepy", HEALTHY, requires=requires)
+    assert registry().get("neuron", "sleepy").name == "sleepy"
+
+
+def test_a_file_that_needs_another_nspike(tmp_path):
+    header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["numpy", "nspike{}"]\n# ///\n'
+    for version in (">=0.0.1", "", "-other>=99"):
+        path = plugin_file(tmp_path, header.format(version) + textwrap.dedent(HEALTHY), f"fine{len(version)}.py")
+        assert Registry().resolve(str(path), ["neuron"])[1].name == "sleepy"
+    path = plugin_file(tmp_path, header.format(">=99") + "from nspike import what_is_to_come", "modern.py")
+    with pytest.raises(PluginError, match=r"plugin .*modern.py: it needs nspike>=99, and this is nspike"):
+        Registry().resolve(str(path), ["neuron"])
+    for broken in ("# /// script\n# dependencies = [\n# ///\n", "# /// script\n# dependencies = 3\n# ///\n"):
+        path = plugin_file(tmp_path, broken + textwrap.dedent(HEALTHY), f"odd{len(broken)}.py")
+        assert Registry().resolve(str(path), ["neuron"])[1].name == "sleepy"
 
 
 # ----- NSPIKE_LOAD_PLUGINS -----
