@@ -82,7 +82,9 @@ def driven(network: Network, name: str) -> str:
         return OUTPUT
     found = [layer.name for layer in network.layers if isinstance(layer, Activation) and layer.source == name]
     if OUTPUT in found:
-        raise ModelError(f"network {network.name}: no activation may be called {OUTPUT!r}: it is the output layer's name")
+        raise ModelError(
+            f"network {network.name}: no activation may be called {OUTPUT!r}: it is the output layer's name"
+        )
     if len(found) != 1:
         raise ModelError(
             f"network {network.name}: {name!r} must drive exactly one activation or be the output; it drives {found}"
