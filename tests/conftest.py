@@ -2,5 +2,16 @@
 
 import os
 
+import pytest
+
 # Third-party plugins on a developer's machine must not change results; a test that wants some says so.
 os.environ["NSPIKE_LOAD_PLUGINS"] = ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels():
+    """Compile the kernels before the first test, so that none is told that they are compiled now."""
+    from nspike.plugins import registry
+    from nspike.warmup import warm_up
+
+    warm_up(list(registry().neurons.values()), registry().heads["membrane"])
