@@ -11,6 +11,7 @@ NEEDED = (
     "nspike/pictures/README.md",
     "nspike/cli/run.py",
     "nspike/testing.py",
+    "nspike/templates/neuron/declared.py.txt",
     "nspike/kernels/wide.py",
     "nspike_plugins/mprn.py",
     "nspike_weights/__init__.py",

@@ -1,5 +1,6 @@
 """The documents are true: their examples run, and no hook, command or JSON key is missing. Each check has a planted fault."""
 
+import importlib.util
 import inspect
 import json
 import re
@@ -27,6 +28,7 @@ KEYS = {
     "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
     "evaluate": [["evaluate", "dncnn-s25", "--data", "photos", "--limit", "1"]],
     "plugins": [["plugins"]],
+    "plugin": [["plugin", "check", "if"], ["plugin", "new", "my-neuron"]],
     "models": [["models"]],
     "info": [["info", "dncnn-s25"]],
     "warmup": [["warmup"]],
@@ -262,4 +264,34 @@ def test_planted_broken_links_are_caught():
 def test_writing_the_files_of_a_document(tmp_path):
     done = subprocess.run([sys.executable, "-m", "tests.documents", "CONTRIBUTING.md", tmp_path / "out"], cwd=ROOT)
     assert done.returncode == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["nspike_rounding.py", "pyproject.toml"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "nspike_rounding.py",
+        "pyproject.toml",
+        "test_rounding.py",
+    ]
+
+
+# ----- the wheel -----
+
+
+def check_wheel():
+    """The module .ci/check_wheel.py, which no package holds."""
+    spec = importlib.util.spec_from_file_location("check_wheel", ROOT / ".ci" / "check_wheel.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_planted_faults_of_a_wheel_are_caught():
+    checker = check_wheel()
+    good = [
+        f"nspike-0.1.0.dist-info/{name}" if name.startswith(("licenses", "entry")) else name for name in checker.NEEDED
+    ]
+    assert checker.faults(good) == []
+    assert checker.faults([*good, "cli.py"]) == ["cli.py is installed at the top level"]
+    assert checker.faults([*good, "tests/__init__.py"]) == ["tests is installed at the top level"]
+    assert checker.faults([*good, "nspike/test_x.py"]) == ["nspike/test_x.py should not be in it"]
+    assert checker.faults([name for name in good if "LICENSE" not in name]) == [
+        "nspike_weights/LICENSE is missing",
+        "licenses/LICENSE is missing",
+    ]

@@ -10,10 +10,9 @@ import pytest
 
 import nspike
 from nspike.plugins import LOAD, registry
-from tests import naive
 from tests.cli.console import run
 from tests.desk import lay_out
-from tests.documents import blocks
+from tests.documents import blocks, write_files
 from tests.package_maker import make_package
 from tests.tiny import picture, tiny_model
 
@@ -131,12 +130,6 @@ def test_hook_register_formats(fresh, tmp_path):
 # ----- the neuron of CONTRIBUTING.md -----
 
 
-class Rounding(naive.IF):
-    """Its slow twin."""
-
-    name, defaults = "rounding", {"v_init": 0.0, "last": 0.5}
-
-
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """The package of CONTRIBUTING.md, installed, as pip would."""
@@ -163,6 +156,13 @@ def test_the_example_neuron_runs_as_a_package(package, tmp_path, monkeypatch, ca
     done = run(capsys, "run", "photo.png", "--plugin", "rounding")
     assert done.code == 0
     assert "neuron rounding instead of mprn" in done.out
+
+
+def test_the_example_passes_its_own_test(package, tmp_path, monkeypatch):
+    write_files(ROOT / "CONTRIBUTING.md", tmp_path / "mine")
+    names = {}
+    exec((tmp_path / "mine" / "test_rounding.py").read_text(encoding="utf-8"), names)
+    names["test_it_conforms"]()
 
 
 def test_the_example_neuron_rounds(package):
