@@ -63,15 +63,15 @@ def convolve_spikes(spikes: NDArray[np.int32], weight: NDArray[np.float64]) -> N
 
     The kernel is rounded to a dyadic grid of 15 bits a channel. Returns float64 (C_out, H, W), exact on that grid.
     """
+    from nspike.kernels.narrow import convolve  # the compiler is loaded where something is computed
+
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1, initial=0.0)
     exponent = np.where(largest > 0, 15 - np.frexp(largest)[1], 0)
     kernel = np.rint(np.ldexp(weight, exponent[:, None, None, None])).astype(np.int64)
     radius = weight.shape[2] // 2
-    _, height, width = spikes.shape
-    padded = np.pad(spikes.astype(np.int64), ((0, 0), (radius, radius), (radius, radius)))
-    total = np.zeros((len(weight), height, width), np.int64)
-    for dy, dx in np.ndindex(weight.shape[2:]):
-        part = padded[:, dy : dy + height, dx : dx + width]
-        for i, o in np.ndindex(weight.shape[1], weight.shape[0]):
-            total[o] += kernel[o, i, dy, dx] * part[i]
+    most = int(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1).max(initial=0)) * int(np.abs(spikes).max(initial=0))
+    kind = np.int32 if most < 2**31 else np.int64
+    padded = np.pad(spikes.astype(kind), ((0, 0), (radius, radius), (radius, radius)))
+    total = np.zeros((len(weight), *spikes.shape[1:]), kind)
+    convolve(padded, kernel.astype(kind), total)
     return np.ldexp(total.astype(np.float64), -exponent[:, None, None])

@@ -155,6 +155,26 @@ def analog_rows(plane, at, size, weights, bias, first_row, out):
 
 
 @kernel
+def convolve(padded, weights, out):
+    """Add to out (C_out, H, W) the convolution of padded (C_in, H + k - 1, W + k - 1) with weights (C_out, C_in, k, k).
+
+    All of one integer type that holds the sums.
+    """
+    height, width = out.shape[1:]
+    channels, size = weights.shape[1:3]
+    for o in range(out.shape[0]):
+        for y in range(height):
+            total = out[o, y]
+            for i in range(channels):
+                for dy in range(size):
+                    row = padded[i, y + dy]
+                    for dx in range(size):
+                        w = weights[o, i, dy, dx]
+                        for x in range(width):
+                            total[x] += w * row[x + dx]
+
+
+@kernel
 def pack(fired, columns, step, first_row, out):
     """Pack fired int8 (rows·columns, C·planes) of one step into out uint64 (steps, C·planes, rows, words)."""
     rows = fired.shape[0] // columns
