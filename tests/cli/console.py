@@ -1,9 +1,11 @@
 """Runs the command line, in this process or in one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 from nspike.cli.group import main
 
@@ -29,3 +31,9 @@ def launch(*args, **environment):
     command = [sys.executable, "-m", "nspike", *(str(arg) for arg in args)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=60)
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def start(command, **options):
+    """A process that Ctrl-C reaches, even where the tests themselves run in the background, which ignores it."""
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed, **options)

@@ -17,7 +17,7 @@ import pytest
 from nspike import errors
 from nspike.cli import group as group_module
 from nspike.cli.group import COMMANDS, group, main
-from tests.cli.console import launch, run
+from tests.cli.console import launch, run, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,9 +155,9 @@ def test_warnings_are_short(capsys, planted):
 
 
 def test_wrong_use(capsys):
-    outcome = run(capsys, "plugin")
+    outcome = run(capsys, "modls")
     assert outcome.code == 2
-    assert "there is no command 'plugin'. Did you mean 'plugins'?" in outcome.err
+    assert "there is no command 'modls'. Did you mean 'models'?" in outcome.err
     assert run(capsys, "plugins", "--jason").code == 2
     assert run(capsys, "info").code == 2
     assert run(capsys).code == 2
@@ -179,7 +179,7 @@ def test_interrupt_ends_a_process_with_130(tmp_path):
         f"module.command = click.command()(lambda: (Path({str(ready)!r}).touch(), time.sleep(30)))\n"
         "sys.modules['nspike.cli.slow'] = module; COMMANDS['slow'] = ('slow', ''); sys.exit(main(['slow']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    process = start([sys.executable, "-c", code])
     while not ready.exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

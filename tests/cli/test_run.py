@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -16,7 +15,7 @@ import nspike
 from nspike import images, job, models
 from nspike.errors import ModelError
 from nspike.weights import save
-from tests.cli.console import run
+from tests.cli.console import run, start
 from tests.tiny import picture, tiny_model
 
 MODEL = tiny_model()
@@ -384,9 +383,7 @@ def test_control_c_from_outside(here, tmp_path):
     save_picture(here / "a.png", 800, 800)
     model = str(tmp_path / "dncnn-s25.h5")
     command = [sys.executable, "-m", "nspike", "run", "a.png", "--model", model, "-T", "60", "--tile", "64"]
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here
-    )
+    child = start(command, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here)
     while not re.search(r"percent: [1-9]\d?/", child.stderr.readline()):  # it is at work
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
