@@ -47,6 +47,7 @@ LEVELS = (
     {
         "parts",
         "importing",
+        "new_plugin",
         "warmup",
         "restoration",
         "choice",

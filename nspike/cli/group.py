@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("convert", "Convert an imported network to spikes."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of pictures."),
     "plugins": ("plugins", "List the plugins."),
+    "plugin": ("plugin", "Write a neuron of your own, or check one."),
     "models": ("models", "List the models that come with nspike."),
     "info": ("info", "Show what is in a model file."),
     "warmup": ("warmup", "Compile the kernels now instead of in the first run."),

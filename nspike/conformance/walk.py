@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nspike._explain import changes_its_input, explain
 from nspike.conformance.report import Fault
 from nspike.conformance.subject import Cells
-from nspike.kernels._jit import compile_step
+from nspike.kernels._jit import compile_step, plain_step
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Step:
         neuron, channels = cells.neuron, cells.theta.size
         assert neuron.step is not None
         self._cells = cells
-        self._step = compile_step(neuron.step) if compiled else neuron.step  # type: ignore[no-untyped-call]
+        self._step = (compile_step if compiled else plain_step)(neuron.step)  # type: ignore[no-untyped-call]
         self._state = np.zeros((neuron.state_planes, pixels, channels), np.int32)
 
     def run(self, v: NDArray[np.int32], current: NDArray[np.int32], t: int) -> NDArray[np.bool_]:

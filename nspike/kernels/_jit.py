@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import types
 import warnings
 from pathlib import Path
 
@@ -69,8 +70,25 @@ inline = numba.njit(nogil=True, inline="never", error_model="numpy")
 """A function that only kernels of the same file call."""
 
 
+def plain_step(function):
+    """The `step` of a neuron plugin as plain Python, even if its author has compiled it."""
+    return getattr(function, "py_func", function)
+
+
 def compile_step(function):
-    """Compile the `step` of a neuron plugin, cached beside the core's kernels where its source can be found."""
+    """Compile the `step` of a neuron plugin, cached beside the core's kernels where its source can be found.
+
+    Numba's cache goes by the file and the function's name; but what it keeps imports the module, and a file that is loaded
+    for a trial is another module than when it is installed. So the module becomes part of the name.
+    """
+    function = plain_step(function)
+    if isinstance(function, types.FunctionType):
+        original, code = function, function.__code__
+        function = types.FunctionType(
+            code, original.__globals__, code.co_name, original.__defaults__, original.__closure__
+        )
+        function.__module__, function.__doc__ = original.__module__, original.__doc__
+        function.__qualname__ = f"{original.__module__}.{original.__qualname__}"
     with contextlib.suppress(RuntimeError):
         return numba.njit(nogil=True, cache=FOLDER is not None, error_model="numpy")(function)
     return numba.njit(nogil=True, error_model="numpy")(function)

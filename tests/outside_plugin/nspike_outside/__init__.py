@@ -1,0 +1,1 @@
+"""Neurons from outside nspike."""

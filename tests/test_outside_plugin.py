@@ -1,0 +1,184 @@
+"""tests/outside_plugin, a real package that pip installs: its neurons get all that the built-in ones get."""
+
+import importlib
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import nspike
+from nspike.plugins import LOAD, registry
+from nspike.testing import Trace, check_neuron
+from tests import naive
+from tests.cli.console import launch, run
+from tests.desk import lay_out
+from tests.environments import install_into
+from tests.graphs import agree, branched, chain, picture, random_model
+from tests.tiny import tiny_model
+
+PACKAGE = Path(__file__).parent / "outside_plugin"
+NAMES = ("adaptive", "falling")
+
+
+@pytest.fixture(scope="session")
+def site_packages(tmp_path_factory):
+    """Where the package is installed: by the gate before, or here."""
+    try:
+        return Path(str(importlib.metadata.distribution("nspike-outside").locate_file("")))
+    except importlib.metadata.PackageNotFoundError:
+        return install_into(tmp_path_factory.mktemp("outside"), PACKAGE)
+
+
+@pytest.fixture
+def installed(site_packages, monkeypatch):
+    """With the package, and nothing else from outside."""
+    monkeypatch.syspath_prepend(site_packages)
+    monkeypatch.setenv(LOAD, "nspike-outside")
+    registry.cache_clear()
+    yield site_packages
+    registry.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("nspike_outside")]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+# ----- the neurons -----
+
+
+class Falling(naive.IF):
+    name, defaults = "falling", {"last": 0.5, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.steps, self.at = 4, 0
+        falls = [1.0 + (p["last"] - 1.0) * t / (self.steps - 1) for t in range(self.steps)]
+        self.thresholds = [
+            naive.column(naive.on_grid(f * t, k) for t, k in zip(theta, grid.exponent, strict=True)) for f in falls
+        ]
+
+    def step(self, current, post):
+        self.v = self.v + current
+        self.at += 1
+        return self.spend(self.thresholds[self.at - 1], self.theta)
+
+
+class Adaptive(naive.IF):
+    name, defaults = "adaptive", {"jump": 0.125, "keep": 0.75, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.jump = naive.column(naive.on_grid(p["jump"] * t, k) for t, k in zip(theta, grid.exponent, strict=True))
+        self.keep = naive.on_grid(p["keep"] * 65536, 0)
+        self.raised = 0 * self.v
+
+    def step(self, current, post):
+        self.raised = (self.raised * self.keep + 32768) >> 16
+        self.v = self.v + current
+        spikes = self.spend(self.theta + self.raised, self.theta)
+        self.raised = self.raised + spikes[0] * self.jump
+        return spikes
+
+
+@pytest.mark.parametrize("network", [chain(3, 2), chain(17, 9), branched(3, 9, 2), chain(64, 3, 8)])
+@pytest.mark.parametrize("slow", [Falling, Adaptive])
+def test_the_engine_runs_them_as_they_are_defined(installed, network, slow):
+    model = random_model(network, 5, level=0.5)
+    both = SimpleNamespace(fast=registry().neurons[slow.name], naive=slow)
+    pixels = picture(3, 1, network.channels, 6, 9)
+    run_of = agree(model, pixels, both, "cpm", threads=2)
+    assert run_of.spikes[network.activations[0].name].any()
+    agree(model, pixels, both, "cpm", run_of, threads=1)
+
+
+TRACES = {
+    # T = 5: thresholds 16, 14, 12, 10, 8
+    "falling": [
+        Trace([6, 6, 6, 6, 6], [0, 0, 1, 0, 1], [6, 12, 2, 8, -2]),
+        Trace([15, 0, 0, 0, 0], [0, 1, 0, 0, 0], [15, -1, -1, -1, -1]),
+    ],
+    # j = 2; raised by 0 -> fires, 2; by 1.5 -> 2; by 2 -> fires, 4; by 3 -> fires, 5; by 3.75 -> 4, and 19 < 20
+    "adaptive": [
+        Trace([17, 16, 16, 18, 0], [1, 0, 1, 1, 0], [1, 17, 17, 19, 19]),
+        Trace([16, 17, 17], [1, 0, 1], [0, 17, 18], parameters={"jump": 0.25, "keep": 0.5}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_conform(installed, name):
+    check_neuron(registry().neurons[name], trace=TRACES[name], conserves=True)
+
+
+# ----- what the built-in ones get -----
+
+
+def test_they_are_listed(installed, capsys):
+    done = run(capsys, "plugins", "--kind", "neuron", "--json", "-")
+    found = {e["name"]: e for e in json.loads(done.out)["plugins"] if e["package"] != "nspike"}
+    assert set(found) == set(NAMES)
+    assert {(e["package"], e["version"], e["state"]) for e in found.values()} == {("nspike-outside", "0.3.1", "ok")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_convert_save_and_run(installed, name, tmp_path):
+    planes = [np.random.default_rng(i).random((1, 30, 32), np.float32) for i in range(2)]
+    options = {"converter": "rueckauer", "neuron": name, "timesteps": 6, "neuron_parameters": {}}
+    snn, report = nspike.convert(tiny_model(), planes, **options)
+    assert snn.spiking.neuron == name
+    assert np.isfinite(report.psnr_to_ann)
+    assert len(report.layers) == (3 if name == "falling" else 0), "floats are simulated for declared neurons"
+    nspike.save(tmp_path / "snn.h5", snn)
+    again = nspike.load(tmp_path / "snn.h5")
+    pixels = np.rint(planes[0][0] * 255).astype(np.uint8)
+    one, other = again.run(pixels, digest=True), snn.run(pixels, digest=True, threads=1, tile=64)
+    assert np.array_equal(one.image, other.image)
+    assert one.ledger.layers[0].digests == other.ledger.layers[0].digests
+    assert one.ledger.spikes > 0
+
+
+@pytest.fixture
+def desk(installed, tmp_path, monkeypatch):
+    return lay_out(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_audited(desk, capsys, name):
+    assert run(capsys, "audit", "photo.png", "--plugin", name, "--json", "one.json").code == 0
+    options = ["--threads", "3", "--tile", "64"]
+    assert run(capsys, "audit", "photo.png", "--plugin", name, *options, "--json", "two.json").code == 0
+    first = (desk / "one.json").read_bytes()
+    assert (desk / "two.json").read_bytes() == first
+    assert run(capsys, "audit", "--verify", "one.json").code == 0
+    certificate = json.loads(first)
+    assert name in json.dumps(certificate)
+    layer = certificate["layers"][0]
+    layer["steps"][1]["synops"] += 1
+    (desk / "edited.json").write_text(json.dumps(certificate))
+    done = run(capsys, "audit", "--verify", "edited.json")
+    assert done.code == 1
+    assert f"{layer['name']}, step 2" in done.out + done.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_run_evaluate_and_are_checked_by_name(desk, capsys, name):
+    assert run(capsys, "run", "photo.png", "--plugin", name).code == 0
+    assert run(capsys, "evaluate", "dncnn-s25", "--data", "photos", "--limit", "1", "--plugin", name).code == 0
+    done = run(capsys, "plugin", "check", name, "--conserves")
+    assert done.code == 0, done.out
+    assert "all" in done.out.splitlines()[-1]
+
+
+def test_a_certificate_of_a_neuron_that_is_not_installed(desk, capsys, monkeypatch):
+    assert run(capsys, "audit", "photo.png", "--plugin", "falling", "--json", "one.json").code == 0
+    monkeypatch.setenv(LOAD, "")
+    registry.cache_clear()
+    done = run(capsys, "audit", "--verify", "one.json")
+    assert done.code == 4
+    assert "there is no neuron 'falling'" in done.err
+
+
+def test_another_process_has_them(installed, tmp_path):
+    done = launch("plugin", "check", "adaptive", PYTHONPATH=str(installed), NSPIKE_LOAD_PLUGINS="nspike-outside")
+    assert done.code == 0, done.err + done.out
