@@ -1,12 +1,11 @@
 """`nspike audit`."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import choice_options, machine_options
+from nspike.cli.common import choice_options, keep_apart, machine_options
 from nspike.cli.meter import Meter
 from nspike.cli.text import printable, table
 
@@ -50,8 +49,7 @@ def command(
     from nspike.cli.run import parts_of
     from nspike.errors import UsageError
 
-    if json_file is not None and os.path.realpath(json_file) in {os.path.realpath(p) for p in (picture, verified) if p}:
-        raise UsageError(f"--json {json_file} would replace an input; give another name")
+    keep_apart("--json", json_file, (picture, verified, model))
     how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
     if verified is not None:
         named = [spec for spec in plugins if not spec.endswith(".py")]

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -68,6 +68,17 @@ def _stacked(function: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def keep_apart(option: str, written: str | None, read: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Raise UsageError if `option` names a file to write that is one of those to read (None: not given)."""
+    if written in (None, "-"):
+        return
+    names = {os.path.realpath(path) for path in read if path is not None}
+    if os.path.realpath(str(written)) in names:
+        from nspike.errors import UsageError
+
+        raise UsageError(f"{option} {written} would replace an input; give another name")
 
 
 def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:

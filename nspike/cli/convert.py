@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.common import emit, json_option, plugin_option
+from nspike.cli.common import emit, json_option, keep_apart, plugin_option
 from nspike.cli.progress import Progress
 
 KINDS = ("neuron", "head", "converter")
@@ -63,6 +63,7 @@ def command(
     from nspike.parts import spiking_of
     from nspike.weights import digest
 
+    keep_apart("--json", json_file, (model, output))
     parts = chosen(plugins, {"converter": converter, "head": head})
     ann = nspike.load(model)
     if name:

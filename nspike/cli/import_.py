@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from nspike.cli.common import emit, json_option
+from nspike.cli.common import emit, json_option, keep_apart
 from nspike.cli.models import in_words
 from nspike.cli.text import size
 
@@ -58,6 +58,8 @@ def command(
     from nspike.importing import import_checkpoint
     from nspike.weights import read_info, save
 
+    keep_apart("-o", output, (checkpoint,))
+    keep_apart("--json", json_file, (checkpoint, output))
     if sigma is not None and math.isnan(sigma):
         raise UsageError("--sigma is a number from 0 to 255, not nan")
     if sigma is not None and scales:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import nspike
-from nspike.cli.common import choice_options, emit, json_option, machine_options
+from nspike.cli.common import choice_options, emit, json_option, keep_apart, machine_options
 from nspike.cli.figures import describe
 from nspike.cli.meter import Meter
 from nspike.cli.text import printable
@@ -77,6 +77,9 @@ def command(
             reference = reference or str(clean)
         _note(f"no picture given: restoring the bundled {source}", json_file)
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference)
+    keep_apart(
+        "--json", json_file, [path for job in jobs for path in (job.source, job.reference, job.target)] + [model]
+    )
     options = Options(energy, tile, memory, threads, max_pixels, overwrite)
     announce_compilation()
     return _run(jobs, chooser, options, json_file)

@@ -560,3 +560,22 @@ def test_tracebacks_never_reach_the_user(here):
     assert "unexpected" not in done.stderr
     assert {p: c for p, c in contents(here).items() if "__pycache__" not in p} == before
     assert nspike.__version__ not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        (("run", "photo.png", "--json"), "./photo.png"),
+        (("run", "photo.png", "--reference", "clean.png", "--json"), "clean.png"),
+        (("run", "photo.png", "-o", "x.png", "--json"), "x.png"),
+        (("run", "photo.png", "--model", "mine.h5", "--json"), "mine.h5"),
+        (("audit", "photo.png", "--model", "mine.h5", "--json"), "mine.h5"),
+        (("import", "dncnn_25.pth", "--network", "dncnn", "-o"), "dncnn_25.pth"),
+        (("import", "dncnn_25.pth", "--network", "dncnn", "-o", "x.h5", "--json"), "dncnn_25.pth"),
+        (("convert", "mine.h5", "--calibrate", "photos", "-o", "x.h5", "--json"), "mine.h5"),
+        (("convert", "mine.h5", "--calibrate", "photos", "-o", "x.h5", "--json"), "x.h5"),
+    ],
+)
+def test_no_output_replaces_an_input(here, capsys, command, file):
+    save(here / "mine.h5", tiny_model())
+    refused(here, capsys, 2, *command, file, says="would replace an input")
