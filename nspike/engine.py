@@ -29,6 +29,9 @@ from nspike.stages import Frame
 from nspike.stages import run as run_stage
 from nspike.tiling import DEFAULT_MEMORY, Rect, choose, reach, tiles
 
+HEAD_ROWS = 64
+"""How many rows of the output a head is handed at a time."""
+
 Sink = Callable[[int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
 """sink(n, y0, y1, x0, x1, plane int32 (C, h, w), output float64 (C, h, w)): one tile's core of picture plane n."""
 
@@ -98,7 +101,7 @@ def run(
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            output = _read(prepared[OUTPUT], integers, spikes, membranes, area)
+            output = _read(frame, prepared[OUTPUT], spikes, membranes, area)
             inner = Rect(*_relative(core, area, rect))
             core_output = output[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
             at = _within(core, rect)
@@ -149,17 +152,36 @@ def _relative(core: Rect, area: Rect, frame: Rect) -> tuple[int, int, int, int]:
 
 
 def _read(
-    prepared: Prepared, integers: IntegerNetwork, spikes: Spikes, membranes: NDArray[np.int32], area: Rect
+    frame: Frame, prepared: Prepared, spikes: Spikes, membranes: NDArray[np.int32], area: Rect
 ) -> NDArray[np.float64]:
-    """What the head makes of the output layer over `area`, in units of the ANN's output."""
+    """What the head makes of the output layer over `area`, in units of the ANN's output, on the frame's threads."""
+    halo = frame.integers.head.kernel // 2
+    output = np.empty((prepared.stage.channels, area.height, area.width))
+
+    def rows(first: int, last: int) -> None:
+        top, bottom = max(first - halo, area.y0), min(last + halo, area.y1)
+        band = Rect(top, bottom, area.x0, area.x1)
+        read = _read_band(prepared, frame.integers, spikes, membranes, band)
+        output[:, first - area.y0 : last - area.y0] = read[:, first - top : last - top]
+
+    starts = range(area.y0, area.y1, HEAD_ROWS)
+    for _ in frame.pool.map(lambda first: rows(first, min(first + HEAD_ROWS, area.y1)), starts):
+        pass
+    return output
+
+
+def _read_band(
+    prepared: Prepared, integers: IntegerNetwork, spikes: Spikes, membranes: NDArray[np.int32], band: Rect
+) -> NDArray[np.float64]:
     stage = prepared.stage
-    v = membranes[:, area.y0 : area.y1, area.x0 : area.x1]
+    v = membranes[:, band.y0 : band.y1, band.x0 : band.x1]
     residual = v - stage.v0[:, None, None]
     fired = np.zeros(v.shape, np.int32)
     theta = stage.integer.theta.astype(np.int64)
     charge = residual.astype(np.int64)
     if integers.head.fires:
-        fired = spikes.dense()[..., area.y0 : area.y1, area.x0 : area.x1].sum(axis=0, dtype=np.int32)
+        seen = spikes.rows(band.y0, band.y1).dense()
+        fired = seen[..., band.x0 : band.x1].sum(axis=0, dtype=np.int32)
         charge += fired * theta[:, None, None]
     else:
         residual = np.zeros_like(residual)

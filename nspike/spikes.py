@@ -57,6 +57,10 @@ class WideSpikes:
         )
         return out
 
+    def rows(self, first: int, last: int) -> "WideSpikes":
+        """A view of rows first .. last."""
+        return WideSpikes(self.words[first : last + 2 * self.pad], self.pad, self.channels)
+
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns), the padding left out."""
         inner = self.words[self.pad : self.words.shape[0] - self.pad, self.pad : self.words.shape[1] - self.pad]
@@ -94,6 +98,10 @@ class NarrowSpikes:
         out = np.empty((self.channels, height), np.uint64)
         narrow.block_bits(self.words, np.array(at, np.int64), step, height, width, 0, self.channels, out)
         return out
+
+    def rows(self, first: int, last: int) -> "NarrowSpikes":
+        """A view of rows first .. last."""
+        return NarrowSpikes(self.words[:, :, first:last], self.width)
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns)."""
