@@ -4,6 +4,7 @@ The kernels are called with the GIL released. How the rows are shared out change
 by one call, from finished input, in integers.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from nspike.tiling import Rect
 
 WIDE_ROWS = 32
 NARROW_ROWS = 16
-STEP_PIXELS = 1024
-"""How many pixels a neuron's own kernel gets at a time: its membranes and currents then fit the second-level cache."""
+NOT_A_SPIKE = 0xFEFEFEFEFEFEFEFE
+"""The bits that are not set in eight spikes, each of which is 0 or 1."""
+STEP_PIXELS = 2048
+"""How many pixels a neuron's own kernel gets at a time: few calls, and numbers that stay near (measured, 512 to 8192)."""
 
 
 @dataclass(frozen=True)
@@ -130,19 +133,26 @@ def _wide_stepped(
 
     def rows(first: int, last: int) -> None:
         block = _block(first, last, area)
-        stepped = _Stepped(p, (last - first) * area.width)
+        stepped = _Stepped(p, (last - first) * area.width, frame.integers)
         if source is None:
             at = _pair(-p.radius, -p.radius)
             wide.analog_current(frame.plane, at, p.size, p.weights, p.bias[0], block, stepped.current)
-            constant = stepped.current.copy()
         for t in range(frame.integers.steps):
             if source is None:
-                stepped.current[:] = constant if t < timesteps else 0
+                if t == timesteps:  # until then the same at every step, and a kernel cannot change it
+                    stepped.current[:] = 0
             else:
                 at = _pair(source.pad - p.radius, source.pad - p.radius)
                 kernel, bias = p.weights[p.phase(t, timesteps)], p.bias[int(t >= timesteps)]
                 wide.conv_current(source.words, at, p.size, kernel, t, bias, block, stepped.current)
-            wide.pack(stepped.fire(t, t >= timesteps), t, out.words, into, block)
+            fired = stepped.fire(t)
+            if fired.shape[1] % 8 == 0 and sys.byteorder == "little":
+                seen = wide.pack_eights(fired.view(np.uint64), t, out.words, into, block)
+                if seen & NOT_A_SPIKE:
+                    stepped.check(t)
+            else:
+                stepped.check(t)
+                wide.pack(fired, t, out.words, into, block)
 
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
@@ -150,7 +160,7 @@ def _wide_stepped(
 class _Stepped:
     """The membranes, currents and spikes of a block of pixels for a neuron with a kernel of its own."""
 
-    def __init__(self, prepared: Prepared, pixels: int) -> None:
+    def __init__(self, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> None:
         self.stage = prepared.stage
         neuron, channels = self.stage.neuron, self.stage.channels
         self.step = _compiled(neuron.step)
@@ -160,23 +170,31 @@ class _Stepped:
         self.given.flags.writeable = False  # a kernel that writes to it does not compile
         self.state = np.zeros((neuron.state_planes, pixels, channels), np.int32)
         self.out = np.zeros((pixels, channels, len(neuron.planes)), np.int8)
+        self.phases = np.array([[t, t >= integers.timesteps] for t in range(integers.steps)], np.int32)
+        self.phases.flags.writeable = False
 
-    def fire(self, step: int, post: bool) -> NDArray[np.int8]:
-        """One step; the spikes int8 (pixels, planes·channels)."""
-        name = self.stage.neuron.name
+    def fire(self, step: int) -> NDArray[np.int8]:
+        """One step; what was written as spikes, int8 (pixels, planes·channels)."""
         self.out[:] = 0
         try:
-            self.step(self.v, self.given, self.state, self.stage.params, np.array([step, post], np.int32), self.out)
+            self.step(self.v, self.given, self.state, self.stage.params, self.phases[step], self.out)
         except Exception as error:
-            where = f"neuron {name} failed at step {step + 1} of layer {self.stage.name}"
-            why = "it writes to `current` or `params`, which it may only read: " if changes_its_input(error) else ""
+            where = f"neuron {self.stage.neuron.name} failed at step {step + 1} of layer {self.stage.name}"
+            why = (
+                "it writes to `current`, `params` or `phase`, which it may only read: "
+                if changes_its_input(error)
+                else ""
+            )
             raise PluginError(f"{where}: {why}{explain(error)}") from error
+        return np.ascontiguousarray(self.out.transpose(0, 2, 1)).reshape(len(self.out), -1)
+
+    def check(self, step: int) -> None:
+        """Raise PluginError if what was written as spikes is not 0 or 1."""
         if self.out.size and (self.out.min() < 0 or self.out.max() > 1):
             raise PluginError(
-                f"neuron {name} wrote {self.out.min()} .. {self.out.max()} as spikes at step {step + 1} of layer "
-                f"{self.stage.name}; expected 0 or 1"
+                f"neuron {self.stage.neuron.name} wrote {self.out.min()} .. {self.out.max()} as spikes at step {step + 1} "
+                f"of layer {self.stage.name}; expected 0 or 1"
             )
-        return np.ascontiguousarray(self.out.transpose(0, 2, 1)).reshape(len(self.out), -1)
 
 
 @lru_cache
@@ -258,24 +276,28 @@ def _narrow_stepped(
     p, stage, timesteps, width = prepared, prepared.stage, frame.integers.timesteps, frame.width
 
     def rows(first: int, last: int) -> None:
-        stepped = _Stepped(p, (last - first) * width)
-        constant = masks = offsets = None
-        if stage.layer.sources == (PICTURE,):
+        stepped = _Stepped(p, (last - first) * width, frame.integers)
+        analog = stage.layer.sources == (PICTURE,)
+        masks = offsets = None
+        if analog:
             currents = np.zeros((stage.channels, last - first, -(-width // 64) * 64), np.int32)
             narrow.analog_rows(frame.plane, _pair(-p.radius, -p.radius), p.size, p.weights, p.bias[0], first, currents)
-            constant = currents[:, :, :width].transpose(1, 2, 0).reshape(-1, stage.channels)
+            stepped.current[:] = currents[:, :, :width].transpose(1, 2, 0).reshape(-1, stage.channels)
         else:
             masks = _narrow_masks(p, frame, last - first)
             offsets = narrow_offsets(p, masks.shape[2])
         for t in range(frame.integers.steps):
             post = int(t >= timesteps)
-            if constant is not None:
-                stepped.current[:] = 0 if post else constant
+            if analog:
+                if t == timesteps:
+                    stepped.current[:] = 0
             else:
                 kernel = p.weights[p.phase(t, timesteps)]
                 _spread(p, frame, sources, t, first, masks)
                 bias = p.bias[post]
                 narrow.conv_current_step(masks, offsets, kernel.shape[1], kernel, bias, width, stepped.current)
-            narrow.pack(stepped.fire(t, bool(post)), width, t, first, out.words)
+            fired = stepped.fire(t)
+            stepped.check(t)
+            narrow.pack(fired, width, t, first, out.words)
 
     frame.each(rows, area.y0, area.y1, NARROW_ROWS)

@@ -120,6 +120,10 @@ def changes_params(v, current, state, params, phase, out):
     params[0, 0] += 1
 
 
+def changes_phase(v, current, state, params, phase, out):
+    phase[0] = 0
+
+
 def fires_two(v, current, state, params, phase, out):
     if phase[0] == 2:
         out[0, 0, 0] = 2
@@ -142,8 +146,15 @@ def wrong_arguments(v, current):
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (changes_current, "failed at step 1 of layer act0: it writes to `current` or `params`, which it may only read"),
-        (changes_params, "failed at step 1 of layer act0: it writes to `current` or `params`, which it may only read"),
+        (
+            changes_current,
+            "failed at step 1 of layer act0: it writes to `current`, `params` or `phase`, which it may only read",
+        ),
+        (
+            changes_params,
+            "failed at step 1 of layer act0: it writes to `current`, `params` or `phase`, which it may only read",
+        ),
+        (changes_phase, "failed at step 1 of layer act0: it writes to `current`, `params` or `phase`"),
         (fires_two, r"wrote 0 \.\. 2 as spikes at step 3 of layer act0; expected 0 or 1"),
         (fires_minus_one, r"wrote -1 \.\. 0 as spikes at step 1 of layer act0"),
         (raises_late, "failed at step 4 of layer act0: ValueError: out of patience"),

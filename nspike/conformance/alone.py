@@ -15,7 +15,7 @@ TIMESTEPS = 8
 
 
 def kernel(subject: Subject) -> str:
-    """`step` keeps to its arrays, fires 0 or 1, and changes neither `current` nor `params`."""
+    """`step` keeps to its arrays, fires 0 or 1, and only reads `current`, `params` and `phase`."""
     if subject.neuron.step is None:
         raise Skip("declared: it has none")
     mine = _cells(subject)

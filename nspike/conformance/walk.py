@@ -59,7 +59,7 @@ class _Step:
         out = np.zeros((*v.shape, len(cells.neuron.planes)), np.int8)
         phase = np.array([t, t >= cells.timesteps], np.int32)
         given = current.copy()
-        given.flags.writeable = False
+        given.flags.writeable = phase.flags.writeable = False
         where = f"`step` at step {t + 1} of T = {cells.timesteps}"
         try:
             with warnings.catch_warnings():
@@ -69,7 +69,7 @@ class _Step:
             raise Fault(f"{where} reads or writes outside its arrays: {explain(error)}") from error
         except Exception as error:
             if changes_its_input(error):
-                raise Fault(f"{where} writes to `current` or `params`, which it may only read") from error
+                raise Fault(f"{where} writes to `current`, `params` or `phase`, which it may only read") from error
             raise Fault(f"{where} failed: {explain(error)}") from error
         if out.size and (out.min() < 0 or out.max() > 1):
             raise Fault(f"{where} wrote {out.min()} .. {out.max()} to `out`; a spike is 0 or 1, a plane has the gain")

@@ -273,6 +273,32 @@ def pack(fired, step, out, out_at, block):
 
 
 @kernel
+def pack_eights(fired, step, out, out_at, block):
+    """As `pack`, eight spikes at a time: fired uint64 (rows·columns, C·planes/8), whose bytes are to be 0 or 1, the first
+    the lowest. Returns all numbers or'ed, in which a byte shows that is not.
+    """
+    width = block[3] - block[2]
+    eights = fired.shape[1]
+    seen = np.uint64(0)
+    for y in range(block[0], block[1]):
+        for x in range(width):
+            pixel = (y - block[0]) * width + x
+            target = out[y + out_at[0], block[2] + x + out_at[1], step]
+            for w in range(target.shape[0]):
+                bits = np.uint64(0)
+                for i in range(8 * w, min(8 * w + 8, eights)):
+                    eight = fired[pixel, i]
+                    seen |= eight
+                    # the lowest bits of the bytes move together: two by two, four by four, all
+                    eight = (eight | (eight >> np.uint64(7))) & np.uint64(0x0003000300030003)
+                    eight = (eight | (eight >> np.uint64(14))) & np.uint64(0x0000000F0000000F)
+                    eight = (eight | (eight >> np.uint64(28))) & np.uint64(0xFF)
+                    bits |= eight << np.uint64(8 * (i - 8 * w))
+                target[w] = bits
+    return seen
+
+
+@kernel
 def count(spikes, at, mask, fan_y, fan_x, events, weighted):
     """Count the spikes of a core of fan_y × fan_x pixels whose first pixel lies at `at`, adding to int64 arrays.
 

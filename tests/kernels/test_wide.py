@@ -219,3 +219,19 @@ def test_pack_count_and_blocks(channels):
         found = (out[..., None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
         np.testing.assert_array_equal(found[..., :width].astype(bool), spikes[1, :, :height, 2 : 2 + width])
         assert not found[..., width:].any()
+
+
+@pytest.mark.parametrize("channels", [8, 24, 64, 72, 128, 200])
+def test_pack_eights(channels):
+    """The same as `pack`, and it tells what is not a spike."""
+    draw = np.random.default_rng(channels)
+    fired = (draw.random((6, channels)) < 0.4).astype(np.int8)
+    fired[0], fired[1] = 0, 1
+    expected, out = (np.full((4, 5, 3, -(-channels // 64)), 7, np.uint64) for _ in range(2))
+    at, block = np.array([1, 1], np.int64), np.array([0, 2, 1, 4], np.int64)
+    wide.pack(fired, 2, expected, at, block)
+    assert int(wide.pack_eights(fired.view(np.uint64), 2, out, at, block)) & 0xFEFEFEFEFEFEFEFE == 0
+    np.testing.assert_array_equal(out, expected)
+    for wrong in (2, 3, -1, 127):
+        fired[5, channels - 1] = wrong
+        assert int(wide.pack_eights(fired.view(np.uint64), 2, out, at, block)) & 0xFEFEFEFEFEFEFEFE != 0

@@ -15,12 +15,13 @@ def step(v, current, state, params, phase, out):
     """State 0: how far the threshold is raised. params: θ, j, m."""
     for p in range(v.shape[0]):
         for c in range(v.shape[1]):
+            theta, jump = params[0, c], params[1, c]
             raised = (np.int64(state[0, p, c]) * params[2, c] + 32768) >> 16
             u = v[p, c] + current[p, c]
-            fires = u >= params[0, c] + raised
+            fires = u >= theta + raised
             out[p, c, 0] = fires
-            v[p, c] = u - params[0, c] if fires else u
-            state[0, p, c] = raised + params[1, c] if fires else raised
+            v[p, c] = u - theta * fires
+            state[0, p, c] = raised + jump * fires
 
 
 def step_parameters(parameters, theta, exponent):
