@@ -5,6 +5,7 @@ by one call, from finished input, in integers.
 """
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -131,9 +132,11 @@ def _wide_stepped(
     p, timesteps = prepared, frame.integers.timesteps
     into = _pair(out.pad, out.pad)
 
+    kept = threading.local()
+
     def rows(first: int, last: int) -> None:
         block = _block(first, last, area)
-        stepped = _Stepped(p, (last - first) * area.width, frame.integers)
+        stepped = _stepped(kept, p, (last - first) * area.width, frame.integers)
         if source is None:
             at = _pair(-p.radius, -p.radius)
             wide.analog_current(frame.plane, at, p.size, p.weights, p.bias[0], block, stepped.current)
@@ -157,6 +160,16 @@ def _wide_stepped(
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
 
+def _stepped(kept: threading.local, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> "_Stepped":
+    """Neurons at their start; a thread's arrays are used again for its next block, as memory that is new costs time."""
+    stepped: _Stepped | None = getattr(kept, "stepped", None)
+    if stepped is None or len(stepped.v) != pixels:
+        stepped = kept.stepped = _Stepped(prepared, pixels, integers)
+    stepped.v[:] = stepped.stage.v0
+    stepped.state[:] = 0
+    return stepped
+
+
 class _Stepped:
     """The membranes, currents and spikes of a block of pixels for a neuron with a kernel of its own."""
 
@@ -164,7 +177,7 @@ class _Stepped:
         self.stage = prepared.stage
         neuron, channels = self.stage.neuron, self.stage.channels
         self.step = _compiled(neuron.step)
-        self.v = np.tile(self.stage.v0, (pixels, 1))
+        self.v = np.zeros((pixels, channels), np.int32)
         self.current = np.zeros((pixels, channels), np.int32)
         self.given = self.current.view()
         self.given.flags.writeable = False  # a kernel that writes to it does not compile
@@ -202,9 +215,12 @@ def _compiled(step: Callable[..., None]) -> Any:
     return compile_step(step)  # type: ignore[no-untyped-call]
 
 
+def _narrow_columns(p: Prepared, frame: Frame) -> int:
+    return -(-frame.width // 64) * 64 + -(-2 * p.radius // 64) * 64
+
+
 def _narrow_masks(p: Prepared, frame: Frame, rows: int) -> NDArray[np.int16]:
-    columns = -(-frame.width // 64) * 64 + -(-2 * p.radius // 64) * 64
-    return np.empty((rows + 2 * p.radius, sum(p.source_channels), columns), np.int16)
+    return np.empty((rows + 2 * p.radius, sum(p.source_channels), _narrow_columns(p, frame)), np.int16)
 
 
 def _spread(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], step: int, first: int, masks: Any) -> None:
@@ -225,31 +241,25 @@ def _narrow_declared(
     p, stage, timesteps = prepared, prepared.stage, frame.integers.timesteps
     padded = -(-frame.width // 64) * 64
     gates = _gates(p, frame, padded) if isinstance(stage.layer, Gate) else None
+    analog = stage.layer.sources == (PICTURE,)
+    if not analog and gates is None:
+        words = sources[0].words if len(sources) == 1 else np.concatenate([s.words for s in sources], axis=1)
+        offsets = narrow_offsets(p, _narrow_columns(p, frame))
 
     def rows(first: int, last: int) -> None:
         v = np.empty((last - first, stage.channels, padded), np.int32)
         v[:] = p.v0[:, None]
-        currents = masks = offsets = None
-        if stage.layer.sources == (PICTURE,):
+        numbers = (p.threshold, p.reset, frame.width, first)
+        if analog:
             currents = np.zeros((stage.channels, last - first, padded), np.int32)
             at = _pair(-p.radius, -p.radius)
             narrow.analog_rows(frame.plane, at, p.size, p.weights, p.bias[0], first, currents)
-        elif gates is None:
+            narrow.fire(currents, timesteps, *numbers, v, out.words)
+        elif gates is not None:
+            narrow.gate_fire(sources[0].words, gates, timesteps, p.bias, *numbers, v, out.words)
+        else:
             masks = _narrow_masks(p, frame, last - first)
-            offsets = narrow_offsets(p, masks.shape[2])
-        for t in range(frame.integers.steps):
-            post = int(t >= timesteps)
-            fire = (p.threshold[t], p.reset[t], v, frame.width, t, first, out.words)
-            if currents is not None:
-                if post:
-                    currents[:] = 0
-                narrow.fire_step(currents, p.bias[1], *fire)
-            elif gates is not None:
-                narrow.gate_fire_step(sources[0].words, gates, p.bias[post], *fire)
-            else:
-                kernel = p.weights[p.phase(t, timesteps)]
-                _spread(p, frame, sources, t, first, masks)
-                narrow.conv_fire_step(masks, offsets, kernel.shape[1], kernel, p.bias[post], *fire)
+            narrow.conv_fire(words, p.radius, offsets, p.weights, timesteps, p.bias, *numbers, masks, v, out.words)
         if v_out.size:
             v_out[:, first:last] = v[:, :, : frame.width].transpose(1, 0, 2)
 
@@ -275,8 +285,10 @@ def _narrow_stepped(
 ) -> None:
     p, stage, timesteps, width = prepared, prepared.stage, frame.integers.timesteps, frame.width
 
+    kept = threading.local()
+
     def rows(first: int, last: int) -> None:
-        stepped = _Stepped(p, (last - first) * width, frame.integers)
+        stepped = _stepped(kept, p, (last - first) * width, frame.integers)
         analog = stage.layer.sources == (PICTURE,)
         masks = offsets = None
         if analog:

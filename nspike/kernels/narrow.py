@@ -38,11 +38,12 @@ def _spread_rows(spikes, step, first_row, rows, radius, columns, channel, masks)
         y = first_row + r
         for c in range(spikes.shape[1]):
             target = masks[r, channel + c]
+            if not 0 <= y < height:
+                target[:] = 0
+                continue
+            row = spikes[step, c, y]
             for b in range(target.shape[0] // 64):
-                word = np.uint64(0)
-                if 0 <= y < height:
-                    word = _bits_at(spikes[step, c, y], b * 64 - radius, columns)
-                spread(word, target, b * 64)
+                spread(_bits_at(row, b * 64 - radius, columns), target, b * 64)
 
 
 @kernel
@@ -126,6 +127,52 @@ def fire_step(currents, bias, threshold, reset, v, columns, step, first_row, out
             for b in range(blocks):
                 bits = fire_row(v[y, c], b * 64, currents[c, y, b * 64 :], bias[c], threshold[c], reset[c])
                 out[step, c, first_row + y, b] = bits & last if b == blocks - 1 else bits
+
+
+@kernel
+def conv_fire(spikes, radius, offsets, weights, steps, bias, threshold, reset, columns, first_row, masks, v, out):
+    """A block of rows at all steps, in one call: every call takes the interpreter's lock, which the threads share.
+
+    spikes uint64 (steps, channels, rows, words): the sources one after the other; weights int16 (phases, C, n); steps: T,
+    after which the last phase holds; bias int32 (2, C): up to T, and after; threshold, reset int32 (steps, C); masks: room
+    for those of one step; else as `conv_fire_step`.
+    """
+    for t in range(threshold.shape[0]):
+        late = 1 if t >= steps else 0
+        kernel_at = weights[min(late, weights.shape[0] - 1)]
+        _spread_rows(spikes, t, first_row - radius, masks.shape[0], radius, columns, 0, masks)
+        conv_fire_step(
+            masks,
+            offsets,
+            kernel_at.shape[1],
+            kernel_at,
+            bias[late],
+            threshold[t],
+            reset[t],
+            v,
+            columns,
+            t,
+            first_row,
+            out,
+        )
+
+
+@kernel
+def gate_fire(spikes, gates, steps, bias, threshold, reset, columns, first_row, v, out):
+    """A gated block of rows at all steps; as `conv_fire` and `gate_fire_step`."""
+    for t in range(threshold.shape[0]):
+        late = 1 if t >= steps else 0
+        gate_fire_step(spikes, gates, bias[late], threshold[t], reset[t], v, columns, t, first_row, out)
+
+
+@kernel
+def fire(currents, steps, threshold, reset, columns, first_row, v, out):
+    """A block of rows at all steps with a constant current up to step T = `steps`, and none after; it is set to zero."""
+    nothing = np.zeros(v.shape[1], np.int32)
+    for t in range(threshold.shape[0]):
+        if t == steps:
+            currents[:] = 0
+        fire_step(currents, nothing, threshold[t], reset[t], v, columns, t, first_row, out)
 
 
 @kernel
