@@ -37,6 +37,7 @@ def warm_up(neurons: list[Neuron], head: Head, progress: Callable[[int, int], No
     start = time.perf_counter()
     picture = np.zeros((1, 1, 8, 8), np.uint8)
     tasks = [(neuron, hidden) for neuron in neurons for hidden in (16, 3)]
+    tasks += [(neuron, 12) for neuron in neurons if neuron.step is not None]  # no multiple of 8 is packed otherwise
     for i, (neuron, hidden) in enumerate(tasks):
         gated = hidden == 3 and neuron.planes == (1,)
         model = _model(1, hidden, gated)

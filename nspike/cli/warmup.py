@@ -21,8 +21,8 @@ def command(json_file: str | None) -> None:
 
     neurons = list(registry().all("neuron"))
     head = registry().heads["membrane"]
-    with Progress(2 * len(neurons), "compiling") as progress:
-        seconds = warm_up(neurons, head, lambda done, total: progress.advance())
+    with Progress(1, "compiling") as progress:
+        seconds = warm_up(neurons, head, progress.reach)
     kept = "nowhere: no folder is writable" if FOLDER is None else str(FOLDER)
     emit(
         f"kernels compiled in {seconds:.1f} s, kept in {kept}",
