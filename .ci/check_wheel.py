@@ -30,7 +30,11 @@ def faults(names: Iterable[str]) -> list[str]:
     extra = sorted(name for name in top - TOP if not name.endswith(".dist-info"))
     missing = [needed for needed in NEEDED if not any(name == needed or name.endswith(f"/{needed}") for name in names)]
     found = [f"{name} is installed at the top level" for name in extra] + [f"{name} is missing" for name in missing]
-    return found + [f"{name} should not be in it" for name in names if name.split("/")[-1].startswith("test_")]
+    return found + [
+        f"{name} should not be in it"
+        for name in names
+        if name.split("/")[-1].startswith("test_") and name.endswith(".py")
+    ]
 
 
 if __name__ == "__main__":
