@@ -25,6 +25,7 @@ _HOME = {
     "Head": "head",
     "Info": "model",
     "Ledger": "ledger",
+    "Loss": "loss",
     "Model": "model",
     "ModelError": "errors",
     "NEVER": "neuron",
@@ -39,17 +40,22 @@ _HOME = {
     "Result": "restoration",
     "Scales": "conversion",
     "Spiking": "model",
+    "Tensor": "autograd.tensor",
     "UsageError": "errors",
     "audit": "auditing",
+    "check_gradients": "autograd.checking",
     "convert": "api",
     "convolve_spikes": "head",
+    "convolve_spikes_gradient": "head",
     "evaluate": "evaluation",
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
+    "operation": "autograd.tensor",
     "restore": "restoration",
     "save": "api",
     "shorten": "architecture",
+    "spectral_norm": "autograd.spatial",
     "strip_shared": "architecture",
     "swap": "parts",
     "take": "architecture",
@@ -81,6 +87,10 @@ if TYPE_CHECKING:
     from nspike.architecture import take as take
     from nspike.auditing import audit as audit
     from nspike.auditing import verify as verify
+    from nspike.autograd.checking import check_gradients as check_gradients
+    from nspike.autograd.spatial import spectral_norm as spectral_norm
+    from nspike.autograd.tensor import Tensor as Tensor
+    from nspike.autograd.tensor import operation as operation
     from nspike.checkpoint import Checkpoint as Checkpoint
     from nspike.checkpoint import Format as Format
     from nspike.conversion import Calibration as Calibration
@@ -99,6 +109,7 @@ if TYPE_CHECKING:
     from nspike.head import Head as Head
     from nspike.head import OutputLayer as OutputLayer
     from nspike.head import convolve_spikes as convolve_spikes
+    from nspike.head import convolve_spikes_gradient as convolve_spikes_gradient
     from nspike.importing import import_checkpoint as import_checkpoint
     from nspike.layer import PICTURE as PICTURE
     from nspike.layer import Activation as Activation
@@ -106,6 +117,7 @@ if TYPE_CHECKING:
     from nspike.layer import Conv as Conv
     from nspike.layer import Gate as Gate
     from nspike.ledger import Ledger as Ledger
+    from nspike.loss import Loss as Loss
     from nspike.markers import hookimpl as hookimpl
     from nspike.model import Info as Info
     from nspike.model import Model as Model

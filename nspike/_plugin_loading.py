@@ -21,12 +21,14 @@ from nspike.conversion import Converter
 from nspike.energy import EnergyModel
 from nspike.errors import PluginError, nearest
 from nspike.head import Head
+from nspike.loss import Loss
 from nspike.neuron import Neuron
 
 KINDS: dict[str, tuple[str, type]] = {
     "neuron": ("register_neurons", Neuron),
     "converter": ("register_converters", Converter),
     "head": ("register_heads", Head),
+    "loss": ("register_losses", Loss),
     "energy": ("register_energy_models", EnergyModel),
     "network": ("register_networks", Architecture),
     "format": ("register_formats", Format),

@@ -35,6 +35,11 @@ class OutputLayer:
         return np.ldexp(values.astype(np.float64), -self.exponent[:, None, None])
 
 
+HeadGradient = Callable[
+    [OutputLayer, Mapping[str, NDArray[np.float64]], NDArray[np.float64]], Mapping[str, NDArray[np.float64]]
+]
+
+
 @dataclass(frozen=True)
 class Head:
     """A head.
@@ -47,6 +52,9 @@ class Head:
         are charged to the ledger.
     initial : channels -> the head's parameters as float64 arrays ("weight" (C, C, k, k) and "bias" (C,) for a convolution).
     read : (OutputLayer, parameters) -> float64 (C, H, W) in units of λ.
+    gradient : for training, (OutputLayer, parameters, g) -> the gradients of Σ g·read: "charge" and "residual" (C, H, W), in
+        units of λ, "spikes" (C, H, W), for one more spike at any step, "theta" (C,), in units of λ, and the parameters'
+        by name; what is left out is zero. A head without it cannot be trained.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Head:
     read: Callable[[OutputLayer, Mapping[str, NDArray[np.float64]]], NDArray[np.float64]]
     kernel: int = 0
     initial: Callable[[int], dict[str, NDArray[np.float64]]] = lambda channels: {}
+    gradient: HeadGradient | None = None
 
 
 def convolve_spikes(spikes: NDArray[np.int32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,3 +84,21 @@ def convolve_spikes(spikes: NDArray[np.int32], weight: NDArray[np.float64]) -> N
     total = np.zeros((len(weight), *spikes.shape[1:]), kind)
     convolve(padded, kernel.astype(kind), total)
     return np.ldexp(total.astype(np.float64), -exponent[:, None, None])
+
+
+def convolve_spikes_gradient(
+    spikes: NDArray[np.int32], weight: NDArray[np.float64], g: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The gradients of Σ g·convolve_spikes(spikes, weight), g (C_out, H, W), its rounding passed straight through.
+
+    Returns those with respect to spikes (C_in, H, W) and weight (C_out, C_in, k, k), float64.
+    """
+    radius, (_, height, width) = weight.shape[2] // 2, spikes.shape
+    around = ((0, 0), (radius, radius), (radius, radius))
+    padded, spread = np.pad(spikes.astype(np.float64), around), np.zeros(np.pad(spikes, around).shape)
+    of_weight = np.zeros(weight.shape)
+    for dy, dx in np.ndindex(weight.shape[2:]):
+        window = np.s_[:, dy : dy + height, dx : dx + width]
+        of_weight[:, :, dy, dx] = np.tensordot(g, padded[window], ((1, 2), (1, 2)))
+        spread[window] += np.tensordot(weight[:, :, dy, dx], g, (0, 0))
+    return spread[:, radius : radius + height, radius : radius + width], of_weight

@@ -10,6 +10,7 @@ from nspike.checkpoint import Format
 from nspike.conversion import Converter
 from nspike.energy import EnergyModel
 from nspike.head import Head
+from nspike.loss import Loss
 from nspike.markers import hookspec
 from nspike.neuron import Neuron
 
@@ -27,6 +28,11 @@ def register_converters(register: Callable[[Converter], None]) -> None:
 @hookspec
 def register_heads(register: Callable[[Head], None]) -> None:
     """Register heads, which read the output layer: `register(Head(...))`."""
+
+
+@hookspec
+def register_losses(register: Callable[[Loss], None]) -> None:
+    """Register losses, which training makes small: `register(Loss(...))`."""
 
 
 @hookspec

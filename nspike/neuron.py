@@ -83,7 +83,8 @@ class Neuron:
     step : the kernel of a neuron outside the declared family; then `fire` is not used.
     step_parameters : (parameters, theta (C,) float64, exponent (C,) int) -> int32 (K, C), the `params` of `step`.
     state_planes : S, how many int32 per neuron `step` keeps besides the membrane.
-    surrogate : the surrogate gradient to train it with.
+    surrogate : the surrogate derivative to train it with: "sigmoid", "triangle", "rectangle", "arctan", or a function of
+        x = u - fire·θ (an array, in units of the layer's scale) that returns a new array of the same kind.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Neuron:
     step: Callable[..., None] | None = None
     step_parameters: Callable[[Parameters, NDArray[np.float64], NDArray[np.int64]], NDArray[np.int32]] | None = None
     state_planes: int = 0
-    surrogate: str = "sigmoid"
+    surrogate: str | Callable[[NDArray[Any]], NDArray[Any]] = "sigmoid"
 
     def __post_init__(self) -> None:
         if self.step is None and self.planes != (1,):

@@ -27,6 +27,7 @@ from nspike.conversion import Converter
 from nspike.energy import EnergyModel
 from nspike.errors import PluginError, nearest
 from nspike.head import Head
+from nspike.loss import Loss
 from nspike.neuron import Neuron
 
 GROUP = "nspike"
@@ -89,6 +90,7 @@ class Registry:
         self.neurons: Shelf[Neuron] = Shelf(self, "neuron")
         self.converters: Shelf[Converter] = Shelf(self, "converter")
         self.heads: Shelf[Head] = Shelf(self, "head")
+        self.losses: Shelf[Loss] = Shelf(self, "loss")
         self.energy_models: Shelf[EnergyModel] = Shelf(self, "energy")
         self.networks: Shelf[Architecture] = Shelf(self, "network")
         self.formats: Shelf[Format] = Shelf(self, "format")
@@ -96,6 +98,7 @@ class Registry:
             "neuron": self.neurons,
             "converter": self.converters,
             "head": self.heads,
+            "loss": self.losses,
             "energy": self.energy_models,
             "network": self.networks,
             "format": self.formats,

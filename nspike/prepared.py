@@ -1,5 +1,6 @@
 """A stage's integers laid out for the kernels: once a run, not once a tile."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -53,10 +54,10 @@ class Prepared:
         return min(int(step >= timesteps), len(self.weights) - 1)
 
 
-def prepare(integers: IntegerNetwork) -> dict[str, Prepared]:
-    """Every stage by name."""
+def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) -> dict[str, Prepared]:
+    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given."""
     done: dict[str, Prepared] = {}
-    packing = packings(integers)
+    packing = packings(integers) if packing is None else packing
     for stage in integers.stages:
         done[stage.name] = _prepare(stage, integers, done, packing[stage.name])
     return done

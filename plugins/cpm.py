@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike import Head, OutputLayer, convolve_spikes, hookimpl
+from nspike import Head, OutputLayer, convolve_spikes, convolve_spikes_gradient, hookimpl
 
 
 @hookimpl
@@ -40,12 +40,26 @@ def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> N
     return np.asarray(mapped + layer.residual / (layer.timesteps * layer.theta[:, None, None]), np.float64)
 
 
+def gradient(
+    layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Of equation 9."""
+    timesteps, theta = layer.timesteps, layer.to_units(layer.theta[:, None, None])
+    spikes, weight = convolve_spikes_gradient(layer.spikes, parameters["weight"], g / timesteps)
+    residual = g / (timesteps * theta)
+    recycled = layer.to_units(layer.residual) / (timesteps * theta)
+    of_theta = -(g * recycled / theta).sum(axis=(1, 2))
+    found = {"spikes": spikes, "residual": residual, "theta": of_theta, "weight": weight}
+    return found | ({"bias": g.sum(axis=(1, 2))} if "bias" in parameters else {})
+
+
 CPM = Head(
     name="cpm",
     summary="an output neuron, a 3×3 convolution over its spikes, and the residual membrane potential",
     source="SpikingIR: A Novel Converted SNN for Efficient Image Restoration (AAAI 2026), equations 7-9",
     fires=True,
     read=read,
+    gradient=gradient,
     kernel=3,
     initial=lambda channels: {"weight": identity(channels, 3), "bias": np.zeros(channels)},
 )
@@ -56,6 +70,7 @@ RECYCLING = Head(
     source="Image restoration based on Spiking Neural Network (the first report on SpikingIR), equations 1-4",
     fires=True,
     read=read,
+    gradient=gradient,
     kernel=1,
     initial=lambda channels: {"weight": identity(channels, 1)},
 )

@@ -20,10 +20,18 @@ def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> N
     return layer.to_units(layer.charge) / layer.timesteps
 
 
+def gradient(
+    layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Of Q/T."""
+    return {"charge": g / layer.timesteps}
+
+
 HEAD = Head(
     name="membrane",
     summary="no output neuron: the mean current of the output layer",
     source="the usual readout of converted networks (QCFS, Burst Spikes)",
     fires=False,
     read=read,
+    gradient=gradient,
 )

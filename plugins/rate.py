@@ -20,10 +20,18 @@ def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> N
     return np.asarray(layer.spikes / layer.timesteps, np.float64)
 
 
+def gradient(
+    layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Of n/T."""
+    return {"spikes": g / layer.timesteps}
+
+
 HEAD = Head(
     name="rate",
     summary="an output neuron and its firing rate; negative values are lost",
     source="the literal output layer of a converted network; the baseline of SpikingIR's ablation",
     fires=True,
     read=read,
+    gradient=gradient,
 )

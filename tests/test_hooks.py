@@ -88,6 +88,15 @@ def test_hook_register_heads(fresh, tmp_path):
     assert free.max() > limited.max()
 
 
+def test_hook_register_losses(fresh, tmp_path):
+    loss = load(tmp_path, "register_losses", "loss")
+    draw = np.random.default_rng(0)
+    restored, target = draw.random((2, 1, 5, 6)), draw.random((2, 1, 5, 6))
+    nspike.check_gradients(lambda a, b: loss.compute(a, b, {}), restored, target[:, :, ::-1])
+    value = loss.compute(nspike.Tensor(restored), nspike.Tensor(target), {}).item()
+    assert value == pytest.approx(np.log(np.cosh(20 * (restored - target))).mean())
+
+
 def test_hook_register_energy_models(fresh, tmp_path):
     model = load(tmp_path, "register_energy_models", "energy")
     ledger = tiny_model().run(picture()).ledger

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = (
     {"errors", "_explain", "markers", "kernels"},
+    {"parallel", "buffers", "convolution", "autograd", "surrogate", "optim", "schedule", "loss"},
     {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic"},
     {
         "_exif",
@@ -32,6 +33,10 @@ LEVELS = (
     {"normalise", "folding", "integers", "certificate"},
     {"ann", "_ann_tile", "prepared", "tiling", "stages", "digest", "accounts", "engine"},
     {
+        "spike_train",
+        "spiking_layer",
+        "differentiable",
+        "batches",
         "floatsim",
         "conformance",
         "testing",
@@ -47,6 +52,7 @@ LEVELS = (
     {
         "parts",
         "importing",
+        "finetuning",
         "new_plugin",
         "warmup",
         "restoration",
@@ -62,8 +68,8 @@ LEVELS = (
 )
 """The modules of nspike from the bottom up; one may import those of its own level and of the levels below.
 
-The words; pictures; networks; contracts of plugins; a model's integers; the engine and the ANN; conversion and files; the
-plugin manager; what needs plugins; the commands.
+The words; differentiation; pictures; networks; contracts of plugins; a model's integers; the engine and the ANN; conversion,
+training and files; the plugin manager; what needs plugins; the commands.
 """
 
 PLUGIN_LIBRARIES = {"numpy", "scipy", "h5py", "safetensors"}

@@ -1,0 +1,38 @@
+"""Convolution of tensors: stride, zero padding, groups. Where the work is done, and how, is `nspike.convolution`'s matter."""
+
+from nspike import convolution
+from nspike.autograd.tensor import Array, Operand, Tensor, add, operation, reshape
+
+
+def _last(x: Array) -> Array:
+    """(N, C, H, W) as (N, H, W, C): no copy where a convolution made it."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def _first(x: Array) -> Array:
+    return x.transpose(0, 3, 1, 2)
+
+
+def _d_input(g: Array, out: Array, x: Array, w: Array, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
+    height, width = x.shape[2:]
+    return _first(convolution.input_gradient(_last(g), w, height, width, stride=stride, pad=padding, groups=groups))
+
+
+def _d_kernel(g: Array, out: Array, x: Array, w: Array, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
+    return convolution.kernel_gradient(_last(x), _last(g), w.shape[2], stride=stride, pad=padding, groups=groups)
+
+
+@operation(_d_input, _d_kernel)
+def _conv2d(x: Array, w: Array, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
+    return _first(convolution.convolve(_last(x), w, stride=stride, pad=padding, groups=groups))
+
+
+def conv2d(
+    x: Operand, w: Operand, bias: Operand | None = None, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> Tensor:
+    """Correlate (N, C_in, H, W) with kernels (C_out, C_in / groups, k, k) and add a bias (C_out,)."""
+    y = _conv2d(x, w, stride=stride, padding=padding, groups=groups)
+    if bias is None:
+        return y
+    bias = bias if isinstance(bias, Tensor) else Tensor(bias)
+    return add(y, reshape(bias, shape=(1, -1, 1, 1)))

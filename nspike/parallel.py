@@ -1,0 +1,48 @@
+"""Work shared out over threads: each takes one piece, in a fixed division, so that sums come out the same every time."""
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+from nspike.errors import UsageError
+
+_chosen: list[int] = []
+
+
+def available() -> int:
+    """How many threads to use: as set, else one for each processor that this process may use."""
+    if _chosen:
+        return _chosen[0]
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def set_threads(count: int | None) -> None:
+    """Use so many threads from now on, None for the default. BLAS has a setting of its own."""
+    if count is not None and count < 1:
+        raise UsageError(f"{count} threads; expected 1 or more")
+    _chosen[:] = [] if count is None else [count]
+
+
+def pieces(count: int, threads: int) -> list[tuple[int, int]]:
+    """0 .. count cut into up to `threads` ranges of about one size."""
+    parts = max(1, min(count, threads))
+    ends = [count * i // parts for i in range(parts + 1)]
+    return list(itertools.pairwise(ends))
+
+
+def each(function: Callable[[int, int, int], None], count: int) -> int:
+    """Call function(piece, first, last) for every piece of 0 .. count, in parallel; returns how many pieces there were."""
+    shares = pieces(count, available())
+    if len(shares) == 1:
+        function(0, *shares[0])
+        return 1
+    for _ in _pool(len(shares)).map(lambda item: function(item[0], *item[1]), enumerate(shares)):
+        pass
+    return len(shares)
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="nspike")
