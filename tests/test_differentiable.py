@@ -1,8 +1,11 @@
 """The network that is trained is the one that runs: spikes against the engine, gradients against a twin in PyTorch."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from nspike import images, weights
 from nspike.differentiable import DifferentiableNetwork
 from nspike.errors import ModelError, PluginError
 from nspike.model import OUTPUT
@@ -59,6 +62,18 @@ def test_spikes_equal_the_engines(case):
     net = trainable(model_of(*case), neuron, head)
     pixels = picture(1, 3, network.channels, 9, 7, dtype=np.int32) // 3
     agrees_with_the_engine(net, pixels)
+
+
+@pytest.mark.parametrize("name", ["dncnn-s25", "aodnet", "vdsr"])
+def test_shipped_models_spike_as_in_the_engine(name):
+    """Real weights and a real picture: zero differences."""
+    path = Path(__file__).parents[1] / "weights" / f"{name}.h5"
+    if not path.exists():
+        pytest.skip(f"{name} is not shipped")
+    model = weights.load(path)
+    pixels = images.read(Path(__file__).parents[1] / "nspike" / "pictures" / "camera.png").pixels[200:228, 200:230]
+    plane = 257 * np.repeat(pixels[None, None].astype(np.int32), model.network.channels, axis=1)
+    agrees_with_the_engine(trainable(model, model.spiking.neuron, model.spiking.head), plane)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
