@@ -80,7 +80,7 @@ def _turned(w: Array) -> Array:
 # ----- Matrix products over unrolled neighbourhoods -----
 
 
-def _unrolled(x: Array, kernel: int, stride: int, pad: int) -> Array:
+def unrolled(x: Array, kernel: int, stride: int, pad: int) -> Array:
     """A view (N, h, w, k, k, C) of the padded images."""
     padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else np.ascontiguousarray(x)
     n, height, width, channels = padded.shape
@@ -97,7 +97,7 @@ def _chunks(count: int, numbers: int) -> list[tuple[int, int]]:
 
 def _correlate(x: Array, w: Array, stride: int, pad: int) -> Array:
     kept, _, kernel, _ = w.shape
-    rows = _unrolled(x, kernel, stride, pad)
+    rows = unrolled(x, kernel, stride, pad)
     matrix = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, kept)
     y = take((*rows.shape[:3], kept), np.result_type(x, w))
     for first, last in _chunks(len(x), rows[0].size):
@@ -123,7 +123,7 @@ def _scatter(g: Array, w: Array, stride: int, pad: int, height: int, width: int)
 
 def _products(x: Array, g: Array, kernel: int, stride: int, pad: int) -> Array:
     """Σ over pixels of every neighbour of x with every channel of g: (C of x, k, k, C of g)."""
-    rows = _unrolled(x, kernel, stride, pad)
+    rows = unrolled(x, kernel, stride, pad)
     total = np.zeros((kernel * kernel * x.shape[3], g.shape[3]), np.result_type(x, g))
     for first, last in _chunks(len(x), rows[0].size):
         part = rows[first:last].reshape(-1, total.shape[0])

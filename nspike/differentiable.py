@@ -4,7 +4,7 @@ Every run rounds the floats anew by `nspike.integers`, so that what is trained i
 biases (normalised), a threshold for each layer or channel, the trainable parameters of the neurons, the head's parameters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -143,17 +143,7 @@ class DifferentiableNetwork:
     def run(self, plane: NDArray[np.int32]) -> Outcome:
         """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
         network = self.model.network
-        integers = build(self.to_model(), self.neuron, self.head)
-        prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages})
-        frame = Frame(
-            plane=np.ascontiguousarray(plane.transpose(0, 2, 3, 1), np.int32),
-            timesteps=integers.timesteps,
-            steps=integers.steps,
-            pad=max(p.radius for p in prepared.values()),
-            surrogate=self.surrogate,
-            follow_reset=self.follow_reset,
-            recompute=self.recompute,
-        )
+        integers, prepared, frame = self._prepared(plane)
         trains: dict[str, SpikeTrain] = {}
         for stage in integers.stages[:-1]:
             layer = self._run(prepared[stage.name], frame, trains)
@@ -168,6 +158,31 @@ class DifferentiableNetwork:
         }
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored[network.mode](), output, rates, trains)
+
+    def spikes(self, plane: NDArray[np.int32], names: Collection[str]) -> dict[str, SpikeTrain]:
+        """The spikes of some layers of neurons for a batch; layers after the last of them are not run."""
+        integers, prepared, frame = self._prepared(plane)
+        trains: dict[str, SpikeTrain] = {}
+        for stage in integers.stages[:-1]:
+            if set(names) <= set(trains):
+                break
+            trains[stage.name] = self._run(prepared[stage.name], frame, trains).train
+        return {name: trains[name] for name in names}
+
+    def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Frame]:
+        """The integers as they are now, the same as kernels take them, and what the layers share."""
+        integers = build(self.to_model(), self.neuron, self.head)
+        prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages})
+        frame = Frame(
+            plane=np.ascontiguousarray(plane.transpose(0, 2, 3, 1), np.int32),
+            timesteps=integers.timesteps,
+            steps=integers.steps,
+            pad=max(p.radius for p in prepared.values()),
+            surrogate=self.surrogate,
+            follow_reset=self.follow_reset,
+            recompute=self.recompute,
+        )
+        return integers, prepared, frame
 
     def _layer(self, layer: Conv | Gate, spiking: Spiking, per: str) -> LayerParameters:
         network = self.model.network

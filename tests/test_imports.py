@@ -53,6 +53,7 @@ LEVELS = (
         "parts",
         "importing",
         "finetuning",
+        "regression",
         "new_plugin",
         "warmup",
         "restoration",

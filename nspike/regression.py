@@ -1,0 +1,144 @@
+"""A converted network's kernels fitted anew, layer by layer, to what the spikes before them carry. Ours, not the papers'.
+
+For a convolution that reads spikes let r be the rates that it reads, (1/T)·Σ a(t)·s(t), from the layers before, which are
+fitted already, and y = (W·x + b)/λ what the ANN has at that place. Ridge regression towards the kernel W' that it has:
+
+    min  mean (y - K·r - c)² + μ·‖K - W'‖²        over all pixels of the pictures; μ in units of the mean square of r
+
+For the output layer y may be what the ANN should have given: the error that it has to take away, so that the last layer
+corrects the ANN too. So the errors of conversion, which grow from layer to layer, are taken back at each; no gradient, one
+pass of the engine's arithmetic a layer. A start for fine-tuning (algorithm 10.6 of SpikingIR leaves the start open).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike import ann
+from nspike.convolution import convolve, unrolled
+from nspike.differentiable import DifferentiableNetwork
+from nspike.errors import ModelError, UsageError
+from nspike.layer import Conv
+from nspike.model import Model
+from nspike.normalise import driven, normalised_conv
+from nspike.parts import head_of, neuron_of
+from nspike.spiking_layer import course
+
+Planes = NDArray[np.float32]
+
+Doubles = NDArray[np.float64]
+
+UNIT = 65535.0
+RIDGE = 1e-3
+BATCH = 8
+
+
+def fit(
+    model: Model,
+    degraded: Planes,
+    clean: Planes | None = None,
+    *,
+    ridge: float = RIDGE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Model:
+    """The model with kernels and biases fitted.
+
+    Parameters
+    ----------
+    model : converted; batch norm folded.
+    degraded, clean : float32 (N, C, H, W); without `clean` the output layer is fitted to the ANN's output.
+    ridge : μ.
+    progress : called with how many layers are done, and of how many.
+
+    Raises ModelError for a model without a spiking form, UsageError for pictures of different shapes or a negative μ.
+    """
+    if model.spiking is None:
+        raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+    if ridge < 0 or (clean is not None and clean.shape != degraded.shape):
+        raise UsageError("fitting needs μ of 0 or more, and clean pictures of the shape of the degraded ones")
+    network = model.network
+    plane = np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32)
+    seen = (plane / UNIT).astype(np.float32)
+    values: dict[str, Any] = {activation.name: None for activation in network.activations}
+    ann.run(network, model.parameters, seen, capture=values)
+    convs = [conv for conv in network.convs if network.activations_into(conv.name)]
+    for done, conv in enumerate(convs):
+        read = np.concatenate([values[source.name] for source in network.activations_into(conv.name)], axis=1)
+        wanted = _preactivation(model, conv, read)
+        if conv.name == network.output and clean is not None:
+            wanted = {"image": clean, "subtract": seen - clean, "add": clean - seen}[network.mode]
+        model = _fitted(model, conv, plane, wanted, ridge)
+        if progress is not None:
+            progress(done + 1, len(convs))
+    return model
+
+
+def _preactivation(model: Model, conv: Conv, read: Planes) -> Planes:
+    """What the ANN's convolution gives, float32 (N, C_out, H, W)."""
+    kernel = np.asarray(model.parameters[f"{conv.name}.weight"], np.float32)
+    bias = np.asarray(model.parameters[f"{conv.name}.bias"], np.float32) if conv.bias else None
+    return convolve(np.ascontiguousarray(read.transpose(0, 2, 3, 1)), kernel, bias, pad=conv.radius).transpose(
+        0, 3, 1, 2
+    )
+
+
+def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, ridge: float) -> Model:
+    """The model with one convolution fitted."""
+    network, spiking = model.network, model.spiking
+    assert spiking is not None
+    scale = np.asarray(spiking.scales[driven(network, conv.name)], np.float64)
+    kernel, _ = normalised_conv(network, model.parameters, spiking, conv.name)
+    rates = _rates(model, [source.name for source in network.activations_into(conv.name)], plane)
+    gram, cross, mean_in, mean_out = _moments(rates, wanted, conv)
+    cross /= scale
+    mean_out /= scale
+    start = kernel.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels)
+    penalty = ridge * np.trace(gram) / len(gram) + 1e-12
+    found = start + np.linalg.solve(gram + penalty * np.eye(len(gram)), cross - gram @ start)
+    shape = (conv.kernel, conv.kernel, conv.in_channels, conv.out_channels)
+    weights = {**spiking.weights, conv.name: found.reshape(shape).transpose(3, 2, 0, 1).astype(np.float32)}
+    biases = {**spiking.biases}
+    if conv.bias:
+        biases[conv.name] = (mean_out - mean_in @ found).astype(np.float32)
+    return model.with_spiking(replace(spiking, weights=weights, biases=biases))
+
+
+def _rates(model: Model, names: Sequence[str], plane: NDArray[np.int32]) -> Planes:
+    """The rates of some layers, float32 (N, H, W, C)."""
+    assert model.spiking is not None
+    neuron, timesteps = neuron_of(model), model.spiking.timesteps
+    net = DifferentiableNetwork(model, neuron, head_of(model))
+    given = model.spiking.neuron_parameters.get(neuron.name, {})
+    worth = {
+        name: course(neuron, neuron.values(given.get(name, {})), timesteps, timesteps + neuron.post_steps).amplitudes
+        for name in names
+    }
+    found = []
+    for first in range(0, len(plane), BATCH):
+        trains = net.spikes(plane[first : first + BATCH], names)
+        parts = [np.tensordot(trains[name].dense(), worth[name] / timesteps, axes=(1, 0)) for name in names]
+        found.append(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))
+    return np.concatenate(found).astype(np.float32)
+
+
+def _moments(rates: Planes, wanted: Planes, conv: Conv) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Covariances of the neighbourhoods with themselves and with what is wanted, and the means of both.
+
+    A convolution without bias is not centred: its means are zeros.
+    """
+    size, count = conv.kernel**2 * conv.in_channels, rates[..., 0].size
+    sums, outs = np.zeros(size), np.zeros(conv.out_channels)
+    gram, cross = np.zeros((size, size)), np.zeros((size, conv.out_channels))
+    for picture, target in zip(rates, wanted, strict=True):
+        rows = unrolled(picture[None], conv.kernel, 1, conv.radius).reshape(-1, size)
+        columns = target.reshape(conv.out_channels, -1).T
+        gram += rows.T @ rows
+        cross += rows.T @ columns
+        if conv.bias:
+            sums += rows.sum(0, dtype=np.float64)
+            outs += columns.sum(0, dtype=np.float64)
+    mean_in, mean_out = sums / count, outs / count
+    return gram / count - np.outer(mean_in, mean_in), cross / count - np.outer(mean_in, mean_out), mean_in, mean_out
