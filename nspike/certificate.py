@@ -1,7 +1,9 @@
 """The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
 
-It holds nothing that depends on threads, tiles, kernels, time or paths. Verifying runs the model again on the same picture
-and compares; the first difference is named by layer and step, in the order in which the engine works.
+It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the picture it holds all
+that a stranger needs to run a declared neuron again: docs/certificate.md has every field, docs/check_certificate.py does it.
+Verifying runs the model again on the same picture and compares; the first difference is named by layer and step, in the
+order in which the engine works.
 """
 
 import hashlib
@@ -14,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike import _neuron_answers as answers
 from nspike.errors import BadInputError
 from nspike.head import Head
 from nspike.ledger import LayerLedger, Ledger
 from nspike.model import OUTPUT, Model
-from nspike.neuron import Neuron
+from nspike.neuron import NEVER, Neuron
 
 FORMAT = "nspike certificate"
-VERSION = 1
+VERSION = 2
 LARGEST = 64 << 20
 """No certificate is as large as this many bytes."""
 
@@ -49,6 +52,7 @@ def certificate(
     spiking = model.spiking
     assert spiking is not None
     stored = spiking.neuron_parameters.get(neuron.name, {})
+    parameters = {a.name: neuron.values(stored.get(a.name)) for a in model.network.activations}
     head_arrays = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
     channels, height, width = ledger.shape
     return {
@@ -66,8 +70,12 @@ def certificate(
         "model": {"name": model.info.name, "digest": model_digest},
         "parameters": {
             "neuron": neuron.name,
-            "neuron_parameters": {a.name: neuron.values(stored.get(a.name)) for a in model.network.activations},
+            "neuron_planes": list(neuron.planes),
+            "neuron_parameters": parameters,
+            "neuron_steps": _steps(neuron, parameters, ledger.timesteps),
             "head": head.name,
+            "head_fires": head.fires,
+            "head_size": head.kernel,
             "head_parameters": {name: hash_array(np.asarray(head_arrays[name])) for name in sorted(head_arrays)},
             "timesteps": ledger.timesteps,
             "post_steps": ledger.post_steps,
@@ -85,6 +93,21 @@ def certificate(
         },
         "totals": {"spikes": ledger.spikes, "synops": ledger.synops, "synops_paper": ledger.synops_paper},
         "output": {"dtype": image.dtype.name, "shape": list(image.shape), "sha256": hash_array(image)},
+    }
+
+
+def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps: int) -> dict[str, Any] | None:
+    """What a declared neuron answers at each step, by layer: all that its spikes depend on. None for one with a kernel."""
+    if neuron.step is not None:
+        return None
+    steps = range(1, timesteps + neuron.post_steps + 1)
+    return {
+        name: {
+            "initial": answers.initial(neuron, values),
+            "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
+            "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
+        }
+        for name, values in parameters.items()
     }
 
 
@@ -182,5 +205,5 @@ def _compare(where: str, stored: Any, found: Any) -> Iterator[str]:
         for key in stored:
             if key not in found:
                 yield f"{where}: {key} is not part of a certificate"
-    elif stored != found or type(stored) is not type(found):
+    elif json.dumps(stored) != json.dumps(found):  # tells 1 from 1.0 and true, in lists too
         yield f"{where}: the certificate says {stored!r}, this run {found!r}"

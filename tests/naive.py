@@ -390,10 +390,10 @@ def targets(kernel, height, width):
     return count
 
 
-def readers(network, name, head_kernel):
+def readers(network, name, head_size):
     """(kernel, channels) of all that reads a layer's spikes, as often as it does."""
     if name == "output":
-        return [(head_kernel, network.channels)] if head_kernel else []
+        return [(head_size, network.channels)] if head_size else []
     found = []
     for layer in network.layers:
         times = sum(a.name == name for a in sources(network, layer.name)) if isinstance(layer, Conv | Gate) else 0
@@ -405,7 +405,7 @@ def ledger(model, result, neuron, head):
     """layer -> its figures; None -> those of the whole run."""
     network, timesteps = model.network, model.spiking.timesteps
     fires = head != "membrane"
-    head_kernel = {"cpm": 3, "recycling": 1}.get(head, 0)
+    head_size = {"cpm": 3, "recycling": 1}.get(head, 0)
     figures = {}
     for name, spikes in result.spikes.items():
         if name == "output" and not fires:
@@ -416,7 +416,7 @@ def ledger(model, result, neuron, head):
         split = spikes.reshape(n, steps, len(gains), channels, height, width)
         events = split.sum(axis=(0, 3, 4, 5)).T
         exact, paper = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
-        for kernel, outputs in readers(network, name, head_kernel):
+        for kernel, outputs in readers(network, name, head_size):
             fan = targets(kernel, height, width) * outputs
             for i, gain in enumerate(gains):
                 exact += abs(gain) * (split[:, :, i] * fan).sum(axis=(0, 2, 3, 4))
@@ -440,7 +440,7 @@ def ledger(model, result, neuron, head):
         "post_steps": neuron.post_steps,
         "head_synops": 0,
         "head_synops_paper": 0,
-        "head_macs": pixels * channels if head_kernel else 0,
+        "head_macs": pixels * channels if head_size else 0,
         "output_additions": pixels * channels * (network.mode != "image"),
     }
     if fires:

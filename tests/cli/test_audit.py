@@ -189,9 +189,9 @@ def test_a_neuron_from_a_file(here, capsys):
         (b"", 3, "not JSON"),
         (b"{}", 3, "written by `nspike audit`"),
         (b"\x89PNG", 3, "not JSON"),
-        (b'{"format": "nspike certificate", "version": 2}', 3, "of version 2; this nspike reads version 1"),
-        (b'{"format": "nspike certificate", "version": 1}', 3, "damaged: it has no 'model'"),
-        (b'{"format": "nspike certificate", "version": 1, "model": {"digest": 3}}', 3, "digest 3"),
+        (b'{"format": "nspike certificate", "version": 3}', 3, "of version 3; this nspike reads version 2"),
+        (b'{"format": "nspike certificate", "version": 2}', 3, "damaged: it has no 'model'"),
+        (b'{"format": "nspike certificate", "version": 2, "model": {"digest": 3}}', 3, "digest 3"),
         (None, 3, "No such file"),
     ],
 )
