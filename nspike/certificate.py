@@ -162,7 +162,8 @@ def loads(text: str | bytes, origin: str) -> dict[str, Any]:
         raise BadInputError(f"{origin} is no certificate: expected JSON written by `nspike audit`")
     if values.get("version") != VERSION:
         raise BadInputError(
-            f"{origin} is a certificate of version {values.get('version')!r}; this nspike reads version {VERSION}"
+            f"{origin} is a certificate of version {values.get('version')!r}; this nspike reads version {VERSION}. Verify it "
+            "with the nspike that wrote it, or make a new one (nspike audit PICTURE --json FILE)"
         )
     return values
 
