@@ -48,6 +48,7 @@ _HOME = {
     "convolve_spikes": "head",
     "convolve_spikes_gradient": "head",
     "evaluate": "evaluation",
+    "finetune": "trainer",
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
@@ -129,3 +130,4 @@ if TYPE_CHECKING:
     from nspike.parts import swap as swap
     from nspike.restoration import Result as Result
     from nspike.restoration import restore as restore
+    from nspike.trainer import finetune as finetune

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {"errors", "_explain", "markers", "kernels"},
     {"parallel", "buffers", "convolution", "autograd", "surrogate", "optim", "schedule", "loss"},
-    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic"},
+    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic", "history", "curves"},
     {
         "_exif",
         "_pillow",
@@ -56,8 +56,11 @@ LEVELS = (
     {
         "parts",
         "importing",
+        "learning",
         "finetuning",
         "regression",
+        "plan",
+        "trainer",
         "new_plugin",
         "warmup",
         "restoration",

@@ -20,6 +20,7 @@ COMMANDS = {
     "audit": ("audit", "Certify every spike of a run, or verify a certificate."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
+    "finetune": ("finetune", "Fine-tune a spiking network."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of pictures."),
     "plugins": ("plugins", "List the plugins."),
     "plugin": ("plugin", "Write a neuron of your own, or check one."),
