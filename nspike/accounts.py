@@ -25,10 +25,13 @@ def macs(kernel: int, height: int, width: int) -> int:
 
 
 class Accounts:
-    """Of one run over `planes` planes of height × width."""
+    """Of one run over `planes` planes of height × width; the layer `given` is not computed, only its spikes are counted."""
 
-    def __init__(self, integers: IntegerNetwork, planes: int, height: int, width: int, digest: bool) -> None:
+    def __init__(
+        self, integers: IntegerNetwork, planes: int, height: int, width: int, digest: bool, given: str | None = None
+    ) -> None:
         self._integers = integers
+        self._given = given
         self._size = (planes, height, width)
         self._digests = Digests() if digest else None
         steps = integers.steps
@@ -63,7 +66,9 @@ class Accounts:
         integers, (planes, height, width) = self._integers, self._size
         network, timesteps = integers.network, integers.timesteps
         pixels = planes * height * width
-        analog = [s.layer for s in integers.stages if isinstance(s.layer, Conv) and not s.sources]
+        analog = [
+            s.layer for s in integers.stages if isinstance(s.layer, Conv) and not s.sources and s.name != self._given
+        ]
         output = integers.stages[-1]
         head, channels = integers.head, network.channels
         head_synops = head_paper = 0
@@ -82,6 +87,7 @@ class Accounts:
             + (pixels * channels if network.mode != "image" else 0),
             head_synops=head_synops,
             head_synops_paper=head_paper,
+            head_synops_steps=tuple(int(n) for n in self._synops[OUTPUT].sum(axis=0)) if head_synops else (),
             head_macs=pixels * channels if head.fires and head.kernel else 0,
             ann_macs=sum(
                 planes * macs(c.kernel, height, width) * c.in_channels * c.out_channels for c in network.convs
@@ -92,12 +98,13 @@ class Accounts:
 
     def _layer(self, stage: Stage) -> LayerLedger:
         integers, (planes, height, width) = self._integers, self._size
-        neurons = planes * height * width * stage.channels
+        computed = stage.name != self._given
+        neurons = planes * height * width * stage.channels * computed
         steps, timesteps = integers.steps, integers.timesteps
         events = self._events[stage.name]
         gains = np.abs(np.array(stage.neuron.planes, np.int64))
         reached = sum(k * k * c for k, c in self._readers[stage.name])
-        biased = planes * height * width * int(np.count_nonzero(stage.integer.bias))
+        biased = planes * height * width * int(np.count_nonzero(stage.integer.bias)) * computed
         exact = self._synops[stage.name].sum(axis=0)
         paper = (gains[:, None] * events).sum(axis=0) * reached
         if stage.name == OUTPUT:

@@ -12,31 +12,35 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike._explain import explain
 from nspike.accounts import Accounts
-from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.errors import BadInputError, UsageError
+from nspike.given import Given
 from nspike.grid import PICTURE_GAIN
-from nspike.head import Head, OutputLayer
+from nspike.head import Head
 from nspike.integers import IntegerNetwork, build
 from nspike.layer import PICTURE
 from nspike.ledger import Ledger
 from nspike.model import OUTPUT, Model
 from nspike.neuron import Neuron
 from nspike.plane import UNIT
-from nspike.prepared import Prepared, prepare
+from nspike.prepared import prepare
+from nspike.readout import read, read_each_step
 from nspike.spikes import Spikes
 from nspike.stages import Frame
 from nspike.stages import run as run_stage
 from nspike.tiling import DEFAULT_MEMORY, Rect, choose, reach, tiles
-
-HEAD_ROWS = 64
-"""How many rows of the output a head is handed at a time."""
 
 Sink = Callable[[int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
 """sink(n, y0, y1, x0, x1, plane int32 (C, h, w), output float64 (C, h, w)): one tile's core of picture plane n."""
 
 Observer = Callable[[str, int, Rect, NDArray[np.bool_]], None]
 """observer(layer, n, core, spikes bool (steps, channels, h, w)): the spikes of one tile's core."""
+
+Recorder = Callable[[str, int, Rect, tuple[int, int], Spikes], None]
+"""recorder(layer, n, core, at, spikes): the same, packed; the core begins at position `at` of the spikes."""
+
+StepSink = Callable[[int, int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
+"""step_sink(step from 0, n, y0, y1, x0, x1, plane, output): as a `Sink`, after the tile itself, what is read out at each step."""
 
 
 def run(
@@ -52,6 +56,9 @@ def run(
     digest: bool = False,
     progress: Callable[[int, int], None] | None = None,
     observer: Observer | None = None,
+    recorder: Recorder | None = None,
+    step_sink: StepSink | None = None,
+    given: Given | None = None,
 ) -> Ledger:
     """Run a converted model.
 
@@ -64,20 +71,26 @@ def run(
     threads : by default one per processor.
     digest : whether to digest every spike train.
     progress : called with (stages done, stages in all).
-    observer : is handed the spikes of every layer, unpacked.
+    observer, recorder : are handed the spikes of every layer, unpacked and packed.
+    step_sink : is handed what can be read out after each step; see `nspike.readout`.
+    given : the spikes of one layer, instead of computing them; layers that nothing reads any more are not run.
 
     Raises BadInputError for a picture of the wrong kind, UsageError for a tile, memory or T out of range, ModelError,
     PluginError.
     """
-    integers = build(model, neuron, head)
+    integers = build(model, neuron, head, None if given is None else {given.layer: given.neuron})
+    if given is not None:
+        integers = given.rest(integers)
     _check(picture, integers)
     threads = _threads(threads)
     planes, _, height, width = picture.shape
+    if given is not None:
+        given.check(integers, planes, height, width)
     reaches = reach(integers)
     size = choose(integers, height, width, reaches[PICTURE], tile, memory)
     cores = [(n, core) for n in range(planes) for core in tiles(height, width, size)]
     prepared = prepare(integers)
-    accounts = Accounts(integers, planes, height, width, digest)
+    accounts = Accounts(integers, planes, height, width, digest, None if given is None else given.layer)
     total = len(cores) * len(integers.stages)
     done = 0
     with ThreadPoolExecutor(threads) as pool:
@@ -90,23 +103,31 @@ def run(
             for i, stage in enumerate(integers.stages):
                 area = _within(core.grown(reaches[stage.name], height, width), rect)
                 last = stage.name == OUTPUT
-                spikes, membranes = run_stage(prepared[stage.name], frame, area, alive, pad, last)
+                if given is not None and stage.name == given.layer:
+                    spikes = given.packed(prepared[stage.name].packing, n, area, rect, integers.steps, pad)
+                else:
+                    spikes, membranes = run_stage(prepared[stage.name], frame, area, alive, pad, last)
                 accounts.add(stage.name, spikes, n, core, rect)
+                inner = _within(core, rect)
+                if recorder is not None:
+                    recorder(stage.name, n, core, (inner.y0, inner.x0), spikes)
                 if observer is not None:
-                    inner = _within(core, rect)
                     observer(stage.name, n, core, spikes.dense()[..., inner.y0 : inner.y1, inner.x0 : inner.x1])
                 alive[stage.name] = spikes
+                sources = {name: alive[name] for name in stage.sources} if last and step_sink is not None else {}
                 for name in [s for s in alive if all(s not in later.sources for later in integers.stages[i + 1 :])]:
                     del alive[name]
                 done += 1
                 if progress is not None:
                     progress(done, total)
-            output = _read(frame, prepared[OUTPUT], spikes, membranes, area)
-            inner = Rect(*_relative(core, area, rect))
-            core_output = output[:, inner.y0 : inner.y1, inner.x0 : inner.x1]
-            at = _within(core, rect)
-            sink(n, core.y0, core.y1, core.x0, core.x1, plane[:, at.y0 : at.y1, at.x0 : at.x1], core_output)
-    return replace(accounts.ledger(), plane_digest=_plane_digest(picture) if digest else "")
+            at, inner = _within(core, rect), Rect(*_relative(core, area, rect))
+            place = (n, core.y0, core.y1, core.x0, core.x1, plane[:, at.y0 : at.y1, at.x0 : at.x1])
+            output = read(frame, prepared[OUTPUT], spikes, membranes, area)
+            sink(*place, output[:, inner.y0 : inner.y1, inner.x0 : inner.x1])
+            if step_sink is not None:
+                for step, output in enumerate(read_each_step(frame, prepared[OUTPUT], spikes, sources, area, pad)):
+                    step_sink(step, *place, output[:, inner.y0 : inner.y1, inner.x0 : inner.x1])
+    return replace(accounts.ledger(), plane_digest=plane_digest(picture) if digest else "")
 
 
 def _check(picture: NDArray[np.generic], integers: IntegerNetwork) -> None:
@@ -133,7 +154,7 @@ def _plane(pixels: NDArray[np.generic]) -> NDArray[np.int32]:
     return np.ascontiguousarray(pixels, np.int32) * np.int32(gain)
 
 
-def _plane_digest(picture: NDArray[np.generic]) -> str:
+def plane_digest(picture: NDArray[np.generic]) -> str:
     """SHA-256 of the whole input plane, row by row."""
     digest = hashlib.sha256()
     for n, c in np.ndindex(picture.shape[:2]):
@@ -149,49 +170,3 @@ def _within(rect: Rect, frame: Rect) -> Rect:
 def _relative(core: Rect, area: Rect, frame: Rect) -> tuple[int, int, int, int]:
     inner = _within(core, frame)
     return inner.y0 - area.y0, inner.y1 - area.y0, inner.x0 - area.x0, inner.x1 - area.x0
-
-
-def _read(
-    frame: Frame, prepared: Prepared, spikes: Spikes, membranes: NDArray[np.int32], area: Rect
-) -> NDArray[np.float64]:
-    """What the head makes of the output layer over `area`, in units of the ANN's output, on the frame's threads."""
-    halo = frame.integers.head.kernel // 2
-    output = np.empty((prepared.stage.channels, area.height, area.width))
-
-    def rows(first: int, last: int) -> None:
-        top, bottom = max(first - halo, area.y0), min(last + halo, area.y1)
-        band = Rect(top, bottom, area.x0, area.x1)
-        read = _read_band(prepared, frame.integers, spikes, membranes, band)
-        output[:, first - area.y0 : last - area.y0] = read[:, first - top : last - top]
-
-    starts = range(area.y0, area.y1, HEAD_ROWS)
-    for _ in frame.pool.map(lambda first: rows(first, min(first + HEAD_ROWS, area.y1)), starts):
-        pass
-    return output
-
-
-def _read_band(
-    prepared: Prepared, integers: IntegerNetwork, spikes: Spikes, membranes: NDArray[np.int32], band: Rect
-) -> NDArray[np.float64]:
-    stage = prepared.stage
-    v = membranes[:, band.y0 : band.y1, band.x0 : band.x1]
-    residual = v - stage.v0[:, None, None]
-    fired = np.zeros(v.shape, np.int32)
-    theta = stage.integer.theta.astype(np.int64)
-    charge = residual.astype(np.int64)
-    if integers.head.fires:
-        seen = spikes.rows(band.y0, band.y1).dense()
-        fired = seen[..., band.x0 : band.x1].sum(axis=0, dtype=np.int32)
-        charge += fired * theta[:, None, None]
-    else:
-        residual = np.zeros_like(residual)
-    layer = OutputLayer(charge, fired, residual, theta, stage.integer.exponent, integers.timesteps)
-    head = integers.head
-    try:
-        read = np.asarray(head.read(layer, integers.head_parameters), np.float64)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"head {head.name} failed: {explain(error)}") from error
-    if read.shape != v.shape or not np.all(np.isfinite(read)):
-        what = f"an array {read.shape}" if read.shape != v.shape else "NaN or infinity"
-        raise PluginError(f"head {head.name} gave {what}; expected finite numbers {v.shape}")
-    return read * integers.output_scale[:, None, None]

@@ -93,28 +93,36 @@ class IntegerNetwork:
         return self.stage(name).neuron.planes
 
 
-def build(model: Model, neuron: Neuron, head: Head) -> IntegerNetwork:
-    """Round a model for the given parts.
+def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] | None = None) -> IntegerNetwork:
+    """Round a model for the given parts; `given` are the neurons of layers whose spikes are given instead of computed.
 
-    Raises ModelError for a model that is not converted or whose numbers do not fit, UsageError for T out of range,
-    PluginError for a neuron whose functions fail or answer what cannot be.
+    Where neurons have different post steps, the network has the most of them, and the others do not fire in the rest.
+
+    Raises ModelError for a model that is not converted or whose numbers do not fit, UsageError for T out of range or a
+    neuron with a kernel of its own and fewer post steps than given spikes have, PluginError for a neuron whose functions
+    fail or answer what cannot be.
     """
     spiking = model.spiking
     if spiking is None:
         raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
-    timesteps, post_steps = spiking.timesteps, neuron.post_steps
+    neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
+    timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
     if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} expected 1 to {MOST_STEPS - post_steps}")
+    if neuron.step is not None and neuron.post_steps < post_steps:
+        raise UsageError(
+            f"neuron {neuron.name} has a kernel of its own and {neuron.post_steps} post steps: it cannot go on from "
+            f"spikes with {post_steps}; take a neuron with as many"
+        )
     network = model.network
-    values = {a.name: neuron.values(_given(spiking, neuron, a.name)) for a in network.activations}
+    values = {name: each.values(_given(spiking, each, name)) for name, each in neurons.items()}
     stages = []
     for layer in network.layers:
         if not isinstance(layer, Conv | Gate):
             continue
         name = driven(network, layer.name)
         fires = name != OUTPUT
-        parts = INTEGRATE_AND_FIRE if not fires else neuron
-        stages.append(_stage(model, spiking, layer, name, parts, values, fires or head.fires, post_steps, neuron))
+        stages.append(_stage(model, spiking, layer, name, neurons, values, fires or head.fires, post_steps))
     parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
     for key, array in parameters.items():
         if not np.all(np.isfinite(array)):
@@ -132,13 +140,13 @@ def _stage(
     spiking: Spiking,
     layer: Conv | Gate,
     name: str,
-    neuron: Neuron,
+    neurons: Mapping[str, Neuron],
     values: Mapping[str, Mapping[str, float]],
     fires: bool,
     post_steps: int,
-    source_neuron: Neuron,
 ) -> Stage:
     network, timesteps = model.network, spiking.timesteps
+    neuron = neurons.get(name, INTEGRATE_AND_FIRE)
     sources = tuple(a.name for a in network.activations_into(layer.name))
     channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
     theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
@@ -147,13 +155,13 @@ def _stage(
     gate = np.zeros(0)
     if isinstance(layer, Conv):
         weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
-        phases = _folded(weights, sources, values, source_neuron, timesteps, network)
+        phases = _folded(weights, sources, values, neurons, timesteps, network)
         if sources:
             integer = quantise(phases, bias, theta, limit=SPIKE_LIMIT)
         else:
             integer = quantise(phases, bias, theta, gain=PICTURE_GAIN, limit=ANALOG_LIMIT)
     else:
-        _check_plain(source_neuron, values[sources[0]], timesteps)
+        _check_plain(neurons[sources[0]], values[sources[0]], timesteps)
         gate = gate_scale(network, spiking, layer.name)
         bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[name], np.float64), (channels,))
         # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
@@ -163,12 +171,13 @@ def _stage(
         integer = IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(theta, k), 1))
     steps = range(1, timesteps + post_steps + 1)
     own = values.get(name, {})
-    post_silent = name == OUTPUT
-    silent = [not fires or (post_silent and t > timesteps) for t in steps]
+    silent = [not fires or t > timesteps + neuron.post_steps for t in steps]
     fire = [
         np.inf if quiet else answers.fire(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
     ]
-    amplitude = [answers.amplitude(neuron, own, t, timesteps) for t in steps]
+    amplitude = [
+        1.0 if quiet else answers.amplitude(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
+    ]
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
         params = answers.step_parameters(neuron, own, theta, integer.exponent)
@@ -215,7 +224,7 @@ def _folded(
     weights: NDArray[np.float64],
     sources: tuple[str, ...],
     values: Mapping[str, Mapping[str, float]],
-    neuron: Neuron,
+    neurons: Mapping[str, Neuron],
     timesteps: int,
     network: Network,
 ) -> NDArray[np.float64]:
@@ -228,8 +237,8 @@ def _folded(
         channels = next(a.channels for a in network.activations if a.name == source)
         part = weights[:, first : first + channels]
         first += channels
-        for phase, amplitude in enumerate(_amplitudes(neuron, values[source], timesteps)):
-            both[phase].extend(part * (amplitude * gain) for gain in neuron.planes)
+        for phase, amplitude in enumerate(_amplitudes(neurons[source], values[source], timesteps)):
+            both[phase].extend(part * (amplitude * gain) for gain in neurons[source].planes)
     before, after = (np.concatenate(parts, axis=1) for parts in both)
     return before[None] if np.array_equal(before, after) else np.stack([before, after])
 

@@ -41,6 +41,7 @@ class Ledger:
     once). output_additions: of the output layer's biases and the skip from the picture. head_synops,
     head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
     ann_macs, ann_macs_paper: of the ANN on the same picture. weights: how many numbers the network's kernels hold.
+    head_synops_steps: the head's accumulations by the step of the spike, or none; they add up to head_synops.
     plane_digest: of a run that digests, the SHA-256 of the input planes, int32 little-endian in the order (n, c, y, x).
     """
 
@@ -59,6 +60,7 @@ class Ledger:
     ann_macs_paper: int
     weights: int
     plane_digest: str = ""
+    head_synops_steps: tuple[int, ...] = ()
 
     @property
     def spikes(self) -> int:

@@ -57,9 +57,18 @@ class WideSpikes:
         )
         return out
 
+    def put(self, step: int, at: tuple[int, int], bits: NDArray[np.bool_]) -> None:
+        """Set the spikes of a step from position `at` on to bits (channels, rows, columns)."""
+        (y, x), (_, height, width) = (at[0] + self.pad, at[1] + self.pad), bits.shape
+        self.words[y : y + height, x : x + width, step] = _words(bits.transpose(1, 2, 0), self.words.shape[3])
+
     def rows(self, first: int, last: int) -> "WideSpikes":
         """A view of rows first .. last."""
         return WideSpikes(self.words[first : last + 2 * self.pad], self.pad, self.channels)
+
+    def step(self, step: int) -> "WideSpikes":
+        """The spikes of one step."""
+        return WideSpikes(np.ascontiguousarray(self.words[:, :, step : step + 1]), self.pad, self.channels)
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns), the padding left out."""
@@ -99,9 +108,20 @@ class NarrowSpikes:
         narrow.block_bits(self.words, np.array(at, np.int64), step, height, width, 0, self.channels, out)
         return out
 
+    def put(self, step: int, at: tuple[int, int], bits: NDArray[np.bool_]) -> None:
+        """As `WideSpikes.put`, the rest of the rows being silent."""
+        (y, x), (channels, height, width) = at, bits.shape
+        rows = np.zeros((channels, height, self.width), np.bool_)
+        rows[:, :, x : x + width] = bits
+        self.words[step, :, y : y + height] = _words(rows, self.words.shape[3])
+
     def rows(self, first: int, last: int) -> "NarrowSpikes":
         """A view of rows first .. last."""
         return NarrowSpikes(self.words[:, :, first:last], self.width)
+
+    def step(self, step: int) -> "NarrowSpikes":
+        """The spikes of one step, a view."""
+        return NarrowSpikes(self.words[step : step + 1], self.width)
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns)."""

@@ -223,7 +223,8 @@ HEADS = {"membrane": membrane, "rate": rate, "cpm": mapper, "recycling": mapper}
 @dataclass
 class Run:
     """spikes: layer -> bool (N, steps, planes·C, H, W); grids: layer -> Grid; inputs and residuals: layer -> int64 (N, C, H, W):
-    all that arrived, and v - v(0); output float64 (N, C, H, W).
+    all that arrived, and v - v(0); output float64 (N, C, H, W); each_step: what is read out after each step, float64
+    (steps, N, C, H, W).
     """
 
     spikes: dict
@@ -231,6 +232,7 @@ class Run:
     inputs: dict
     residuals: dict
     output: np.ndarray
+    each_step: np.ndarray
 
 
 def driven_by(network, name):
@@ -272,13 +274,13 @@ def own_parameters(model, neuron, name):
     return neuron.defaults | dict(model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {}))
 
 
-def kernel_per_phase(model, neuron, conv, weights):
+def kernel_per_phase(model, kinds, conv, weights):
     """Gains and amplitudes multiplied in: float64 (1 or 2, C, Σ planes·channels, k, k)."""
     phases = []
     for post in (False, True):
         parts, first = [], 0
         for source in sources(model.network, conv.name):
-            part = weights[:, first : first + source.channels]
+            part, neuron = weights[:, first : first + source.channels], kinds[source.name]
             first += source.channels
             worth = neuron.amplitude(own_parameters(model, neuron, source.name), post and neuron.post_steps > 0)
             parts += [part * (worth * gain) for gain in neuron.planes]
@@ -286,7 +288,7 @@ def kernel_per_phase(model, neuron, conv, weights):
     return np.stack(phases)
 
 
-def layer_grid(model, neuron, layer):
+def layer_grid(model, kinds, layer):
     network, spiking = model.network, model.spiking
     name = driven_by(network, layer.name)
     channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
@@ -299,15 +301,21 @@ def layer_grid(model, neuron, layer):
     weights, bias = normalised(model, layer)
     if layer.source == PICTURE:
         return grid(weights[None], bias, theta, 4, 32767), theta, None
-    return grid(kernel_per_phase(model, neuron, layer, weights), bias, theta, 1, 4095), theta, None
+    return grid(kernel_per_phase(model, kinds, layer, weights), bias, theta, 1, 4095), theta, None
 
 
-def run(model, picture, neuron, head):
-    """picture (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS."""
+def run(model, picture, neuron, head, given=None):
+    """picture (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS.
+
+    given: a layer whose spikes are not computed, (its name, bool (N, steps, channels, H, W), what fired them).
+    """
     network, timesteps = model.network, model.spiking.timesteps
-    steps = timesteps + neuron.post_steps
+    kinds = {a.name: neuron for a in network.activations} | {"output": IF}
+    if given is not None:
+        kinds[given[0]] = given[2]
+    steps = timesteps + max(kind.post_steps for kind in [neuron, *kinds.values()])
     fires = head != "membrane"
-    result = Run({}, {}, {}, {}, np.zeros(picture.shape))
+    result = Run({}, {}, {}, {}, np.zeros(picture.shape), np.zeros((steps, *picture.shape)))
     for n, plane in enumerate(to_plane(picture)):
         values = {}
         for layer in network.layers:
@@ -317,10 +325,15 @@ def run(model, picture, neuron, head):
                 values[layer.name] = np.concatenate([values[s] for s in layer.sources], axis=1)
             else:
                 name = driven_by(network, layer.name)
-                found, theta, value = layer_grid(model, neuron, layer)
-                kind = IF if name == "output" else neuron
+                if given is not None and name == given[0]:
+                    values[layer.name] = np.zeros((steps, *given[1].shape[2:]), bool)
+                    values[layer.name][: given[1].shape[1]] = given[1][n]
+                    result.spikes.setdefault(name, []).append(values[layer.name])
+                    continue
+                found, theta, value = layer_grid(model, kinds, layer)
+                kind = kinds[name]
                 cells = kind(own_parameters(model, kind, name), theta, found, (len(theta), *plane.shape[1:]))
-                spikes, total = [], np.zeros(cells.v.shape, np.int64)
+                spikes, total, course = [], np.zeros(cells.v.shape, np.int64), []
                 gates = gate_weights(plane, value, found.exponent) if isinstance(layer, Gate) else None
                 for t in range(steps):
                     post = t >= timesteps
@@ -331,22 +344,24 @@ def run(model, picture, neuron, head):
                     else:
                         current = convolve(values[layer.source][t], found.weights[int(post)])
                     current = current + (0 if post else found.bias)
-                    total += current
-                    if name == "output" and (post or not fires):
+                    total = total + current
+                    if t >= timesteps + kind.post_steps or (name == "output" and not fires):
                         cells.v = cells.v + current
-                        spikes.append(np.zeros((1, *cells.v.shape), bool))
+                        spikes.append(np.zeros((len(kind.planes), *cells.v.shape), bool))
                     else:
                         spikes.append(cells.step(current, post))
+                    course.append((np.sum(spikes, axis=0)[0], total, cells.v - cells.v0))
                 values[layer.name] = np.array(spikes).reshape(steps, -1, *plane.shape[1:])
                 result.grids[name] = found
                 result.spikes.setdefault(name, []).append(values[layer.name])
                 result.inputs.setdefault(name, []).append(total)
                 result.residuals.setdefault(name, []).append(cells.v - cells.v0)
-        counts = values[network.output].sum(axis=0)
-        numbers = (counts, total, cells.v - cells.v0, found.theta, found.exponent, timesteps)
         parameters = head_parameters(model, head)
         scale = np.asarray(model.spiking.scales["output"], np.float64)[:, None, None]
-        result.output[n] = HEADS[head](*numbers, parameters) * scale
+        for t, numbers in enumerate(course):
+            numbers = (*numbers, found.theta, found.exponent, min(t + 1, timesteps))
+            result.each_step[t, n] = HEADS[head](*numbers, parameters) * scale
+        result.output[n] = result.each_step[-1, n]
     for held in (result.spikes, result.inputs, result.residuals):
         held.update({name: np.stack(arrays) for name, arrays in held.items()})
     return result
