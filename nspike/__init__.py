@@ -41,18 +41,22 @@ _HOME = {
     "Scales": "conversion",
     "Spiking": "model",
     "Tensor": "autograd.tensor",
+    "Trace": "traces",
     "UsageError": "errors",
     "audit": "auditing",
     "check_gradients": "autograd.checking",
     "convert": "api",
     "convolve_spikes": "head",
     "convolve_spikes_gradient": "head",
+    "curve": "anytime",
+    "diff": "trace_difference",
     "evaluate": "evaluation",
-    "finetune": "trainer",
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
     "operation": "autograd.tensor",
+    "read_trace": "traces",
+    "replay": "replaying",
     "restore": "restoration",
     "save": "api",
     "shorten": "architecture",
@@ -60,6 +64,7 @@ _HOME = {
     "strip_shared": "architecture",
     "swap": "parts",
     "take": "architecture",
+    "trace": "tracing",
     "verify": "auditing",
 }
 
@@ -79,6 +84,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from nspike.anytime import curve as curve
     from nspike.api import convert as convert
     from nspike.api import load as load
     from nspike.api import save as save
@@ -128,6 +134,10 @@ if TYPE_CHECKING:
     from nspike.neuron import Neuron as Neuron
     from nspike.neuron import Parameter as Parameter
     from nspike.parts import swap as swap
+    from nspike.replaying import replay as replay
     from nspike.restoration import Result as Result
     from nspike.restoration import restore as restore
-    from nspike.trainer import finetune as finetune
+    from nspike.trace_difference import diff as diff
+    from nspike.traces import Trace as Trace
+    from nspike.traces import read_trace as read_trace
+    from nspike.tracing import trace as trace

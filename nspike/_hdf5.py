@@ -70,7 +70,7 @@ def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
     file_id = h5py.h5f.open_file_image(data)
     try:
         file = h5py.File(file_id)
-        attributes = _attributes(file.id)
+        attributes = root_attributes(file.id)
         if not datasets:
             return attributes, {}
         found = _walk(file, h5py)
@@ -82,7 +82,8 @@ def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
         file_id.close()
 
 
-def _attributes(root: Any) -> Attributes:
+def root_attributes(root: Any) -> Attributes:
+    """The attributes of a file's root. Raises Refused for others than text of fixed length and 64-bit integers."""
     from h5py import h5a, h5t, string_dtype
 
     count = h5a.get_num_attrs(root)
@@ -152,7 +153,7 @@ def _check(path: str, dataset: Any, h5py: Any) -> None:
         raise Refused(f"{path} has shape {shape}; expected a fixed one of at most {_MAX_DIMENSIONS} dimensions")
     if _nbytes(dataset) > MAX_BYTES:
         raise Refused(f"{path} holds {_nbytes(dataset)} bytes; at most {MAX_BYTES} are read")
-    filters = _filters(dataset)
+    filters = filters_of(dataset)
     if any(code not in (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE) for code in filters):
         raise Refused(f"{path} uses an HDF5 filter other than gzip and shuffle")
     if len(set(filters)) != len(filters):
@@ -165,7 +166,8 @@ def _nbytes(dataset: Any) -> int:
     return count * size
 
 
-def _filters(dataset: Any) -> list[int]:
+def filters_of(dataset: Any) -> list[int]:
+    """The codes of a dataset's filters, in the order in which they are applied."""
     plan = dataset.id.get_create_plist()
     return [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
 
@@ -182,12 +184,12 @@ def _array(path: str, dataset: Any, file_bytes: int) -> NDArray[Any]:
     skipped, raw = dataset.id.read_direct_chunk((0,) * len(shape))
     if skipped:
         raise Refused(f"{path} skips a filter")
-    values = np.frombuffer(_unpack(path, raw, _filters(dataset), _nbytes(dataset), dtype.itemsize), dtype)
+    values = np.frombuffer(unpack(path, raw, filters_of(dataset), _nbytes(dataset), dtype.itemsize), dtype)
     return values.reshape(shape).copy()
 
 
-def _unpack(path: str, raw: bytes, filters: list[int], nbytes: int, itemsize: int) -> bytes:
-    """A dataset's bytes, exactly `nbytes` of them."""
+def unpack(path: str, raw: bytes, filters: list[int], nbytes: int, itemsize: int) -> bytes:
+    """A chunk's bytes, exactly `nbytes` of them. Raises Refused if there are others."""
     from h5py import h5z
 
     for code in reversed(filters):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from nspike.errors import OutputError
@@ -27,6 +28,32 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = Fals
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The name of a file to write, beside `path`: it takes its place when all went well, else it is removed.
+
+    Raises OutputError where no such file could be made, and for what the system refuses.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"cannot write {path}: it is not a regular file")
+        temporary.open("xb").close()
+    except FileNotFoundError as error:
+        raise OutputError(f"cannot write {path}: the folder {Path(path).parent} does not exist") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _write(target: Path, data: bytes, fsync: bool) -> None:

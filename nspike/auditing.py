@@ -165,4 +165,4 @@ def picture_of(stored: Mapping[str, Any], folders: list[Path]) -> Path:
         for path in pictures:
             if sha256(path.read_bytes()).hexdigest() == wanted:
                 return path
-    raise UsageError(f"name the picture that the certificate is of: its file's SHA-256 is {wanted}")
+    raise UsageError(f"name the picture that this is of: its file's SHA-256 is {wanted}")

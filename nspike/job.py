@@ -68,19 +68,24 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
         ann=chooser.request.ann,
         progress=progress,
     )
-    alpha = picture.alpha
-    if alpha is not None and choice.scale not in (None, 1):
-        alpha = _enlarged(alpha, choice.scale or 1)
     report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:
         report |= {"reference": str(job.reference), "quality": _quality(picture.pixels, result.image, clean)}
     if job.recorded:
         write_record(job, settings, None, nspike.__version__)
-    images.write(job.target, replace(picture, pixels=result.image, alpha=alpha))
+    images.write(job.target, finished(picture, result.image, choice.scale))
     if job.recorded:
         kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
         write_record(job, settings, kept, nspike.__version__)
     return report
+
+
+def finished(picture: images.Picture, image: NDArray[Any], scale: int | None) -> images.Picture:
+    """The picture with the result in it; its alpha enlarged as the result is."""
+    alpha = picture.alpha
+    if alpha is not None and scale not in (None, 1):
+        alpha = _enlarged(alpha, scale or 1)
+    return replace(picture, pixels=image, alpha=alpha)
 
 
 def _settings(picture: images.Picture, choice: Choice, chooser: Chooser) -> dict[str, Any]:

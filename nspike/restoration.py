@@ -11,6 +11,7 @@ enlargement one int32 luma plane. The arithmetic between the network and the pix
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,8 @@ from nspike.plane import UNIT, to_pixels, to_plane
 Pixels: TypeAlias = NDArray[Any]
 Sink: TypeAlias = Callable[[int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
 """(n, y0, y1, x0, x1, plane (C, h, w), output (C, h, w)): a finished part of plane n."""
+Fill: TypeAlias = Callable[[Pixels, int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
+"""(image, n, y0, y1, x0, x1, plane, output): the same, written into an image."""
 Progress: TypeAlias = Callable[[int, int], None]
 """(done, total), in no particular unit."""
 
@@ -94,20 +97,16 @@ def restore(
     UsageError
         a scale for a model that does not enlarge, or out of range; threads, tile or memory out of range.
     """
-    source = _checked(pixels)
-    scale = _scale(model, scale)
-    _at_least_one(tile=tile, memory=memory, threads=threads)
+    at_least_one(tile=tile, memory=memory, threads=threads)
     if not ann:
         check(model)
+    source, scale = _checked(pixels), scale_of(model, scale)
     from nspike import ann as plain  # heavy, and no part of the time
     from nspike import engine
 
     start = time.perf_counter()
-    if scale is not None:
-        picture, image, sink = _enlarged(model, source, scale)
-    else:
-        picture, image, sink = _same_size(model, source)
-    sink = _in_bands(sink)
+    picture, image, fill = way(model, source, scale)
+    sink = partial(fill, image)
     if ann:
         _run_ann(plain.run, model, picture, sink, threads, memory, progress)
         ledger = ann_ledger(model.network, picture.shape)
@@ -127,12 +126,22 @@ def restore(
     return Result(image, ledger, time.perf_counter() - start)
 
 
+def way(model: Model, pixels: Pixels, scale: int | None) -> tuple[Pixels, Pixels, Fill]:
+    """A picture's way through a model: the planes (N, C, H, W) for the network, the result, and what fills that.
+
+    `scale` is as `scale_of` gives it. Raises BadInputError and UsageError as `restore` does.
+    """
+    source = _checked(pixels)
+    picture, image, fill = _same_size(model, source) if scale is None else _enlarged(model, source, scale)
+    return picture, image, _in_bands(fill)
+
+
 def trained_scales(model: Model) -> list[int]:
     """The scales that a super-resolution model was trained for, ascending; empty if it does not say."""
     return sorted(int(scale) for scale in model.info.degradation.get("scales", ()))
 
 
-def _scale(model: Model, scale: int | None) -> int | None:
+def scale_of(model: Model, scale: int | None) -> int | None:
     """The scale to enlarge by; None for a model that keeps the size."""
     if model.info.task != "superres":
         if scale not in (None, 1):
@@ -145,7 +154,8 @@ def _scale(model: Model, scale: int | None) -> int | None:
     return int(scale)
 
 
-def _at_least_one(**options: int | None) -> None:
+def at_least_one(**options: int | None) -> None:
+    """Raise UsageError for an option below 1."""
     for name, value in options.items():
         if value is not None and value < 1:
             raise UsageError(f"{name} = {value} is out of range; expected at least 1")
@@ -178,7 +188,7 @@ def _put(image: Pixels, window: tuple[slice, ...], values: NDArray[np.float64]) 
     image[window] = values if image.dtype == np.float64 else to_pixels(values, image.dtype)
 
 
-def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Sink]:
+def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Fill]:
     """The planes (N, C, H, W) for a network that keeps the size, the result to be filled, and what fills it."""
     mode, color = model.network.mode, source.ndim == 3
     image = np.empty(source.shape, source.dtype)
@@ -191,7 +201,16 @@ def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Sink]:
     else:
         picture = np.broadcast_to(first[None], (1, model.network.channels, *source.shape))
 
-    def sink(n: int, y0: int, y1: int, x0: int, x1: int, plane: NDArray[np.int32], output: NDArray[np.float64]) -> None:
+    def fill(
+        image: Pixels,
+        n: int,
+        y0: int,
+        y1: int,
+        x0: int,
+        x1: int,
+        plane: NDArray[np.int32],
+        output: NDArray[np.float64],
+    ) -> None:
         values = _restored(mode, plane, output)
         window: tuple[slice, ...] = (slice(y0, y1), slice(x0, x1))
         if len(values) == 1:
@@ -205,10 +224,10 @@ def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Sink]:
                 total = total + value
             _put(image, window, total / len(values))
 
-    return picture, image, sink
+    return picture, image, fill
 
 
-def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels, Sink]:
+def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels, Fill]:
     """As `_same_size`, for a network on the luma of the enlargement."""
     if model.network.channels != 1:
         raise UsageError(f"model {model.info.name}: super-resolution needs a network with one channel, the luma")
@@ -217,7 +236,16 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
     image = np.empty((enlargement.height, enlargement.width, *source.shape[2:]), source.dtype)
     picture = enlargement.luma_plane()[None, None]
 
-    def sink(n: int, y0: int, y1: int, x0: int, x1: int, plane: NDArray[np.int32], output: NDArray[np.float64]) -> None:
+    def fill(
+        image: Pixels,
+        n: int,
+        y0: int,
+        y1: int,
+        x0: int,
+        x1: int,
+        plane: NDArray[np.int32],
+        output: NDArray[np.float64],
+    ) -> None:
         values = _restored(mode, plane, output)[0]
         window = (slice(y0, y1), slice(x0, x1))
         if image.ndim == 2:
@@ -227,18 +255,25 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
         ycbcr[..., 0] = values
         _put(image, window, ycbcr_to_rgb(ycbcr))
 
-    return picture, image, sink
+    return picture, image, fill
 
 
-def _in_bands(sink: Sink) -> Sink:
-    """A sink that hands a tile on in bands of rows, so that what it computes in floats stays small."""
+def _in_bands(fill: Fill) -> Fill:
+    """The same, a tile in bands of rows, so that what is computed in floats stays small."""
 
     def banded(
-        n: int, y0: int, y1: int, x0: int, x1: int, plane: NDArray[np.int32], output: NDArray[np.float64]
+        image: Pixels,
+        n: int,
+        y0: int,
+        y1: int,
+        x0: int,
+        x1: int,
+        plane: NDArray[np.int32],
+        output: NDArray[np.float64],
     ) -> None:
         for y in range(0, y1 - y0, _BAND):
             rows = slice(y, y + _BAND)
-            sink(n, y0 + y, min(y0 + y + _BAND, y1), x0, x1, plane[:, rows], output[:, rows])
+            fill(image, n, y0 + y, min(y0 + y + _BAND, y1), x0, x1, plane[:, rows], output[:, rows])
 
     return banded
 

@@ -10,7 +10,7 @@ from tests.tiny import picture, tiny_model
 MODELS = {
     "dncnn-s15": {"degradation": {"sigma": 15.0}},
     "dncnn-s25": {},
-    "dncnn-s50": {"degradation": {"sigma": 50.0}},
+    "dncnn-s50": {"degradation": {"sigma": 50.0}, "seed": 2},
     "aodnet": {"task": "dehaze", "colour": "rgb", "mode": "image"},
     "vdsr": {"task": "superres", "colour": "y", "mode": "add"},
 }

@@ -3,6 +3,7 @@
 A line `<!-- MARK -->` right above a block says what it is:
 
     run               the tests run it: `nspike ...` lines of a bash block, or all of a python block
+    run: CODE         the same; each line of the bash block ends with this exit code
     hook: NAME        a plugin's source; tests/test_hooks.py runs what it registers
     file: NAME        a file of the example that the document builds
     command: NAME     one of the README's two commands; .ci/run runs it

@@ -24,11 +24,12 @@ HOOKS = {name: spec for name, spec in vars(hookspecs).items() if name.startswith
 KEYS = {
     "run": [["run", "photo.png"], ["run", "photo.png", "--reference", "clean.png", "--overwrite"]],
     "audit": [["audit", "photo.png"], ["audit", "photo.png", "--verify", "certificate.json"]],
+    "trace": [["trace", "photo.png", "--overwrite"]],
+    "diff": [["diff", "photo.png", "photo_trace.h5"]],
+    "replay": [["replay", "photo_trace.h5", "--layer", "relu1"]],
+    "curve": [["curve", "photo.png"], ["curve", "photo.png", "--reference", "clean.png"]],
     "import": [["import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o", "ann.h5"]],
     "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
-    "finetune": [
-        ["finetune", "dncnn-s25", "--data", "photos", "--validation", "photos", "--steps", "1", "-o", "tuned.h5"]
-    ],
     "evaluate": [["evaluate", "dncnn-s25", "--data", "photos", "--limit", "1"]],
     "plugins": [["plugins"]],
     "plugin": [["plugin", "check", "if"], ["plugin", "new", "my-neuron"]],
@@ -50,7 +51,7 @@ def desk(tmp_path, monkeypatch):
 
 
 def execute(block, names):
-    """Run a block marked `run`: all of a python block, each line of a bash block, which must succeed."""
+    """Run a block marked `run`: all of a python block, each line of a bash block, which must end as the mark says."""
     if block.language == "python":
         code = "\n" * block.line + block.text
         exec(compile(code, "the document", "exec"), names)
@@ -60,7 +61,7 @@ def execute(block, names):
         words = shlex.split(line, comments=True)
         assert words[:1] == ["nspike"], f"{line!r}: only nspike's commands can be run"
         code = main(words[1:])
-        assert code == 0, f"{line!r} ended with {code}"
+        assert code == int(block.name or 0), f"{line!r} ended with {code}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -77,6 +78,8 @@ def test_planted_examples_that_fail_are_caught(desk, capsys):
     wrong_command, wrong_code = blocks(text)
     with pytest.raises(AssertionError, match=r"gone.png' ended with 3"):
         execute(wrong_command, {})
+    with pytest.raises(AssertionError, match="ended with 0"):
+        execute(Block("run: 1", "bash", "nspike models\n", 1), {})
     with pytest.raises(AssertionError) as caught:
         execute(wrong_code, {})
     assert caught.traceback[-1].lineno == 7, "the document's line, from 0"
@@ -208,6 +211,8 @@ def test_every_json_key_is_documented(name, desk, capsys):
     found = sections((ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
     if name == "convert":
         run(capsys, *KEYS["import"][0])
+    if name in ("diff", "replay"):
+        run(capsys, *KEYS["trace"][0])
     if name == "audit":
         run(capsys, *KEYS["audit"][0], "--json", "certificate.json")
     for arguments in KEYS[name]:

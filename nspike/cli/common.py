@@ -33,7 +33,7 @@ def plugin_option(kinds: str) -> Callable[[F], F]:
     )
 
 
-def choice_options(function: F) -> F:
+def choice_options(function: F, kinds: str = "neuron, head or energy model") -> F:
     """The options that choose a model and replace its parts: task, sigma, scale, model, plugins, timesteps."""
     options = (
         click.option(
@@ -42,10 +42,28 @@ def choice_options(function: F) -> F:
         click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise)."),
         click.option("--scale", type=int, metavar="N", help="How many times larger (superres)."),
         click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file."),
-        plugin_option("neuron, head or energy model; replaces the model's part"),
+        plugin_option(f"{kinds}; replaces the model's part"),
         click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's."),
     )
     return _stacked(function, options)
+
+
+def spiking_options(function: F) -> F:
+    """As `choice_options`, for commands that print no energy."""
+    return choice_options(function, "neuron or head")
+
+
+def overwrite_option(function: F) -> F:
+    """The option `--overwrite`; `check_free` heeds it."""
+    return click.option("--overwrite", is_flag=True, help="Replace what is there already.")(function)
+
+
+def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raise ExistsError where something is there that may not be replaced."""
+    if os.path.lexists(path) and not overwrite:
+        from nspike.batch import ExistsError
+
+        raise ExistsError(f"{path}: it exists already; --overwrite replaces it")
 
 
 def machine_options(function: F) -> F:

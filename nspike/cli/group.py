@@ -18,9 +18,12 @@ from nspike.errors import NspikeError, OutputError, nearest
 COMMANDS = {
     "run": ("run", "Restore pictures."),
     "audit": ("audit", "Certify every spike of a run, or verify a certificate."),
+    "trace": ("trace", "Save the spikes of a run."),
+    "diff": ("diff", "Find the first spike that differs between two traces or runs."),
+    "replay": ("replay", "Feed the recorded spikes of a layer into the rest of the network."),
+    "curve": ("curve", "Show the picture's quality and cost after each step."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
-    "finetune": ("finetune", "Fine-tune a spiking network."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of pictures."),
     "plugins": ("plugins", "List the plugins."),
     "plugin": ("plugin", "Write a neuron of your own, or check one."),
@@ -42,8 +45,8 @@ Examples:
   nspike audit photo.png --json certificate.json
 
 \b
-Exit codes: 0 done, 1 some files failed or a verification differs, 2 usage, 3 bad input or model,
-4 plugin, 5 cannot write, 70 an error inside nspike, 130 interrupted.
+Exit codes: 0 done, 1 some files failed, or a verification or diff differs, 2 usage, 3 bad input
+or model, 4 plugin, 5 cannot write, 70 an error inside nspike, 130 interrupted.
 NSPIKE_DEBUG=1 shows the traceback of an error."""
 
 

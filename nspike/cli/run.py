@@ -85,7 +85,7 @@ def command(
     return _run(jobs, chooser, options, json_file)
 
 
-def parts_of(plugins: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
+def parts_of(plugins: Sequence[str], kinds: tuple[str, ...] = KINDS) -> tuple[dict[str, str], list[Any]]:
     """The neuron and head by name, and the energy models (the usual one if none is named)."""
     from nspike.errors import PluginError, UsageError
     from nspike.plugins import registry
@@ -94,11 +94,11 @@ def parts_of(plugins: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
     energy: list[Any] = []
     for spec in plugins:
         try:
-            kind, plugin = registry().resolve(spec, KINDS)
+            kind, plugin = registry().resolve(spec, kinds)
         except PluginError as error:
-            if other := _other_kind(spec):
+            if other := _other_kind(spec, kinds):
                 raise UsageError(
-                    f"--plugin {spec}: a {other} cannot be used here, only a {', '.join(KINDS)}"
+                    f"--plugin {spec}: a {other} cannot be used here, only a {', '.join(kinds)}"
                 ) from error
             raise
         if kind == "energy":
@@ -110,13 +110,13 @@ def parts_of(plugins: Sequence[str]) -> tuple[dict[str, str], list[Any]]:
     return parts, energy or [registry().energy_models["horowitz45"]]
 
 
-def _other_kind(spec: str) -> str | None:
+def _other_kind(spec: str, kinds: tuple[str, ...]) -> str | None:
     """The kind of a working plugin that a run cannot use."""
     from nspike.errors import PluginError
     from nspike.plugins import registry
 
     try:
-        return registry().resolve(spec, ("converter", "network", "format"))[0]
+        return registry().resolve(spec, [k for k in (*KINDS, "converter", "network", "format") if k not in kinds])[0]
     except PluginError:
         return None
 

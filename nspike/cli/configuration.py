@@ -1,0 +1,61 @@
+"""What the commands on single pictures share: the model that a user asked for, and how it is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nspike.choice import Choice
+    from nspike.images import Picture
+
+
+def choose(picture: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, Picture]":
+    """The model for a picture and the picture; `request` as of `nspike.choice.Request`, but for its parts."""
+    from nspike import images
+    from nspike.choice import Chooser, Request
+    from nspike.cli.run import parts_of
+
+    parts, _ = parts_of(plugins, ("neuron", "head"))
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **request))
+    read = images.read(picture, max_pixels=max_pixels)
+    return chooser.choose(read.pixels), read
+
+
+def headline(picture: str, choice: "Choice") -> str:
+    """What runs on which picture, and what was decided without the user."""
+    from nspike.parts import neuron_of, spiking_of
+
+    spiking, post_steps = spiking_of(choice.model), neuron_of(choice.model).post_steps
+    lines = [
+        f"{picture}: model {choice.name}, {spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
+        + (f" + {post_steps}" if post_steps else "")
+    ]
+    lines += [f"not the shipped configuration: {change}" for change in choice.changes]
+    return "\n".join([*lines, *choice.notes, *(f"warning: {warning}" for warning in choice.warnings)])
+
+
+def configuration(choice: "Choice") -> dict[str, Any]:
+    """The same as plain values."""
+    from nspike.parts import neuron_of, spiking_of
+
+    spiking = spiking_of(choice.model)
+    return {
+        "model": choice.name,
+        "model_digest": choice.digest,
+        "neuron": spiking.neuron,
+        "head": spiking.head,
+        "T": spiking.timesteps,
+        "post_steps": neuron_of(choice.model).post_steps,
+        "scale": choice.scale,
+        "changes": list(choice.changes),
+        "notes": list(choice.notes),
+        "warnings": list(choice.warnings),
+    }
+
+
+def refuse(options: Mapping[str, Any], why: str) -> None:
+    """Raise UsageError for the first of these options that was given."""
+    from nspike.errors import UsageError
+
+    for option, value in options.items():
+        if value not in (None, ()):
+            raise UsageError(f"{option}: {why}")
