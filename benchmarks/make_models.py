@@ -167,8 +167,8 @@ def make(name: str, exports: Path, data: Path, output: Path, timesteps: int) -> 
     converted = converted.with_spiking(spiking_form(converter, calibration, options, beta, network.channels))
     quality = dict(converted.info.quality)
     for scale in degradation.get("scales", [None]):
-        result = evaluate(converted, data / "val" / val, scale=scale).to_dict()
-        quality[val if scale is None else f"{val} x{scale}"] = summary(result)
+        result = evaluate(converted, data / "val" / val, scale=scale)
+        quality[val if scale is None else f"{val} x{scale}"] = result.summary()
         print(json.dumps({name: quality}, indent=1), flush=True)
     recipe = {"script": "benchmarks/make_models.py", "neuron": "mprn", "head": "cpm", "T": timesteps, "beta": beta}
     provenance = {**converted.info.provenance, "recipe": recipe, "chosen_on": f"train/{train}"}
@@ -181,14 +181,6 @@ def make(name: str, exports: Path, data: Path, output: Path, timesteps: int) -> 
         flush=True,
     )
     return {"name": name, "options": options, "beta": beta, "quality": quality, "bytes": path.stat().st_size}
-
-
-def summary(result: dict) -> dict:
-    """The figures of an evaluation that a model file keeps."""
-    mean = result["mean"]
-    figures = {"psnr": mean["psnr"], "psnr_ann": mean["ann"]["psnr"], "psnr_input": mean["input"]["psnr"]}
-    ratios = {f"energy_ratio {column}": value["ratio"] for column, value in mean["energy"].items()}
-    return figures | {key: mean[key] for key in ("ssim", "conversion_rate", "synops", "firing_rate")} | ratios
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ _HOME = {
     "curve": "anytime",
     "diff": "trace_difference",
     "evaluate": "evaluation",
+    "finetune": "trainer",
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
@@ -141,3 +142,4 @@ if TYPE_CHECKING:
     from nspike.traces import Trace as Trace
     from nspike.traces import read_trace as read_trace
     from nspike.tracing import trace as trace
+    from nspike.trainer import finetune as finetune

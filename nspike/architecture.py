@@ -11,7 +11,7 @@ from nspike.checkpoint import check_finite
 from nspike.errors import BadInputError
 from nspike.network import Network
 
-Task = Literal["denoise", "dehaze", "superres"]
+Task = Literal["denoise", "dehaze", "superres", "derain", "deblur"]
 Colour = Literal["gray", "rgb", "y"]
 
 Arrays = Mapping[str, NDArray[np.float32]]

@@ -1,19 +1,20 @@
-"""Batches to train on: crops of pictures, degraded as the model is used to it, flipped and turned; each a function of its number.
+"""Batches to train on: crops of pictures, degraded, flipped and turned; each a function of its number.
 
 So a run that was interrupted goes on with the batches that it would have had.
 """
 
+import hashlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.calibration import _crops, _degraded, _planes, _sources
+from nspike.degradation import Degradation, degradation_of, degrade
 from nspike.errors import BadInputError, UsageError
-from nspike.images import read
 from nspike.model import Model
+from nspike.sources import Scene, find_sources, read_scene
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -22,12 +23,13 @@ KEPT = 512
 
 
 class CropBatches:
-    """Batches of crops of the pictures of a folder.
+    """Batches of crops of the pictures of some folders.
 
     Parameters
     ----------
-    model : says how pictures are degraded; see `nspike.calibration`.
-    folder : of clean pictures; for dehaze with hazy/ and GT/.
+    model : says which planes the network takes, and how pictures are degraded, see `nspike.degradation`.
+    folders : one or several, of clean pictures; or of pairs, such as hazy/ and GT/.
+    degradation : instead of the model's. Pairs are taken as they are, unless another kind than `pairs` is given here.
     batch, patch : how many crops, and their side in pixels.
     seed : of everything.
 
@@ -36,45 +38,68 @@ class CropBatches:
     """
 
     def __init__(
-        self, model: Model, folder: str | os.PathLike[str], *, batch: int = 8, patch: int = 48, seed: int = 0
+        self,
+        model: Model,
+        folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        degradation: Degradation | None = None,
+        batch: int = 8,
+        patch: int = 48,
+        seed: int = 0,
     ) -> None:
         if batch < 1 or patch < 8:
             raise UsageError(f"a batch has at least 1 crop of at least 8 pixels, not {batch} of {patch}")
+        folders = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+        if not folders:
+            raise UsageError("training needs at least one folder of pictures")
         self.info, self.channels = model.info, model.network.channels
         self.batch, self.patch, self.seed = batch, patch, seed
-        self.sources = _sources(model.info, Path(folder))
-        if model.info.task == "dehaze" and len(self.sources[0]) == 1:
-            raise BadInputError(f"{folder}: training to dehaze needs pairs, in hazy/ and GT/")
-        self._picture = lru_cache(maxsize=KEPT)(self._read)
+        self.degradation = degradation or degradation_of(model.info)
+        pairs = degradation is None or degradation.kind == "pairs"
+        self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
+        if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
+            raise BadInputError(
+                f"{folders[0]}: expected pairs, in hazy/ and GT/, rain/ and norain/ or blur/ and sharp/"
+            )
+        self._scene = lru_cache(maxsize=KEPT)(self._read)
 
     def __call__(self, number: int) -> Batch:
         """Batch `number`: (degraded, clean), float32 (N, C, patch, patch)."""
         pairs = [self._pair(number, i) for i in range(self.batch)]
         return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that the batches depend on, the pictures by their names and sizes."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
+        numbers = (self.degradation.to_dict(), self.batch, self.patch, self.seed, self.channels)
+        digest.update(repr(numbers).encode())
+        return digest.hexdigest()
+
     def _pair(self, number: int, index: int) -> Batch:
         draw = np.random.default_rng([self.seed, number, index])
-        pictures = self._picture(int(draw.integers(len(self.sources))))
-        scale = self.info.degradation.get("scales", [1])[(number * self.batch + index) % self._scales]
-        side = -(-self.patch // scale) * scale  # what enlarging by the scale gives, cut to the patch afterwards
-        crops = _crops([picture.astype(np.float64) for picture in pictures], side, draw)
-        turn = int(draw.integers(8))
-        crops = [np.rot90(crop[:, ::-1] if turn >= 4 else crop, turn % 4) for crop in crops]
-        pair = _degraded(crops, self.info, number * self.batch + index, draw)
-        degraded, clean = (plane[:, : self.patch, : self.patch] for plane in pair)
+        scene = self._scene(int(draw.integers(len(self.sources))))
+        scales = self.degradation.scales
+        scale = scales[(number * self.batch + index) % len(scales)]
+        height, width = scene.picture.shape[:2]
+        margin = (
+            0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
+        )
+        side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
+        top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
+        crop = scene.window(top, left, side, int(draw.integers(8)))
+        pair = degrade(crop, self.degradation, number * self.batch + index, draw)
+        kept = slice(margin, margin + self.patch)
+        degraded, clean = (plane[:, kept, kept] for plane in pair)
         return degraded, clean
 
-    @property
-    def _scales(self) -> int:
-        return len(self.info.degradation.get("scales", [1]))
-
-    def _read(self, index: int) -> list[NDArray[np.float32]]:
-        paths = self.sources[index]
-        planes = [_planes(read(path), self.info, self.channels).astype(np.float32) for path in paths]
-        largest = max(self.info.degradation.get("scales", [1]))
-        if min(planes[0].shape[:2]) < self.patch + largest - 1:
-            height, width = planes[0].shape[:2]
-            raise BadInputError(f"{paths[0]}: {width}x{height} pixels are too few for crops of {self.patch}")
-        if planes[0].shape != planes[-1].shape:
-            raise BadInputError(f"{paths[0]}: its size is not that of {paths[-1]}")
-        return planes
+    def _read(self, index: int) -> Scene:
+        source = self.sources[index]
+        scene = read_scene(source, self.info, self.channels)
+        height, width = scene.picture.shape[:2]
+        if min(height, width) < self.patch + max(self.degradation.scales) - 1:
+            raise BadInputError(f"{source.picture}: {width}x{height} pixels are too few for crops of {self.patch}")
+        planes = (None if plane is None else plane.astype(np.float32) for plane in (scene.degraded, scene.depth))
+        return Scene(scene.picture.astype(np.float32), *planes)

@@ -29,7 +29,7 @@ class PictureScore:
     ----------
     name : of its file
     quality, input, ann : of the output, of the degraded input under the same rules, and of the plain ANN's output
-        (None where only the ANN was run, which is then `quality`)
+        (None where only one network was run, which is then `quality`)
     spikes, synops, firing_rate : zero for the plain ANN
     energy : modelled, not measured
     seconds : the network's time
@@ -67,9 +67,14 @@ class Evaluation:
         )
 
     @property
+    def compared(self) -> bool:
+        """Whether the plain ANN was run beside the spiking network."""
+        return all(picture.ann is not None for picture in self.pictures)
+
+    @property
     def conversion_rate(self) -> float | None:
         """The share of the ANN's quality that is kept, in percent: of PSNR and SSIM, for denoising of PSNR alone."""
-        if self.ann:
+        if not self.compared:
             return None
         snn, ann = self.mean(), self.mean("ann")
         if self.settings.sigma is not None or math.isnan(snn.ssim(self.primary)):
@@ -89,9 +94,10 @@ class Evaluation:
         """Plain values for JSON; `mean.ssim` is the one of the protocol's primary window, both are beside it."""
         mean: dict[str, Any] = self._quality(self.mean())
         mean["input"] = self._quality(self.mean("input"))
-        if not self.ann:
+        if self.compared:
             mean["ann"] = self._quality(self.mean("ann"))
             mean["conversion_rate"] = self.conversion_rate
+        if not self.ann:
             mean["spikes"] = _mean(picture.spikes for picture in self.pictures)
             mean["synops"] = _mean(picture.synops for picture in self.pictures)
             mean["firing_rate"] = _mean(picture.firing_rate for picture in self.pictures)
@@ -113,11 +119,23 @@ class Evaluation:
             "pictures": [self._picture(picture) for picture in self.pictures],
         }
 
+    def summary(self) -> dict[str, Any]:
+        """The figures that a model file keeps."""
+        mean = self.to_dict()["mean"]
+        figures = {"psnr": mean["psnr"], "psnr_input": mean["input"]["psnr"], "ssim": mean["ssim"]}
+        if self.compared:
+            figures |= {"psnr_ann": mean["ann"]["psnr"], "conversion_rate": mean["conversion_rate"]}
+        if not self.ann:
+            figures |= {"synops": mean["synops"], "firing_rate": mean["firing_rate"]}
+            figures |= {f"energy_ratio {column}": value["ratio"] for column, value in mean["energy"].items()}
+        return figures
+
     def _picture(self, picture: PictureScore) -> dict[str, Any]:
         values: dict[str, Any] = {"name": picture.name, **self._quality(picture.quality)}
         values["input"] = self._quality(picture.input)
         if picture.ann is not None:
             values["ann"] = self._quality(picture.ann)
+        if not self.ann:
             values |= {"spikes": picture.spikes, "synops": picture.synops, "firing_rate": picture.firing_rate}
         return {**values, "energy": self._energy(picture.energy), "seconds": picture.seconds}
 
@@ -141,6 +159,7 @@ def evaluate(
     seed: int = 0,
     scale: int | None = None,
     ann: bool = False,
+    baseline: bool = True,
     limit: int | None = None,
     energy: str = "horowitz45",
     tile: int | None = None,
@@ -157,6 +176,7 @@ def evaluate(
     protocol : "gray", "y-crop" or "rgb"; default: the usual one for the model.
     sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
     scale : for "y-crop"; default: the smallest that the model was trained for.
+    baseline : whether to run the plain ANN beside the spiking network.
     limit : so many pictures at most.
     energy : the energy model.
     tile, memory, threads : as in `Model.run`.
@@ -181,13 +201,13 @@ def evaluate(
     price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
     count = len(chosen.sources(Path(folder), settings)[:limit])
-    runs = 1 if ann else 2
+    runs = 1 if ann or not baseline else 2
     scores = []
     for number, case in enumerate(protocols.cases(chosen, Path(folder), settings, limit)):
         done = _Steps(progress, number * runs, count * runs)
         result = run(case.degraded, scale=case.scale, ann=ann, progress=done)
         beside = None
-        if not ann:
+        if runs == 2:
             done = _Steps(progress, number * runs + 1, count * runs)
             beside = run(case.degraded, scale=case.scale, ann=True, progress=done)
         scores.append(_score(case, result, beside, price(result.ledger)))

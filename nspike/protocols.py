@@ -5,7 +5,8 @@ gray: pictures as 8-bit grey, plus Gaussian noise from a generator that is seede
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
     enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
     the scale, SSIM on the whole picture (pytorch-vdsr, and SpikingIR's tables).
-rgb: pairs of a degraded and a clean picture, in hazy/ and GT/; the output is limited, not rounded, PSNR over all channels.
+rgb: pairs of a degraded and a clean picture, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
+    limited, not rounded, PSNR over all channels.
     With a sigma instead: colour pictures plus noise as under `gray`, rounded to 8 bits (Restormer).
 
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
@@ -31,8 +32,8 @@ Window = Literal["gauss11", "uniform7"]
 WINDOWS: tuple[Window, ...] = ("gauss11", "uniform7")
 Floats: TypeAlias = NDArray[np.float64]
 
-_DEGRADED = ("hazy",)
-_CLEAN = ("gt", "clear")
+_DEGRADED = ("hazy", "rain", "blur")
+_CLEAN = ("gt", "clear", "norain", "sharp")
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,7 @@ def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
         return _pictures(folder, settings)
     if not folder.is_dir():
         raise BadInputError(f"{folder}: is not a folder")
-    inner = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    degraded = next((inner[name] for name in _DEGRADED if name in inner), None)
-    clean = next((inner[name] for name in _CLEAN if name in inner), None)
+    degraded, clean = _inner(folder, _DEGRADED), _inner(folder, _CLEAN)
     if degraded is None or clean is None:
         raise BadInputError(f"{folder}: expected the degraded pictures in hazy/ and the clean ones in GT/ inside it")
     truth = {path.stem: path for path in list_pictures(clean)}
@@ -120,6 +119,17 @@ def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
     if not found:
         raise BadInputError(f"{degraded}: there are no pictures in this folder")
     return found
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder holds degraded pictures and clean ones in folders of their own."""
+    return folder.is_dir() and _inner(folder, _DEGRADED) is not None
+
+
+def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder in `folder` that is called by the first of `names` that there is."""
+    found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((found[name] for name in names if name in found), None)
 
 
 def _gray(paths: tuple[Path, ...], settings: Settings) -> Case:

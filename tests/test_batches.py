@@ -5,7 +5,10 @@ import pytest
 
 from nspike import images
 from nspike.batches import CropBatches
+from nspike.blur import convolve, defocus_kernel
+from nspike.degradation import Degradation
 from nspike.errors import BadInputError, UsageError
+from nspike.haze import FAR, NEAR
 from tests.tiny import picture, tiny_model
 
 
@@ -52,8 +55,60 @@ def test_dehazing_takes_pairs(tmp_path):
     degraded, clean = CropBatches(model, tmp_path / "pairs", batch=2, patch=16)(0)
     assert degraded.shape == clean.shape == (2, 3, 16, 16)
     assert not np.array_equal(degraded, clean)
-    with pytest.raises(BadInputError, match="needs pairs"):
-        CropBatches(model, fill(tmp_path / "alone", 30, 30, 3))
+    with pytest.raises(BadInputError, match="expected pairs, in hazy/ and GT/"):
+        CropBatches(model, fill(tmp_path / "alone", 30, 30, 3), degradation=Degradation("pairs"))
+
+
+def test_haze_is_made_from_disparities_or_from_random_depths(tmp_path):
+    folder = tmp_path / "scenes"
+    fill(folder, 40, 40, 3, count=2)
+    images.write(folder / "a_view1.png", images.Picture(picture(40, 40, 3)))
+    disparity = np.repeat(np.linspace(10, 200, 40).astype(np.uint8)[:, None], 40, axis=1)
+    images.write(folder / "a_disp1.png", images.Picture(disparity))
+    model = tiny_model(task="dehaze", colour="rgb", mode="image")
+    assert len(CropBatches(model, folder).sources) == 3
+    for name in ("p0.png", "p1.png"):
+        (folder / name).unlink()
+    degraded, clean = CropBatches(
+        model, folder, batch=1, patch=40, degradation=Degradation("haze", {"beta": 1.0, "airlight": 1.0})
+    )(0)
+    lost = np.sort(((1 - degraded[0]) / np.maximum(1 - clean[0], 1e-6)).mean(axis=0).ravel())
+    np.testing.assert_allclose([lost[0], lost[-1]], np.exp([-FAR, -NEAR]), rtol=1e-5)
+
+
+def test_several_folders_at_once(tmp_path):
+    folders = [fill(tmp_path / name, 24, 24, count=count) for name, count in (("a", 1), ("b", 3))]
+    batches = CropBatches(tiny_model(), folders, batch=2, patch=16)
+    assert len(batches.sources) == 4
+    assert batches(0)[0].shape == (2, 1, 16, 16)
+    assert batches.fingerprint == CropBatches(tiny_model(), folders, batch=2, patch=16).fingerprint
+    others = [
+        CropBatches(tiny_model(), folders[0], batch=2, patch=16),
+        CropBatches(tiny_model(), folders, batch=3, patch=16),
+        CropBatches(tiny_model(), folders, batch=2, patch=16, degradation=Degradation("noise", {"sigma": 5})),
+    ]
+    assert all(other.fingerprint != batches.fingerprint for other in others)
+    with pytest.raises(UsageError, match="at least one folder"):
+        CropBatches(tiny_model(), [])
+
+
+def test_a_blurred_crop_knows_what_is_around_it(tmp_path):
+    folder = fill(tmp_path / "clean", 60, 60, count=1)
+    batches = CropBatches(tiny_model(), folder, batch=8, patch=16, degradation=Degradation("defocus", {"radius": 6.0}))
+    degraded, clean = batches(0)
+    whole = images.read(folder / "p0.png").pixels / 255.0
+    blurred = convolve(whole, defocus_kernel(6.0))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16))
+    for got, crop in zip(degraded[:, 0], clean[:, 0], strict=True):
+        turned = [(f, k, np.rot90(crop[:, ::-1] if f else crop, k)) for f in (0, 1) for k in range(4)]
+        places = [
+            (f, k, *np.argwhere(np.abs(windows - t).max(axis=(2, 3)) < 1e-6)[0])
+            for f, k, t in turned
+            if (np.abs(windows - t).max(axis=(2, 3)) < 1e-6).any()
+        ]
+        flip, quarter, y, x = places[0]
+        same = np.rot90(got[:, ::-1] if flip else got, quarter)
+        np.testing.assert_allclose(same, blurred[y : y + 16, x : x + 16], atol=1e-6)
 
 
 def test_refusals(tmp_path):

@@ -30,6 +30,9 @@ KEYS = {
     "curve": [["curve", "photo.png"], ["curve", "photo.png", "--reference", "clean.png"]],
     "import": [["import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o", "ann.h5"]],
     "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
+    "finetune": [
+        ["finetune", "dncnn-s25", "--data", "photos", "--validation", "photos", "--steps", "1", "-o", "tuned.h5"]
+    ],
     "evaluate": [["evaluate", "dncnn-s25", "--data", "photos", "--limit", "1"]],
     "plugins": [["plugins"]],
     "plugin": [["plugin", "check", "if"], ["plugin", "new", "my-neuron"]],

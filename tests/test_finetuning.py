@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nspike
-from nspike import finetuning
+from nspike import learning
 from nspike.errors import BadInputError, ModelError, OutputError, PluginError, UsageError
 from nspike.finetuning import FineTuning, Recipe, energy_weight
 from tests.tiny import tiny_model
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OutputError("cannot write run.npz: No space left on device")
 
-    monkeypatch.setattr(finetuning, "write_bytes", full)
+    monkeypatch.setattr(learning, "write_bytes", full)
     run.step()
     with pytest.raises(OutputError, match="No space left"):
         run.save()

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     {"errors", "_explain", "markers", "kernels"},
     {"parallel", "buffers", "convolution", "autograd", "surrogate", "optim", "schedule", "loss"},
-    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic"},
+    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic", "history", "curves"},
     {
         "_exif",
         "_pillow",
@@ -25,6 +25,8 @@ LEVELS = (
         "plane",
         "resize",
         "haze",
+        "blur",
+        "rain",
         "enlarge",
         "protocols",
     },
@@ -36,6 +38,8 @@ LEVELS = (
         "spike_train",
         "spiking_layer",
         "differentiable",
+        "sources",
+        "degradation",
         "batches",
         "floatsim",
         "conformance",
@@ -57,8 +61,11 @@ LEVELS = (
     {
         "parts",
         "importing",
+        "learning",
         "finetuning",
         "regression",
+        "plan",
+        "trainer",
         "new_plugin",
         "warmup",
         "restoration",

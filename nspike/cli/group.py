@@ -24,6 +24,7 @@ COMMANDS = {
     "curve": ("curve", "Show the picture's quality and cost after each step."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
+    "finetune": ("finetune", "Fine-tune a spiking network."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of pictures."),
     "plugins": ("plugins", "List the plugins."),
     "plugin": ("plugin", "Write a neuron of your own, or check one."),

@@ -7,11 +7,15 @@ from types import TracebackType
 
 
 class Progress:
-    """A line that is written over again: `with Progress(total, "pictures") as progress: progress.advance()`."""
+    """A line that is written over again: `with Progress(total, "pictures") as progress: progress.advance()`.
 
-    def __init__(self, total: int, label: str) -> None:
+    done : how many were done before, which cost no time now. `note` stands behind the count.
+    """
+
+    def __init__(self, total: int, label: str, *, done: int = 0) -> None:
         self._total, self._label = total, label
-        self._done = 0
+        self._done = self._before = done
+        self.note = ""
         self._start = time.monotonic()
         self._last = -1.0
         self._shown = sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0")
@@ -44,14 +48,16 @@ class Progress:
             return
         self._last = now
         left = ""
-        if 0 < self._done < self._total:
-            left = f", {_duration((now - self._start) / self._done * (self._total - self._done))} left"
-        line = f"{self._label}: {self._done}/{self._total}{left}"
+        if self._before < self._done < self._total:
+            pace = (now - self._start) / (self._done - self._before)
+            left = f", {duration(pace * (self._total - self._done))} left"
+        line = f"{self._label}: {self._done}/{self._total}{self.note}{left}"
         sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else f"{line}\n")
         sys.stderr.flush()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

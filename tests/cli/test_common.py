@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nspike.cli.common import emit, to_json
-from nspike.cli.progress import Progress, _duration
+from nspike.cli.progress import Progress, duration
 from nspike.cli.text import printable, size, table
 from nspike.errors import OutputError
 
@@ -69,7 +69,7 @@ def test_progress_only_where_wanted(capsys, monkeypatch):
     caught = capsys.readouterr()
     assert caught.out == ""
     assert caught.err.splitlines()[:3] == ["pictures: 0/2", "pictures: 1/2, 1 min 30 s left", "pictures: 2/2"]
-    assert [_duration(s) for s in (0.4, 59, 60, 3599, 7261)] == [
+    assert [duration(s) for s in (0.4, 59, 60, 3599, 7261)] == [
         "0 s",
         "59 s",
         "1 min 00 s",

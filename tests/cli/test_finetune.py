@@ -1,0 +1,251 @@
+"""`nspike finetune`: what it writes, that it goes on to the bit after any end, and what it says to bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from nspike import learning
+from nspike.errors import OutputError
+from nspike.images import Picture, write
+from nspike.weights import load, load_integers, save
+from tests.cli.console import run, start
+from tests.tiny import picture, tiny_model
+
+QUICK = ("--patch", 16, "--batch", 2, "--steps", 3, "--set", "validation_limit=1")
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A model, training and validation pictures; the current folder."""
+    for folder, count in (("photos", 2), ("check", 2)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            write(tmp_path / folder / f"{i}.png", Picture(picture(32, 40, seed=i)))
+    save(tmp_path / "tiny.h5", tiny_model(head="cpm", timesteps=3))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finetune(capsys, *arguments):
+    return run(capsys, "finetune", "tiny.h5", "--data", "photos", "-o", "out.h5", *QUICK, *arguments)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_finetune(capsys, desk):
+    outcome = finetune(capsys, "--validation", "check", "--set", "validation_every=2", "--name", "tuned", "--json", "-")
+    assert (outcome.code, outcome.err) == (0, "")
+    report = json.loads(outcome.out)
+    assert [v["step"] for v in report["validations"]] == [0, 2, 3]
+    assert report["best"]["psnr"] == max(v["psnr"] for v in report["validations"])
+    assert 0 < report["best"]["firing_rate"] < 1
+    assert report["best"]["energy_ratio"] > 0
+    model = load(desk / "out.h5")
+    assert model.info.name == "tuned"
+    recipe = model.info.provenance["fine_tuning"]
+    assert (recipe["steps"], recipe["data"], recipe["model"], recipe["validation"]) == (
+        3,
+        ["photos"],
+        "tiny.h5",
+        "check",
+    )
+    assert recipe["step"] == report["best"]["step"]
+    assert model.info.quality["check"]["psnr"] == pytest.approx(report["best"]["psnr"])
+    assert {"psnr_ann", "psnr_input", "energy_ratio paper"} <= set(model.info.quality["check"])
+    assert {"exponent", "weights", "theta"} <= set(load_integers(desk / "out.h5")["output"])
+    history = lines(desk / "out.history.jsonl")
+    assert [(e["what"], e["step"]) for e in history] == [
+        ("validation", 0), ("record", 1), ("record", 2), ("validation", 2), ("record", 3), ("validation", 3),
+    ]  # fmt: skip
+    assert "<svg" in (desk / "out.curves.svg").read_text()
+    shown = run(capsys, "info", "out.h5")
+    assert "fine_tuning: " in shown.out
+    assert "steps 3" in shown.out
+
+
+def test_a_recipe_file(capsys, desk):
+    (desk / "sub").mkdir()
+    (desk / "sub" / "recipe.toml").write_text(
+        'model = "../tiny.h5"\ndata = ["../photos"]\nsteps = 2\nbatch = 2\npatch = 16\nrate = 1e-3\n'
+        'pixel = { l1 = 1.0, fft = 0.1 }\nschedule = "step"\nevery = 1\nper = "channel"\n'
+        '[degradation]\nkind = "noise"\nsigma = [5, 30]\n'
+    )
+    outcome = run(
+        capsys, "finetune", "sub/recipe.toml", "-o", "out.h5", "-T", 2, "--plugin", "mprn_beta", "--rate", 0.01
+    )
+    assert outcome.code == 0, outcome.err
+    model = load(desk / "out.h5")
+    assert (model.spiking.neuron, model.spiking.timesteps) == ("mprn_beta", 2)
+    assert model.info.degradation == {"sigma": [5, 30]}
+    assert model.info.provenance["fine_tuning"]["pixel"] == {"l1": 1.0, "fft": 0.1}
+    assert [entry["rate"] for entry in lines(desk / "out.history.jsonl")] == pytest.approx([0.01, 0.001])
+
+
+def test_a_plain_ann_is_converted_first(capsys, desk):
+    import dataclasses
+
+    save(desk / "ann.h5", dataclasses.replace(tiny_model(), spiking=None))
+    told = ("--set", "calibration=4", "--set", "converter_options={percentile = 99}", "--plugin", "mprn", "-T", 2)
+    outcome = run(capsys, "finetune", "ann.h5", "--data", "photos", "-o", "out.h5", *QUICK, *told)
+    assert outcome.code == 0, outcome.err
+    model = load(desk / "out.h5")
+    assert (model.spiking.head, model.spiking.timesteps) == ("cpm", 2)
+    assert model.info.provenance["converter_options"]["percentile"] == 99
+
+
+def test_the_same_command_again_has_nothing_left_to_do(capsys, desk):
+    assert finetune(capsys).code == 0
+    before = {path.name: path.read_bytes() for path in desk.glob("out.*")}
+    again = finetune(capsys)
+    assert again.code == 0
+    assert "3 steps, 3 of them before" in again.out
+    after = {path.name: path.read_bytes() for path in desk.glob("out.*")}
+    assert {name for name in before if before[name] != after[name]} <= {"out.checkpoint.npz"}
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
+    told = ("--steps", "12", "--validation", "check", "--set", "validation_every=4", "--set", "minutes=0")
+    command = [sys.executable, "-m", "nspike", "finetune", "tiny.h5", "--data", "photos", "-o", "out.h5"]
+    command += [str(argument) for argument in (*QUICK, *told)]
+    process = start(command, stdout=subprocess.DEVNULL)
+    history = desk / "out.history.jsonl"
+    deadline = time.monotonic() + 40
+    while not (history.exists() and history.read_bytes().count(b'"record"') >= 4) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(end)
+    _, err = process.communicate(timeout=30)
+    assert not (desk / "out.h5").exists()
+    if end == signal.SIGINT:
+        assert process.returncode == 130
+        assert "saved in out.checkpoint.npz; the same command goes on from there" in err
+    resumed = finetune(capsys, *told, "--json", "resumed.json")
+    assert resumed.code == 0, resumed.err
+    assert json.loads((desk / "resumed.json").read_text())["resumed_from"] >= 3
+    straight = run(capsys, "finetune", "tiny.h5", "--data", "photos", "-o", "straight.h5", *QUICK, *told)
+    assert straight.code == 0
+    assert (desk / "out.h5").read_bytes() == (desk / "straight.h5").read_bytes()
+    kept = [[{**e, "seconds": 0} for e in lines(desk / f"{name}.history.jsonl")] for name in ("out", "straight")]
+    assert kept[0] == kept[1], "no line twice, none missing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["--set", "step=3"], 2, "unknown key 'step'. Did you mean 'steps'"),
+        (["--set", "validaton=check"], 2, "unknown key 'validaton'. Did you mean 'validation'"),
+        (["--set", "steps"], 2, "expected KEY=VALUE"),
+        (["--set", "calibration=many"], 2, "calibration = 'many'; expected a whole number"),
+        (["--set", "pixel=mes"], 4, "there is no loss 'mes'. Did you mean 'mse'"),
+        (["--set", "energy=enrgy"], 4, "Did you mean 'energy'"),
+        (["--set", "optimiser=adan"], 2, "there is no optimiser 'adan'. Did you mean 'adam'"),
+        (["--set", "schedule=cosin"], 2, "there is no schedule 'cosin'. Did you mean 'cosine'"),
+        (["--set", "surrogate=sigmoyd"], 4, "Did you mean 'sigmoid'"),
+        (["--set", "degradation={sigma = 3}"], 2, "degradation has no kind"),
+        (["--set", "degradation={kind = 'nois'}"], 2, "there is no degradation 'nois'. Did you mean 'noise'"),
+        (["--plugin", "mpnr"], 4, "Did you mean 'mprn'"),
+        (["--plugin", "lif"], 4, "neuron lif cannot be trained"),
+        (["--model", "tinny.h5"], 3, "no such model file"),
+        (["--data", "none"], 3, "none: No such file"),
+        (["--data", "empty"], 3, "empty: there are no pictures"),
+        (["--data", "broken"], 3, "broken/0.png"),
+        (["--patch", 64], 3, "40x32 pixels are too few for crops of 64"),
+        (["--validation", "empty"], 3, "empty: there are no pictures"),
+        (["--steps", 0], 2, "needs steps"),
+        (["-o", "none/out.h5"], 5, "the folder none does not exist"),
+    ],
+)
+def test_wrong_use(capsys, desk, arguments, code, error):
+    (desk / "empty").mkdir()
+    (desk / "broken").mkdir()
+    (desk / "broken" / "0.png").write_bytes(b"not a picture")
+    outcome = finetune(capsys, *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert error in outcome.err
+    assert not (desk / "out.h5").exists()
+
+
+def test_recipes_that_cannot_be_read(capsys, desk):
+    for name, text, error in [("none.toml", None, "cannot be read"), ("bad.toml", "steps = = 3", "is no TOML")]:
+        if text is not None:
+            (desk / name).write_text(text)
+        outcome = run(capsys, "finetune", name, "-o", "out.h5")
+        assert outcome.code == 3
+        assert f"{name}: {error}" in outcome.err
+    (desk / "empty.toml").write_text("")
+    assert "has no data" in run(capsys, "finetune", "empty.toml", "-o", "out.h5").err
+    assert "has no model" in run(capsys, "finetune", "empty.toml", "--data", "photos", "-o", "out.h5").err
+
+
+def test_a_result_is_not_replaced_unasked(capsys, desk):
+    (desk / "out.h5").write_bytes(b"something else")
+    outcome = finetune(capsys)
+    assert outcome.code == 5
+    assert "out.h5: is there already; --overwrite replaces it" in outcome.err
+    assert (desk / "out.h5").read_bytes() == b"something else"
+    assert finetune(capsys, "--overwrite").code == 0
+    clash = run(capsys, "finetune", "tiny.h5", "--data", "photos", "-o", "tiny.h5")
+    assert (clash.code, "would replace an input" in clash.err) == (2, True)
+
+
+def test_a_checkpoint_of_another_recipe(capsys, desk):
+    assert finetune(capsys).code == 0
+    for changed, said in (
+        (["--rate", 0.5], "another recipe (rate)"),
+        (["--batch", 3], "another recipe (batch"),
+        (["--data", "check"], "another recipe (data)"),
+        (["-T", 2], "another model"),
+    ):
+        outcome = finetune(capsys, *changed)
+        assert outcome.code == 2
+        assert said in outcome.err
+        assert "move it away to start anew" in outcome.err
+
+
+def test_a_diverging_loss(capsys, desk):
+    outcome = finetune(capsys, "--rate", 1e30, "--set", "minutes=0", "--steps", 9)
+    assert outcome.code == 3
+    assert "training diverged at step" in outcome.err
+    assert "the last checkpoint stays in out.checkpoint.npz" in outcome.err
+    assert (desk / "out.checkpoint.npz").exists()
+    assert not (desk / "out.h5").exists()
+    assert lines(desk / "out.history.jsonl")
+
+
+def test_a_full_disk(capsys, desk, monkeypatch):
+    def full(path, data, **options):
+        raise OutputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(learning, "write_bytes", full)
+    outcome = finetune(capsys)
+    assert outcome.code == 5
+    assert "cannot write out.checkpoint.npz: No space left on device" in outcome.err
+    assert not (desk / "out.h5").exists()
+    assert not [path for path in os.listdir(desk) if path.endswith(".tmp")]
+
+
+def test_a_baseline(capsys, desk):
+    other = tiny_model(seed=5, name="better")
+    save(desk / "better.h5", other)
+    assert finetune(capsys, "--set", "baseline=better.h5").code == 0
+    model = load(desk / "out.h5")
+    np.testing.assert_array_equal(model.parameters["conv1.weight"], other.parameters["conv1.weight"])
+    assert model.info.provenance["baseline"]["name"] == "better"
+
+
+def test_progress(capsys, desk, monkeypatch):
+    monkeypatch.setenv("NSPIKE_PROGRESS", "1")
+    outcome = finetune(capsys, "--validation", "check")
+    shown = [line for line in outcome.err.splitlines() if line.startswith("step: 3/3")]
+    assert ", loss " in shown[-1]
+    assert "firing" in shown[-1]
+    assert "energy" in shown[-1]
