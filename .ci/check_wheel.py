@@ -17,6 +17,7 @@ NEEDED = (
     "nspike_weights/__init__.py",
     "nspike_weights/dncnn-s25.h5",
     "nspike_weights/README.md",
+    "nspike_weights/recipes/aodnet.toml",
     "nspike_weights/LICENSE",
     "licenses/LICENSE",
     "entry_points.txt",

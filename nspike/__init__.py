@@ -66,6 +66,7 @@ _HOME = {
     "swap": "parts",
     "take": "architecture",
     "trace": "tracing",
+    "train": "trainer",
     "verify": "auditing",
 }
 
@@ -143,3 +144,4 @@ if TYPE_CHECKING:
     from nspike.traces import read_trace as read_trace
     from nspike.tracing import trace as trace
     from nspike.trainer import finetune as finetune
+    from nspike.trainer import train as train

@@ -106,6 +106,8 @@ def run_tile(
         if isinstance(layer, Activation):
             fields[layer.name] = empty(layer.name, layer.channels)
             _convolve(packed[layer.source], fields, fields[layer.name], True, pool)
+            if layer.ceiling is not None:
+                _limit(layer, fields[layer.name].inside(fields[layer.name].region))
             yield layer.name, fields[layer.name].inside(core)
         elif isinstance(layer, Concat):
             parts = [fields[source] for source in layer.sources]
@@ -147,6 +149,17 @@ def _convolve(packed: Packed, fields: Mapping[str, _Field], out: _Field, rectify
         )  # fmt: skip
 
     list(pool.map(chunk, range(0, target.shape[0], _ROWS)))
+
+
+def _limit(layer: Activation, values: Floats) -> None:
+    """Clip (h, w, channels), and round to the layer's levels, in place."""
+    top = np.asarray(layer.ceiling, np.float32)
+    if layer.levels is None:
+        np.minimum(values, top, out=values)
+        return
+    levels = np.float32(layer.levels)
+    for row in values:
+        row[...] = top * (np.clip(np.floor(row * (levels / top) + np.float32(0.5)), 0, levels) / levels)
 
 
 def _last_use(network: Network) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The plain ANN of a network: the baseline of every comparison, and what a converter calibrates with.
 
-    convolution: zero-padded correlation plus bias;   activation: max(0, ·);   gate: K·(x - 1) + 1
+    convolution: zero-padded correlation plus bias;   activation: max(0, ·), perhaps clipped and rounded (`nspike.layer`);
+    gate: K·(x - 1) + 1
 
 in float32, each layer over a whole tile before the next. Outside the picture every layer is zero. Tiles carry the halo
 that each layer needs and every output is summed in one order, so the result depends on neither tiles nor threads.

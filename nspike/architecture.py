@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.checkpoint import check_finite
-from nspike.errors import BadInputError
+from nspike.conversion import Option, option_values
+from nspike.errors import BadInputError, UsageError
 from nspike.network import Network
 
 Task = Literal["denoise", "dehaze", "superres", "derain", "deblur"]
@@ -29,6 +30,8 @@ class Architecture:
     task, colour : what such networks usually do, and the picture they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
+    options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
+        made without a checkpoint.
     hints : words that are a part of the keys of its published exports ("dncnn" in `dncnn.0.weight`): they decide where
         two architectures could read the same file.
     """
@@ -40,6 +43,22 @@ class Architecture:
     colour: Colour
     read: Callable[[Mapping[str, NDArray[np.generic]]], tuple[Network, dict[str, NDArray[np.float32]]]]
     hints: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    make: Callable[[Mapping[str, Any]], Network] | None = None
+
+    def network(self, given: Mapping[str, Any] | None = None) -> Network:
+        """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""
+        if self.make is None:
+            raise UsageError(
+                f"network {self.name} cannot be trained from scratch: its plugin makes none without a file"
+            )
+        return self.make(option_values(f"network {self.name}", self.options, given))
+
+    def colour_of(self, network: Network) -> Colour:
+        """The picture that `network` takes: the usual one, unless its number of channels says otherwise."""
+        if network.channels == 3:
+            return "rgb"
+        return "gray" if self.colour == "rgb" else self.colour
 
 
 def recognise(tensors: Mapping[str, NDArray[np.generic]], architectures: Iterable[Architecture]) -> Architecture:

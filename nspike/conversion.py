@@ -41,6 +41,16 @@ class Option:
         return value
 
 
+def option_values(owner: str, options: Iterable[Option], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options' defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""
+    left = dict(given or {})
+    values = {o.name: o.check(left.pop(o.name, o.default), owner) for o in options}
+    if left:
+        name, known = next(iter(left)), ", ".join(values) or "none"
+        raise UsageError(f"{owner}: unknown option {name!r}; it has: {known}.{nearest(name, values)}")
+    return values
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What a converter works with.
@@ -80,10 +90,4 @@ class Converter:
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""
-        given = dict(given or {})
-        owner = f"converter {self.name}"
-        values = {o.name: o.check(given.pop(o.name, o.default), owner) for o in self.options}
-        if given:
-            name, known = next(iter(given)), ", ".join(values) or "none"
-            raise UsageError(f"{owner}: unknown option {name!r}; it has: {known}.{nearest(name, values)}")
-        return values
+        return option_values(f"converter {self.name}", self.options, given)

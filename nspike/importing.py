@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nspike._explain import explain
-from nspike.architecture import Architecture, Colour, Task
+from nspike.architecture import Architecture, Task
 from nspike.checkpoint import Checkpoint, check_finite, read_checkpoint, strip_prefixes
 from nspike.errors import BadInputError, NspikeError, PluginError
 from nspike.model import Info, Model
-from nspike.network import Network
 from nspike.plugins import registry
 
 
@@ -75,7 +74,7 @@ def import_checkpoint(
     info = Info(
         name=name or path.stem,
         task=task or architecture.task,
-        colour=_colour(architecture, graph),
+        colour=architecture.colour_of(graph),
         degradation=dict(degradation or {}),
         licence=licence,
         provenance=provenance,
@@ -96,13 +95,6 @@ def _read(path: Path, format: str | None) -> Checkpoint:
     except Exception as error:
         raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
     return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or chosen.name)
-
-
-def _colour(architecture: Architecture, network: Network) -> Colour:
-    """The architecture's, unless its number of channels says otherwise."""
-    if network.channels == 3:
-        return "rgb"
-    return "gray" if architecture.colour == "rgb" else architecture.colour
 
 
 def _sha256(path: Path) -> str:

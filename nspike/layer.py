@@ -40,11 +40,18 @@ class Conv:
 
 @dataclass(frozen=True)
 class Activation:
-    """A ReLU in the ANN; a layer of neurons in the spiking network."""
+    """A ReLU in the ANN; a layer of neurons in the spiking network.
+
+    ceiling : where the ANN clips it, one number or one for each channel; None for a plain ReLU. levels : into how many equal
+    steps up to the ceiling its value is rounded (QCFS, see `nspike.autograd.activation`); None for none. A spiking network
+    takes its scales instead.
+    """
 
     name: str
     source: str
     channels: int
+    ceiling: tuple[float, ...] | None = None
+    levels: int | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ noise) or added to it ("add", VDSR's detail).
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,6 +62,8 @@ class Network:
         for layer in self.layers:
             for source in layer.sources:
                 self._check_edge(layer, source)
+            if isinstance(layer, Activation):
+                self._check_ceiling(layer)
 
     def _width(self, layer: Layer, width: dict[str, int]) -> int:
         read = sum(width[source] for source in layer.sources)
@@ -91,6 +94,19 @@ class Network:
                 "a convolution reads the picture, activations or a concatenation; an activation reads a convolution; "
                 "a concatenation and a gate read activations"
             )
+
+    def _check_ceiling(self, layer: Activation) -> None:
+        ceiling, levels = layer.ceiling, layer.levels
+        numbers = ceiling or ()
+        if ceiling is not None and not (
+            len(ceiling) in (1, layer.channels)
+            and all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in numbers)
+        ):
+            raise ModelError(
+                f"network {self.name}: the ceiling of {layer.name!r} must be 1 or {layer.channels} positive numbers"
+            )
+        if levels is not None and (ceiling is None or type(levels) is not int or levels < 1):
+            raise ModelError(f"network {self.name}: {layer.name!r} has {levels!r} levels; they need a ceiling")
 
     def layer(self, name: str) -> Layer:
         """The layer called `name`."""
@@ -146,10 +162,17 @@ class Network:
         """Multiply-accumulates of all convolutions per pixel, the border ignored."""
         return sum(conv.macs for conv in self.convs)
 
+    def rectified(self) -> "Network":
+        """The same network with plain ReLUs."""
+        plain = (
+            dataclasses.replace(layer, ceiling=None, levels=None) if isinstance(layer, Activation) else layer
+            for layer in self.layers
+        )
+        return dataclasses.replace(self, layers=tuple(plain))
+
     def to_dict(self) -> dict[str, Any]:
         """The network as plain values, for a model file; `from_dict` reads it back."""
-        kind = {cls: name for name, cls in _KINDS.items()}
-        layers = [{"kind": kind[type(layer)], **dataclasses.asdict(layer)} for layer in self.layers]
+        layers = [_layer_values(layer) for layer in self.layers]
         return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "layers": layers}
 
     @classmethod
@@ -164,3 +187,10 @@ class Network:
             return cls(**{**values, "layers": tuple(layers)})
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"the network's description is damaged or of a newer nspike: {error!r}") from error
+
+
+def _layer_values(layer: Layer) -> dict[str, Any]:
+    """A layer as plain values; what a plain ReLU does not have is left out."""
+    kind = next(name for name, cls in _KINDS.items() if cls is type(layer))
+    values = {"kind": kind, **dataclasses.asdict(layer)}
+    return {key: value for key, value in values.items() if value is not None or key not in ("ceiling", "levels")}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from nspike import finetuning, learning
+from nspike import finetuning, learning, training
 from nspike.degradation import Degradation
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.model import Model
@@ -114,6 +114,7 @@ class FineTuningPlan(Plan):
         too if a converter is named here.
     converter, converter_options, calibration : the converter, its options, and on how many crops.
     neuron, neuron_parameters, head, timesteps : instead of the model's.
+    warm_start : "regression" fits the kernels layer by layer first (`nspike.regression`), on `warm_crops` crops.
     baseline : a model file whose plain ANN the result holds beside the spiking network; by default the model's own.
     """
 
@@ -127,13 +128,45 @@ class FineTuningPlan(Plan):
     neuron_parameters: dict[str, float] = field(default_factory=dict)
     head: str | None = None
     timesteps: int | None = None
+    warm_start: Literal["none", "regression"] = "none"
+    warm_crops: int = 64
     baseline: str | Model | None = None
 
     def check(self) -> None:
         """Raise UsageError for what cannot be."""
         super().check()
+        if self.warm_start not in ("none", "regression"):
+            raise UsageError(f"there is no warm_start {self.warm_start!r}; expected none or regression")
         if self.model == "":
             raise UsageError('the recipe has no model: give a name or a file, model = "..." or MODEL')
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Plan):
+    """How to train a plain network.
+
+    Parameters
+    ----------
+    network : the architecture to train from scratch, with `network_options`; or that of `model`.
+    model : what to start from instead: a shipped model's name, a model file (.h5), a `nspike.Model`; with `network`, any
+        trained network's file that `nspike import` reads.
+    """
+
+    RECIPE: ClassVar[type[learning.Recipe]] = training.Recipe
+
+    network: str | None = None
+    network_options: dict[str, Any] = field(default_factory=dict)
+    model: str | Model = ""
+
+    def check(self) -> None:
+        """Raise UsageError for what cannot be."""
+        super().check()
+        if self.model == "" and self.network is None:
+            raise UsageError(
+                'the recipe has neither network nor model: give an architecture, network = "...", or a model'
+            )
+        if self.model != "" and self.network_options:
+            raise UsageError("network_options are for networks from scratch; the model has its own")
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -13,22 +13,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nspike.api import HEAD, HEADS, NEURON, load, save
+from nspike.architecture import Architecture
 from nspike.atomic import write_bytes
 from nspike.batch import ExistsError
 from nspike.batches import CropBatches
 from nspike.converting import convert
 from nspike.curves import Curve, Panel, draw
-from nspike.degradation import Degradation
+from nspike.degradation import KINDS, Degradation
 from nspike.errors import OutputError, UsageError
 from nspike.evaluation import evaluate
 from nspike.finetuning import FineTuning
 from nspike.history import HistoryFile
+from nspike.importing import import_checkpoint
+from nspike.initialise import initial_parameters, without_batch_norm
 from nspike.learning import Record, Run, Validation
-from nspike.model import Model
+from nspike.model import Info, Model
 from nspike.parallel import set_threads
 from nspike.parts import spiking_of, swap
-from nspike.plan import FineTuningPlan, Plan, read_recipe
+from nspike.plan import FineTuningPlan, Plan, TrainingPlan, read_recipe
 from nspike.plugins import registry
+from nspike.regression import fit
+from nspike.training import Training
 
 CONVERTER = "rueckauer"
 
@@ -168,16 +173,99 @@ def with_baseline(model: Model, baseline: Model) -> Model:
 
     network, parameters = fold_batch_norm(baseline.network, baseline.parameters)
     spiking = spiking_of(model)
-    if network != model.network:
+    if network.rectified() != model.network.rectified():
         raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
     if any(conv.name not in spiking.weights for conv in network.convs):
         raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
     provenance = {**model.info.provenance, "baseline": baseline.info.provenance | {"name": baseline.info.name}}
-    return replace(model, parameters=parameters, info=replace(model.info, provenance=provenance))
+    return replace(model, network=network, parameters=parameters, info=replace(model.info, provenance=provenance))
+
+
+def train(
+    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    overwrite: bool = False,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train a plain network, from scratch or from a model.
+
+    Parameters
+    ----------
+    recipe : a recipe file, or its values; see `nspike.plan.TrainingPlan` and `nspike.training.Recipe`.
+    output, overwrite, watch : as `finetune` takes them.
+
+    Returns
+    -------
+    Trained
+        whose model is an ANN without a spiking form.
+
+    Raises
+    ------
+    UsageError, BadInputError, ModelError, OutputError
+        as `finetune` does.
+    """
+    start = time.monotonic()
+    plan = TrainingPlan.of(recipe if isinstance(recipe, Mapping) else read_recipe(recipe))
+    files = _files(output, overwrite)
+    set_threads(plan.threads)
+    given = _plain(plan)
+    degradation = plan.undoes()
+    batches = CropBatches(given, plan.data, degradation=degradation, batch=plan.batch, patch=plan.patch, seed=plan.seed)
+    run = Training(
+        given,
+        plan.recipe,  # type: ignore[arg-type]
+        batches,
+        checkpoint=None if files is None else files.checkpoint,
+        settings=_settings(plan, batches),
+    )
+    trained = _carry_out(run, plan, files, watch or _Nobody(), start)
+    learnt = {**plan.to_dict(), "done": trained.done, "step": trained.step}
+    result = _described(trained.model, "training", learnt, given.info.provenance.get("training"))
+    return _finished(replace(trained, model=result), plan, files)
+
+
+def _plain(plan: TrainingPlan) -> Model:
+    """What training starts from: a model, an imported checkpoint, or a network from scratch."""
+    if plan.model:
+        model = _given(plan.model, plan.network)
+        if plan.network not in (None, model.network.name):
+            raise UsageError(f"model {model.info.name} is the network {model.network.name}, not {plan.network}")
+        return _named(model, plan)
+    assert plan.network is not None
+    architecture: Architecture = registry().networks[plan.network]
+    network = without_batch_norm(architecture.network(plan.network_options))
+    degradation = plan.undoes()
+    task = (degradation and KINDS[degradation.kind].task) or architecture.task
+    info = Info(
+        plan.name or architecture.name,
+        task,
+        architecture.colour_of(network),
+        provenance={"architecture": architecture.name},
+    )
+    return _named(Model(info, network, initial_parameters(network, plan.seed)), plan)
+
+
+def _given(model: str | Model, network: str | None) -> Model:
+    if isinstance(model, Model):
+        return model
+    if network is None or model.endswith(".h5") or not Path(model).is_file():
+        return load(model)
+    return import_checkpoint(model, network)
 
 
 def _spiking(model: Model, plan: FineTuningPlan, degradation: Degradation | None) -> Model:
-    """The model converted, or its parts swapped, as the plan says."""
+    """The model converted, or its parts swapped, and warmed up, as the plan says."""
+    model = _converted(model, plan, degradation)
+    if plan.warm_start == "none":
+        return model
+    crops = CropBatches(
+        model, plan.data, degradation=degradation, batch=plan.warm_crops, patch=plan.patch, seed=plan.seed
+    )
+    return fit(model, *crops(0))
+
+
+def _converted(model: Model, plan: FineTuningPlan, degradation: Degradation | None) -> Model:
     if model.spiking is not None and plan.converter is None:
         changed, _ = swap(model, neuron=plan.neuron, head=plan.head, timesteps=plan.timesteps)
         if plan.neuron_parameters:

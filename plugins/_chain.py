@@ -18,12 +18,34 @@ from typing import Any
 
 import numpy as np
 
-from nspike import Activation, BadInputError, Conv, Network, shorten, strip_shared, take
+from nspike import Activation, BadInputError, Conv, Network, Option, shorten, strip_shared, take
 
 Tensors = Mapping[str, np.ndarray]
 
 _TORCH_NORM = {"bn_weight": "weight", "bn_bias": "bias", "bn_mean": "running_mean", "bn_var": "running_var"}
 _MATCONVNET_NORM = {"bn_weight": "bn.gamma", "bn_bias": "bn.beta", "bn_mean": "bn.mean", "bn_var": "bn.std"}
+
+
+def chain(name: str, mode: Any, options: Mapping[str, Any], *, bias: bool) -> Network:
+    """A chain to be trained from scratch: `depth` convolutions of `width` channels, 3×3, on pictures of `channels`."""
+    depth, width, channels = options["depth"], options["width"], options["channels"]
+    sizes = [channels, *[width] * (depth - 1), channels]
+    layers: list[Conv | Activation] = []
+    for i in range(1, depth + 1):
+        source = layers[-1].name if layers else "picture"
+        layers.append(Conv(f"conv{i}", source, sizes[i - 1], sizes[i], 3, bias))
+        if i < depth:
+            layers.append(Activation(f"relu{i}", f"conv{i}", width))
+    return Network(name, channels, tuple(layers), layers[-1].name, mode)
+
+
+def chain_options(depth: int) -> tuple[Option, ...]:
+    """The options of such a network."""
+    return (
+        Option("depth", depth, "convolutions", low=2, high=1000),
+        Option("width", 64, "channels of each", low=1, high=65536),
+        Option("channels", 1, "of the picture", choices=(1, 3)),
+    )
 
 
 def read_numbered(

@@ -38,17 +38,22 @@ def read(tensors: Tensors) -> tuple[Network, dict[str, np.ndarray]]:
     stem = "e_conv" if any(key.startswith("e_conv") for key in original) else "conv"
     bias = any(key.startswith(stem) and key.endswith(".bias") for key in original)
     wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for i, (_, channels, kernel) in _CONVS.items():
+        for part, shape in (("weight", (3, channels, kernel, kernel)), ("bias", (3,))):
+            if part == "weight" or bias:
+                wanted[f"conv{i}.{part}"] = (original.get(f"{stem}{i}.{part}", f"{stem}{i}.{part}"), shape)
+    return graph(bias), take("aodnet", tensors, wanted)
+
+
+def graph(bias: bool) -> Network:
+    """The network conv1, relu1, ..., conv5, relu5, gate."""
     layers: list[Conv | Activation | Concat | Gate] = []
     for i, (source, channels, kernel) in _CONVS.items():
         if i in _CONCATS:
             layers.append(_CONCATS[i])
         layers += [Conv(f"conv{i}", source, channels, 3, kernel, bias), Activation(f"relu{i}", f"conv{i}", 3)]
-        for part, shape in (("weight", (3, channels, kernel, kernel)), ("bias", (3,))):
-            if part == "weight" or bias:
-                wanted[f"conv{i}.{part}"] = (original.get(f"{stem}{i}.{part}", f"{stem}{i}.{part}"), shape)
     layers.append(Gate("gate", "relu5", 3))
-    parameters = take("aodnet", tensors, wanted)
-    return Network("aodnet", 3, tuple(layers), "gate", "image", rectify=True), parameters
+    return Network("aodnet", 3, tuple(layers), "gate", "image", rectify=True)
 
 
 ARCHITECTURE = Architecture(
@@ -59,4 +64,5 @@ ARCHITECTURE = Architecture(
     colour="rgb",
     read=read,
     hints=("conv1", "e_conv1"),
+    make=lambda options: graph(bias=True),
 )

@@ -7,7 +7,7 @@ MatConvNet (`layers.N`), at any depth and width, grey or RGB. See `_chain` for h
 from typing import Any
 
 import numpy as np
-from nspike_plugins._chain import Tensors, read_numbered
+from nspike_plugins._chain import Tensors, chain, chain_options, read_numbered
 
 from nspike import Architecture, Network, hookimpl
 
@@ -31,4 +31,6 @@ ARCHITECTURE = Architecture(
     colour="gray",
     read=read,
     hints=("dncnn", "model", "layers"),
+    options=chain_options(17),
+    make=lambda options: chain("dncnn", "subtract", options, bias=True),
 )

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import numpy as np
-from nspike_plugins._chain import Tensors, read_chain, read_numbered
+from nspike_plugins._chain import Tensors, chain, chain_options, read_chain, read_numbered
 
 from nspike import Architecture, Network, hookimpl, strip_shared
 
@@ -40,4 +40,6 @@ ARCHITECTURE = Architecture(
     colour="y",
     read=read,
     hints=("net", "vdsr", "residual_layer"),
+    options=chain_options(20),
+    make=lambda options: chain("vdsr", "add", options, bias=False),
 )

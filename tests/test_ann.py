@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from nspike_plugins import aodnet, dncnn, vdsr
@@ -5,6 +7,7 @@ from nspike_plugins import aodnet, dncnn, vdsr
 from nspike import ann
 from nspike.errors import BadInputError, ModelError
 from tests.plugins.chains import aod, chain
+from tests.tiny import tiny_model
 
 
 def convolve(x, weight, bias):
@@ -121,3 +124,27 @@ def test_what_does_not_fit():
     del parameters["conv2.bias"]
     with pytest.raises(ModelError, match="conv2"):
         ann.run(network, parameters, np.zeros((1, 1, 8, 8), np.float32))
+
+
+@pytest.mark.parametrize("levels", [None, 3])
+def test_ceilings(levels):
+    """A network whose activations are clipped, or rounded to levels below a ceiling: whole and in tiles."""
+    model = tiny_model()
+    tops = {"relu1": tuple(np.linspace(0.2, 0.6, 8).tolist()), "relu2": (0.4,)}
+    layers = tuple(
+        dataclasses.replace(layer, ceiling=tops[layer.name], levels=levels) if layer.name in tops else layer
+        for layer in model.network.layers
+    )
+    network = dataclasses.replace(model.network, layers=layers)
+    plane = np.random.default_rng(0).random((1, 1, 40, 33)).astype(np.float32)
+    captured = dict.fromkeys(tops)
+    whole = ann.run(network, model.parameters, plane, capture=captured)
+    plain = {"relu1": None}
+    ann.run(model.network, model.parameters, plane, capture=plain)
+    top = np.array(tops["relu1"], np.float32)[:, None, None]
+    wanted = np.minimum(plain["relu1"], top)
+    if levels:
+        wanted = top * np.clip(np.floor(plain["relu1"] * 3 / top + 0.5), 0, 3) / 3
+    np.testing.assert_allclose(captured["relu1"], wanted, atol=1e-6)
+    assert captured["relu2"].max() == pytest.approx(0.4)
+    np.testing.assert_array_equal(ann.run(network, model.parameters, plane, memory=1 << 14), whole)

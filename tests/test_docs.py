@@ -30,6 +30,7 @@ KEYS = {
     "curve": [["curve", "photo.png"], ["curve", "photo.png", "--reference", "clean.png"]],
     "import": [["import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o", "ann.h5"]],
     "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
+    "train": [["train", "aodnet", "--data", "photos", "--validation", "pairs", "--steps", "1", "-o", "plain.h5"]],
     "finetune": [
         ["finetune", "dncnn-s25", "--data", "photos", "--validation", "photos", "--steps", "1", "-o", "tuned.h5"]
     ],

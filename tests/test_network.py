@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -27,6 +28,10 @@ OUT = Conv("out", "a", 4, 1, 3)
         ((C, Activation("a", "c", 3), OUT), "expects 3 channels and reads 4"),
         ((C, A, Conv("out", "a", 5, 1, 3)), "expects 5 channels and reads 4"),
         ((Conv("c", PICTURE, 1, 4, 2), A, OUT), "kernel 2, expected an odd one"),
+        ((C, Activation("a", "c", 4, (1.0, 2.0)), OUT), "ceiling of 'a' must be 1 or 4 positive numbers"),
+        ((C, Activation("a", "c", 4, (0.0,)), OUT), "ceiling of 'a' must be 1 or 4 positive numbers"),
+        ((C, Activation("a", "c", 4, None, 3), OUT), "'a' has 3 levels; they need a ceiling"),
+        ((C, Activation("a", "c", 4, (1.0,), 0), OUT), "'a' has 0 levels; they need a ceiling"),
         ((Conv("c", PICTURE, 1, 4, -1), A, OUT), "kernel -1"),
         ((C, A), "must be a convolution or a gate"),
         ((C, Activation("out", "c", 4)), "must be a convolution or a gate"),
@@ -102,3 +107,11 @@ def test_to_a_dictionary_and_back(net):
 def test_layers_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         C.kernel = 5
+
+
+def test_ceilings_are_kept_and_taken_away():
+    plain = network(C, A, OUT)
+    limited = network(C, Activation("a", "c", 4, (0.5, 1.0, 1.5, 2.0), 8), OUT)
+    assert Network.from_dict(json.loads(json.dumps(limited.to_dict()))) == limited
+    assert limited.rectified() == plain
+    assert "ceiling" not in plain.to_dict()["layers"][1], "what is written of plain networks stays as it was"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from nspike_plugins import aodnet, dncnn
-from nspike_plugins.rueckauer import CONVERTER, FEWEST, Histogram
+from nspike_plugins._histogram import FEWEST, Histogram
+from nspike_plugins.rueckauer import CONVERTER
 
 from nspike import ann
 from nspike.conversion import Calibration

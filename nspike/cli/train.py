@@ -1,0 +1,59 @@
+"""`nspike train`."""
+
+import click
+
+from nspike.cli.common import keep_apart
+from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, training_options
+
+
+@click.command()
+@click.argument("source", metavar="NETWORK|RECIPE.toml")
+@click.option("--model", metavar="NAME|FILE", help="What to start from, if not from scratch.")
+@click.option("--activation", metavar="NAME", help="relu, clipped or qcfs. [relu]")
+@click.option("--levels", type=int, metavar="L", help="Of qcfs. [8]")
+@training_options
+def command(
+    source: str,
+    model: str | None,
+    activation: str | None,
+    levels: int | None,
+    output: str,
+    data: tuple[str, ...],
+    validation: str | None,
+    steps: int | None,
+    batch: int | None,
+    patch: int | None,
+    rate: float | None,
+    seed: int | None,
+    name: str | None,
+    threads: int | None,
+    pairs: tuple[str, ...],
+    overwrite: bool,
+    json_file: str | None,
+) -> None:
+    """Train a plain network, without PyTorch; from scratch, or from a model with --model.
+
+    With --activation qcfs its activations are those of a spiking network, quantised and clipped: `nspike convert` with the
+    converter qcfs then loses little. Stopped and started again, the same command goes on.
+
+    \b
+    Examples:
+      nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
+      nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
+    """
+    limit_threads(threads)
+    from nspike.trainer import train
+
+    keep_apart("-o", output, (source, model))
+    keep_apart("--json", json_file, (source, model, output))
+    options = {
+        "model": model, "activation": activation, "levels": levels, "data": list(data), "validation": validation,
+        "steps": steps, "batch": batch, "patch": patch, "rate": rate, "seed": seed, "name": name, "threads": threads,
+    }  # fmt: skip
+    values = recipe_of(source, "network", options, pairs)
+    if model is not None:
+        values.pop("network_options", None)  # the model's are what they are
+    line = Line()
+    with Interruptible(output, line):
+        trained = train(values, output, overwrite=overwrite, watch=line)
+    report(output, trained, json_file)

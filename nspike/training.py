@@ -1,0 +1,106 @@
+"""Training a plain network, with the activations that its spiking form is to have.
+
+`relu` is the baseline. `qcfs` (Bu et al. 2022) rounds every activation to L levels below a ceiling λ that is trained, as the
+spikes of L steps do; `clipped` has the ceiling alone. A step of these costs a small part of one through time, and does most
+of the work: train so, convert with the converter `qcfs`, then fine-tune. A run otherwise: `nspike.learning`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nspike import learning
+from nspike.autograd.tensor import Tensor
+from nspike.batches import Batch
+from nspike.differentiable_ann import DifferentiableAnn, initial_ceilings
+from nspike.errors import UsageError, nearest
+from nspike.learning import Forward
+from nspike.model import Model
+
+KINDS = ("relu", "clipped", "qcfs")
+
+
+@dataclass(frozen=True)
+class Recipe(learning.Recipe):
+    """How to train: beside `nspike.learning.Recipe`,
+
+    Parameters
+    ----------
+    activation : "relu", "clipped" or "qcfs". levels : of qcfs.
+    per : "layer" or "channel", of ceilings. percentile : of the activations of the first batch, where ceilings start.
+    ceiling_rate : the learning rate of ceilings.
+    """
+
+    rate: float = 1e-3
+    activation: Literal["relu", "clipped", "qcfs"] = "relu"
+    levels: int = 8
+    per: Literal["layer", "channel"] = "layer"
+    percentile: float = 99.9
+    ceiling_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.activation not in KINDS:
+            raise UsageError(
+                f"there is no activation {self.activation!r}.{nearest(self.activation, KINDS)} Known: {', '.join(KINDS)}"
+            )
+        if self.per not in ("layer", "channel"):
+            raise UsageError(f"ceilings are trained per layer or channel, not per {self.per!r}")
+        if self.levels < 1 or not 50 <= self.percentile <= 100 or self.ceiling_rate < 0:
+            raise UsageError("a recipe needs levels of 1 or more, a percentile from 50 to 100, a ceiling_rate from 0")
+
+
+class Training(learning.Run):
+    """A run.
+
+    Parameters
+    ----------
+    model : what training starts from.
+    recipe : how.
+    batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
+    checkpoint : the file to go on from, if it is there, and to save to; None to keep nothing.
+    settings : plain values on which the batches depend.
+
+    Raises BadInputError for a checkpoint that is damaged, UsageError for one of another model or recipe.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        batches: Callable[[int], Batch],
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.batches = batches
+        ceilings = None
+        if recipe.activation != "relu":
+            ceilings = initial_ceilings(model, batches(0)[0], percentile=recipe.percentile, per=recipe.per)
+        self.network = DifferentiableAnn(model, kind=recipe.activation, levels=recipe.levels, ceilings=ceilings)
+        parameters = self.network.parameters()
+        limits = {name for name in parameters if name.endswith(".ceiling")}
+        super().__init__(
+            model,
+            recipe,
+            parameters,
+            checkpoint=checkpoint,
+            settings=settings,
+            rates=dict.fromkeys(limits, recipe.ceiling_rate / recipe.rate),
+            decays={name for name in parameters if name.endswith(".weight")},
+        )
+
+    @property
+    def model(self) -> Model:
+        """The model as it is now."""
+        return self.network.to_model()
+
+    def forward(self, number: int) -> Forward:
+        """The plain network on batch `number`."""
+        degraded, clean = self.batches(number)
+        return Forward(self.network.run(degraded), Tensor(clean))
+
+    def constrain(self) -> None:
+        """Ceilings above 0."""
+        self.network.constrain()

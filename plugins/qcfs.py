@@ -1,0 +1,54 @@
+"""Scales of a network that was trained with clipped or quantised activations (QCFS, Bu et al. 2022).
+
+The ceiling λ that training found for a layer is its scale, θ = λ and v(0) = θ/2. For a constant input, and T equal to the L
+levels that were trained, the rate of a layer is then its activation h(x) exactly. Nothing is calibrated but the output: a
+signed one (a residual) takes a percentile of its absolute value, a picture 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from nspike_plugins._histogram import Histogram
+
+from nspike import Calibration, Converter, Option, Scales, UsageError, hookimpl
+
+OUTPUT = "output"
+
+
+@hookimpl
+def register_converters(register: Any) -> None:
+    """Register the converter."""
+    register(CONVERTER)
+
+
+def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
+    """λ of every layer as trained."""
+    network = calibration.network
+    found = {}
+    for activation in network.activations:
+        if activation.ceiling is None:
+            raise UsageError(
+                f"converter qcfs: layer {activation.name!r} of this network has no ceiling: train it with clipped or "
+                'quantised activations (nspike train, activation = "qcfs"), or convert it with rueckauer'
+            )
+        found[activation.name] = np.broadcast_to(np.array(activation.ceiling), (activation.channels,)).copy()
+    output = Histogram(network.channels)
+    for values in calibration.activations():
+        output.add(np.abs(values[OUTPUT]))
+    residual = output.percentiles(options["percentile"], "layer")
+    found[OUTPUT] = np.ones(network.channels) if network.mode == "image" else residual
+    thresholds = {name: np.ones(scale.size) for name, scale in found.items()}
+    return Scales(found, thresholds, {"v_init": options["v_init"]})
+
+
+CONVERTER = Converter(
+    name="qcfs",
+    summary="the scales that a network with clipped or quantised activations was trained with",
+    source="Bu et al. 2022, arXiv:2303.04347",
+    options=(
+        Option("v_init", 0.5, "initial membrane as a fraction of the threshold", low=-1.0, high=1.0),
+        Option("percentile", 99.9, "of a residual output's absolute values; 100 is the largest", low=50.0, high=100.0),
+    ),
+    scales=scales,
+)

@@ -1,0 +1,110 @@
+"""`nspike train`: networks from scratch and from models, their recipes, and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nspike.weights import load
+from tests.cli.console import run
+from tests.cli.test_finetune import desk as desk
+from tests.cli.test_finetune import lines
+from tests.desk import checkpoint
+
+NOISE = ("--set", "degradation={kind = 'noise', sigma = 25}")
+SMALL = ("--set", "network_options={depth = 3, width = 4}")
+QUICK = ("--patch", 16, "--batch", 2, "--steps", 3, "--data", "photos", "-o", "out.h5")
+
+
+def train(capsys, *arguments):
+    return run(capsys, "train", *arguments, *QUICK)
+
+
+def test_from_scratch(capsys, desk):
+    outcome = train(capsys, "dncnn", *NOISE, *SMALL, "--validation", "check", "--name", "fresh", "--json", "-")
+    assert (outcome.code, outcome.err) == (0, "")
+    report = json.loads(outcome.out)
+    model = load(desk / "out.h5")
+    assert model.spiking is None
+    assert (model.info.name, model.info.task, model.info.colour) == ("fresh", "denoise", "gray")
+    assert model.info.degradation == {"sigma": 25}
+    assert len(model.network.convs) == 3
+    recipe = model.info.provenance["training"]
+    assert (recipe["network"], recipe["network_options"], recipe["done"]) == ("dncnn", {"depth": 3, "width": 4}, 3)
+    assert set(model.info.quality["check"]) == {"psnr", "psnr_input", "ssim"}
+    assert [v["firing_rate"] for v in report["validations"]] == [None, None]
+    assert run(capsys, "evaluate", "out.h5", "--ann", "--data", "check").code == 0
+
+
+def test_quantised_converted_and_tuned(capsys, desk):
+    assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
+    (desk / "out.h5").rename(desk / "ann.h5")
+    (desk / "out.checkpoint.npz").unlink()
+    told = ("--activation", "qcfs", "--levels", 4)
+    outcome = train(capsys, "dncnn", "--model", "ann.h5", *told)
+    assert outcome.code == 0, outcome.err
+    model = load(desk / "out.h5")
+    assert {layer.levels for layer in model.network.activations} == {4}
+    assert model.info.provenance["training"]["before"]["activation"] == "relu"
+    tuned = run(
+        capsys, "finetune", "out.h5", "--data", "photos", "-o", "snn.h5", "--plugin", "mprn", "-T", 4, "--patch", 16,
+        "--set", "converter=qcfs", "--set", "warm_start=regression", "--set", "warm_crops=4", "--set", "calibration=4",
+        "--set", "baseline=ann.h5", "--steps", 2, "--batch", 2,
+    )  # fmt: skip
+    assert tuned.code == 0, tuned.err
+    snn = load(desk / "snn.h5")
+    assert snn.info.provenance["converter"] == "qcfs"
+    assert all(layer.ceiling is None for layer in snn.network.activations), "the baseline is the plain network"
+    np.testing.assert_allclose(
+        snn.spiking.scales["relu1"], np.broadcast_to(model.network.activations[0].ceiling, 4), rtol=1e-6
+    )
+
+
+def test_from_a_checkpoint(capsys, desk):
+    checkpoint(desk / "net.pth")
+    outcome = train(capsys, "dncnn", "--model", "net.pth", *NOISE)
+    assert outcome.code == 0, outcome.err
+    assert load(desk / "out.h5").info.provenance["checkpoint"] == "net.pth"
+
+
+def test_haze_is_made_from_clean_pictures(capsys, desk):
+    outcome = train(capsys, "aodnet")
+    assert outcome.code == 0, outcome.err
+    model = load(desk / "out.h5")
+    assert (model.info.task, model.info.colour) == ("dehaze", "rgb")
+
+
+def test_it_goes_on(capsys, desk):
+    assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
+    before = (desk / "out.h5").read_bytes()
+    again = train(capsys, "dncnn", *NOISE, *SMALL)
+    assert (again.code, "3 of them before" in again.out) == (0, True)
+    assert (desk / "out.h5").read_bytes() == before
+    assert len(lines(desk / "out.history.jsonl")) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["dnccn", *NOISE], 4, "Did you mean 'dncnn'"),
+        (["dncnn"], 2, "does not say for which noise"),
+        (["dncnn", *NOISE, "--set", "network_options={dept = 3}"], 2, "unknown option 'dept'"),
+        (["dncnn", *NOISE, "--activation", "qfcs"], 2, "Did you mean 'qcfs'"),
+        (["dncnn", *NOISE, "--set", "neuron=mprn"], 2, "unknown key 'neuron'"),
+        (["dncnn", "--model", "none.h5", *NOISE], 3, "no such model file"),
+        (["vdsr", "--model", "tiny.h5"], 2, "is the network dncnn, not vdsr"),
+        (["dncnn", *NOISE, *SMALL, "--rate", 1e30], 3, "training diverged at step"),
+    ],
+)
+def test_wrong_use(capsys, desk, arguments, code, error):
+    outcome = train(capsys, *arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert error in outcome.err
+    assert not (desk / "out.h5").exists()
+
+
+def test_a_recipe_without_a_network(capsys, desk):
+    (desk / "recipe.toml").write_text('data = ["photos"]\n')
+    outcome = run(capsys, "train", "recipe.toml", "-o", "out.h5")
+    assert outcome.code == 2
+    assert "neither network nor model" in outcome.err

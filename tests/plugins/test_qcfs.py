@@ -1,0 +1,79 @@
+"""Scales that were trained: an integrate-and-fire layer then gives the trained activation, exactly where T is L."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from nspike_plugins import if_, membrane
+from nspike_plugins.qcfs import CONVERTER
+
+from nspike.converting import convert
+from nspike.differentiable_ann import DifferentiableAnn
+from nspike.engine import run
+from nspike.errors import UsageError
+from nspike.layer import PICTURE, Activation, Conv
+from nspike.model import Info, Model
+from nspike.network import Network
+from tests.tiny import picture, tiny_model
+
+
+def limited(levels=4):
+    ceilings = {"relu1": np.linspace(0.3, 0.9, 8), "relu2": np.array([0.7])}
+    network = DifferentiableAnn(tiny_model(), kind="qcfs", levels=levels, ceilings=ceilings)
+    return network.to_model()
+
+
+def planes(count=3):
+    return [(picture(20, 20, seed=i) / 255.0).astype(np.float32)[None] for i in range(count)]
+
+
+def converted(model, timesteps=4, **options):
+    return convert(
+        model,
+        planes(),
+        converter=CONVERTER,
+        neuron=if_.NEURON,
+        head=membrane.HEAD,
+        timesteps=timesteps,
+        options=options,
+    )
+
+
+def test_scales_are_the_trained_ones():
+    model, report = converted(limited())
+    spiking = model.spiking
+    np.testing.assert_allclose(spiking.scales["relu1"], np.linspace(0.3, 0.9, 8), rtol=1e-6)
+    np.testing.assert_allclose(spiking.scales["relu2"], np.full(8, 0.7), rtol=1e-6)
+    assert all(np.all(theta == 1) for theta in spiking.thresholds.values())
+    assert spiking.neuron_parameters["if"]["relu1"] == {"v_init": 0.5}
+    assert spiking.scales["output"].shape == (1,)
+    assert report.psnr_to_ann > 20
+
+
+def test_a_layer_gives_its_trained_activation():
+    """One layer that reads the picture, and an output that adds nothing: T = L, constant input."""
+    layers = (
+        Conv("conv1", PICTURE, 1, 1, 1, False),
+        Activation("relu1", "conv1", 1, (0.8,), 5),
+        Conv("conv2", "relu1", 1, 1, 1, False),
+    )
+    one = np.ones((1, 1, 1, 1), np.float32)
+    network = Network("chain", 1, layers, "conv2", "image")
+    ann_model = Model(Info("h", "denoise", "gray"), network, {"conv1.weight": one, "conv2.weight": one})
+    model, _ = converted(ann_model, timesteps=5)
+    values = np.linspace(0, 1, 101)
+    plane = np.rint(values * 65535).astype(np.int32)[None, None, None]
+    output = np.empty((1, 1, 101))
+
+    def sink(n, y0, y1, x0, x1, tile, found):
+        output[:, y0:y1, x0:x1] = found
+
+    run(model, plane, neuron=if_.NEURON, head=membrane.HEAD, sink=sink)
+    wanted = 0.8 * np.clip(np.floor(values * 5 / 0.8 + 0.5), 0, 5) / 5
+    away = np.abs(values * 5 / 0.8 + 0.5 - np.rint(values * 5 / 0.8 + 0.5)) > 1e-3
+    np.testing.assert_allclose(output[0, 0][away], wanted[away], atol=1e-4)
+
+
+def test_a_plain_network_has_no_scales():
+    with pytest.raises(UsageError, match=r"'relu1' of this network has no ceiling.*nspike train"):
+        converted(dataclasses.replace(tiny_model(), spiking=None))

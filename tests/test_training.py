@@ -1,0 +1,59 @@
+"""Training of plain networks: it learns with every activation, ceilings too, and goes on to the bit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nspike import ann
+from nspike.errors import UsageError
+from nspike.training import Recipe, Training
+from tests.test_finetuning import batches, same
+from tests.tiny import tiny_model
+
+RECIPE = Recipe(steps=6, rate=3e-3)
+
+
+@pytest.mark.parametrize("activation", ["relu", "clipped", "qcfs"])
+def test_it_learns(activation):
+    run = Training(tiny_model(), Recipe(steps=60, rate=1e-2, activation=activation, ceiling_rate=1e-2), batches)
+    before = {name: tensor.data.copy() for name, tensor in run.parameters.items()}
+    model = run.run()
+    losses = [record.loss for record in run.history]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    changed = [name for name, value in before.items() if not np.array_equal(value, run.parameters[name].data)]
+    assert sorted(changed) == sorted(before), "everything is trained, ceilings too"
+    degraded, clean = batches(99)
+    restored = ann.restore(model.network, ann.run(model.network, model.parameters, degraded), degraded)
+    assert np.mean((restored - clean) ** 2) < 0.7 * np.mean((degraded - clean) ** 2)
+    levels = {layer.levels for layer in model.network.activations}
+    assert levels == ({8} if activation == "qcfs" else {None})
+
+
+@pytest.mark.parametrize("activation", ["relu", "qcfs"])
+def test_a_resumed_run_gives_the_same_bits(tmp_path, activation):
+    recipe = dataclasses.replace(RECIPE, activation=activation)
+    straight = Training(tiny_model(), recipe, batches)
+    straight.run()
+    for _ in range(3):
+        run = Training(tiny_model(), recipe, batches, checkpoint=tmp_path / "run.npz")
+        run.step()
+        run.step()
+        run.save()
+    same(straight, run)
+    with pytest.raises(UsageError, match=r"another recipe \(activation\)"):
+        Training(
+            tiny_model(), dataclasses.replace(recipe, activation="clipped"), batches, checkpoint=tmp_path / "run.npz"
+        )
+
+
+def test_recipes():
+    for wrong, said in (
+        ({"activation": "qfcs"}, "Did you mean 'qcfs'"),
+        ({"levels": 0}, "levels of 1 or more"),
+        ({"per": "pixel"}, "per layer or channel"),
+        ({"percentile": 10}, "percentile from 50"),
+        ({"floor": -1}, "no negative numbers"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            Recipe.from_dict(wrong)
