@@ -44,7 +44,7 @@ def command(
       nspike finetune dncnn-s25 --data photos/ -o tuned.h5
       nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
     """
-    limit_threads(threads)
+    limit_threads(threads, source)
     from nspike.trainer import finetune
 
     keep_apart("-o", output, (source, model))

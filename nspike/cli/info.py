@@ -61,7 +61,9 @@ def _text(model: "Model", file: "FileInfo") -> str:
 
 
 def _layers(model: "Model") -> list[tuple[object, ...]]:
-    """A row for each layer."""
+    """A row for each layer; of a plain network λ is where an activation is clipped."""
+    import numpy as np
+
     spiking = model.spiking
     rows: list[tuple[object, ...]] = []
     for layer in model.network.layers:
@@ -70,6 +72,8 @@ def _layers(model: "Model") -> list[tuple[object, ...]]:
         weight = model.parameters.get(f"{layer.name}.weight")
         shape = "×".join(map(str, weight.shape)) if weight is not None else str(entry.get("channels", ""))
         scale = threshold = parameters = ""
+        if spiking is None and entry.get("ceiling") is not None:
+            scale, parameters = _span(np.array(entry["ceiling"])), in_words({"levels": entry["levels"]})
         if spiking is not None and kind == "activation":
             scale, threshold = _span(spiking.scales[layer.name]), _span(spiking.thresholds[layer.name])
             parameters = in_words(dict(spiking.neuron_parameters.get(spiking.neuron, {}).get(layer.name, {})))

@@ -41,7 +41,7 @@ def command(
       nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
     """
-    limit_threads(threads)
+    limit_threads(threads, source)
     from nspike.trainer import train
 
     keep_apart("-o", output, (source, model))

@@ -2,7 +2,9 @@
 
 import math
 import os
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,9 +63,12 @@ def recipe_of(source: str, stands_for: str, options: Mapping[str, Any], pairs: S
     return values | {key: value for key, value in options.items() if value not in (None, (), [])}
 
 
-def limit_threads(threads: int | None) -> None:
-    """Have BLAS, which is loaded later, take no more threads than were asked for."""
-    if threads is not None:
+def limit_threads(threads: int | None, source: str) -> None:
+    """Have BLAS, which is loaded later, take no more threads than were asked for, here or in a recipe."""
+    if threads is None and source.endswith(".toml"):
+        with suppress(OSError, ValueError):  # what is wrong with it is said later
+            threads = tomllib.loads(Path(source).read_text(encoding="utf-8")).get("threads")
+    if isinstance(threads, int):
         os.environ.update(dict.fromkeys(_BLAS, str(threads)))
 
 
