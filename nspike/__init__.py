@@ -17,6 +17,7 @@ _HOME = {
     "Concat": "layer",
     "Conv": "layer",
     "Converter": "conversion",
+    "Costs": "costs",
     "EnergyColumn": "energy",
     "EnergyModel": "energy",
     "Evaluation": "evaluation",
@@ -43,6 +44,7 @@ _HOME = {
     "Tensor": "autograd.tensor",
     "Trace": "traces",
     "UsageError": "errors",
+    "arithmetic_energy": "pricing.arithmetic",
     "audit": "auditing",
     "check_gradients": "autograd.checking",
     "convert": "api",
@@ -55,7 +57,10 @@ _HOME = {
     "hookimpl": "markers",
     "import_checkpoint": "importing",
     "load": "api",
+    "memory_energy": "pricing.memory",
     "operation": "autograd.tensor",
+    "quantised_energy": "pricing.quantised",
+    "read_costs": "costs",
     "read_trace": "traces",
     "replay": "replaying",
     "restore": "restoration",
@@ -106,6 +111,8 @@ if TYPE_CHECKING:
     from nspike.conversion import Converter as Converter
     from nspike.conversion import Option as Option
     from nspike.conversion import Scales as Scales
+    from nspike.costs import Costs as Costs
+    from nspike.costs import read_costs as read_costs
     from nspike.energy import EnergyColumn as EnergyColumn
     from nspike.energy import EnergyModel as EnergyModel
     from nspike.errors import BadInputError as BadInputError
@@ -136,6 +143,9 @@ if TYPE_CHECKING:
     from nspike.neuron import Neuron as Neuron
     from nspike.neuron import Parameter as Parameter
     from nspike.parts import swap as swap
+    from nspike.pricing.arithmetic import arithmetic_energy as arithmetic_energy
+    from nspike.pricing.memory import memory_energy as memory_energy
+    from nspike.pricing.quantised import quantised_energy as quantised_energy
     from nspike.replaying import replay as replay
     from nspike.restoration import Result as Result
     from nspike.restoration import restore as restore

@@ -11,7 +11,7 @@ from nspike.certificate import certificate, differences
 from nspike.errors import BadInputError, ModelError, NspikeError, UsageError
 from nspike.model import Model
 from nspike.parts import head_of, neuron_of, swap
-from nspike.restoration import MEMORY, Result, restore
+from nspike.restoration import MEMORY, Observer, Result, restore
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -36,6 +36,7 @@ def audit(
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Audit:
     """Run `model` on the picture's file and certify every spike.
 
@@ -43,8 +44,8 @@ def audit(
     ----------
     model : with a spiking form; its parts may have been swapped.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
-    scale : of a super-resolution; tile, memory, threads, progress : as for `nspike.restoration.restore`; none of the
-        latter changes the certificate.
+    scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restoration.restore`; none
+        of the latter changes the certificate.
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
@@ -59,6 +60,7 @@ def audit(
         threads=threads,
         digest=True,
         progress=progress,
+        observer=observer,
     )
     values = certificate(
         model,

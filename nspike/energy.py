@@ -57,6 +57,24 @@ class EnergyModel:
 MODELLED = "modelled, not measured"
 
 
+def break_even(model: EnergyModel, ledger: Ledger) -> tuple[float | None, ...]:
+    """For each column the firing rate (spikes per neuron and step of T) above which the spiking network costs more.
+
+    A model's price is a fixed part E_0, of a network that never fires, and a part that grows with the spikes. Were all
+    layers and steps to fire more or less in proportion, the two networks would cost the same at
+
+        rate·(E_ann - E_0) / (E_snn - E_0)
+
+    None where that is no rate: a network without spikes costs more already (0 or below), or nothing fired.
+    """
+    found: list[float | None] = []
+    for column, silent in zip(model.price(ledger), model.price(ledger.silenced()), strict=True):
+        spikes = column.snn - silent.snn
+        rate = ledger.firing_rate * (column.ann - silent.snn) / spikes if spikes > 0 else 0.0
+        found.append(rate if rate > 0 else None)
+    return tuple(found)
+
+
 def describe(model: EnergyModel) -> str:
     """What an energy model computes, for a report: its formulas, constants and source."""
     lines = [f"{model.name} ({MODELLED}): {model.summary}"]

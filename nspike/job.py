@@ -12,7 +12,7 @@ import nspike
 from nspike import images
 from nspike.batch import Job, make_folder, recorded_report, state, write_record
 from nspike.choice import Choice, Chooser
-from nspike.energy import EnergyModel
+from nspike.energy import EnergyModel, break_even
 from nspike.enlarge import Enlargement
 from nspike.errors import BadInputError
 from nspike.plane import to_pixels
@@ -138,8 +138,9 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
             "source": model.source,
             "note": "modelled, not measured",
             "columns": {
-                column.name: {"ann": column.ann} | ({} if ann else {"snn": column.snn, "ratio": column.ratio})
-                for column in model.price(ledger)
+                column.name: {"ann": column.ann}
+                | ({} if ann else {"snn": column.snn, "ratio": column.ratio, "break_even": rate})
+                for column, rate in zip(model.price(ledger), break_even(model, ledger), strict=True)
             },
         }
         for model in options.energy

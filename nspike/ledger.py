@@ -5,7 +5,7 @@ one spike causes at one target (times the gain of its plane); *exact* counts the
 at the border), *paper* k²·C_out for each, as the papers do.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,26 @@ class Ledger:
         return sum(int(layer.synops_paper.sum()) for layer in self.layers) + self.head_synops_paper
 
     @property
+    def neuron_updates(self) -> int:
+        """Updates of neurons, over all layers and steps."""
+        return sum(int(layer.neuron_updates.sum()) for layer in self.layers)
+
+    @property
+    def additions(self) -> int:
+        """Accumulations that no spike causes: biases, and the skip from the picture."""
+        return sum(int(layer.bias_additions.sum()) for layer in self.layers) + self.output_additions
+
+    @property
     def firing_rate(self) -> float:
         """Spikes per neuron and step, over the `timesteps` (post-step spikes included, as in the papers)."""
         neurons = sum(int(np.prod(layer.shape)) for layer in self.layers) * self.planes
         return self.spikes / (neurons * self.timesteps) if neurons else 0.0
+
+    def silenced(self) -> "Ledger":
+        """The same run as if no neuron had fired."""
+        none = {name: np.int64(0) for name in ("events", "synops", "synops_paper")}
+        layers = tuple(
+            replace(layer, **{name: getattr(layer, name) * zero for name, zero in none.items()})
+            for layer in self.layers
+        )
+        return replace(self, layers=layers, head_synops=0, head_synops_paper=0)

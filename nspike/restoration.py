@@ -34,6 +34,9 @@ Fill: TypeAlias = Callable[[Pixels, int, int, int, int, int, NDArray[np.int32], 
 Progress: TypeAlias = Callable[[int, int], None]
 """(done, total), in no particular unit."""
 
+Observer: TypeAlias = Callable[[str, int, Any, NDArray[np.bool_]], None]
+"""(layer, n, core (a `nspike.tiling.Rect`), spikes bool (steps, channels, h, w)): those of a tile of plane n, unpacked."""
+
 MEMORY = 256 << 20
 """How many bytes the engine may work with, beside the picture and its result."""
 LARGEST_SCALE = 8
@@ -68,6 +71,7 @@ def restore(
     ann: bool = False,
     digest: bool = False,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Result:
     """Restore `pixels` with `model`.
 
@@ -83,6 +87,7 @@ def restore(
     ann : run the plain ANN instead.
     digest : put digests of all spikes into the ledger.
     progress : called with (done, total).
+    observer : is handed every spike of the spiking form, tile by tile; small tiles keep that small.
 
     Returns
     -------
@@ -122,6 +127,7 @@ def restore(
             threads=threads,
             digest=digest,
             progress=progress,
+            observer=observer,
         )
     return Result(image, ledger, time.perf_counter() - start)
 
@@ -134,6 +140,11 @@ def way(model: Model, pixels: Pixels, scale: int | None) -> tuple[Pixels, Pixels
     source = _checked(pixels)
     picture, image, fill = _same_size(model, source) if scale is None else _enlarged(model, source, scale)
     return picture, image, _in_bands(fill)
+
+
+def input_planes(model: Model, pixels: Pixels, scale: int | None = None) -> NDArray[np.int32]:
+    """The integers that the network is given for a picture, (N, C, H, W). Raises as `restore` does."""
+    return _integers(way(model, pixels, scale_of(model, scale))[0])
 
 
 def trained_scales(model: Model) -> list[int]:

@@ -11,7 +11,7 @@ import nspike
 ROOT = Path(__file__).parents[1]
 
 LEVELS = (
-    {"errors", "_explain", "markers", "kernels"},
+    {"errors", "_explain", "markers", "units", "kernels"},
     {"parallel", "buffers", "convolution", "autograd", "surrogate", "optim", "schedule", "loss"},
     {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic", "history", "curves"},
     {
@@ -31,7 +31,7 @@ LEVELS = (
         "protocols",
     },
     {"network", "checkpoint"},
-    {"architecture", "conversion", "model", "energy"},
+    {"architecture", "conversion", "model", "energy", "costs", "pricing"},
     {"normalise", "folding", "integers", "certificate"},
     {"ann", "_ann_tile", "prepared", "tiling", "stages", "given", "readout", "digest", "accounts", "engine"},
     {
@@ -81,6 +81,7 @@ LEVELS = (
         "tracing",
         "replaying",
         "anytime",
+        "report",
         "api",
     },
     {"cli", "__main__"},

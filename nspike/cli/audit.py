@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("picture", required=False)
 @click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
+@click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
+@click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
 @choice_options
 @machine_options
 def command(
     picture: str | None,
     json_file: str | None,
+    report_file: str | None,
+    ann: bool,
     verified: str | None,
     task: Any,
     sigma: float | None,
@@ -43,6 +47,7 @@ def command(
     \b
     Examples:
       nspike audit photo.png --json certificate.json
+      nspike audit photo.png --report audit.html --ann
       nspike audit --verify certificate.json
       nspike audit photo.png --verify certificate.json --model my.h5
     """
@@ -50,10 +55,12 @@ def command(
     from nspike.errors import UsageError
 
     keep_apart("--json", json_file, (picture, verified, model))
+    keep_apart("--report", report_file, (picture, verified, model, json_file))
     how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
     if verified is not None:
         named = [spec for spec in plugins if not spec.endswith(".py")]
         given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": named or None, "-T": timesteps}
+        given |= {"--report": report_file, "--ann": ann or None}
         for option, value in given.items():
             if value is not None:
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
@@ -64,7 +71,11 @@ def command(
     from nspike.choice import Request
 
     request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
-    return _make(picture, request, plugins, json_file, how)
+    return _make(picture, request, plugins, json_file, report_file, ann, how)
+
+
+ENERGY = ("horowitz45", "memory45", "quantised45")
+"""The energy models that an audit prints side by side, where none is named."""
 
 
 def _make(
@@ -72,6 +83,8 @@ def _make(
     request: "Request",
     plugins: tuple[str, ...],
     json_file: str | None,
+    report_file: str | None,
+    ann: bool,
     how: dict[str, Any],
 ) -> int:
     from dataclasses import replace
@@ -83,28 +96,102 @@ def _make(
     from nspike.choice import Chooser
     from nspike.cli.run import announce_compilation, parts_of
 
-    parts, energy = parts_of(plugins)
+    parts, energy = parts_of(plugins, ENERGY)
+    if report_file is not None:
+        from nspike.report.page import check_extra
+
+        check_extra()
     chooser = Chooser(replace(request, neuron=parts.get("neuron"), head=parts.get("head")))
-    choice = chooser.choose(images.read(picture, max_pixels=how["max_pixels"]).pixels)
+    pixels = images.read(picture, max_pixels=how["max_pixels"]).pixels
+    choice = chooser.choose(pixels)
     announce_compilation()
+    maps = None if report_file is None else _maps(choice, pixels)
+    if maps is not None:
+        how = {**how, "tile": how["tile"] or REPORT_TILE, "observer": maps}
     with Meter(1) as meter:
         done = audit(
             choice.model, picture, model_digest=choice.digest, scale=choice.scale, progress=meter.picture(0), **how
         )
+    ann_seconds = _ann_seconds(choice, pixels, how) if ann else None
     text = dumps(done.certificate)
+    if json_file not in (None, "-"):
+        write_bytes(str(json_file), text.encode())
+    if report_file is not None:
+        command = _command(picture, request, plugins, choice)
+        _write_report(report_file, picture, pixels, choice, done, maps, energy, command, ann_seconds)
     if json_file == "-":
         click.echo(text, nl=False)
         return 0
-    if json_file is not None:
-        write_bytes(json_file, text.encode())
-    click.echo(printable(_describe(picture, choice, done, energy)))
-    if json_file is not None:
-        click.echo(printable(f"certificate written to {json_file}"))
+    click.echo(printable(_describe(picture, choice, done, energy, ann_seconds)))
+    for what, file in (("certificate", json_file), ("report", report_file)):
+        if file is not None:
+            click.echo(printable(f"{what} written to {file}"))
     return 0
 
 
-def _describe(picture: str, choice: Any, done: Any, energy: list[Any]) -> str:
-    from nspike.cli.figures import joules
+REPORT_TILE = 192
+"""Side of a tile while maps are gathered: they see every spike unpacked."""
+
+
+def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.report.maps import RateMaps
+
+    color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
+    scale = choice.scale or 1
+    height, width = (scale * side for side in pixels.shape[:2])
+    return RateMaps(3 if color else 1, height, width, choice.model.spiking.timesteps)
+
+
+def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
+    from nspike.restoration import restore
+
+    kept = {name: how[name] for name in ("memory", "threads")}
+    return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
+
+
+def _command(picture: str, request: "Request", plugins: tuple[str, ...], choice: Any) -> list[str]:
+    """What repeats the run, with the names of files alone."""
+    words = ["nspike", "audit", Path(picture).name]
+    words += ["--model", Path(request.model).name if request.model is not None else choice.name]
+    words += ["--scale", str(choice.scale)] if choice.scale is not None else []
+    words += [word for spec in plugins for word in ("--plugin", Path(spec).name)]
+    words += ["-T", str(request.timesteps)] if request.timesteps is not None else []
+    return [*words, "--json", "certificate.json"]
+
+
+def _write_report(
+    file: str,
+    picture: str,
+    pixels: Any,
+    choice: Any,
+    done: Any,
+    maps: Any,
+    energy: list[Any],
+    command: list[str],
+    ann_seconds: float | None,
+) -> None:
+    from nspike.report.page import Story, write
+    from nspike.report.residual import residuals
+    from nspike.restoration import input_planes
+
+    story = Story(
+        picture=Path(picture).name,
+        pixels=pixels,
+        audit=done,
+        maps=maps,
+        energy=energy,
+        residuals=residuals(choice.model, input_planes(choice.model, pixels, choice.scale)),
+        model_name=choice.name,
+        changes=choice.changes,
+        notes=[*choice.notes, *(f"warning: {warning}" for warning in choice.warnings)],
+        command=command,
+        ann_seconds=ann_seconds,
+    )
+    write(file, story)
+
+
+def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None) -> str:
+    from nspike.cli.figures import energy_text
 
     ledger, values = done.result.ledger, done.certificate
     parameters = values["parameters"]
@@ -124,10 +211,7 @@ def _describe(picture: str, choice: Any, done: Any, energy: list[Any]) -> str:
     lines.append(table(("layer", "neurons", "spikes", "rate", "synaptic operations", "last step"), rows))
     totals = values["totals"]
     lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
-    for model in energy:
-        for column in model.price(ledger):
-            text = f"{joules(column.snn)}, the ANN {joules(column.ann)} ({100 * column.ratio:.1f} %)"
-            lines.append(f"energy {model.name}, {column.name}: {text}; modelled, not measured")
+    lines += ["", energy_text(energy, ledger, done.result.seconds, ann_seconds)]
     return "\n".join(lines)
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.common import emit, json_option, plugin_option
-from nspike.cli.figures import joules
 from nspike.cli.meter import Meter
 from nspike.cli.run import announce_compilation, parts_of
 from nspike.cli.sizes import BYTES
 from nspike.cli.text import table
+from nspike.units import joules
 
 if TYPE_CHECKING:
     from nspike.evaluation import Evaluation

@@ -1,7 +1,13 @@
 """What a restored picture cost and how good it is, in words."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nspike.units import joules, percent
+
+if TYPE_CHECKING:
+    from nspike.energy import EnergyModel
+    from nspike.ledger import Ledger
 
 _LABEL = 10
 
@@ -35,12 +41,36 @@ def describe(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def joules(value: float) -> str:
-    """An energy with a fitting unit."""
-    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")):
-        if value >= factor:
-            return f"{value / factor:.4g} {unit}"
-    return f"{value / 1e-9:.4g} nJ"
+def energy_text(models: Sequence["EnergyModel"], ledger: "Ledger", seconds: float, ann_seconds: float | None) -> str:
+    """What the energy models say, side by side; what each computes; and what was measured."""
+    from nspike.cli.text import table
+    from nspike.energy import MODELLED, break_even
+    from nspike.energy import describe as explain_energy
+
+    rows = [
+        (model.name, column.name, joules(column.snn), joules(column.ann), f"{100 * column.ratio:.1f} %", percent(rate))
+        for model in models
+        for column, rate in zip(model.price(ledger), break_even(model, ledger), strict=True)
+    ]
+    header = ("model", "column", "SNN", "ANN", "SNN/ANN", "pays below")
+    lines = [
+        f"energy, {MODELLED}; the SNN fired at {100 * ledger.firing_rate:.3g} %, and pays below the rate in the last column",
+        table(header, rows),
+        "",
+        *(explain_energy(model) for model in models),
+        "",
+        measured(seconds, ann_seconds),
+    ]
+    return "\n".join(lines)
+
+
+def measured(seconds: float, ann_seconds: float | None) -> str:
+    """The CPU time beside the energy, and what it does not say."""
+    ann = "" if ann_seconds is None else f", the plain ANN {ann_seconds:.2f} s"
+    return (
+        f"measured on this CPU: the SNN {seconds:.2f} s, digests included{ann}. On a CPU the energy is a model: no joule "
+        "was measured, and a CPU saves none by spikes."
+    )
 
 
 def _line(label: str, text: str) -> str:
@@ -65,4 +95,5 @@ def _decibels(value: float | None) -> str:
 def _column(name: str, column: Mapping[str, float]) -> str:
     if "snn" not in column:
         return f"{name}: ANN {joules(column['ann'])}"
-    return f"{name}: {joules(column['snn'])}, the ANN {joules(column['ann'])} ({100 * column['ratio']:.1f} %)"
+    share, rate = f"{100 * column['ratio']:.1f} %", percent(column["break_even"])
+    return f"{name}: {joules(column['snn'])}, the ANN {joules(column['ann'])} ({share}); pays below {rate} firing"

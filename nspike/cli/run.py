@@ -85,8 +85,10 @@ def command(
     return _run(jobs, chooser, options, json_file)
 
 
-def parts_of(plugins: Sequence[str], kinds: tuple[str, ...] = KINDS) -> tuple[dict[str, str], list[Any]]:
-    """The neuron and head by name, and the energy models (the usual one if none is named)."""
+def parts_of(
+    plugins: Sequence[str], kinds: tuple[str, ...] = KINDS, usual: Sequence[str] = ("horowitz45",)
+) -> tuple[dict[str, str], list[Any]]:
+    """The neuron and head by name, and the energy models (the usual ones if none is named)."""
     from nspike.errors import PluginError, UsageError
     from nspike.plugins import registry
 
@@ -107,7 +109,7 @@ def parts_of(plugins: Sequence[str], kinds: tuple[str, ...] = KINDS) -> tuple[di
             raise UsageError(f"--plugin names two {kind}s, {parts[kind]} and {plugin.name}; give one")
         else:
             parts[kind] = plugin.name
-    return parts, energy or [registry().energy_models["horowitz45"]]
+    return parts, energy or [registry().energy_models[name] for name in usual]
 
 
 def _other_kind(spec: str, kinds: tuple[str, ...]) -> str | None:

@@ -58,6 +58,29 @@ def test_audit(here, capsys):
     assert "certificate written to c.json" in done.out
 
 
+def test_the_energy_side_by_side_and_the_time_beside(here, capsys):
+    done = run(capsys, "audit", "photo.png", "--sigma", 25, "--ann")
+    for model in ("horowitz45", "memory45", "quantised45"):
+        assert f"\n{model} (modelled, not measured): " in done.out
+    assert re.search(r"model +column +SNN +ANN +SNN/ANN +pays below", done.out)
+    assert re.search(r"\nquantised45  integers +[\d.]+ .J +[\d.]+ .J +[\d.]+ % +[\d.]+ %\n", done.out)
+    assert len(re.findall(r"\n  source: M. Horowitz, ISSCC.* \(2014\)", done.out)) == 3
+    assert re.search(r"measured on this CPU: the SNN [\d.]+ s, digests included, the plain ANN [\d.]+ s\.", done.out)
+    assert "On a CPU the energy is a model: no joule was measured" in done.out
+    assert "plain ANN" not in run(capsys, "audit", "photo.png", "--sigma", 25).out
+
+
+def test_nothing_modelled_or_timed_is_certified(here, capsys, certificate):
+    """No energy, no seconds; the same certificate with every option that only tells more."""
+    before = certificate.read_text()
+    for word in ("energy", "joule", "second", "horowitz"):
+        assert word not in before
+    assert (
+        run(capsys, "audit", "photo.png", "--sigma", 25, "--ann", "--plugin", "memory45", "--json", "c.json").code == 0
+    )
+    assert certificate.read_text() == before
+
+
 def test_the_same_bytes_on_stdout_and_for_any_threads_and_tile(here, capsys, certificate):
     write(here / "large.png", 150, 140)
     texts = set()
@@ -80,7 +103,8 @@ def test_two_processes_write_the_same_bytes(here, tmp_path):
 def test_swapped_parts_are_told_and_certified(here, capsys):
     done = run(capsys, "audit", "photo.png", "--plugin", "if", "-T", 6, "--plugin", "memory45", "--json", "c.json")
     assert "not the shipped configuration: neuron if instead of mprn" in done.out
-    assert "energy memory45" in done.out
+    assert "memory45  arithmetic and memory" in done.out
+    assert "horowitz45" not in done.out
     values = json.loads((here / "c.json").read_text())
     assert (values["parameters"]["neuron"], values["parameters"]["timesteps"]) == ("if", 6)
     assert run(capsys, "audit", "--verify", "c.json").code == 0
@@ -224,6 +248,11 @@ def test_bad_certificates(here, capsys, content, code, message):
         (["photo.png", "--json", "./photo.png"], 2, "would replace an input"),
         (["--verify", "c.json", "--json", "c.json"], 2, "would replace an input"),
         (["--verify", "c.json", "-T", "4"], 2, "-T is for making a certificate"),
+        (["--verify", "c.json", "--ann"], 2, "--ann is for making a certificate"),
+        (["--verify", "c.json", "--report", "r.html"], 2, "--report is for making a certificate"),
+        (["photo.png", "--report", "./photo.png"], 2, "would replace an input"),
+        (["photo.png", "--json", "r.html", "--report", "r.html"], 2, "would replace an input"),
+        (["photo.png", "--report", "none/r.html"], 5, "the folder none does not exist"),
         (["--verify", "c.json", "--plugin", "if"], 2, "--plugin is for making a certificate"),
         (["--verify", "c.json", "--plugin", "gone.py"], 4, "gone.py"),
         (["--verify", "c.json", "--model", "gone.h5"], 3, "gone.h5"),

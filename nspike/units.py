@@ -1,0 +1,16 @@
+"""Numbers for people."""
+
+
+def joules(value: float) -> str:
+    """An energy with a fitting unit."""
+    for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")):
+        if value >= factor:
+            return f"{value / factor:.4g} {unit}"
+    return f"{value / 1e-9:.4g} nJ"
+
+
+def percent(rate: float | None) -> str:
+    """A firing rate up to which the spiking network pays."""
+    if rate is None:
+        return "never"
+    return f"{100 * rate:.3g} %" if rate < 1 else "any rate"
