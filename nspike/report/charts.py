@@ -1,0 +1,138 @@
+"""The report's charts, as SVG that takes the page's text colour, and its pictures, as data URIs of bounded size."""
+
+import base64
+import io
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.ledger import Ledger
+
+LONGEST = 1024
+"""The longest side of a picture in the page."""
+
+LOSSLESS = 512 * 512
+"""Up to how many pixels a picture is kept without loss."""
+
+_INK = "#010203"  # stands for the page's text colour until the SVG is in the page
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+_MAP = "inferno"
+
+
+def rates_chart(ledger: Ledger) -> str:
+    """Spikes per neuron at each layer and step, as a grid of colours."""
+    import matplotlib
+
+    rates = np.stack([layer.events.sum(axis=0) / layer.neuron_updates[0] for layer in ledger.layers])
+    names, steps = [layer.name for layer in ledger.layers], rates.shape[1]
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": "rates"}):
+        figure, axes = _figure(1.4 + 0.26 * len(names))
+        grid = axes.pcolormesh(100 * rates, cmap="viridis", vmin=0, edgecolors="none", linewidth=0)
+        axes.set_yticks(np.arange(len(names)) + 0.5, names)
+        axes.set_xticks(np.arange(steps) + 0.5, [_step(t, ledger.timesteps) for t in range(steps)])
+        axes.invert_yaxis()
+        axes.tick_params(length=0)
+        axes.set_xlabel("step" + (" (+ after T)" if ledger.post_steps else ""))
+        for side in axes.spines.values():
+            side.set_visible(False)
+        bar = figure.colorbar(grid, ax=axes, pad=0.02, aspect=30)
+        bar.set_label("% of neurons that fire")
+        bar.outline.set_visible(False)
+        return _svg(figure, "Share of neurons that fire, by layer and step")
+
+
+def spikes_chart(ledger: Ledger) -> str:
+    """Spikes of each layer in all steps, those of the post steps apart."""
+    import matplotlib
+
+    names = [layer.name for layer in ledger.layers]
+    before = np.array([layer.events[:, : ledger.timesteps].sum() for layer in ledger.layers], np.float64)
+    after = np.array([layer.events[:, ledger.timesteps :].sum() for layer in ledger.layers], np.float64)
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": "spikes"}):
+        figure, axes = _figure(1.2 + 0.26 * len(names))
+        axes.barh(names, before, color="#2a9d8f", label="up to T")
+        if ledger.post_steps:
+            axes.barh(names, after, left=before, color="#e9a23b", label="after T")
+            axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.invert_yaxis()
+        axes.set_xlabel("spikes")
+        axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        return _svg(figure, "Spikes of each layer")
+
+
+def _figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _step(t: int, timesteps: int) -> str:
+    if t >= timesteps:
+        return f"+{t - timesteps + 1}"
+    every = -(-timesteps // 12)
+    return str(t + 1) if (t + 1) % every == 0 or t == 0 else ""
+
+
+def _svg(figure: Any, title: str) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue()[text.getvalue().index("<svg") :], flags=re.S)
+    svg = svg.replace(_INK, "currentColor")
+    svg = re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", svg, count=1)
+    svg = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+
+
+def picture_uri(pixels: NDArray[Any]) -> str:
+    """Pixels (H, W) or (H, W, 3), uint8, uint16 or float64, at most `LONGEST` a side; large ones as JPEG."""
+    from PIL import Image
+
+    peak = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    image = Image.fromarray(np.rint(np.clip(pixels / peak, 0.0, 1.0) * 255).astype(np.uint8))
+    if max(image.size) > LONGEST:
+        image.thumbnail((LONGEST, LONGEST))
+    if image.width * image.height <= LOSSLESS:
+        return _uri(image, "png", optimize=True)
+    return _uri(image, "jpeg", quality=92, subsampling=0)
+
+
+def map_uri(rate: NDArray[np.float64], most: float) -> str:
+    """A map (h, w) from 0 to `most` as colours, clear where nothing fires."""
+    import matplotlib
+    from PIL import Image
+
+    level = np.rint(255 * np.clip(rate / most if most else rate, 0.0, 1.0)).astype(np.uint8)
+    image = Image.fromarray(level, "P")
+    colours = np.rint(255 * matplotlib.colormaps[_MAP](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    image.putpalette(colours.tobytes())
+    return _uri(image, "png", transparency=bytes(min(255, 2 * i) for i in range(256)))
+
+
+def gradient() -> str:
+    """The maps' colours from 0 to the most, as CSS."""
+    import matplotlib
+
+    return ", ".join(matplotlib.colors.to_hex(matplotlib.colormaps[_MAP](x)) for x in np.linspace(0, 1, 9))
+
+
+def _uri(image: Any, kind: str, **options: Any) -> str:
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
