@@ -96,7 +96,7 @@ def _make(
     from nspike.choice import Chooser
     from nspike.cli.run import announce_compilation, parts_of
 
-    parts, energy = parts_of(plugins, ENERGY)
+    parts, energy = parts_of(plugins, usual=ENERGY)
     if report_file is not None:
         from nspike.report.page import check_extra
 
