@@ -107,18 +107,18 @@ def _correlate(x: Array, w: Array, stride: int, pad: int) -> Array:
 
 
 def _scatter(g: Array, w: Array, stride: int, pad: int, height: int, width: int) -> Array:
-    """What `_correlate` reads from each pixel, put back: the transposed map."""
+    """What `_correlate` reads from each pixel, put back: the transposed map. By planes, whose rows lie in one piece."""
     kept, channels, kernel, _ = w.shape
     n, h, v, _ = g.shape
-    matrix = np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(kept, -1)
-    out = np.zeros((n, height + 2 * pad, width + 2 * pad, channels), np.result_type(g, w))
-    for first, last in _chunks(n, h * v * matrix.shape[1]):
-        part = np.ascontiguousarray(g[first:last]).reshape(-1, kept) @ matrix
-        part = part.reshape(last - first, h, v, kernel, kernel, channels)
+    matrix = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, kept)
+    out = np.zeros((channels, n, height + 2 * pad, width + 2 * pad), np.result_type(g, w))
+    for first, last in _chunks(n, h * v * len(matrix)):
+        part = matrix @ np.ascontiguousarray(g[first:last]).reshape(-1, kept).T
+        part = part.reshape(kernel, kernel, channels, last - first, h, v)
         for dy, dx in np.ndindex(kernel, kernel):
             ends = (dy + (h - 1) * stride + 1, dx + (v - 1) * stride + 1)
-            out[first:last, dy : ends[0] : stride, dx : ends[1] : stride] += part[:, :, :, dy, dx]
-    return np.ascontiguousarray(out[:, pad : pad + height, pad : pad + width])
+            out[:, first:last, dy : ends[0] : stride, dx : ends[1] : stride] += part[dy, dx]
+    return np.ascontiguousarray(out[:, :, pad : pad + height, pad : pad + width].transpose(1, 2, 3, 0))
 
 
 def _products(x: Array, g: Array, kernel: int, stride: int, pad: int) -> Array:

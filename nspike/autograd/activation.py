@@ -27,8 +27,12 @@ def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, levels: int = 8) -> 
 
 
 def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, levels: int = 8) -> Array:
-    inside = (x > 0) & (x < scale)
-    return g * np.where(inside, (out - x) / scale, (x >= scale).astype(x.dtype))
+    slope = np.clip(x, 0, scale)  # (h - x)/λ where x is within, 0 elsewhere
+    np.subtract(out, slope, out=slope)
+    slope /= scale
+    slope += x >= scale
+    slope *= g
+    return slope
 
 
 def _d_sigmoid(g: Array, out: Array, x: Array) -> Array:
@@ -50,7 +54,13 @@ def clipped_relu(x: Array, top: Array) -> Array:
 @operation(_d_qcfs_x, _d_qcfs_scale)
 def qcfs(x: Array, scale: Array, levels: int = 8) -> Array:
     """The quantised clip of QCFS with λ = `scale`, a number or one for each channel, (C, 1, 1)."""
-    return np.asarray(scale * (np.clip(np.floor(x * (levels / scale) + 0.5), 0, levels) / levels), x.dtype)
+    y = np.asarray(x * (levels / scale), x.dtype)
+    y += 0.5
+    np.floor(y, out=y)
+    np.clip(y, 0, levels, out=y)
+    y /= levels
+    y *= scale
+    return y
 
 
 @operation(_d_sigmoid)
