@@ -3,11 +3,13 @@
 For a convolution that reads spikes let r be the rates that it reads, (1/T)·Σ a(t)·s(t), from the layers before, which are
 fitted already, and y = (W·x + b)/λ what the ANN has at that place. Ridge regression towards the kernel W' that it has:
 
-    min  mean (y - K·r - c)² + μ·‖K - W'‖²        over all pixels of the pictures; μ in units of the mean square of r
+    min  mean ρ(y, K·r + c) + μ·‖K - W'‖²        over all pixels of the pictures; μ in units of the mean square of r
 
-For the output layer y may be what the ANN should have given: the error that it has to take away, so that the last layer
-corrects the ANN too. So the errors of conversion, which grow from layer to layer, are taken back at each; no gradient, one
-pass of the engine's arithmetic a layer. A start for fine-tuning (algorithm 10.6 of SpikingIR leaves the start open).
+ρ(y, ŷ) = (y - ŷ)², but 0 where both are below 0 or both above the highest rate, where the neuron does the same for either.
+It is minimised by turns: where ρ is 0, y is set to ŷ, and the least squares are solved again, which never makes the sum
+larger. For the output layer y may be what the ANN should have given: the error that it has to take away, so that the last
+layer corrects the ANN too. So the errors of conversion, which grow from layer to layer, are taken back at each, without
+any gradient; a start for fine-tuning, which SpikingIR leaves open.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,9 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from nspike import ann
-from nspike.convolution import convolve, unrolled
+from nspike.convolution import convolve, kernel_gradient, unrolled
 from nspike.differentiable import DifferentiableNetwork
 from nspike.errors import ModelError, UsageError
 from nspike.layer import Conv
@@ -34,6 +37,7 @@ Doubles = NDArray[np.float64]
 UNIT = 65535.0
 RIDGE = 1e-3
 BATCH = 8
+TURNS = 8
 
 
 def fit(
@@ -92,17 +96,24 @@ def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, 
     scale = np.asarray(spiking.scales[driven(network, conv.name)], np.float64)
     kernel, _ = normalised_conv(network, model.parameters, spiking, conv.name)
     rates = _rates(model, [source.name for source in network.activations_into(conv.name)], plane)
-    gram, cross, mean_in, mean_out = _moments(rates, wanted, conv)
-    cross /= scale
-    mean_out /= scale
+    wanted = wanted.transpose(0, 2, 3, 1) / scale.astype(np.float32)
+    most = np.inf if conv.name == network.output else _highest_rate(model, driven(network, conv.name))
     start = kernel.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels)
+    gram, mean_in = _moments(rates, conv)
     penalty = ridge * np.trace(gram) / len(gram) + 1e-12
-    found = start + np.linalg.solve(gram + penalty * np.eye(len(gram)), cross - gram @ start)
-    shape = (conv.kernel, conv.kernel, conv.in_channels, conv.out_channels)
-    weights = {**spiking.weights, conv.name: found.reshape(shape).transpose(3, 2, 0, 1).astype(np.float32)}
+    factor = cho_factor(gram + penalty * np.eye(len(gram)))
+    target = wanted
+    for _ in range(1 if conv.name == network.output else TURNS):
+        cross, mean_out = _products(rates, target, conv, mean_in)
+        found = start + cho_solve(factor, cross - gram @ start)
+        bias = mean_out - mean_in @ found
+        values = convolve(rates, _kernel(found, conv), bias.astype(np.float32), pad=conv.radius)
+        idle = ((wanted < 0) & (values < 0)) | ((wanted > most) & (values > most))
+        target = np.where(idle, values, wanted)
+    weights = {**spiking.weights, conv.name: _kernel(found, conv)}
     biases = {**spiking.biases}
     if conv.bias:
-        biases[conv.name] = (mean_out - mean_in @ found).astype(np.float32)
+        biases[conv.name] = bias.astype(np.float32)
     return model.with_spiking(replace(spiking, weights=weights, biases=biases))
 
 
@@ -124,21 +135,38 @@ def _rates(model: Model, names: Sequence[str], plane: NDArray[np.int32]) -> Plan
     return np.concatenate(found).astype(np.float32)
 
 
-def _moments(rates: Planes, wanted: Planes, conv: Conv) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Covariances of the neighbourhoods with themselves and with what is wanted, and the means of both.
+def _highest_rate(model: Model, name: str) -> NDArray[np.float32]:
+    """What a neuron that fires at every step gives, in units of λ, float32 (C,)."""
+    assert model.spiking is not None
+    neuron, timesteps = neuron_of(model), model.spiking.timesteps
+    values = neuron.values(model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {}))
+    ways = course(neuron, values, timesteps, timesteps + neuron.post_steps)
+    theta = np.asarray(model.spiking.thresholds[name], np.float32)
+    return theta * np.float32(ways.amplitudes @ (ways.fires >= 0) / timesteps)
 
-    A convolution without bias is not centred: its means are zeros.
-    """
+
+def _kernel(rows: Doubles, conv: Conv) -> Planes:
+    """float32 (C_out, C_in, k, k) of coefficients (k·k·C_in, C_out)."""
+    shape = (conv.kernel, conv.kernel, conv.in_channels, conv.out_channels)
+    return np.ascontiguousarray(rows.reshape(shape).transpose(3, 2, 0, 1), np.float32)
+
+
+def _moments(rates: Planes, conv: Conv) -> tuple[Doubles, Doubles]:
+    """Covariance of the neighbourhoods, and their mean: zeros for a convolution without bias, which is not centred."""
     size, count = conv.kernel**2 * conv.in_channels, rates[..., 0].size
-    sums, outs = np.zeros(size), np.zeros(conv.out_channels)
-    gram, cross = np.zeros((size, size)), np.zeros((size, conv.out_channels))
-    for picture, target in zip(rates, wanted, strict=True):
+    gram, total = np.zeros((size, size)), np.zeros(size)
+    for picture in rates:
         rows = unrolled(picture[None], conv.kernel, 1, conv.radius).reshape(-1, size)
-        columns = target.reshape(conv.out_channels, -1).T
         gram += rows.T @ rows
-        cross += rows.T @ columns
-        if conv.bias:
-            sums += rows.sum(0, dtype=np.float64)
-            outs += columns.sum(0, dtype=np.float64)
-    mean_in, mean_out = sums / count, outs / count
-    return gram / count - np.outer(mean_in, mean_in), cross / count - np.outer(mean_in, mean_out), mean_in, mean_out
+        total += rows.sum(0, dtype=np.float64) if conv.bias else 0.0
+    mean = total / count
+    return gram / count - np.outer(mean, mean), mean
+
+
+def _products(rates: Planes, target: Planes, conv: Conv, mean_in: Doubles) -> tuple[Doubles, Doubles]:
+    """Covariance of the neighbourhoods with the target, and the target's mean, likewise."""
+    count = rates[..., 0].size
+    sums = kernel_gradient(rates, target, conv.kernel, pad=conv.radius).astype(np.float64)
+    cross = sums.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels) / count
+    mean = target.mean((0, 1, 2), dtype=np.float64) if conv.bias else np.zeros(conv.out_channels)
+    return cross - np.outer(mean_in, mean), mean
