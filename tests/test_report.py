@@ -80,8 +80,9 @@ def test_residuals_are_those_of_the_simulation():
     )
     assert list(found) == ["relu1", "relu2", "output"]
     for name in found:
-        assert found[name].half == pytest.approx((np.abs(run_.residual[name]) > 0.5).mean(), abs=2e-3)
-        assert 0 <= found[name].one <= found[name].half <= 1
+        assert found[name].over == pytest.approx((run_.residual[name] > 0.5).mean(), abs=2e-3)  # θ is 1 before rounding
+        assert found[name].under == pytest.approx((run_.residual[name] < -0.5).mean(), abs=2e-3)
+    assert all(found[name].over > 0 and found[name].under > 0 for name in ("relu1", "relu2"))
 
 
 def test_residuals_of_a_large_picture_are_those_of_its_middle():

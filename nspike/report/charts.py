@@ -119,7 +119,7 @@ def map_uri(rate: NDArray[np.float64], most: float) -> str:
     from PIL import Image
 
     level = np.rint(255 * np.clip(rate / most if most else rate, 0.0, 1.0)).astype(np.uint8)
-    image = Image.fromarray(level, "P")
+    image = Image.fromarray(level)
     colours = np.rint(255 * matplotlib.colormaps[_MAP](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
     image.putpalette(colours.tobytes())
     return _uri(image, "png", transparency=bytes(min(255, 2 * i) for i in range(256)))

@@ -1,6 +1,7 @@
-"""What is left in the membranes: shares of neurons with |v - v(0)| above 1/2 and 1 threshold (Figure 4 of SpikingIR).
+"""What is left in the membranes when all is over: shares of a layer's neurons with v - v(0) above θ/2, and below -θ/2.
 
-The engine keeps no membrane of an inner layer, so a part of the picture is simulated again in float64 with the same
+What is above is charge that no spike has passed on, which MPRN is to release (SpikingIR, Figure 4). What is below was
+inhibited, and where it never fired it says the 0 of a ReLU. The engine keeps no membrane of an inner layer, so a part of the picture is simulated again in float64 with the same
 integers: the `SIDE` pixels in its middle, as if they were the picture.
 """
 
@@ -21,10 +22,10 @@ SIDE = 48
 
 @dataclass(frozen=True)
 class Residual:
-    """Of a layer: shares of its neurons with |v - v(0)| above 1/2 and above 1 threshold, in [0, 1]."""
+    """Of a layer: shares of its neurons in [0, 1], with v - v(0) above θ/2, and below -θ/2."""
 
-    half: float
-    one: float
+    over: float
+    under: float
 
 
 def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residual]:
@@ -40,6 +41,6 @@ def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residua
     for stage in network.stages:
         if stage.name == OUTPUT and not head.fires:
             continue
-        left = np.abs(run.residual[stage.name]) / stage.theta[:, None, None]
-        found[stage.name] = Residual(float((left > 0.5).mean()), float((left > 1.0).mean()))
+        left = run.residual[stage.name] / stage.theta[:, None, None]
+        found[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
     return found
