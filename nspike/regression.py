@@ -96,7 +96,7 @@ def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, 
     scale = np.asarray(spiking.scales[driven(network, conv.name)], np.float64)
     kernel, _ = normalised_conv(network, model.parameters, spiking, conv.name)
     rates = _rates(model, [source.name for source in network.activations_into(conv.name)], plane)
-    wanted = wanted.transpose(0, 2, 3, 1) / scale.astype(np.float32)
+    wanted = np.asarray(wanted.transpose(0, 2, 3, 1) / scale, np.float32)
     most = np.inf if conv.name == network.output else _highest_rate(model, driven(network, conv.name))
     start = kernel.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels)
     gram, mean_in = _moments(rates, conv)
@@ -105,7 +105,7 @@ def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, 
     target = wanted
     for _ in range(1 if conv.name == network.output else TURNS):
         cross, mean_out = _products(rates, target, conv, mean_in)
-        found = start + cho_solve(factor, cross - gram @ start)
+        found = np.asarray(start + cho_solve(factor, cross - gram @ start), np.float64)
         bias = mean_out - mean_in @ found
         values = convolve(rates, _kernel(found, conv), bias.astype(np.float32), pad=conv.radius)
         idle = ((wanted < 0) & (values < 0)) | ((wanted > most) & (values > most))
