@@ -70,7 +70,7 @@ def test_as_arrays():
     assert list(arrays) == ["a", "b", "c", "d", "output"]
     assert arrays["output"]["gate"].shape == (3,)
     assert arrays["a"]["gate"].shape == (0,)
-    expected, _, value = naive.layer_grid(model, naive.MPRN, model.network.layer("gate"))
+    expected, _, value = naive.layer_grid(model, {}, model.network.layer("gate"))
     assert arrays["output"]["exponent"].tolist() == expected.exponent
     np.testing.assert_array_equal(arrays["output"]["gate"], value)
 
