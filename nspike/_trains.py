@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nspike._hdf5 import Refused, filters_of, unpack
 
 MOST_CHUNK = 2**28
-_KEPT = 2**26
+_KEPT = 2**25
 """Bytes of unpacked chunks that are kept: a chunk may hold several steps."""
 
 Selection = tuple[tuple[int, int], ...]
@@ -103,7 +103,10 @@ class Stored:
             )
         if dataset.chunks is None and math.prod(dataset.shape) * kind.itemsize > file_bytes:
             raise Refused(f"{path} declares more than the file holds")
-        self._path, self._dataset, self._file_bytes = path, dataset, file_bytes
+        if dataset.chunks is not None and dataset.id.get_storage_size() > file_bytes:
+            raise Refused(f"{path} has chunks that are larger than the file")
+        self._path, self._dataset = path, dataset
+        self._written = _written(dataset)
         self._four = len(dataset.shape) == 4
         self.shape = (1, *dataset.shape) if self._four else dataset.shape
         self.dtype = kind
@@ -113,6 +116,10 @@ class Stored:
         wanted = tuple((i, i + 1) if isinstance(i, int) else (i.start, i.stop) for i in index)
         found = self._select(wanted[1:] if self._four else wanted)
         return found.reshape([b - a for i, (a, b) in zip(index, wanted, strict=True) if not isinstance(i, int)])
+
+    def forget(self) -> None:
+        """Drop the chunks that are kept."""
+        self._kept.clear()
 
     def _select(self, wanted: Selection) -> NDArray[Any]:
         chunks = self._dataset.chunks
@@ -132,11 +139,8 @@ class Stored:
             self._kept.move_to_end(corner)
             return self._kept[corner]
         chunks, nbytes = self._dataset.chunks, math.prod(self._dataset.chunks) * self.dtype.itemsize
-        info = self._dataset.id.get_chunk_info_by_coord(corner)
-        if info.byte_offset is None:
-            values = np.zeros(chunks, self.dtype)  # never written
-        elif info.size > self._file_bytes:
-            raise Refused(f"{self._path} has a chunk larger than the file")
+        if self._written is not None and corner not in self._written:
+            values = np.zeros(chunks, self.dtype)
         else:
             skipped, raw = self._dataset.id.read_direct_chunk(corner)
             if skipped:
@@ -147,3 +151,15 @@ class Stored:
         while len(self._kept) * nbytes > _KEPT and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return values
+
+
+def _written(dataset: Any) -> set[tuple[int, ...]] | None:
+    """The first elements of the chunks that were ever written; None if all were (to ask for each takes longer by far)."""
+    if dataset.chunks is None:
+        return None
+    grid = (-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if dataset.id.get_num_chunks() == math.prod(grid):
+        return None
+    found: set[tuple[int, ...]] = set()
+    dataset.id.chunk_iter(lambda info: found.add(info.chunk_offset))
+    return found

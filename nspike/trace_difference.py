@@ -110,6 +110,8 @@ def diff(
         for index, name in enumerate(names):
             pair = (one.trains[name], two.trains[name])
             found.append(_layer(name, pair, (one.name, two.name), place_a, place_b, both))
+            one.forget(name)
+            two.forget(name)
             if progress is not None:
                 progress(index + 1, len(names))
         only_a, only_b = (

@@ -85,6 +85,12 @@ class Trace:
         with damage(self.name):
             return np.stack([train.read(plane, step, (0, height), (0, width)) for step in range(steps)])
 
+    def forget(self, layer: str) -> None:
+        """Drop what is kept in memory of a layer's file."""
+        array = getattr(self.trains[layer], "array", None)
+        if isinstance(array, Stored):
+            array.forget()
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
@@ -216,9 +222,13 @@ def _foreign(path: Path, file: Any) -> dict[str, Train]:
 
     names: list[str] = []
     waiting = [("", file)]
-    while waiting and len(names) <= _MOST_LAYERS:
+    objects = 0
+    while waiting:
         prefix, group = waiting.pop()
         for name in group:
+            objects += 1
+            if objects > _MOST_LAYERS:
+                raise Refused(f"it has more than {_MOST_LAYERS} objects")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise Refused(f"{prefix}{name} is a soft or external link")
             if isinstance(group[name], h5py.Group):
@@ -227,8 +237,8 @@ def _foreign(path: Path, file: Any) -> dict[str, Train]:
                 waiting.append((f"{prefix}{name}/", group[name]))
             else:
                 names.append(f"{prefix}{name}")
-    if not names or len(names) > _MOST_LAYERS:
-        raise BadInputError(f"{path}: not a trace: it holds {len(names) or 'no'} arrays; expected one for each layer")
+    if not names:
+        raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")
     size = path.stat().st_size
     return {name: Plain(Stored(name, file[name], size), name) for name in sorted(names, key=_natural)}
 

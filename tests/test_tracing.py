@@ -242,6 +242,38 @@ def test_truncated(tmp_path, traced, share):
         nspike.read_trace(tmp_path / "short.h5")
 
 
+def test_damage_of_any_kind(tmp_path, traced):
+    """Bytes changed at random: a message, or spikes that were not hit; never anything else."""
+    draw, data = np.random.default_rng(0), traced.read_bytes()
+    with nspike.read_trace(traced) as trace:
+        expected = {layer: trace.spikes(layer) for layer in trace.layers}
+    refused = 0
+    for _ in range(100):
+        changed = bytearray(data)
+        for at in draw.integers(0, len(data), draw.integers(1, 4)):
+            changed[at] ^= int(draw.integers(1, 256))
+        (tmp_path / "d.h5").write_bytes(changed)
+        try:
+            with nspike.read_trace(tmp_path / "d.h5") as trace:
+                for layer in trace.layers:
+                    np.testing.assert_array_equal(trace.spikes(layer), expected[layer])
+        except BadInputError:
+            refused += 1
+    assert refused > 80
+
+
+def test_chunks_that_were_never_written(tmp_path):
+    draw = np.random.default_rng(0)
+    spikes = draw.random((4, 3, 40, 50)) < 0.2
+    with h5py.File(tmp_path / "f.h5", "w", libver="latest") as file:
+        made = file.create_dataset("a", spikes.shape, bool, chunks=(2, 2, 16, 16), compression="gzip", shuffle=True)
+        made[1, :, 5:20] = spikes[1, :, 5:20]
+    expected = np.zeros_like(spikes)
+    expected[1, :, 5:20] = spikes[1, :, 5:20]
+    with nspike.read_trace(tmp_path / "f.h5") as trace:
+        np.testing.assert_array_equal(trace.spikes("a"), expected)
+
+
 def test_a_chunk_that_was_changed_is_found(tmp_path, traced):
     with h5py.File(traced) as file:
         info = file["spikes/relu1"].id.get_chunk_info(0)
@@ -305,6 +337,8 @@ def test_foreign_files_that_are_refused(tmp_path):
         (lambda f: f.create_dataset("a", data=plain[0]), r"shape \(3, 4, 5\)"),
         (lambda f: f.create_dataset("a", data=["text"]), "plain numbers"),
         (lambda f: None, "holds no arrays"),
+        (lambda f: f.create_group("g").__setitem__("h", f["g"]), "lies too deep"),
+        (lambda f: [f.create_group(f"g{i}") for i in range(4100)], "more than 4096 objects"),
         (lambda f: f.create_dataset("a", (2**20,) * 4, "u1", chunks=(2**10, 2**10, 2**10, 1)), "chunks of"),
     ]
     for fill, says in cases:
