@@ -67,3 +67,23 @@ def test_counts_and_blocks(shape):
         bits = (block[..., None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
         np.testing.assert_array_equal(bits[..., :size].astype(bool), dense[-1, :, y:, x : x + size])
         assert not bits[..., size:].any()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_putting_steps_in_and_taking_them_out(shape):
+    dense = random_spikes(2, *shape)
+    steps, channels, height, width = shape
+    y, x = height // 2, width // 3
+    expected = np.zeros_like(dense)
+    expected[..., y:, x:] = dense[..., y:, x:]
+    for spikes in (
+        NarrowSpikes.empty(height, width, steps, channels),
+        WideSpikes.empty(height, width, steps, channels, 2),
+    ):
+        for step in range(steps):
+            spikes.put(step, (y, x), dense[step, :, y:, x:])
+        np.testing.assert_array_equal(spikes.dense(), expected)
+        same = narrow_of(expected) if isinstance(spikes, NarrowSpikes) else wide_of(expected, 2)
+        np.testing.assert_array_equal(spikes.words, same.words)
+        for step in range(steps):
+            np.testing.assert_array_equal(spikes.step(step).dense(), expected[step : step + 1])
