@@ -1,5 +1,8 @@
 """What a neuron plugin's functions answer, checked: whatever goes wrong there is a PluginError that says what.
 
+Their numbers are rounded to 12 decimals before anything follows from them: a formula with exp, say, may differ in its last
+bit between two systems' libraries, and then neither spikes nor certificates differ.
+
 The bounds are those of an int32 membrane. In units of 2^24, to which thresholds and the input of one step are limited, it
 starts at up to 1, changes by up to 1 a step, and a spike, at a positive membrane, takes away its amplitude.
 """
@@ -18,6 +21,7 @@ from nspike.neuron import NEVER, Neuron, Parameters
 MOST_INITIAL = 1.0
 MOST_FIRE = 64.0
 MOST_MEMBRANE = 127
+DECIMALS = 12
 
 
 def fire(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> float:
@@ -71,7 +75,7 @@ def step_parameters(
 def _number(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: Any) -> float:
     found = _call(neuron, what, function, *arguments)
     try:
-        number = float(found)
+        number = round(float(found), DECIMALS)
     except (TypeError, ValueError):
         number = float("nan")
     if isfinite(number) or (number == NEVER and what.startswith("fire")):

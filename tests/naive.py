@@ -147,7 +147,7 @@ class MPRN(IF):
     name, post_steps, defaults = "mprn", 1, {"v_init": 0.0, "beta": 0.0}
 
     def prepare(self, p, theta, grid):
-        alpha = 0.5 / (1.0 + math.exp(-p["beta"])) + 0.5
+        alpha = round(0.5 / (1.0 + math.exp(-p["beta"])) + 0.5, 12)
         self.release = column(on_grid(alpha * t, k) for t, k in zip(theta, grid.exponent, strict=True))
 
     def step(self, current, post):

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
+from math import nextafter
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -81,6 +83,22 @@ def test_wide_and_narrow_around_a_gate(tmp_path, monkeypatch):
         packing = dict.fromkeys(names, wide) | {"output": "narrow"}
         monkeypatch.setattr(engine, "prepare", partial(prepare, packing=packing))
         assert dumps(audit(GATED, photo).certificate) == usual
+
+
+def test_the_last_bit_of_another_systems_exp(tmp_path, monkeypatch):
+    """What a neuron answers is rounded to 12 decimals, in the certificate and before the thresholds are made of it."""
+    from nspike_plugins import mprn
+
+    model = tiny_model()
+    beta = {"mprn": {name: {"beta": 1.7} for name in ("relu1", "relu2")}}
+    model = model.with_spiking(replace(model.spiking, neuron_parameters=beta))
+    photo, alpha = write(tmp_path / "photo.png", 40, 48), mprn.alpha
+    texts = {dumps(audit(model, photo).certificate)}
+    for towards in (0.0, 1.0):
+        monkeypatch.setattr(mprn, "alpha", lambda beta, towards=towards: nextafter(alpha(beta), towards))
+        texts.add(dumps(audit(model, photo).certificate))
+    assert mprn.alpha(1.7) != alpha(1.7)
+    assert len(texts) == 1
 
 
 @pytest.mark.parametrize(
