@@ -24,7 +24,8 @@ def calibration_crops(
     Parameters
     ----------
     model : says how: noise of its sigma is added for denoise; pictures are shrunk and enlarged by its scales in turn for
-        superres; for dehaze the pictures are hazy already, or come in pairs in hazy/ and GT/, or with their disparities.
+        superres; for dehaze the pictures are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
+        rain and blur are made, if the model says which, or come in pairs.
     folder : of clean pictures, or of hazy ones.
     crops, size : how many, and their side in pixels (the picture's, where that is smaller).
     seed : of the places and of the noise.
@@ -42,9 +43,10 @@ def calibration_crops(
     """
     if crops < 1 or size < 8:
         raise UsageError(f"calibration needs at least 1 crop of at least 8 pixels, not {crops} of {size}")
-    sources = find_sources(folder, pairs=model.info.task != "denoise" and model.info.task != "superres")
-    given = [source.degraded is not None or source.disparity is not None for source in sources]
-    as_they_are = model.info.task not in ("denoise", "superres") and not any(given)
+    task, says = model.info.task, "kind" in model.info.degradation
+    sources = find_sources(folder, pairs=task not in ("denoise", "superres"))
+    given = any(source.degraded is not None or source.disparity is not None for source in sources)
+    as_they_are = not given and (task == "dehaze" or (task in ("derain", "deblur") and not says))
     degradation = Degradation("pairs") if as_they_are else degradation_of(model.info)
     chosen = [sources[i * len(sources) // min(crops, len(sources))] for i in range(min(crops, len(sources)))]
     pairs: dict[int, tuple[Plane, Plane]] = {}

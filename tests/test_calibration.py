@@ -83,6 +83,17 @@ def test_hazy_pictures_as_they_are(tmp_path):
     assert np.array_equal(degraded[0], (pixels / 255).transpose(2, 0, 1).astype(np.float32))
 
 
+def test_rain_is_made_where_the_model_says_which(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    put(tmp_path / "a.png", pixels)
+    ann = model(3, task="derain", colour="rgb", degradation={"kind": "rain", "density": 0.05})
+    degraded, clean = calibration_crops(ann, tmp_path, crops=1, size=32)
+    assert np.array_equal(clean[0], (pixels / 255).transpose(2, 0, 1).astype(np.float32))
+    assert not np.array_equal(degraded[0], clean[0])
+    ann = model(3, task="derain", colour="rgb", degradation={})
+    assert calibration_crops(ann, tmp_path, crops=1, size=32)[1] is None
+
+
 def test_pairs_are_cropped_alike(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 128, (40, 30, 3), np.uint8)
     put(tmp_path / "GT" / "one.png", pixels)
