@@ -33,8 +33,8 @@ class CropBatches:
     batch, patch : how many crops, and their side in pixels.
     seed : of everything.
 
-    Raises BadInputError for a folder without pictures, one that cannot be read or is smaller than the patch, UsageError for
-    numbers out of range.
+    Raises BadInputError for a folder without pictures, UsageError for numbers out of range. A picture that cannot be read, or
+    is smaller than the patch, is met when it is drawn, or by `check`.
     """
 
     def __init__(
@@ -67,6 +67,11 @@ class CropBatches:
         """Batch `number`: (degraded, clean), float32 (N, C, patch, patch)."""
         pairs = [self._pair(number, i) for i in range(self.batch)]
         return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
+
+    def check(self) -> None:
+        """Read every picture now, so that one that cannot be used is known before hours of work. Raises BadInputError."""
+        for index in range(len(self.sources)):
+            self._scene(index)
 
     @property
     def fingerprint(self) -> str:

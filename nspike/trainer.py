@@ -146,6 +146,7 @@ def finetune(
     given = _named(given, plan)
     degradation = plan.undoes()
     batches = CropBatches(given, plan.data, degradation=degradation, batch=plan.batch, patch=plan.patch, seed=plan.seed)
+    batches.check()
     model = _spiking(given, plan, degradation)
     assert isinstance(plan.recipe, type(plan).RECIPE)
     run = FineTuning(
@@ -212,6 +213,7 @@ def train(
     given = _plain(plan)
     degradation = plan.undoes()
     batches = CropBatches(given, plan.data, degradation=degradation, batch=plan.batch, patch=plan.patch, seed=plan.seed)
+    batches.check()
     run = Training(
         given,
         plan.recipe,  # type: ignore[arg-type]

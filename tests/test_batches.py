@@ -114,6 +114,10 @@ def test_a_blurred_crop_knows_what_is_around_it(tmp_path):
 def test_refusals(tmp_path):
     with pytest.raises(BadInputError, match=r"p\d.png: 24x20 pixels are too few for crops of 32"):
         CropBatches(tiny_model(), fill(tmp_path / "small", 20, 24), patch=32)(0)
+    fill(tmp_path / "mixed", 40, 40, count=30)
+    images.write(tmp_path / "mixed" / "p17.png", images.Picture(picture(10, 40)))
+    with pytest.raises(BadInputError, match=r"p17.png: 40x10 pixels are too few"):
+        CropBatches(tiny_model(), tmp_path / "mixed", patch=32).check()
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInputError, match="no pictures"):
         CropBatches(tiny_model(), tmp_path / "empty")
