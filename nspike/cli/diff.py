@@ -112,7 +112,8 @@ def command(
         if len(traces) < 2:
             announce_compilation()
         ready = _traced(sources, layers, window, how, opened)
-        found = diff(*ready, layers=layers or None)
+        with Meter(1) as meter:
+            found = diff(*ready, layers=layers or None, progress=meter.picture(0))
     emit(_text(found, *ready), _report(found, *ready), json_file)
     return 0 if found.same else 1
 
