@@ -122,7 +122,8 @@ def _make(
     if json_file == "-":
         click.echo(text, nl=False)
         return 0
-    click.echo(printable(_describe(picture, choice, done, energy, ann_seconds)))
+    extra = "digests" if report_file is None else "digests and maps"
+    click.echo(printable(_describe(picture, choice, done, energy, ann_seconds, extra)))
     for what, file in (("certificate", json_file), ("report", report_file)):
         if file is not None:
             click.echo(printable(f"{what} written to {file}"))
@@ -190,7 +191,7 @@ def _write_report(
     write(file, story)
 
 
-def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None) -> str:
+def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None, extra: str) -> str:
     from nspike.cli.figures import energy_text
 
     ledger, values = done.result.ledger, done.certificate
@@ -211,7 +212,7 @@ def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_secon
     lines.append(table(("layer", "neurons", "spikes", "rate", "synaptic operations", "last step"), rows))
     totals = values["totals"]
     lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
-    lines += ["", energy_text(energy, ledger, done.result.seconds, ann_seconds)]
+    lines += ["", energy_text(energy, ledger, done.result.seconds, ann_seconds, extra)]
     return "\n".join(lines)
 
 

@@ -41,7 +41,9 @@ def describe(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def energy_text(models: Sequence["EnergyModel"], ledger: "Ledger", seconds: float, ann_seconds: float | None) -> str:
+def energy_text(
+    models: Sequence["EnergyModel"], ledger: "Ledger", seconds: float, ann_seconds: float | None, extra: str = "digests"
+) -> str:
     """What the energy models say, side by side; what each computes; and what was measured."""
     from nspike.cli.text import table
     from nspike.energy import MODELLED, break_even
@@ -59,16 +61,16 @@ def energy_text(models: Sequence["EnergyModel"], ledger: "Ledger", seconds: floa
         "",
         *(explain_energy(model) for model in models),
         "",
-        measured(seconds, ann_seconds),
+        measured(seconds, ann_seconds, extra),
     ]
     return "\n".join(lines)
 
 
-def measured(seconds: float, ann_seconds: float | None) -> str:
-    """The CPU time beside the energy, and what it does not say."""
+def measured(seconds: float, ann_seconds: float | None, extra: str) -> str:
+    """The CPU time beside the energy, what else it was spent on, and what it does not say."""
     ann = "" if ann_seconds is None else f", the plain ANN {ann_seconds:.2f} s"
     return (
-        f"measured on this CPU: the SNN {seconds:.2f} s, digests included{ann}. On a CPU the energy is a model: no joule "
+        f"measured on this CPU: the SNN {seconds:.2f} s, {extra} included{ann}. On a CPU the energy is a model: no joule "
         "was measured, and a CPU saves none by spikes."
     )
 
