@@ -4,11 +4,11 @@ A line `<!-- MARK -->` right above a block says what it is:
 
     run               the tests run it: `nspike ...` lines of a bash block, or all of a python block
     run: CODE         the same; each line of the bash block ends with this exit code
-    hook: NAME        a plugin's source; tests/test_hooks.py runs what it registers
-    file: NAME        a file of the example that the document builds
+    printed           lines that the block above prints, but for numbers and spaces; `...` stands for any lines
+    file: NAME        a file of the example that the document builds; a plugin's is used by tests/test_hooks.py, too
     command: NAME     one of the README's two commands; .ci/run runs it
-    output            what is printed or drawn; nothing to run
-    not run: WHY      shown only
+    output            what is printed or drawn elsewhere; nothing to run
+    not run: WHY      shown only, for this reason
 
     python -m tests.documents DOCUMENT FOLDER    writes a document's files into a folder
 """
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("run", "hook", "file", "command", "output", "not run")
+KINDS = ("run", "printed", "file", "command", "output", "not run")
+RUNNABLE = ("bash", "python", "toml")
 _MARK = re.compile(r"<!-- (.+?) -->")
 
 
@@ -59,8 +60,23 @@ def blocks(text):
 
 
 def unmarked(text):
-    """The lines of blocks without a known mark."""
-    return [block.line for block in blocks(text) if block.kind not in KINDS]
+    """The lines of blocks without a known mark, or with one under which they would not be looked at: a fence that `blocks`
+    does not see, code that is called output, or `not run` without a reason."""
+    found = blocks(text)
+    faults = [block.line for block in found if _faulty(block)]
+    inside = {line for block in found for line in range(block.line, block.line + block.text.count("\n") + 2)}
+    fences = [n for n, line in enumerate(text.splitlines(), start=1) if re.match(r"[ \t>]*(```|~~~)", line)]
+    return sorted({*faults, *(line for line in fences if line not in inside)})
+
+
+def _faulty(block):
+    if block.kind == "run":
+        return block.language not in ("bash", "python")
+    if block.kind == "not run":
+        return not block.name
+    if block.kind in ("file", "command"):
+        return not block.name or block.language not in RUNNABLE
+    return block.kind not in KINDS or block.language in RUNNABLE
 
 
 def sections(text):

@@ -1,7 +1,6 @@
-"""The documents are true: their examples run, and no hook, command or JSON key is missing. Each check has a planted fault."""
+"""The documents are true: their examples run, and no command or JSON key is missing. Each check has a planted fault."""
 
 import importlib.util
-import inspect
 import json
 import re
 import shlex
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nspike import hookspecs
 from nspike.cli.group import COMMANDS, main
 from nspike.plugins import registry
 from tests.cli.console import run
@@ -19,8 +17,10 @@ from tests.desk import lay_out
 from tests.documents import Block, blocks, sections, unmarked, write_files
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-HOOKS = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("register_")}
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READMES = sorted(
+    path for folder in ("benchmarks", "weights", "nspike", "plugins") for path in (ROOT / folder).rglob("*.md")
+)
 KEYS = {
     "run": [["run", "photo.png"], ["run", "photo.png", "--reference", "clean.png", "--overwrite"]],
     "audit": [["audit", "photo.png"], ["audit", "photo.png", "--verify", "certificate.json"]],
@@ -68,13 +68,36 @@ def execute(block, names):
         assert code == int(block.name or 0), f"{line!r} ended with {code}"
 
 
+def unprinted(expected, printed):
+    """The first line of `expected` that is not in `printed` after the ones before it, numbers and spaces aside, or None."""
+    lines = iter([alike(line) for line in printed.splitlines()])
+    wanted = [line for line in expected.splitlines() if line.strip() not in ("", "...")]
+    return next((line for line in wanted if alike(line) not in lines), None)
+
+
+def alike(line):
+    """A line with its numbers taken out and its spaces made one."""
+    return " ".join(re.sub(r"\d[\d,.]*", "#", line).split())
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_examples_run(document, desk):
+def test_examples_run(document, desk, capsys):
     write_files(document, desk)
-    names = {}
+    names, printed = {}, ""
     for block in blocks(document.read_text(encoding="utf-8")):
         if block.kind == "run":
+            capsys.readouterr()
             execute(block, names)
+            printed = "".join(capsys.readouterr())
+        elif block.kind == "printed":
+            assert unprinted(block.text, printed) is None, f"line {block.line}: printed was\n{printed}"
+
+
+def test_planted_output_that_is_not_printed_is_caught():
+    printed = "a 1.5 dB\nb  2\nc\n"
+    assert unprinted("a 20 dB\n...\nc\n", printed) is None
+    assert unprinted("a 20 s\n", printed) == "a 20 s"
+    assert unprinted("b 2\na 1 dB\n", printed) == "a 1 dB", "in this order"
 
 
 def test_planted_examples_that_fail_are_caught(desk, capsys):
@@ -91,7 +114,7 @@ def test_planted_examples_that_fail_are_caught(desk, capsys):
         execute(Block("run", "bash", "rm -rf x\n", 1), {})
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *READMES], ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_block_says_what_it_is(document):
     assert unmarked(document.read_text(encoding="utf-8")) == []
 
@@ -99,6 +122,10 @@ def test_every_block_says_what_it_is(document):
 def test_planted_block_without_a_mark_is_caught():
     assert unmarked("text\n```bash\nls\n```\n<!-- rum -->\n```\n```\n<!-- run -->\n```python\n```\n") == [2, 6]
     assert unmarked("<!-- run -->\n\n```bash\n```\n") == [3], "the mark stands right above"
+    assert unmarked("<!-- not run -->\n```bash\n```\n") == [2], "why not?"
+    assert unmarked("<!-- output -->\n```python\n```\n") == [2], "code is no output"
+    assert unmarked("<!-- run -->\n```toml\n```\n") == [2], "toml cannot be run"
+    assert unmarked("- a\n\n  ```bash\n  ls\n  ```\n~~~\n~~~\n") == [3, 5, 6, 7], "these fences are not looked at"
 
 
 # ----- the README's commands -----
@@ -143,46 +170,7 @@ def test_the_gate_finds_the_readmes_commands():
         assert done.stdout == found[name]
 
 
-# ----- hooks, commands, keys -----
-
-
-def undocumented_hooks(text):
-    """Hooks without a section that is headed by their exact arguments, or without an example."""
-    found = sections(text)
-    examples = {block.name for block in blocks(text) if block.kind == "hook"}
-    return [
-        name
-        for name, spec in HOOKS.items()
-        if f"{name}({', '.join(inspect.signature(spec).parameters)})" not in found or name not in examples
-    ]
-
-
-def test_every_hook_is_documented():
-    assert HOOKS
-    assert undocumented_hooks((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")) == []
-
-
-def test_planted_missing_hook_is_caught():
-    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    assert undocumented_hooks(text.replace("## register_heads(register)", "## register_heads(add)")) == [
-        "register_heads"
-    ]
-    assert undocumented_hooks(text.replace("hook: register_formats", "hook: x")) == ["register_formats"]
-
-
-def untested_hooks(sources):
-    """Hooks without a test of their name in any of the sources."""
-    defined = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, flags=re.M)}
-    return [name for name in HOOKS if not any(test.startswith(f"test_hook_{name}") for test in defined)]
-
-
-def test_every_hook_has_a_test():
-    assert untested_hooks(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")) == []
-
-
-def test_planted_missing_test_is_caught():
-    written = [f"def test_hook_{name}(): ..." for name in HOOKS if name != "register_heads"]
-    assert untested_hooks([*written, "# def test_hook_register_heads"]) == ["register_heads"]
+# ----- commands, keys -----
 
 
 def undocumented_commands(text):

@@ -1,4 +1,4 @@
-"""Every hook by a real plugin: those of docs/plugins.md, and the one of CONTRIBUTING.md as an installed package."""
+"""Every hook by a real plugin: those of the pages on how to write one, from a file and as an installed package."""
 
 import importlib
 import sys
@@ -9,15 +9,28 @@ import numpy as np
 import pytest
 
 import nspike
+from nspike._plugin_loading import KINDS
 from nspike.plugins import LOAD, registry
 from tests.cli.console import run
-from tests.desk import lay_out
+from tests.desk import lay_out, write
 from tests.documents import blocks, write_files
 from tests.package_maker import make_package
 from tests.tiny import picture, tiny_model
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = [b for b in blocks((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")) if b.kind == "hook"]
+PAGES = sorted((ROOT / "docs").rglob("write_a*.md"))
+EXAMPLES = {b.name: b.text for page in PAGES for b in blocks(page.read_text(encoding="utf-8")) if b.kind == "file"}
+PLUGINS = {
+    "releasing": "neuron",
+    "signed": "neuron",
+    "maximum": "converter",
+    "gain": "head",
+    "log_cosh": "loss",
+    "loihi": "energy",
+    "twolayers": "network",
+    "npz": "format",
+}
+"""Name of an example, its file and what it registers -> its kind."""
 
 
 @pytest.fixture
@@ -28,23 +41,33 @@ def fresh():
     registry.cache_clear()
 
 
-def example(tmp_path, hook, number=0):
-    """The file of a document's example."""
-    path = tmp_path / f"{hook}_{number}.py"
-    path.write_text([block.text for block in EXAMPLES if block.name == hook][number], encoding="utf-8")
-    return path
-
-
-def load(tmp_path, hook, kind, number=0):
-    """The object that an example registers."""
-    found, thing = registry().resolve(str(example(tmp_path, hook, number)), [kind])
-    assert found == kind
+def load(tmp_path, name):
+    """The object that an example registers, loaded from its file."""
+    (tmp_path / f"{name}.py").write_text(EXAMPLES[f"{name}.py"], encoding="utf-8")
+    found, thing = registry().resolve(str(tmp_path / f"{name}.py"), [PLUGINS[name]])
+    assert (found, thing.name) == (PLUGINS[name], name)
     return thing
+
+
+def test_every_kind_has_an_example():
+    assert set(PLUGINS.values()) == set(KINDS)
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_each_example_works_as_a_package(fresh, tmp_path, monkeypatch, name):
+    module = f"nspike_{name}"
+    make_package(tmp_path, f"nspike-{name}", EXAMPLES[f"{name}.py"], name, "1.2")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(LOAD, f"nspike-{name}")
+    assert type(registry().get(PLUGINS[name], name)) is KINDS[PLUGINS[name]][1]
+    (entry,) = [entry for entry in registry().entries() if entry.package == f"nspike-{name}"]
+    assert (entry.name, entry.kind, entry.version, entry.state) == (name, PLUGINS[name], "1.2", "ok")
+    sys.modules.pop(module, None)
 
 
 def test_hook_register_neurons(fresh, tmp_path):
     """At 0.75 of θ the declared neuron is MPRN with β = 0."""
-    neuron = load(tmp_path, "register_neurons", "neuron")
+    neuron = load(tmp_path, "releasing")
     assert neuron.post_steps == 1
     pixels, model = picture(20, 24), tiny_model()
     mine = model.run(pixels, neuron="releasing", digest=True)
@@ -54,7 +77,7 @@ def test_hook_register_neurons(fresh, tmp_path):
 
 
 def test_hook_register_neurons_with_a_kernel(fresh, tmp_path):
-    load(tmp_path, "register_neurons", "neuron", 1)
+    load(tmp_path, "signed")
     model, pixels = tiny_model(), picture(70, 30)
     result = model.run(pixels, neuron="signed", digest=True)
     events = result.ledger.layers[0].events
@@ -66,7 +89,7 @@ def test_hook_register_neurons_with_a_kernel(fresh, tmp_path):
 
 
 def test_hook_register_converters(fresh, tmp_path):
-    load(tmp_path, "register_converters", "converter")
+    load(tmp_path, "maximum")
     pixels = np.random.default_rng(0).random((1, 20, 20), np.float32)
     ann = tiny_model()
     snn, report = nspike.convert(ann, [pixels], converter="maximum", options={"margin": 1.5})
@@ -78,27 +101,29 @@ def test_hook_register_converters(fresh, tmp_path):
 
 
 def test_hook_register_heads(fresh, tmp_path):
-    load(tmp_path, "register_heads", "head")
+    """With a gain of one it reads what `membrane` reads; a trained gain is used."""
+    load(tmp_path, "gain")
     model = tiny_model()
-    assert np.array_equal(model.run(picture(), head="limited").image, model.run(picture(), head="membrane").image)
-    loud = tiny_model(mode="image")
-    white = np.full((16, 16), 255, np.uint8)
-    limited, free = (loud.run(white, head=head).image for head in ("limited", "membrane"))
-    assert limited.max() <= round(0.25 * 255)
-    assert free.max() > limited.max()
+    assert np.array_equal(model.run(picture(), head="gain").image, model.run(picture(), head="membrane").image)
+    training = {"model": model, "head": "gain", "data": pictures(tmp_path), "timesteps": 2, "steps": 2}
+    tuned = nspike.finetune(training | {"batch": 1, "patch": 24}).model
+    assert tuned.spiking.head == "gain"
+    assert tuned.spiking.head_parameters["gain"]["gain"] != 1.0
 
 
 def test_hook_register_losses(fresh, tmp_path):
-    loss = load(tmp_path, "register_losses", "loss")
+    loss = load(tmp_path, "log_cosh")
     draw = np.random.default_rng(0)
     restored, target = draw.random((2, 1, 5, 6)), draw.random((2, 1, 5, 6))
     nspike.check_gradients(lambda a, b: loss.compute(a, b, {}), restored, target[:, :, ::-1])
     value = loss.compute(nspike.Tensor(restored), nspike.Tensor(target), {}).item()
     assert value == pytest.approx(np.log(np.cosh(20 * (restored - target))).mean())
+    training = {"model": tiny_model(), "pixel": "log_cosh", "data": pictures(tmp_path), "timesteps": 2, "steps": 1}
+    assert nspike.finetune(training | {"batch": 1, "patch": 24}).last.pixel > 0
 
 
 def test_hook_register_energy_models(fresh, tmp_path):
-    model = load(tmp_path, "register_energy_models", "energy")
+    model = load(tmp_path, "loihi")
     ledger = tiny_model().run(picture()).ledger
     (column,) = model.estimate(ledger)
     assert column.snn == 23.6e-12 * ledger.synops
@@ -108,7 +133,7 @@ def test_hook_register_energy_models(fresh, tmp_path):
 def test_hook_register_networks(fresh, tmp_path):
     from safetensors.numpy import save_file
 
-    load(tmp_path, "register_networks", "network")
+    load(tmp_path, "twolayers")
     draw = np.random.default_rng(0)
     tensors = {"first.weight": (6, 1, 3, 3), "first.bias": (6,), "last.weight": (1, 6, 3, 3), "last.bias": (1,)}
     tensors = {name: draw.normal(0, 0.1, shape).astype(np.float32) for name, shape in tensors.items()}
@@ -121,12 +146,14 @@ def test_hook_register_networks(fresh, tmp_path):
     save_file(tensors, tmp_path / "less.safetensors")
     with pytest.raises(nspike.BadInputError, match=r"less.safetensors: twolayers: missing keys: last.bias"):
         nspike.import_checkpoint(tmp_path / "less.safetensors", "twolayers")
+    registry.cache_clear()
+    assert nspike.load(tmp_path / "two.h5").run(picture()).ledger.spikes == result.ledger.spikes, "without the plugin"
 
 
 def test_hook_register_formats(fresh, tmp_path):
     from tests.test_importing import dncnn_tensors
 
-    load(tmp_path, "register_formats", "format")
+    load(tmp_path, "npz")
     np.savez(tmp_path / "net.npz", **dncnn_tensors())
     model = nspike.import_checkpoint(tmp_path / "net.npz", "dncnn")
     assert model.info.provenance["format"] == "npz"
@@ -134,6 +161,12 @@ def test_hook_register_formats(fresh, tmp_path):
     np.savez(tmp_path / "evil.npz", **{"0.weight": np.array([print], dtype=object)})
     with pytest.raises(nspike.BadInputError, match=r"evil.npz: cannot be read as .npz"):
         nspike.import_checkpoint(tmp_path / "evil.npz", "dncnn", format="npz")
+
+
+def pictures(folder):
+    """A folder with a picture to train on."""
+    write(folder / "photos" / "p.png", 32, 32)
+    return str(folder / "photos")
 
 
 # ----- the neuron of CONTRIBUTING.md -----

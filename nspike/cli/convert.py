@@ -91,7 +91,7 @@ def command(
     emit(text, values, json_file)
 
 
-def chosen(plugins: tuple[str, ...], named: dict[str, str | None]) -> dict[str, str]:
+def chosen(plugins: tuple[str, ...], named: dict[str, str | None], kinds: tuple[str, ...] = KINDS) -> dict[str, str]:
     """Kind -> name, of the plugins given by --plugin and by their own options.
 
     Raises UsageError if two of one kind are given.
@@ -101,9 +101,9 @@ def chosen(plugins: tuple[str, ...], named: dict[str, str | None]) -> dict[str, 
 
     parts = {kind: name for kind, name in named.items() if name is not None}
     for spec in plugins:
-        kind, plugin = registry().resolve(spec, KINDS)
+        kind, plugin = registry().resolve(spec, kinds)
         if kind in parts:
-            raise UsageError(f"two plugins of kind {kind} are given; a conversion takes one")
+            raise UsageError(f"two plugins of kind {kind} are given; give one")
         parts[kind] = plugin.name
     return parts
 

@@ -3,14 +3,14 @@
 import click
 
 from nspike.cli.common import keep_apart, plugin_option
-from nspike.cli.convert import chosen
-from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, training_options
+from nspike.cli.convert import KINDS, chosen
+from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, set_loss, training_options
 
 
 @click.command()
 @click.argument("source", metavar="MODEL|RECIPE.toml")
 @click.option("--model", metavar="NAME|FILE", help="The model to fine-tune, if not the recipe's.")
-@plugin_option("neuron, head or converter; replaces the model's part")
+@plugin_option("neuron, head, converter or loss; replaces the recipe's")
 @click.option("-T", "--timesteps", type=int, metavar="N", help="Steps in time, if not the model's.")
 @click.option("-k", "k", type=float, metavar="K", help="What spikes cost in the end.")
 @training_options
@@ -53,7 +53,10 @@ def command(
         "model": model, "timesteps": timesteps, "k": k, "data": list(data), "validation": validation, "steps": steps,
         "batch": batch, "patch": patch, "rate": rate, "seed": seed, "name": name, "threads": threads,
     }  # fmt: skip
-    values = recipe_of(source, "model", options | chosen(plugins, {}), pairs)
+    parts = chosen(plugins, {}, (*KINDS, "loss"))
+    loss = parts.pop("loss", None)
+    values = recipe_of(source, "model", options | parts, pairs)
+    set_loss(values, loss)
     line = Line()
     with Interruptible(output, line):
         trained = finetune(values, output, overwrite=overwrite, watch=line)

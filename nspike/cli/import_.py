@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from nspike.cli.common import emit, json_option, keep_apart
+from nspike.cli.common import emit, json_option, keep_apart, plugin_option
+from nspike.cli.convert import chosen
 from nspike.cli.models import in_words
 from nspike.cli.text import size
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--network", required=True, metavar="NAME", help="The architecture, such as dncnn, aodnet or vdsr.")
+@click.option("--network", metavar="NAME", help="The architecture, such as dncnn, aodnet or vdsr.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
 @click.option("--format", "format_", metavar="NAME", help="The file's format; by default it is recognised.")
+@plugin_option("network or format")
 @click.option("--name", metavar="NAME", help="The model's name; by default the file's.")
 @click.option(
     "--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="By default the network's usual one."
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
 @json_option
 def command(
     checkpoint: str,
-    network: str,
+    network: str | None,
     output: str,
     format_: str | None,
+    plugins: tuple[str, ...],
     name: str | None,
     task: str | None,
     sigma: float | None,
@@ -58,6 +61,9 @@ def command(
     from nspike.importing import import_checkpoint
     from nspike.weights import read_info, save
 
+    parts = chosen(plugins, {"network": network, "format": format_}, ("network", "format"))
+    if "network" not in parts:
+        raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
     keep_apart("-o", output, (checkpoint,))
     keep_apart("--json", json_file, (checkpoint, output))
     if sigma is not None and math.isnan(sigma):
@@ -66,9 +72,14 @@ def command(
         raise UsageError("--sigma is for denoising and --scale for super-resolution: give one of them")
     degradation: dict[str, Any] = {"sigma": sigma} if sigma is not None else {}
     degradation |= {"scales": sorted(set(scales))} if scales else {}
-    chosen = cast("Task | None", task)
     model = import_checkpoint(
-        checkpoint, network, format=format_, name=name, task=chosen, degradation=degradation, licence=licence
+        checkpoint,
+        parts["network"],
+        format=parts.get("format"),
+        name=name,
+        task=cast("Task | None", task),
+        degradation=degradation,
+        licence=licence,
     )
     meant = {"sigma": "denoise", "scales": "superres"}
     for key in degradation:
@@ -79,7 +90,7 @@ def command(
     parameters = sum(int(array.size) for array in model.parameters.values())
     text = (
         f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
-        + f"\n{network}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
+        + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
         f"from {model.info.provenance['format']}, {size(written.size)}\ndigest {written.digest}"
     )
     report = {

@@ -2,8 +2,9 @@
 
 import click
 
-from nspike.cli.common import keep_apart
-from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, training_options
+from nspike.cli.common import keep_apart, plugin_option
+from nspike.cli.convert import chosen
+from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, set_loss, training_options
 
 
 @click.command()
@@ -11,12 +12,14 @@ from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, r
 @click.option("--model", metavar="NAME|FILE", help="What to start from, if not from scratch.")
 @click.option("--activation", metavar="NAME", help="relu, clipped or qcfs. [relu]")
 @click.option("--levels", type=int, metavar="L", help="Of qcfs. [8]")
+@plugin_option("network or loss; replaces the recipe's")
 @training_options
 def command(
     source: str,
     model: str | None,
     activation: str | None,
     levels: int | None,
+    plugins: tuple[str, ...],
     output: str,
     data: tuple[str, ...],
     validation: str | None,
@@ -42,6 +45,7 @@ def command(
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
     """
     limit_threads(threads, source)
+    from nspike.errors import UsageError
     from nspike.trainer import train
 
     keep_apart("-o", output, (source, model))
@@ -50,7 +54,12 @@ def command(
         "model": model, "activation": activation, "levels": levels, "data": list(data), "validation": validation,
         "steps": steps, "batch": batch, "patch": patch, "rate": rate, "seed": seed, "name": name, "threads": threads,
     }  # fmt: skip
-    values = recipe_of(source, "network", options, pairs)
+    parts = chosen(plugins, {}, ("network", "loss"))
+    loss, network = parts.pop("loss", None), parts.get("network", source)
+    if network != source and not source.endswith(".toml"):
+        raise UsageError(f"{source} and {network} are two networks; give one")
+    values = recipe_of(source, "network", options | parts, pairs)
+    set_loss(values, loss)
     if model is not None:
         values.pop("network_options", None)  # the model's are what they are
     line = Line()

@@ -63,6 +63,17 @@ def recipe_of(source: str, stands_for: str, options: Mapping[str, Any], pairs: S
     return values | {key: value for key, value in options.items() if value not in (None, (), [])}
 
 
+def set_loss(values: dict[str, Any], loss: str | None) -> None:
+    """Make `loss`, given by --plugin, the recipe's pixel loss, or its energy if it prices spikes; not if it is named there."""
+    from nspike.plugins import registry
+
+    if loss is not None:
+        key = "energy" if registry().losses[loss].of_spikes else "pixel"
+        named = values.get(key)
+        if not (isinstance(named, dict) and loss in named):
+            values[key] = loss
+
+
 def limit_threads(threads: int | None, source: str) -> None:
     """Have BLAS, which is loaded later, take no more threads than were asked for, here or in a recipe."""
     if threads is None and source.endswith(".toml"):

@@ -13,6 +13,7 @@ import pytest
 from nspike import learning
 from nspike.errors import OutputError
 from nspike.images import Picture, write
+from nspike.plugins import registry
 from nspike.weights import load, load_integers, save
 from tests.cli.console import run, start
 from tests.tiny import picture, tiny_model
@@ -87,6 +88,27 @@ def test_a_recipe_file(capsys, desk):
     assert model.info.degradation == {"sigma": [5, 30]}
     assert model.info.provenance["fine_tuning"]["pixel"] == {"l1": 1.0, "fft": 0.1}
     assert [entry["rate"] for entry in lines(desk / "out.history.jsonl")] == pytest.approx([0.01, 0.001])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--plugin", "l1"], {"pixel": "l1", "energy": "energy"}),
+        (["--plugin", "fft", "--set", "pixel={mse = 1.0, fft = 0.5}"], {"pixel": {"mse": 1.0, "fft": 0.5}}),
+        (["--plugin", "mine.py"], {"pixel": "mse", "energy": "mine"}),
+    ],
+)
+def test_a_loss_as_a_plugin(capsys, desk, arguments, expected):
+    (desk / "mine.py").write_text(
+        "from nspike import Loss, hookimpl\n\n\n@hookimpl\ndef register_losses(register):\n"
+        "    price = lambda restored, target, rates: next(iter(rates.values())).square()\n"
+        '    register(Loss("mine", "the first layer\'s rate, squared", "here", price, of_spikes=True))\n'
+    )
+    registry.cache_clear()
+    outcome = finetune(capsys, *arguments)
+    registry.cache_clear()
+    assert (outcome.code, outcome.err) == (0, "")
+    assert load(desk / "out.h5").info.provenance["fine_tuning"].items() >= expected.items()
 
 
 def test_a_plain_ann_is_converted_first(capsys, desk):

@@ -46,6 +46,8 @@ def test_report(capsys, checkpoint, tmp_path):
         (["--network", "dncnn", "--sigma", "2", "--scale", "2"], 2, "give one of them"),
         (["--network", "dncnn", "--task", "paint"], 2, "paint"),
         ([], 2, "--network"),
+        (["--plugin", "dncnn", "--network", "dncnn"], 2, "two plugins of kind network are given; give one"),
+        (["--plugin", "rueckauer"], 4, "is a converter, which cannot be used here"),
     ],
 )
 def test_wrong_use(capsys, checkpoint, tmp_path, arguments, code, error):
@@ -53,6 +55,13 @@ def test_wrong_use(capsys, checkpoint, tmp_path, arguments, code, error):
     assert (outcome.code, outcome.out) == (code, "")
     assert error in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["small.safetensors"]
+
+
+def test_plugins_stand_for_network_and_format(capsys, checkpoint, tmp_path):
+    parts = ("--plugin", "network:dncnn", "--plugin", "format:safetensors")
+    outcome = run(capsys, "import", checkpoint, *parts, "-o", tmp_path / "ann.h5")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "from safetensors" in outcome.out
 
 
 def test_real_process(checkpoint, tmp_path):
