@@ -1,7 +1,8 @@
 """The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
 
 It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the picture it holds all
-that a stranger needs to run a declared neuron again: docs/certificate.md has every field, docs/check_certificate.py does it.
+that a stranger needs to run a declared neuron again: docs/reference/certificate.md has every field, and
+docs/check_certificate.py does it.
 Verifying runs the model again on the same picture and compares; the first difference is named by layer and step, in the
 order in which the engine works.
 """

@@ -7,7 +7,7 @@ In the tests of a plugin:
     def test_it_conforms():
         check_neuron(NEURON, trace=Trace(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
 
-`nspike plugin check NAME` prints the same report. docs/write_a_neuron.md says what each check is about.
+`nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about.
 """
 
 from collections.abc import Mapping, Sequence

@@ -64,7 +64,7 @@ def test_the_content(photo):
 
 
 def test_digests_are_those_of_the_documentation(photo):
-    """Leaves of 64×64 blocks, recomputed from the float simulation's spikes by the words of docs/certificate.md."""
+    """Leaves of 64×64 blocks, recomputed from the float simulation's spikes by the words of docs/reference/certificate.md."""
     from nspike import floatsim
     from nspike.integers import build
     from nspike.parts import head_of, neuron_of

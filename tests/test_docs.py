@@ -180,11 +180,11 @@ def undocumented_commands(text):
 
 
 def test_every_command_is_documented():
-    assert undocumented_commands((ROOT / "docs" / "commands.md").read_text(encoding="utf-8")) == []
+    assert undocumented_commands((ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")) == []
 
 
 def test_planted_missing_command_is_caught():
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     assert undocumented_commands(text.replace("## warmup", "## warm")) == ["warmup"]
     assert undocumented_commands(text.replace("nspike models", "nspike model")) == ["models"]
 
@@ -200,7 +200,7 @@ def undocumented_keys(section, report):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_json_key_is_documented(name, desk, capsys):
-    found = sections((ROOT / "docs" / "commands.md").read_text(encoding="utf-8"))
+    found = sections((ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8"))
     if name == "convert":
         run(capsys, *KEYS["import"][0])
     if name in ("diff", "replay"):
@@ -212,7 +212,7 @@ def test_every_json_key_is_documented(name, desk, capsys):
         assert done.code == 0, done.err
         report = json.loads(done.out)
         if report.get("format") == "nspike certificate":
-            section = (ROOT / "docs" / "certificate.md").read_text(encoding="utf-8")
+            section = (ROOT / "docs" / "reference" / "certificate.md").read_text(encoding="utf-8")
         else:
             section = found[name]
         if name == "evaluate":
@@ -225,7 +225,7 @@ def test_planted_missing_key_is_caught():
 
 
 def test_exit_codes_are_documented():
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| (\d+) \|", text, flags=re.M) == ["0", "1", "2", "3", "4", "5", "70", "130"]
 
 

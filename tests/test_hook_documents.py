@@ -18,7 +18,7 @@ from nspike.neuron import Parameter
 from tests.documents import blocks, sections
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "plugins.md").read_text(encoding="utf-8")
 PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("write_a*.md"))}
 HOOKS = {name: spec for name, spec in vars(hookspecs).items() if name.startswith("register_")}
 BESIDE = {

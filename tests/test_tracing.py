@@ -140,7 +140,7 @@ def test_what_it_says_of_itself(tmp_path):
 
 
 def test_the_file_is_as_documented(tmp_path):
-    """Read with h5py and numpy alone, by the words of docs/files.md."""
+    """Read with h5py and numpy alone, by the words of docs/reference/files.md."""
     nspike.trace(MODEL, picture(40, 47), tmp_path / "t.h5")
     with h5py.File(tmp_path / "t.h5") as file:
         assert (file.attrs["format"], file.attrs["version"]) == (b"nspike trace", 1)

@@ -1,4 +1,4 @@
-"""docs/write_a_neuron.md, done word for word in an environment of its own; and its tables are whole.
+"""docs/how-to/write_a_neuron.md, done word for word in an environment of its own; and its tables are whole.
 
 The blocks marked `run` are run by tests/test_docs.py; here those that a new environment is needed for.
 """
@@ -16,7 +16,7 @@ from tests.documents import blocks
 from tests.environments import environment
 from tests.tiny import picture
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "write_a_neuron.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "how-to" / "write_a_neuron.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 
 
