@@ -8,6 +8,7 @@ A line `<!-- MARK -->` right above a block says what it is:
     file: NAME        a file of the example that the document builds; a plugin's is used by tests/test_hooks.py, too
     command: NAME     one of the README's two commands; .ci/run runs it
     output            what is printed or drawn elsewhere; nothing to run
+    contents          the table of contents of the site that docs/conf.py makes
     not run: WHY      shown only, for this reason
 
     python -m tests.documents DOCUMENT FOLDER    writes a document's files into a folder
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("run", "printed", "file", "command", "output", "not run")
+KINDS = ("run", "printed", "file", "command", "output", "contents", "not run")
 RUNNABLE = ("bash", "python", "toml")
 _MARK = re.compile(r"<!-- (.+?) -->")
 

@@ -77,7 +77,7 @@ def unprinted(expected, printed):
 
 def alike(line):
     """A line with its numbers taken out and its spaces made one."""
-    return " ".join(re.sub(r"\d[\d,.]*", "#", line).split())
+    return " ".join(re.sub(r"[-+]?\d[\d,.]*", "#", line).split())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
