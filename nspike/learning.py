@@ -48,7 +48,7 @@ class Recipe:
 
     Parameters
     ----------
-    steps : how many in all.
+    steps : how many in all; 0 to prepare the model alone.
     optimiser, rate, weight_decay : "adam", "adamw" or "sgd", its learning rate, and the decay of kernels.
     schedule : "cosine" down to `floor` times the rate, "step" (times `gamma` after each `every` steps), "one_cycle", or
         "constant".
@@ -75,8 +75,8 @@ class Recipe:
                 f"there is no schedule {self.schedule!r}.{nearest(self.schedule, SCHEDULES)} Known: {', '.join(SCHEDULES)}"
             )
         above = (self.rate, self.clip, self.gamma)
-        if self.steps < 1 or self.every < 1 or not min(above) > 0 or min(self.weight_decay, self.floor) < 0:
-            raise UsageError("a recipe needs steps, rate and clip above 0, and no negative numbers")
+        if self.steps < 0 or self.every < 1 or not min(above) > 0 or min(self.weight_decay, self.floor) < 0:
+            raise UsageError("a recipe needs rate and clip above 0, and no negative numbers")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

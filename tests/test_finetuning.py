@@ -183,7 +183,7 @@ def test_recipes():
         {"optimiser": "adamm"},
         {"schedule": "line"},
         {"per": "pixel"},
-        {"steps": 0},
+        {"steps": -1},
         {"rate": -1.0},
         {"k": -1.0},
     ):

@@ -13,6 +13,7 @@ import pytest
 from nspike import learning
 from nspike.errors import OutputError
 from nspike.images import Picture, write
+from nspike.normalise import normalised_conv
 from nspike.plugins import registry
 from nspike.weights import load, load_integers, save
 from tests.cli.console import run, start
@@ -39,6 +40,18 @@ def finetune(capsys, *arguments):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_no_steps_are_the_warm_start_alone(capsys, desk):
+    outcome = finetune(
+        capsys, "--steps", 0, "--set", "warm_start=regression", "--set", "warm_crops=4", "--validation", "check"
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    start, fitted = (load(desk / name) for name in ("tiny.h5", "out.h5"))
+    kernels = [normalised_conv(m.network, m.parameters, m.spiking, "conv2")[0] for m in (start, fitted)]
+    assert 0 < np.abs(kernels[1] - kernels[0]).max() < 1
+    records = [line["what"] for line in lines(desk / "out.history.jsonl")]
+    assert records == ["validation"]
 
 
 def test_finetune(capsys, desk):
