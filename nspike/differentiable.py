@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor, add, attach, record, subtract
-from nspike.errors import ModelError, PluginError
+from nspike.errors import ModelError, PluginError, UsageError, nearest
 from nspike.head import Head, OutputLayer
 from nspike.integers import INTEGRATE_AND_FIRE, IntegerNetwork, build
 from nspike.layer import Conv, Gate
@@ -21,12 +21,22 @@ from nspike.model import OUTPUT, Model, Spiking
 from nspike.neuron import Neuron
 from nspike.normalise import driven, normalised_conv
 from nspike.prepared import Prepared, prepare
+from nspike.rate_layer import RateLayer
 from nspike.spike_train import SpikeTrain, rate
-from nspike.spiking_layer import Frame, LayerParameters, SpikingLayer, slopes
+from nspike.spiking_layer import NO_TIME, Frame, LayerParameters, SpikingLayer, slopes
 from nspike.surrogate import Surrogate, find
 
 LEAST_THRESHOLD = 0.05
 UNIT = 65535.0
+GRADIENTS = ("time", "rate")
+
+Layer = SpikingLayer | RateLayer
+
+
+def check_gradient(name: str) -> None:
+    """Raise UsageError for an unknown one."""
+    if name not in GRADIENTS:
+        raise UsageError(f"there is no gradient {name!r}.{nearest(name, GRADIENTS)} Known: {', '.join(GRADIENTS)}")
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,12 @@ class DifferentiableNetwork:
     surrogate : a name or function, by default the neuron's own.
     follow_reset : whether gradients go through the reset too.
     recompute : whether membranes are computed again on the way back instead of kept.
+    gradient : "time" goes back through every step (`nspike.spiking_layer`), "rate" through the rate alone
+        (`nspike.rate_layer`), which serves neurons with a kernel of their own too, and trains no parameter of a neuron but
+        its threshold. By default "time" for declared neurons, and "rate" for others.
 
-    Raises ModelError for a model without a spiking form, PluginError for a neuron or a head that says nothing of its gradient.
+    Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
+    "time" with a neuron that has a kernel of its own; UsageError for another gradient.
     """
 
     def __init__(
@@ -68,11 +82,14 @@ class DifferentiableNetwork:
         surrogate: str | Surrogate | None = None,
         follow_reset: bool = True,
         recompute: bool = False,
+        gradient: str | None = None,
     ) -> None:
         if model.spiking is None:
             raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
-        if neuron.step is not None:
-            raise PluginError(f"neuron {neuron.name} cannot be trained: it has a kernel of its own, without a gradient")
+        self.gradient = gradient or ("time" if neuron.step is None else "rate")
+        check_gradient(self.gradient)
+        if neuron.step is not None and self.gradient == "time":
+            raise PluginError(f"neuron {neuron.name} {NO_TIME}")
         if head.gradient is None:
             raise PluginError(f"head {head.name} cannot be trained: it says nothing of its gradient")
         self.model, self.neuron, self.head = model, neuron, head
@@ -181,6 +198,7 @@ class DifferentiableNetwork:
             surrogate=self.surrogate,
             follow_reset=self.follow_reset,
             recompute=self.recompute,
+            integers=integers,
         )
         return integers, prepared, frame
 
@@ -201,7 +219,8 @@ class DifferentiableNetwork:
             numbers = self.neuron.values(given)
             values.update(numbers)
             for parameter in self.neuron.parameters:
-                if parameter.trainable and self._may_train(name, parameter.name, numbers, spiking.timesteps):
+                timed = parameter.trainable and self.gradient == "time"
+                if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
         return LayerParameters(weight, bias, threshold, theta / one, values)
 
@@ -212,11 +231,12 @@ class DifferentiableNetwork:
         steps = timesteps + self.neuron.post_steps
         return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
-    def _run(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> SpikingLayer:
+    def _run(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> Layer:
         stage, network = prepared.stage, self.model.network
         last = stage.name == OUTPUT
         makers = {driven(network, name): floats for name, floats in self._layers.items()}
-        return SpikingLayer(
+        kind = SpikingLayer if self.gradient == "time" else RateLayer
+        return kind(
             prepared,
             frame,
             INTEGRATE_AND_FIRE if last else self.neuron,
@@ -227,7 +247,7 @@ class DifferentiableNetwork:
             membranes=last,
         )
 
-    def _read(self, layer: SpikingLayer, integers: IntegerNetwork) -> Tensor:
+    def _read(self, layer: Layer, integers: IntegerNetwork) -> Tensor:
         """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
         stage, timesteps, scale = layer.stage, integers.timesteps, integers.output_scale[:, None, None]
         theta = stage.integer.theta.astype(np.int64)
@@ -253,16 +273,13 @@ class DifferentiableNetwork:
                 if key in found[0]
             }
             of_theta = np.sum([each["theta"] for each in found], axis=0) if "theta" in found[0] else None
-            spikes = None
-            if "spikes" in maps:
-                spikes = np.zeros((integers.steps, *layer.v.shape), np.float32)
-                spikes[:timesteps] = maps["spikes"]
+            spikes = layer.spread(maps["spikes"]) if "spikes" in maps else None
             of_layer = layer.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
             return [*of_layer, *(sum(each[name] for each in found) for name in self._head)]
 
         return record(read, [*layer.parents, *self._head.values()], backward)
 
 
-def _back(layer: SpikingLayer, gradient: tuple[Any, Any]) -> list[Any]:
+def _back(layer: Layer, gradient: tuple[Any, Any]) -> list[Any]:
     """The rule of a layer's spikes."""
     return layer.back(*gradient)

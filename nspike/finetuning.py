@@ -18,7 +18,7 @@ import numpy as np
 from nspike import learning
 from nspike.autograd.tensor import Tensor
 from nspike.batches import Batch
-from nspike.differentiable import DifferentiableNetwork
+from nspike.differentiable import DifferentiableNetwork, check_gradient
 from nspike.errors import UsageError
 from nspike.learning import Forward
 from nspike.model import Model
@@ -37,6 +37,8 @@ class Recipe(learning.Recipe):
     energy : the name of the loss that prices spikes. k : its weight at the end.
     surrogate : instead of the neuron's own. per : "layer" or "channel", of thresholds.
     follow_reset : whether gradients go through the reset. recompute : less memory for more time.
+    gradient : "time" or "rate", see `DifferentiableNetwork`; by default the neuron's kind decides. The three settings before
+        are of "time".
     """
 
     neuron_rate: float = 1e-3
@@ -46,11 +48,14 @@ class Recipe(learning.Recipe):
     per: Literal["layer", "channel"] = "layer"
     follow_reset: bool = True
     recompute: bool = False
+    gradient: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.per not in ("layer", "channel"):
             raise UsageError(f"thresholds are trained per layer or channel, not per {self.per!r}")
+        if self.gradient is not None:
+            check_gradient(self.gradient)
         if min(self.neuron_rate, self.k) < 0:
             raise UsageError("a recipe needs steps, rate and clip above 0, and no negative numbers")
 
@@ -101,6 +106,7 @@ class FineTuning(learning.Run):
             surrogate=recipe.surrogate,
             follow_reset=recipe.follow_reset,
             recompute=recipe.recompute,
+            gradient=recipe.gradient,
         )
         parameters = self.network.parameters()
         slow = {name for name in parameters if name.startswith("head.") or name.endswith((".weight", ".bias"))}
@@ -119,7 +125,7 @@ class FineTuning(learning.Run):
     def model(self) -> Model:
         """The model as it is now, with the recipe in its provenance."""
         model = self.network.to_model()
-        tuned = {**dataclasses.asdict(self.recipe), "done": self.done}
+        tuned = {**dataclasses.asdict(self.recipe), "gradient": self.network.gradient, "done": self.done}
         return replace(model, info=replace(model.info, provenance={**model.info.provenance, "fine_tuning": tuned}))
 
     def forward(self, number: int) -> Forward:

@@ -43,6 +43,11 @@ def each(function: Callable[[int, int, int], None], count: int) -> int:
     return len(shares)
 
 
+def executor() -> ThreadPoolExecutor:
+    """The threads, for work that is shared out otherwise."""
+    return _pool(available())
+
+
 @lru_cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="nspike")

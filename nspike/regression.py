@@ -131,8 +131,14 @@ def _rates(model: Model, names: Sequence[str], plane: NDArray[np.int32]) -> Plan
     for first in range(0, len(plane), BATCH):
         trains = net.spikes(plane[first : first + BATCH], names)
         parts = [np.tensordot(trains[name].dense(), worth[name] / timesteps, axes=(1, 0)) for name in names]
+        parts = [_neurons(part, neuron.planes) for part in parts]
         found.append(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))
     return np.concatenate(found).astype(np.float32)
+
+
+def _neurons(rates: Doubles, planes: tuple[int, ...]) -> Doubles:
+    """Of the rates (N, planes·C, H, W) of spikes those of neurons, (N, C, H, W)."""
+    return np.asarray(sum(gain * part for gain, part in zip(planes, np.split(rates, len(planes), 1), strict=True)))
 
 
 def _highest_rate(model: Model, name: str) -> NDArray[np.float32]:
@@ -142,7 +148,8 @@ def _highest_rate(model: Model, name: str) -> NDArray[np.float32]:
     values = neuron.values(model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {}))
     ways = course(neuron, values, timesteps, timesteps + neuron.post_steps)
     theta = np.asarray(model.spiking.thresholds[name], np.float32)
-    return theta * np.float32(ways.amplitudes @ (ways.fires >= 0) / timesteps)
+    gain = sum(gain for gain in neuron.planes if gain > 0)
+    return theta * np.float32(gain * (ways.amplitudes @ (ways.fires >= 0)) / timesteps)
 
 
 def _kernel(rows: Doubles, conv: Conv) -> Planes:

@@ -23,6 +23,7 @@ from nspike import convolution
 from nspike.autograd.tensor import Tensor
 from nspike.buffers import give, take
 from nspike.errors import PluginError
+from nspike.integers import IntegerNetwork
 from nspike.layer import Gate
 from nspike.neuron import Neuron
 from nspike.parallel import available, each
@@ -36,6 +37,7 @@ Doubles = NDArray[np.float64]
 PIXELS = 128
 """How many pixels go back through time at a time: their membranes and slopes fit the second-level cache."""
 UNIT = 65535.0
+NO_TIME = "has a kernel of its own, which no gradient goes back through in time; it trains with the gradient 'rate'"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Frame:
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
     surrogate : the derivative of the firing test. follow_reset : whether ∂L/∂s includes the reset, not detached.
     recompute : whether membranes are computed again for the way back.
+    integers : the network, for neurons with a kernel of their own.
     """
 
     plane: NDArray[np.int32]
@@ -55,6 +58,7 @@ class Frame:
     surrogate: Surrogate
     follow_reset: bool = True
     recompute: bool = False
+    integers: IntegerNetwork | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -111,13 +115,16 @@ def course(neuron: Neuron, values: Mapping[str, float], timesteps: int, steps: i
 
 
 def slopes(neuron: Neuron, values: Mapping[str, float], name: str, timesteps: int, steps: int) -> Course:
-    """The derivative of a course with respect to the parameter `name`: central differences of plain functions."""
-    h = 1e-6 * max(1.0, abs(values[name]))
-    up, down = (course(neuron, {**values, name: values[name] + s * h}, timesteps, steps) for s in (1, -1))
+    """The derivative of a course with respect to the parameter `name`: differences of plain functions, within its range."""
+    value, h = values[name], 1e-6 * max(1.0, abs(values[name]))
+    own = next(parameter for parameter in neuron.parameters if parameter.name == name)
+    above, below = min(value + h, own.high), max(value - h, own.low)
+    width = 2 * h if (above, below) == (value + h, value - h) else above - below
+    up, down = (course(neuron, {**values, name: end}, timesteps, steps) for end in (above, below))
     return Course(
-        (up.fires - down.fires) / (2 * h),
-        (up.amplitudes - down.amplitudes) / (2 * h),
-        (up.initial - down.initial) / (2 * h),
+        (up.fires - down.fires) / width,
+        (up.amplitudes - down.amplitudes) / width,
+        (up.initial - down.initial) / width,
     )
 
 
@@ -135,7 +142,7 @@ class SpikingLayer:
 
     `train` holds its spikes. `parents` are the tensors that it depends on, in the order of what `back` returns.
 
-    Raises PluginError for a neuron with a kernel of its own, which says nothing of its gradient.
+    Raises PluginError for a neuron with a kernel of its own: that trains in a `nspike.rate_layer.RateLayer`.
     """
 
     def __init__(
@@ -152,9 +159,7 @@ class SpikingLayer:
     ) -> None:
         for used in (neuron, source_neuron):
             if used is not None and used.step is not None:
-                raise PluginError(
-                    f"neuron {used.name} cannot be trained: it has a kernel of its own, without a gradient"
-                )
+                raise PluginError(f"neuron {used.name} {NO_TIME}")
         self.prepared, self.frame, self.neuron, self.parameters = prepared, frame, neuron, parameters
         self.sources, self.source_neuron = tuple(sources), source_neuron
         self.stage = prepared.stage
@@ -240,6 +245,12 @@ class SpikingLayer:
         return words[0] if len(words) == 1 else np.ascontiguousarray(np.concatenate(words, axis=4))
 
     # ----- Back -----
+
+    def spread(self, counts: Doubles) -> Floats:
+        """The gradient of the layer's spikes, given that of one more at any step up to T (N, H, W, C)."""
+        spikes = np.zeros((self.frame.steps, *counts.shape), np.float32)
+        spikes[: self.frame.timesteps] = counts
+        return spikes
 
     def back(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nspike._explain import explain
-from nspike.conformance import alone, declaration, in_networks
+from nspike.conformance import alone, declaration, in_networks, training
 from nspike.conformance.report import ConformanceError, Fault, Report, Result, Skip
 from nspike.conformance.subject import Check, Subject, Trace
 from nspike.errors import NspikeError
@@ -35,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "tiles and threads": in_networks.tiles_and_threads,
     "agreement": in_networks.agreement,
     "conservation": in_networks.conservation,
+    "training": training.training,
 }
 """Name -> check, in the order in which they run, after that of the parameters."""
 

@@ -158,7 +158,7 @@ def finetune(
     )
     trained = _carry_out(run, plan, files, watch or _Nobody(), start)
     baseline = load(plan.baseline) if isinstance(plan.baseline, str) else plan.baseline
-    tuned = {**plan.to_dict(), "done": trained.done, "step": trained.step}
+    tuned = {**plan.to_dict(), "gradient": run.network.gradient, "done": trained.done, "step": trained.step}
     result = _described(trained.model, "fine_tuning", tuned, given.info.provenance.get("fine_tuning"))
     if baseline is not None:
         result = with_baseline(result, baseline)

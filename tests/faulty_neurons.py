@@ -236,5 +236,10 @@ FAULTS = [
         {"conserves": True},
         r"received \d+, but threshold x spikes \d+ \+ residual",
     ),
+    ("training", declared(surrogate=lambda x: x * np.nan), {}, r"the gradient of conv\d\.\w+ is not finite"),
+    ("training", declared(surrogate=np.zeros_like), {}, "no gradient reaches the first layer"),
+    ("training", declared(surrogate=lambda x: x[1:]), {}, "a surrogate gave .* expected one of the same shape"),
+    ("training", declared(surrogate="step"), {}, "there is no surrogate 'step'"),
+    ("training", declared(fire=fickle), {}, "after 0 steps: training and the engine differ at layer1, step"),
 ]
 """(check, neuron, arguments, message): the check must fail with this message."""

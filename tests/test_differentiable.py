@@ -140,8 +140,8 @@ def test_what_a_gate_reads_stays_worth_one():
 
 def test_refusals():
     model = model_of(*NETWORKS["narrow"])
-    with pytest.raises(PluginError, match="neuron lif cannot be trained"):
-        trainable(model, "lif", "membrane")
+    with pytest.raises(PluginError, match="neuron lif has a kernel of its own"):
+        trainable(model, "lif", "membrane", gradient="time")
     with pytest.raises(PluginError, match="no surrogate 'step'"):
         trainable(model, "if", "membrane", surrogate="step")
     with pytest.raises(ModelError, match="not converted"):

@@ -37,6 +37,8 @@ LEVELS = (
     {
         "spike_train",
         "spiking_layer",
+        "own_kernel",
+        "rate_layer",
         "differentiable",
         "differentiable_ann",
         "initialise",

@@ -1,5 +1,6 @@
 """The conformance kit: good neurons pass, and each check catches the faults planted for it."""
 
+import importlib
 import json
 import re
 from dataclasses import replace
@@ -116,6 +117,25 @@ def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, messa
     assert re.search(message, result.message), result.message
 
 
+@pytest.mark.parametrize("name", ["if", "lif"])
+def test_a_planted_fault_in_training_is_caught(monkeypatch, name):
+    """A spike that training loses."""
+    where = {"if": "nspike.differentiable.SpikingLayer", "lif": "nspike.rate_layer.run"}[name]
+    module, _, attribute = where.rpartition(".")
+    real = getattr(importlib.import_module(module), attribute)
+
+    def faulty(*arguments, **options):
+        made = real(*arguments, **options)
+        words = getattr(made, "train", made).data
+        if words.any():
+            words.flat[np.flatnonzero(words)[0]] = 0
+        return made
+
+    monkeypatch.setattr(where, faulty)
+    result = state_of(examine_neuron(registry().neurons[name]), "training")
+    assert re.search(r"few channels, after 0 steps: training and the engine differ at layer1, step", result.message)
+
+
 def test_the_float_simulation_is_compared_too(monkeypatch):
     real = floatsim.from_integers
 
@@ -138,11 +158,11 @@ def test_report_as_text_and_values():
     assert text.startswith("neuron shy\n  passed   parameters")
     assert "\n  FAILED   activity" in text
     assert "\n  skipped  kernel             declared" in text
-    assert text.endswith("2 of 9 checks failed, 4 skipped")
+    assert text.endswith("3 of 10 checks failed, 4 skipped")
     values = json.loads(json.dumps(report.to_dict()))
-    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 13)
+    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 14)
     assert values["checks"][0] == {"check": "parameters", "state": "passed", "message": "none"}
-    assert [result.check for result in report.failures] == ["activity", "agreement"]
+    assert [result.check for result in report.failures] == ["activity", "agreement", "training"]
 
 
 def test_a_fault_names_the_parameters_that_it_needs():

@@ -29,7 +29,15 @@ def _read(layer: OutputLayer, _: Mapping[str, NDArray[np.float64]]) -> NDArray[n
     return layer.to_units(layer.charge) / layer.timesteps
 
 
-HEAD = Head("conformance", "the mean current of the output layer", "nspike.testing", fires=False, read=_read)
+def _gradient(
+    layer: OutputLayer, _: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    return {"charge": g / layer.timesteps}
+
+
+HEAD = Head(
+    "conformance", "the mean current of the output layer", "nspike.testing", fires=False, read=_read, gradient=_gradient
+)
 
 
 @dataclass(frozen=True)
