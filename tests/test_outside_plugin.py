@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import nspike
+from nspike.differentiable import DifferentiableNetwork
 from nspike.plugins import LOAD, registry
 from nspike.testing import Trace, check_neuron
 from tests import naive
@@ -18,6 +20,7 @@ from tests.cli.console import launch, run
 from tests.desk import lay_out
 from tests.environments import install_into
 from tests.graphs import agree, branched, chain, picture, random_model
+from tests.graphs import run as engine
 from tests.tiny import tiny_model
 
 PACKAGE = Path(__file__).parent / "outside_plugin"
@@ -168,6 +171,48 @@ def test_they_run_evaluate_and_are_checked_by_name(desk, capsys, name):
     done = run(capsys, "plugin", "check", name, "--conserves")
     assert done.code == 0, done.out
     assert "all" in done.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_are_converted_fine_tuned_and_audited(desk, capsys, name):
+    """What a stranger does: convert a network for the neuron, fine-tune it, and prove every spike of what came out."""
+    nspike.save("ann.h5", replace(tiny_model(), spiking=None))
+    told = ("--plugin", name, "--head", "cpm", "-T", 4, "--crops", 4, "--crop-size", 32)
+    done = run(capsys, "convert", "ann.h5", "--calibrate", "photos", "-o", "snn.h5", *told)
+    assert done.code == 0, done.err
+    told = ("--batch", 4, "--patch", 24, "--steps", 40, "--rate", 2e-2)
+    done = run(capsys, "finetune", "snn.h5", "--data", "photos", "-o", "tuned.h5", *told)
+    assert done.code == 0, done.err
+    history = (desk / "tuned.history.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in history]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    tuned = nspike.load("tuned.h5")
+    assert tuned.spiking.neuron == name
+    gradient = "time" if name == "falling" else "rate"
+    assert tuned.info.provenance["fine_tuning"]["gradient"] == gradient
+    net = DifferentiableNetwork(tuned, registry().neurons[name], registry().heads["cpm"])
+    assert net.gradient == gradient
+    pixels = picture(5, 2, 1, 21, 30).astype(np.int32) * 257
+    trained, (output, _, spikes) = net.run(pixels), engine(tuned, pixels, net.neuron, net.head)
+    for layer, train in trained.trains.items():
+        np.testing.assert_array_equal(train.dense(), spikes[layer])
+    np.testing.assert_array_equal(trained.output.data, output)
+
+    assert run(capsys, "audit", "photo.png", "--model", "tuned.h5", "--json", "tuned.json").code == 0
+    done = run(capsys, "audit", "--verify", "tuned.json", "--model", "tuned.h5")
+    assert done.code == 0, done.out + done.err
+
+
+def test_only_a_declared_neuron_trains_through_time(desk, capsys):
+    """And what cannot be says what can."""
+    told = ("--data", "photos", "-o", "tuned.h5", "--batch", 2, "--patch", 16, "--steps", 1)
+    done = run(capsys, "finetune", "dncnn-s25", "--plugin", "adaptive", "--set", "gradient=time", *told)
+    assert done.code == 4
+    assert "neuron adaptive has a kernel of its own" in done.err
+    assert "trains with the gradient 'rate'" in done.err
+    done = run(capsys, "finetune", "dncnn-s25", "--plugin", "falling", "--set", "gradient=rate", *told)
+    assert done.code == 0, done.err
+    assert nspike.load("tuned.h5").info.provenance["fine_tuning"]["gradient"] == "rate"
 
 
 def test_a_certificate_of_a_neuron_that_is_not_installed(desk, capsys, monkeypatch):
