@@ -83,8 +83,9 @@ class Neuron:
     step : the kernel of a neuron outside the declared family; then `fire` is not used.
     step_parameters : (parameters, theta (C,) float64, exponent (C,) int) -> int32 (K, C), the `params` of `step`.
     state_planes : S, how many int32 per neuron `step` keeps besides the membrane.
-    surrogate : the surrogate derivative to train it with: "sigmoid", "triangle", "rectangle", "arctan", or a function of
-        x = u - fire·θ (an array, in units of the layer's scale) that returns a new array of the same kind.
+    surrogate : the surrogate derivative to train a declared neuron with: "sigmoid", "triangle", "rectangle", "arctan", or a
+        function of x = u - fire·θ (an array, in units of the layer's scale) that returns a new array of the same kind.
+        One with a kernel of its own trains through its rate (`nspike.rate_layer`).
     """
 
     name: str

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nspike import parallel
 from nspike.autograd.tensor import Tensor
 from nspike.differentiable import DifferentiableNetwork
 from nspike.errors import PluginError, UsageError
@@ -196,6 +197,26 @@ def test_training_along_it_lowers_the_loss_on_the_engines_spikes(neuron, head):
             tensor.grad = None
         net.constrain()
     assert min(losses[-5:]) < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("neuron", ["mprn", "lif", BURST.fast], ids=["mprn", "lif", "burst"])
+def test_threads_change_no_spike(neuron):
+    pixels = picture(2, 3, 1, 13, 11).astype(np.int32) * 257
+    found = []
+    try:
+        for threads in (1, 3):
+            parallel.set_threads(threads)
+            net = rated(chain(16, 9), neuron, "cpm")
+            outcome = net.run(pixels)
+            outcome.restored.square().mean().backward()
+            found.append((outcome.trains, {name: tensor.grad for name, tensor in net.parameters().items()}))
+    finally:
+        parallel.set_threads(None)
+    (one, gradients), (other, others) = found
+    for name, train in one.items():
+        np.testing.assert_array_equal(train.data, other[name].data)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, others[name], rtol=1e-4, atol=1e-6 * np.abs(gradient).max())
 
 
 def test_rates_are_spikes_of_a_neuron():
