@@ -12,5 +12,6 @@ html_title = f"nspike {release}"
 html_show_copyright = False
 html_copy_source = False
 highlight_language = "none"
+smartquotes = False
 myst_heading_anchors = 3
 """Headings down to this level can be linked to, by GitHub's names."""

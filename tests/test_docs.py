@@ -128,6 +128,24 @@ def test_planted_block_without_a_mark_is_caught():
     assert unmarked("- a\n\n  ```bash\n  ls\n  ```\n~~~\n~~~\n") == [3, 5, 6, 7], "these fences are not looked at"
 
 
+def unused(text):
+    """Files of a page's example that neither a block that is run nor another file names."""
+    found = [block for block in blocks(text) if block.kind in ("run", "file")]
+    files = [block for block in found if block.kind == "file"]
+    return [file.name for file in files if not any(file.name in other.text for other in found if other is not file)]
+
+
+@pytest.mark.parametrize("document", (ROOT / "docs").rglob("*.md"), ids=lambda path: path.name)
+def test_every_file_of_an_example_is_used(document):
+    assert unused(document.read_text(encoding="utf-8")) == []
+
+
+def test_planted_unused_file_is_caught():
+    text = "<!-- file: a.py -->\n```python\n```\n<!-- {} -->\n```bash\nnspike run --plugin a.py\n```\n"
+    assert unused(text.format("run")) == []
+    assert unused(text.format("not run: why")) == ["a.py"]
+
+
 # ----- the README's commands -----
 
 
