@@ -10,7 +10,6 @@ from nspike import weights
 from nspike.models import shipped
 
 PAPER = {
-    ("aodnet-t5", "SOTS_indoor"): ("≥ 100 %", "0.41"),
     ("aodnet", "SOTS_indoor"): ("≥ 100 %", "0.81"),
     ("dncnn-s15", "Set12"): ("99.3 %", "0.50"),
     ("dncnn-s25", "Set12"): ("99.1 %", "0.51"),

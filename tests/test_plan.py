@@ -28,7 +28,7 @@ def test_the_shipped_models_recipes(path):
 
 
 def test_there_are_recipes():
-    assert {"aodnet", "aodnet-t5", "dncnn-s15", "dncnn-s25", "dncnn-s50", "vdsr"} <= {path.stem for path in RECIPES}
+    assert {"aodnet", "dncnn-s15", "dncnn-s25", "dncnn-s50", "vdsr"} <= {path.stem for path in RECIPES}
 
 
 def test_paths_are_relative_to_the_recipe_where_they_exist_there(tmp_path):
