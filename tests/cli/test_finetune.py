@@ -196,7 +196,7 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
         (["--data", "broken"], 3, "broken/0.png"),
         (["--patch", 64], 3, "40x32 pixels are too few for crops of 64"),
         (["--validation", "empty"], 3, "empty: there are no pictures"),
-        (["--steps", 0], 2, "needs steps"),
+        (["--steps", -1], 2, "no negative numbers"),
         (["-o", "none/out.h5"], 5, "the folder none does not exist"),
     ],
 )
