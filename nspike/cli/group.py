@@ -107,7 +107,21 @@ def main(args: Sequence[str] | None = None) -> int:
         _silence()
         return BROKEN_PIPE if done.code == 1 else int(done.code or 0)
     except Exception as error:
+        if _was_interrupted(error):
+            _say("interrupted")
+            return INTERRUPTED
         return _failed(error)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: libraries interrupted in the middle of a call raise errors of their own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _failed(error: Exception) -> int:

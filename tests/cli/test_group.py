@@ -121,6 +121,18 @@ def test_exit_codes(capsys, planted, error, code):
     assert outcome.err.strip()
 
 
+def test_an_error_that_ctrl_c_raised_in_a_library_is_no_error(capsys, planted):
+    def fail():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise SystemError("returned a result with an exception set") from interrupt
+
+    planted(fail)
+    outcome = run(capsys, "planted")
+    assert (outcome.code, outcome.err) == (130, "nspike: interrupted\n")
+
+
 def test_exit_code_of_a_command_that_failed_in_part(capsys, planted):
     planted(lambda: click.get_current_context().exit(1))
     assert run(capsys, "planted").code == 1
