@@ -102,14 +102,17 @@ def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, 
     gram, mean_in = _moments(rates, conv)
     penalty = ridge * np.trace(gram) / len(gram) + 1e-12
     factor = cho_factor(gram + penalty * np.eye(len(gram)))
-    target = wanted
-    for _ in range(1 if conv.name == network.output else TURNS):
+
+    def solved(target: Planes) -> tuple[Doubles, Doubles]:
         cross, mean_out = _products(rates, target, conv, mean_in)
         found = np.asarray(start + cho_solve(factor, cross - gram @ start), np.float64)
-        bias = mean_out - mean_in @ found
+        return found, mean_out - mean_in @ found
+
+    found, bias = solved(wanted)
+    for _ in range(0 if conv.name == network.output else TURNS - 1):
         values = convolve(rates, _kernel(found, conv), bias.astype(np.float32), pad=conv.radius)
         idle = ((wanted < 0) & (values < 0)) | ((wanted > most) & (values > most))
-        target = np.where(idle, values, wanted)
+        found, bias = solved(np.where(idle, values, wanted))
     weights = {**spiking.weights, conv.name: _kernel(found, conv)}
     biases = {**spiking.biases}
     if conv.bias:
