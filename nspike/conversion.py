@@ -70,7 +70,7 @@ class Scales:
     """What a converter decides.
 
     scales and thresholds as in `nspike.model.Spiking`; neuron_parameters: values for the neuron's parameters (such as
-    v_init) where the neuron has them.
+    v_init) where the neuron has them; NEURON.PARAMETER is for that neuron alone.
     """
 
     scales: dict[str, NDArray[np.float64]]

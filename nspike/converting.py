@@ -92,7 +92,9 @@ def convert(
         raise PluginError(f"converter {converter.name} failed: {explain(error)}") from error
     _check_scales(converter, network, found)
     names = {parameter.name for parameter in neuron.parameters}
-    own = {name: v for name, v in found.neuron_parameters.items() if name in names} | given
+    for_all = {name: v for name, v in found.neuron_parameters.items() if name in names}
+    for_one = {name: v for name in names if (v := found.neuron_parameters.get(f"{neuron.name}.{name}")) is not None}
+    own = for_all | for_one | given
     arrays = head.initial(network.channels)
     spiking = Spiking(
         neuron=neuron.name,

@@ -4,6 +4,7 @@ Batch norm is folded first. An ANN that ends in a ReLU is trained without it: a 
 below would not learn.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -33,6 +34,7 @@ class DifferentiableAnn:
     kind : of activations: ReLU, ReLU with a ceiling that is trained, or QCFS.
     levels : of QCFS.
     ceilings : activation name -> where the ceilings start, one number or one for each channel; not for ReLU.
+    jitter : of QCFS, the standard deviation, in levels, of normal noise before rounding.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class DifferentiableAnn:
         kind: Kind = "relu",
         levels: int = 8,
         ceilings: Mapping[str, NDArray[Any]] | None = None,
+        jitter: float = 0.0,
     ) -> None:
         network, parameters = ann.fold_batch_norm(model.network, model.parameters)
-        self.network, self.kind, self.levels = network, kind, levels
+        self.network, self.kind, self.levels, self.jitter = network, kind, levels, jitter
         self._model = replace(model, network=network, spiking=None)
         self._parameters = {
             name: Tensor(np.array(array, np.float32), requires_grad=True) for name, array in parameters.items()
@@ -75,33 +78,36 @@ class DifferentiableAnn:
         arrays = {name: np.ascontiguousarray(tensor.data) for name, tensor in self._parameters.items()}
         return replace(self._model, network=network, parameters=arrays)
 
-    def run(self, plane: NDArray[np.float32]) -> Tensor:
-        """The restored pictures (N, C, H, W), not clipped."""
+    def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
+        """The restored pictures (N, C, H, W), not clipped; with the jitter that `seed` gives, or without."""
         picture = Tensor(np.asarray(plane, np.float32))
         values: dict[str, Tensor] = {PICTURE: picture}
         for layer in self.network.layers:
-            values[layer.name] = self._layer(layer, values, picture)
+            values[layer.name] = self._layer(layer, values, picture, seed)
         output = values[self.network.output]
         if self.network.mode == "image":
             return output
         return subtract(picture, output) if self.network.mode == "subtract" else add(picture, output)
 
-    def _layer(self, layer: Any, values: Mapping[str, Tensor], picture: Tensor) -> Tensor:
+    def _layer(self, layer: Any, values: Mapping[str, Tensor], picture: Tensor, seed: int | None = None) -> Tensor:
         if isinstance(layer, Conv):
             bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
             return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
         if isinstance(layer, Concat):
             return concatenate([values[source] for source in layer.sources])
         if isinstance(layer, Activation):
-            return self._activation(layer.name, values[layer.source])
+            return self._activation(layer.name, values[layer.source], seed)
         return values[layer.source] * (picture - 1.0) + 1.0
 
-    def _activation(self, name: str, value: Tensor) -> Tensor:
+    def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:
         if self.kind == "relu":
             return relu(value)
         if self.kind == "clipped":
             return clipped_relu(value, self._ceilings[name])
-        return qcfs(value, self._ceilings[name], levels=self.levels)
+        if seed is None:
+            return qcfs(value, self._ceilings[name], levels=self.levels)
+        layer_seed = zlib.crc32(f"{name} {seed}".encode())
+        return qcfs(value, self._ceilings[name], levels=self.levels, jitter=self.jitter, seed=layer_seed)
 
     def _limited(self, layer: Activation) -> Activation:
         if self.kind == "relu":

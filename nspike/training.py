@@ -3,8 +3,12 @@
 `relu` is the baseline. `qcfs` (Bu et al. 2022) rounds every activation to L levels below a ceiling λ that is trained, as the
 spikes of L steps do; `clipped` has the ceiling alone. A step of these costs a small part of one through time, and does most
 of the work: train so, convert with the converter `qcfs`, then fine-tune. A run otherwise: `nspike.learning`.
+
+Spikes that come late or early make a count differ from the level that QCFS gives, by ±1 here and there, and a deep network
+that never saw such errors loses what it had learnt. So `jitter` (ours): before rounding, normal noise of that many levels.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +34,7 @@ class Recipe(learning.Recipe):
     activation : "relu", "clipped" or "qcfs". levels : of qcfs.
     per : "layer" or "channel", of ceilings. percentile : of the activations of the first batch, where ceilings start.
     ceiling_rate : the learning rate of ceilings.
+    jitter : the standard deviation, in levels, of noise before qcfs rounds; 0.3 to 0.5 is what spikes do.
     """
 
     rate: float = 1e-3
@@ -38,6 +43,7 @@ class Recipe(learning.Recipe):
     per: Literal["layer", "channel"] = "layer"
     percentile: float = 99.9
     ceiling_rate: float = 1e-3
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +55,8 @@ class Recipe(learning.Recipe):
             raise UsageError(f"ceilings are trained per layer or channel, not per {self.per!r}")
         if self.levels < 1 or not 50 <= self.percentile <= 100 or self.ceiling_rate < 0:
             raise UsageError("a recipe needs levels of 1 or more, a percentile from 50 to 100, a ceiling_rate from 0")
+        if not 0 <= self.jitter < math.inf or (self.jitter and self.activation != "qcfs"):
+            raise UsageError("jitter is a number of levels from 0, of the activation qcfs alone")
 
 
 class Training(learning.Run):
@@ -78,7 +86,9 @@ class Training(learning.Run):
         ceilings = None
         if recipe.activation != "relu":
             ceilings = initial_ceilings(model, batches(0)[0], percentile=recipe.percentile, per=recipe.per)
-        self.network = DifferentiableAnn(model, kind=recipe.activation, levels=recipe.levels, ceilings=ceilings)
+        self.network = DifferentiableAnn(
+            model, kind=recipe.activation, levels=recipe.levels, ceilings=ceilings, jitter=recipe.jitter
+        )
         parameters = self.network.parameters()
         limits = {name for name in parameters if name.endswith(".ceiling")}
         super().__init__(
@@ -99,7 +109,7 @@ class Training(learning.Run):
     def forward(self, number: int) -> Forward:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return Forward(self.network.run(degraded), Tensor(clean))
+        return Forward(self.network.run(degraded, seed=number), Tensor(clean))
 
     def constrain(self) -> None:
         """Ceilings above 0."""

@@ -5,9 +5,13 @@ QCFS (Bu et al. 2022), L levels and a trainable λ, whose floor is passed straig
     h(x) = λ·clip(⌊x·L/λ + ½⌋/L, 0, 1);   ∂h/∂x = [0 < x < λ];   ∂h/∂λ = (h - x)/λ for 0 < x < λ, 1 for x >= λ, else 0
 """
 
+from typing import Any
+
 import numpy as np
 
 from nspike.autograd.tensor import Array, operation
+from nspike.kernels import quantised
+from nspike.parallel import each
 
 
 def _d_relu(g: Array, out: Array, x: Array) -> Array:
@@ -22,17 +26,41 @@ def _d_clipped_top(g: Array, out: Array, x: Array, top: Array) -> Array:
     return g * (x >= top)
 
 
-def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, levels: int = 8) -> Array:
-    return g * ((x > 0) & (x < scale))
+def _rows(x: Array, scale: Array) -> tuple[Array, Array]:
+    """x (N, C, H, W) as rows of channels, without a copy where a convolution made it, and λ of each channel."""
+    if x.ndim != 4:
+        return x.reshape(-1, 1), np.full(1, scale, x.dtype)
+    channels = x.shape[1]
+    return x.transpose(0, 2, 3, 1).reshape(-1, channels), np.full(channels, scale.ravel(), x.dtype)
 
 
-def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, levels: int = 8) -> Array:
-    slope = np.clip(x, 0, scale)  # (h - x)/λ where x is within, 0 elsewhere
-    np.subtract(out, slope, out=slope)
-    slope /= scale
-    slope += x >= scale
-    slope *= g
-    return slope
+def _shaped(rows: Array, x: Array) -> Array:
+    """Rows of channels in the shape of x."""
+    if x.ndim != 4:
+        return rows.reshape(x.shape)
+    count, channels, height, width = x.shape
+    return rows.reshape(count, height, width, channels).transpose(0, 3, 1, 2)
+
+
+def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
+    (rows, limits), gradients = _rows(x, scale), _rows(g, scale)[0]
+    found = np.empty_like(rows)
+    each(lambda _, first, last: quantised.backward(gradients, rows, limits, found, first, last), len(rows))
+    return _shaped(found, x)
+
+
+def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
+    (rows, limits), gradients, values = _rows(x, scale), _rows(g, scale)[0], _rows(out, scale)[0]
+    size = len(rows) // len(x) if x.ndim == 4 else len(rows)  # sums of pictures, the same for any threads
+    sums = np.zeros((len(rows) // size, len(limits)))
+
+    def some(_: int, first: int, last: int) -> None:
+        for n in range(first, last):
+            quantised.backward_scale(gradients, values, rows, limits, sums[n], n * size, (n + 1) * size)
+
+    each(some, len(sums))
+    total = sums.sum(0)
+    return np.asarray(total.sum() if scale.size == 1 else total, x.dtype).reshape(scale.shape)
 
 
 def _d_sigmoid(g: Array, out: Array, x: Array) -> Array:
@@ -52,15 +80,21 @@ def clipped_relu(x: Array, top: Array) -> Array:
 
 
 @operation(_d_qcfs_x, _d_qcfs_scale)
-def qcfs(x: Array, scale: Array, levels: int = 8) -> Array:
-    """The quantised clip of QCFS with λ = `scale`, a number or one for each channel, (C, 1, 1)."""
-    y = np.asarray(x * (levels / scale), x.dtype)
-    y += 0.5
-    np.floor(y, out=y)
-    np.clip(y, 0, levels, out=y)
-    y /= levels
-    y *= scale
-    return y
+def qcfs(x: Array, scale: Array, levels: int = 8, jitter: float = 0.0, seed: int = 0) -> Array:
+    """The quantised clip of QCFS with λ = `scale`, a number or, for x (N, C, H, W), one for each channel, (C, 1, 1).
+
+    jitter : the standard deviation, in levels, of noise before rounding, decided by `seed`; gradients do not see it.
+    """
+    rows, limits = _rows(x, scale)
+    found = np.empty_like(rows)
+    unit, key = x.dtype.type(jitter / quantised.DEVIATION), np.uint64(seed & 0xFFFFFFFF)
+    inverse = np.asarray(levels / limits, x.dtype)
+
+    def some(_: int, first: int, last: int) -> None:
+        quantised.forward(rows, limits, inverse, levels, unit, key, found, first, last)
+
+    each(some, len(rows))
+    return _shaped(found, x)
 
 
 @operation(_d_sigmoid)

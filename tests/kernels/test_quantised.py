@@ -1,0 +1,85 @@
+"""The quantised clip against one number at a time, its noise, and threads that change nothing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nspike import parallel
+from nspike.autograd.activation import qcfs
+from nspike.autograd.tensor import Tensor
+from nspike.kernels import quantised
+
+draw = np.random.default_rng(0)
+LEVELS, SEED = 10, 77
+SHAPE = (2, 3, 7, 5)
+SCALE = np.array([0.5, 1.0, 1.7], np.float32).reshape(3, 1, 1)
+
+
+def mixed(x):
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = (x ^ (x >> shift)) * factor % 2**32
+    return x ^ (x >> 16)
+
+
+def noise(place):
+    bits = mixed((mixed(place) + SEED) % 2**32)
+    return bits % 65536 + bits // 65536 - 65535
+
+
+def slowly(x, scale, jitter):
+    """The definition, in float32 of the same order, place by place as (N, H, W, C)."""
+    f, found = np.float32, np.empty_like(x)
+    for place, (n, i, j, c) in enumerate(np.ndindex(*(x.shape[axis] for axis in (0, 2, 3, 1)))):
+        limit = scale[c, 0, 0]
+        y = x[n, c, i, j] * f(LEVELS / limit) + f(0.5)
+        if jitter:
+            y = y + f(noise(place)) * f(jitter / quantised.DEVIATION)
+        found[n, c, i, j] = f(min(max(math.floor(y), 0), LEVELS)) / f(LEVELS) * limit
+    return found
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.4])
+def test_every_number(jitter):
+    x = draw.normal(0.4, 0.8, SHAPE).astype(np.float32)
+    found = qcfs(x, SCALE, levels=LEVELS, jitter=jitter, seed=SEED).data
+    np.testing.assert_array_equal(found, slowly(x, SCALE, jitter))
+    assert len(np.unique(found)) > 15
+
+
+def test_noise_has_the_deviation_that_was_asked_for():
+    x = np.full((1, 4, 100, 100), 0.5, np.float32)
+    levels = 1000
+    found = qcfs(x, np.ones((4, 1, 1), np.float32), levels=levels, jitter=30.0, seed=1).data * levels
+    assert abs(found.mean() - 500) < 4 * 30 / math.sqrt(found.size)
+    assert found.std() == pytest.approx(30, rel=0.03)
+    assert np.abs(np.corrcoef(found.reshape(4, -1))[np.triu_indices(4, 1)]).max() < 0.05
+    again = qcfs(x, np.ones((4, 1, 1), np.float32), levels=levels, jitter=30.0, seed=2).data * levels
+    assert abs(np.corrcoef(found.ravel(), again.ravel())[0, 1]) < 0.03
+
+
+def gradients(threads):
+    parallel.set_threads(threads)
+    try:
+        rng = np.random.default_rng(1)
+        x = Tensor(rng.normal(0.4, 0.8, SHAPE).astype(np.float32), requires_grad=True)
+        scale = Tensor(SCALE, requires_grad=True)
+        y = qcfs(x, scale, levels=LEVELS, jitter=0.4, seed=SEED)
+        g = rng.normal(size=SHAPE).astype(np.float32)
+        (y * g).sum().backward()
+        return x.data, y.data, g, x.grad, scale.grad
+    finally:
+        parallel.set_threads(None)
+
+
+def test_gradients_place_by_place():
+    x, h, g, of_x, of_scale = gradients(1)
+    inside = (x > 0) & (x < SCALE)
+    np.testing.assert_array_equal(of_x, np.where(inside, g, 0))
+    slope = np.where(inside, (h - x) / SCALE, x >= SCALE)
+    np.testing.assert_allclose(of_scale, (g * slope).sum((0, 2, 3)).reshape(3, 1, 1), rtol=1e-5)
+
+
+def test_threads_change_nothing():
+    for one, three in zip(gradients(1), gradients(3), strict=True):
+        np.testing.assert_array_equal(one, three)
