@@ -12,7 +12,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from nspike import finetuning, learning, training
 from nspike.degradation import Degradation
@@ -28,6 +28,8 @@ class Plan:
 
     Parameters
     ----------
+    model : what to start from: a shipped model's name, a model file, a `nspike.Model`, or the recipe (.toml) of `nspike train`
+        that makes it first.
     data : the folders to train on. degradation : a kind and its numbers, see `nspike.degradation`; by default what the model
         was trained to undo.
     batch, patch, seed : crops in a batch, their side, and the seed of everything.
@@ -39,6 +41,7 @@ class Plan:
 
     RECIPE: ClassVar[type[learning.Recipe]] = learning.Recipe
 
+    model: str | Model = ""
     data: list[str] = field(default_factory=list)
     degradation: dict[str, Any] | None = None
     batch: int = 8
@@ -110,17 +113,15 @@ class FineTuningPlan(Plan):
 
     Parameters
     ----------
-    model : a shipped model's name, a model file, or a `nspike.Model`. A plain ANN is converted first, and a spiking model
-        too if a converter is named here.
+    model : a plain ANN is converted first, and a spiking model too if a converter is named here.
     converter, converter_options, calibration : the converter, its options, and on how many crops.
     neuron, neuron_parameters, head, timesteps : instead of the model's.
     warm_start : "regression" fits the kernels layer by layer first (`nspike.regression`), on `warm_crops` crops.
-    baseline : a model file whose plain ANN the result holds beside the spiking network; by default the model's own.
+    baseline : the model, named as `model` is, whose plain ANN the result holds beside the spiking network; by default its own.
     """
 
     RECIPE: ClassVar[type[learning.Recipe]] = finetuning.Recipe
 
-    model: str | Model = ""
     converter: str | None = None
     converter_options: dict[str, Any] = field(default_factory=dict)
     calibration: int = 64
@@ -148,15 +149,13 @@ class TrainingPlan(Plan):
     Parameters
     ----------
     network : the architecture to train from scratch, with `network_options`; or that of `model`.
-    model : what to start from instead: a shipped model's name, a model file (.h5), a `nspike.Model`; with `network`, any
-        trained network's file that `nspike import` reads.
+    model : instead of from scratch; with `network`, any trained network's file that `nspike import` reads, too.
     """
 
     RECIPE: ClassVar[type[learning.Recipe]] = training.Recipe
 
     network: str | None = None
     network_options: dict[str, Any] = field(default_factory=dict)
-    model: str | Model = ""
 
     def check(self) -> None:
         """Raise UsageError for what cannot be."""
@@ -167,6 +166,11 @@ class TrainingPlan(Plan):
             )
         if self.model != "" and self.network_options:
             raise UsageError("network_options are for networks from scratch; the model has its own")
+
+
+def is_recipe(model: Any) -> TypeGuard[str]:
+    """Whether what a plan names as a model is the recipe of one."""
+    return isinstance(model, str) and model.endswith(".toml")
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:

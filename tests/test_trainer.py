@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nspike
-from nspike.errors import ModelError, UsageError
+from nspike.errors import BadInputError, ModelError, UsageError
 from nspike.images import Picture, write
 from nspike.trainer import with_baseline
 from tests.tiny import picture, tiny_model
@@ -23,8 +23,11 @@ class Told:
     def __init__(self):
         self.calls = []
 
-    def began(self, done, steps):
-        self.calls.append(("began", done, steps))
+    def began(self, name, done, steps):
+        self.calls.append(("began", name, done, steps))
+
+    def fitted(self, done, layers):
+        self.calls.append(("fitted", done, layers))
 
     def stepped(self, record, steps):
         self.calls.append(("stepped", record.step))
@@ -39,7 +42,7 @@ def test_nothing_is_written_without_an_output(photos, monkeypatch):
     values = {"model": tiny_model(timesteps=2), "data": photos, "validation": photos, "validation_every": 1, **QUICK}
     trained = nspike.finetune(values, watch=told)
     assert told.calls == [
-        ("began", 0, 2), ("validated", 0), ("stepped", 1), ("validated", 1), ("stepped", 2), ("validated", 2),
+        ("began", "tiny", 0, 2), ("validated", 0), ("stepped", 1), ("validated", 1), ("stepped", 2), ("validated", 2),
     ]  # fmt: skip
     assert sorted(photos.iterdir()) == before
     assert trained.best == max(trained.validations, key=lambda v: v.psnr)
@@ -76,3 +79,74 @@ def test_baselines(photos):
         with_baseline(tiny_model(), tiny_model(seed=2))
     with pytest.raises(ModelError, match="has no spiking form"):
         with_baseline(nspike.train({"model": tiny_model(), "data": photos, **QUICK}).model, tiny_model())
+
+
+def chain(folder, photos):
+    """A recipe that starts from what another makes, which starts from a third's."""
+    start = f'model = "{folder / "tiny.h5"}"\ndata = ["{photos}"]\nsteps = 2\nbatch = 2\npatch = 16\n'
+    nspike.save(folder / "tiny.h5", nspike.train({"model": tiny_model(), "data": photos, **QUICK}).model)
+    (folder / "plain.toml").write_text('name = "plain"\n' + start)
+    second = start.replace(str(folder / "tiny.h5"), "plain.toml") + 'activation = "qcfs"\nlevels = 4\n'
+    (folder / "levels.toml").write_text('name = "levels"\n' + second)
+    third = start.replace(str(folder / "tiny.h5"), "levels.toml") + 'converter = "qcfs"\ncalibration = 4\n'
+    third += 'baseline = "plain.toml"\ntimesteps = 4\nwarm_start = "regression"\nwarm_crops = 4\n'
+    (folder / "spikes.toml").write_text('name = "spikes"\n' + third)
+    return folder / "spikes.toml"
+
+
+def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chain")
+    recipe, told = chain(folder, photos), Told()
+    trained = nspike.finetune(recipe, folder / "out.h5", watch=told)
+    began = [call for call in told.calls if call[0] == "began"]
+    assert began == [("began", name, 0, 2) for name in ("plain", "levels", "spikes")]
+    assert [call[1:] for call in told.calls if call[0] == "fitted"] == [(1, 2), (2, 2)]
+    made = {path.name for path in folder.glob("out*.h5")}
+    assert made == {"out.h5", "out.plain.h5", "out.levels.h5"}
+    model, plain = trained.model, nspike.load(folder / "out.plain.h5")
+    assert model.info.provenance["training"]["before"]["done"] == 2
+    pixels = picture(24, 24)
+    for name, array in plain.parameters.items():
+        np.testing.assert_array_equal(model.parameters[name], array)
+
+    step_by_step = nspike.finetune(
+        nspike.plan.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
+    )
+    np.testing.assert_array_equal(step_by_step.model.run(pixels).image, model.run(pixels).image)
+    in_memory = nspike.finetune(recipe)
+    np.testing.assert_array_equal(in_memory.model.run(pixels).image, model.run(pixels).image)
+
+    told.calls.clear()
+    again = nspike.finetune(recipe, folder / "out.h5", watch=told)
+    assert [call for call in told.calls if call[0] == "stepped"] == []
+    np.testing.assert_array_equal(again.model.run(pixels).image, model.run(pixels).image)
+
+
+def test_what_is_wrong_with_an_earlier_recipe_is_known_at_once(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wrong")
+    recipe, told = chain(folder, photos), Told()
+    text = (folder / "plain.toml").read_text()
+    for wrong, error, said in (
+        (text + "stepz = 3\n", UsageError, "unknown key 'stepz'.*steps"),
+        (text.replace(str(photos), "nowhere"), BadInputError, "nowhere"),
+        (text.replace(str(folder / "tiny.h5"), "levels.toml"), UsageError, "starts from itself"),
+        ("[", BadInputError, "is no TOML"),
+    ):
+        (folder / "plain.toml").write_text(wrong)
+        with pytest.raises(error, match=said):
+            nspike.finetune(recipe, folder / "out.h5", watch=told)
+    (folder / "plain.toml").unlink()
+    with pytest.raises(BadInputError, match=r"plain.toml"):
+        nspike.finetune(recipe, folder / "out.h5", watch=told)
+    assert told.calls == []
+    assert not list(folder.glob("out*"))
+
+
+def test_common_values_are_for_every_recipe(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("common")
+    recipe = chain(folder, photos)
+    for each in folder.glob("*.toml"):
+        each.write_text(each.read_text().replace(str(photos), "elsewhere"))
+    made = nspike.finetune(recipe, folder / "out.h5", common={"data": [str(photos)], "threads": 1})
+    assert made.model.info.provenance["fine_tuning"]["data"] == [photos.name]
+    assert nspike.load(folder / "out.plain.h5").info.provenance["training"]["data"] == [photos.name]

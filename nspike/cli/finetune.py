@@ -4,7 +4,16 @@ import click
 
 from nspike.cli.common import keep_apart, plugin_option
 from nspike.cli.convert import KINDS, chosen
-from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, set_loss, training_options
+from nspike.cli.training import (
+    Interruptible,
+    Line,
+    common,
+    limit_threads,
+    recipe_of,
+    report,
+    set_loss,
+    training_options,
+)
 
 
 @click.command()
@@ -37,7 +46,8 @@ def command(
     """Fine-tune a spiking network with surrogate gradients, as SpikingIR does.
 
     What is trained is what runs: the forward pass is the engine's, spike for spike. A plain ANN is converted first. The
-    pictures are clean ones, which are degraded on the fly, or pairs. Stopped and started again, the same command goes on.
+    pictures are clean ones, which are degraded on the fly, or pairs. A recipe may start from what another makes, which is
+    made first. Stopped and started again, the same command goes on.
 
     \b
     Examples:
@@ -59,5 +69,6 @@ def command(
     set_loss(values, loss)
     line = Line()
     with Interruptible(output, line):
-        trained = finetune(values, output, overwrite=overwrite, watch=line)
+        shared = common(data, validation, threads)
+        trained = finetune(values, output, overwrite=overwrite, watch=line, common=shared)
     report(output, trained, json_file)

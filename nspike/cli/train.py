@@ -4,7 +4,16 @@ import click
 
 from nspike.cli.common import keep_apart, plugin_option
 from nspike.cli.convert import chosen
-from nspike.cli.training import Interruptible, Line, limit_threads, recipe_of, report, set_loss, training_options
+from nspike.cli.training import (
+    Interruptible,
+    Line,
+    common,
+    limit_threads,
+    recipe_of,
+    report,
+    set_loss,
+    training_options,
+)
 
 
 @click.command()
@@ -37,7 +46,8 @@ def command(
     """Train a plain network, without PyTorch; from scratch, or from a model with --model.
 
     With --activation qcfs its activations are those of a spiking network, quantised and clipped: `nspike convert` with the
-    converter qcfs then loses little. Stopped and started again, the same command goes on.
+    converter qcfs then loses little. A recipe may start from what another makes, which is made first. Stopped and started
+    again, the same command goes on.
 
     \b
     Examples:
@@ -64,5 +74,6 @@ def command(
         values.pop("network_options", None)  # the model's are what they are
     line = Line()
     with Interruptible(output, line):
-        trained = train(values, output, overwrite=overwrite, watch=line)
+        shared = common(data, validation, threads)
+        trained = train(values, output, overwrite=overwrite, watch=line, common=shared)
     report(output, trained, json_file)

@@ -1,5 +1,6 @@
 """What `nspike train` and `nspike finetune` share: options that stand for a recipe's keys, the line of progress, the summary."""
 
+import glob
 import math
 import os
 import tomllib
@@ -16,7 +17,7 @@ from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
     from nspike.learning import Record, Validation
-    from nspike.trainer import Trained
+    from nspike.runs import Trained
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,6 +64,12 @@ def recipe_of(source: str, stands_for: str, options: Mapping[str, Any], pairs: S
     return values | {key: value for key, value in options.items() if value not in (None, (), [])}
 
 
+def common(data: Sequence[str], validation: str | None, threads: int | None) -> dict[str, Any]:
+    """The options that are for the recipes too that a recipe starts from."""
+    options = {"data": list(data), "validation": validation, "threads": threads}
+    return {key: value for key, value in options.items() if value not in (None, [])}
+
+
 def set_loss(values: dict[str, Any], loss: str | None) -> None:
     """Make `loss`, given by --plugin, the recipe's pixel loss, or its energy if it prices spikes; not if it is named there."""
     from nspike.plugins import registry
@@ -88,18 +95,30 @@ class Line:
 
     def __init__(self) -> None:
         self._line: Progress | None = None
-        self._measured = ""
+        self._name = self._measured = ""
 
-    def began(self, done: int, steps: int) -> None:
+    def fitted(self, done: int, layers: int) -> None:
+        """Show how many layers are fitted."""
+        if done == 1:
+            self._show(Progress(layers, "layers fitted"))
+        if self._line is not None:
+            self._line.reach(done, layers)
+
+    def began(self, name: str, done: int, steps: int) -> None:
         """Show where the run stands."""
-        self._line = Progress(steps, "step", done=done)
-        self._line.__enter__()
+        self._name, self._measured = name, ""
+        self._show(Progress(steps, "step", done=done))
+
+    def _show(self, line: Progress) -> None:
+        self.close()
+        self._line = line
+        line.__enter__()
 
     def stepped(self, record: "Record", steps: int) -> None:
         """Show a step."""
         if self._line is not None:
             rate = "" if math.isnan(record.firing_rate) else f", firing {100 * record.firing_rate:.1f} %"
-            self._line.note = f", loss {record.loss:.3g}, {record.psnr:.2f} dB{rate}{self._measured}"
+            self._line.note = f" of {self._name}, loss {record.loss:.3g}, {record.psnr:.2f} dB{rate}{self._measured}"
             self._line.reach(record.step, steps)
 
     def validated(self, validation: "Validation") -> None:
@@ -110,6 +129,7 @@ class Line:
         """Take the line away."""
         if self._line is not None:
             self._line.__exit__(None, None, None)
+            self._line = None
 
 
 class Interruptible:
@@ -126,14 +146,16 @@ class Interruptible:
     ) -> None:
         self.line.close()
         if kind is KeyboardInterrupt:
-            saved = Path(self.output).with_suffix(".checkpoint.npz")
-            if saved.exists():
+            output = Path(self.output)
+            found = [*output.parent.glob(f"{glob.escape(output.stem)}.*checkpoint.npz")]
+            if found:
+                saved = max(found, key=lambda path: path.stat().st_mtime)
                 click.echo(f"nspike: saved in {saved}; the same command goes on from there", err=True)
 
 
 def report(output: str, trained: "Trained", json_file: str | None) -> None:
     """Print what came of a run."""
-    from nspike.trainer import Files
+    from nspike.runs import Files
     from nspike.weights import digest
 
     files, found, best, last = Files(Path(output)), digest(trained.model), trained.best, trained.last
