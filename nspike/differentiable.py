@@ -176,15 +176,18 @@ class DifferentiableNetwork:
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored[network.mode](), output, rates, trains)
 
-    def spikes(self, plane: NDArray[np.int32], names: Collection[str]) -> dict[str, SpikeTrain]:
-        """The spikes of some layers of neurons for a batch; layers after the last of them are not run."""
+    def spikes(
+        self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
+    ) -> dict[str, SpikeTrain]:
+        """The spikes of the layers of neurons up to the last of `names`, for a batch; `known` ones are not run again."""
         integers, prepared, frame = self._prepared(plane)
-        trains: dict[str, SpikeTrain] = {}
+        trains = dict(known or {})
         for stage in integers.stages[:-1]:
             if set(names) <= set(trains):
                 break
-            trains[stage.name] = self._run(prepared[stage.name], frame, trains).train
-        return {name: trains[name] for name in names}
+            if stage.name not in trains:
+                trains[stage.name] = self._run(prepared[stage.name], frame, trains).train
+        return trains
 
     def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Frame]:
         """The integers as they are now, the same as kernels take them, and what the layers share."""

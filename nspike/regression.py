@@ -13,7 +13,7 @@ any gradient; a start for fine-tuning, which SpikingIR leaves open.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from nspike.layer import Conv
 from nspike.model import Model
 from nspike.normalise import driven, normalised_conv
 from nspike.parts import head_of, neuron_of
+from nspike.spike_train import SpikeTrain
 from nspike.spiking_layer import course
 
 Planes = NDArray[np.float32]
@@ -38,6 +39,14 @@ UNIT = 65535.0
 RIDGE = 1e-3
 BATCH = 8
 TURNS = 8
+
+
+@dataclass
+class _Batch:
+    """Some of the pictures, int32 (N, C, H, W), and the spikes of the layers that are fitted already."""
+
+    plane: NDArray[np.int32]
+    trains: dict[str, SpikeTrain] = field(default_factory=dict)
 
 
 def fit(
@@ -69,12 +78,13 @@ def fit(
     values: dict[str, Any] = {activation.name: None for activation in network.activations}
     ann.run(network, model.parameters, seen, capture=values)
     convs = [conv for conv in network.convs if network.activations_into(conv.name)]
+    batches = [_Batch(plane[first : first + BATCH]) for first in range(0, len(plane), BATCH)]
     for done, conv in enumerate(convs):
         read = np.concatenate([values[source.name] for source in network.activations_into(conv.name)], axis=1)
         wanted = _preactivation(model, conv, read)
         if conv.name == network.output and clean is not None:
             wanted = {"image": clean, "subtract": seen - clean, "add": clean - seen}[network.mode]
-        model = _fitted(model, conv, plane, wanted, ridge)
+        model = _fitted(model, conv, batches, wanted, ridge)
         if progress is not None:
             progress(done + 1, len(convs))
     return model
@@ -89,13 +99,13 @@ def _preactivation(model: Model, conv: Conv, read: Planes) -> Planes:
     )
 
 
-def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, ridge: float) -> Model:
+def _fitted(model: Model, conv: Conv, batches: Sequence[_Batch], wanted: Planes, ridge: float) -> Model:
     """The model with one convolution fitted."""
     network, spiking = model.network, model.spiking
     assert spiking is not None
     scale = np.asarray(spiking.scales[driven(network, conv.name)], np.float64)
     kernel, _ = normalised_conv(network, model.parameters, spiking, conv.name)
-    rates = _rates(model, [source.name for source in network.activations_into(conv.name)], plane)
+    rates = _rates(model, [source.name for source in network.activations_into(conv.name)], batches)
     wanted = np.asarray(wanted.transpose(0, 2, 3, 1) / scale, np.float32)
     most = np.inf if conv.name == network.output else _highest_rate(model, driven(network, conv.name))
     start = kernel.transpose(2, 3, 1, 0).reshape(-1, conv.out_channels)
@@ -120,7 +130,7 @@ def _fitted(model: Model, conv: Conv, plane: NDArray[np.int32], wanted: Planes, 
     return model.with_spiking(replace(spiking, weights=weights, biases=biases))
 
 
-def _rates(model: Model, names: Sequence[str], plane: NDArray[np.int32]) -> Planes:
+def _rates(model: Model, names: Sequence[str], batches: Sequence[_Batch]) -> Planes:
     """The rates of some layers, float32 (N, H, W, C)."""
     assert model.spiking is not None
     neuron, timesteps = neuron_of(model), model.spiking.timesteps
@@ -131,17 +141,10 @@ def _rates(model: Model, names: Sequence[str], plane: NDArray[np.int32]) -> Plan
         for name in names
     }
     found = []
-    for first in range(0, len(plane), BATCH):
-        trains = net.spikes(plane[first : first + BATCH], names)
-        parts = [np.tensordot(trains[name].dense(), worth[name] / timesteps, axes=(1, 0)) for name in names]
-        parts = [_neurons(part, neuron.planes) for part in parts]
-        found.append(np.concatenate(parts, axis=1).transpose(0, 2, 3, 1))
-    return np.concatenate(found).astype(np.float32)
-
-
-def _neurons(rates: Doubles, planes: tuple[int, ...]) -> Doubles:
-    """Of the rates (N, planes·C, H, W) of spikes those of neurons, (N, C, H, W)."""
-    return np.asarray(sum(gain * part for gain, part in zip(planes, np.split(rates, len(planes), 1), strict=True)))
+    for batch in batches:
+        batch.trains = net.spikes(batch.plane, names, batch.trains)
+        found.append(np.concatenate([batch.trains[name].weighted(worth[name]) for name in names], axis=-1))
+    return np.asarray(np.concatenate(found) / timesteps, np.float32)
 
 
 def _highest_rate(model: Model, name: str) -> NDArray[np.float32]:
