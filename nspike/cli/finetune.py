@@ -1,19 +1,12 @@
 """`nspike finetune`."""
 
+from typing import Any
+
 import click
 
 from nspike.cli.common import keep_apart, plugin_option
 from nspike.cli.convert import KINDS, chosen
-from nspike.cli.training import (
-    Interruptible,
-    Line,
-    common,
-    limit_threads,
-    recipe_of,
-    report,
-    set_loss,
-    training_options,
-)
+from nspike.cli.training import Given, limit_threads, set_loss, training_options
 
 
 @click.command()
@@ -29,19 +22,7 @@ def command(
     plugins: tuple[str, ...],
     timesteps: int | None,
     k: float | None,
-    output: str,
-    data: tuple[str, ...],
-    validation: str | None,
-    steps: int | None,
-    batch: int | None,
-    patch: int | None,
-    rate: float | None,
-    seed: int | None,
-    name: str | None,
-    threads: int | None,
-    pairs: tuple[str, ...],
-    overwrite: bool,
-    json_file: str | None,
+    **given: Any,
 ) -> None:
     """Fine-tune a spiking network with surrogate gradients, as SpikingIR does.
 
@@ -54,21 +35,14 @@ def command(
       nspike finetune dncnn-s25 --data photos/ -o tuned.h5
       nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
     """
-    limit_threads(threads, source)
+    options = Given(**given)
+    limit_threads(options.threads, source)
     from nspike.trainer import finetune
 
-    keep_apart("-o", output, (source, model))
-    keep_apart("--json", json_file, (source, model, output))
-    options = {
-        "model": model, "timesteps": timesteps, "k": k, "data": list(data), "validation": validation, "steps": steps,
-        "batch": batch, "patch": patch, "rate": rate, "seed": seed, "name": name, "threads": threads,
-    }  # fmt: skip
+    keep_apart("-o", options.output, (source, model))
+    keep_apart("--json", options.json_file, (source, model, options.output))
     parts = chosen(plugins, {}, (*KINDS, "loss"))
     loss = parts.pop("loss", None)
-    values = recipe_of(source, "model", options | parts, pairs)
+    values = options.recipe(source, "model", {"model": model, "timesteps": timesteps, "k": k, **parts})
     set_loss(values, loss)
-    line = Line()
-    with Interruptible(output, line):
-        shared = common(data, validation, threads)
-        trained = finetune(values, output, overwrite=overwrite, watch=line, common=shared)
-    report(output, trained, json_file)
+    options.carry_out(finetune, values)

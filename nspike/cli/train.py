@@ -1,19 +1,12 @@
 """`nspike train`."""
 
+from typing import Any
+
 import click
 
 from nspike.cli.common import keep_apart, plugin_option
 from nspike.cli.convert import chosen
-from nspike.cli.training import (
-    Interruptible,
-    Line,
-    common,
-    limit_threads,
-    recipe_of,
-    report,
-    set_loss,
-    training_options,
-)
+from nspike.cli.training import Given, limit_threads, set_loss, training_options
 
 
 @click.command()
@@ -29,19 +22,7 @@ def command(
     activation: str | None,
     levels: int | None,
     plugins: tuple[str, ...],
-    output: str,
-    data: tuple[str, ...],
-    validation: str | None,
-    steps: int | None,
-    batch: int | None,
-    patch: int | None,
-    rate: float | None,
-    seed: int | None,
-    name: str | None,
-    threads: int | None,
-    pairs: tuple[str, ...],
-    overwrite: bool,
-    json_file: str | None,
+    **given: Any,
 ) -> None:
     """Train a plain network, without PyTorch; from scratch, or from a model with --model.
 
@@ -54,26 +35,20 @@ def command(
       nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
     """
-    limit_threads(threads, source)
+    options = Given(**given)
+    limit_threads(options.threads, source)
     from nspike.errors import UsageError
     from nspike.trainer import train
 
-    keep_apart("-o", output, (source, model))
-    keep_apart("--json", json_file, (source, model, output))
-    options = {
-        "model": model, "activation": activation, "levels": levels, "data": list(data), "validation": validation,
-        "steps": steps, "batch": batch, "patch": patch, "rate": rate, "seed": seed, "name": name, "threads": threads,
-    }  # fmt: skip
+    keep_apart("-o", options.output, (source, model))
+    keep_apart("--json", options.json_file, (source, model, options.output))
     parts = chosen(plugins, {}, ("network", "loss"))
     loss, network = parts.pop("loss", None), parts.get("network", source)
     if network != source and not source.endswith(".toml"):
         raise UsageError(f"{source} and {network} are two networks; give one")
-    values = recipe_of(source, "network", options | parts, pairs)
+    own = {"model": model, "activation": activation, "levels": levels}
+    values = options.recipe(source, "network", own | parts)
     set_loss(values, loss)
     if model is not None:
         values.pop("network_options", None)  # the model's are what they are
-    line = Line()
-    with Interruptible(output, line):
-        shared = common(data, validation, threads)
-        trained = train(values, output, overwrite=overwrite, watch=line, common=shared)
-    report(output, trained, json_file)
+    options.carry_out(train, values)

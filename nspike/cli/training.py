@@ -4,8 +4,9 @@ import glob
 import math
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_COMMON = ("data", "validation", "threads")
+"""The options that are for the recipes too that a recipe starts from."""
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -50,24 +53,51 @@ def training_options(function: F) -> F:
     return function
 
 
-def recipe_of(source: str, stands_for: str, options: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
-    """The recipe of the command's argument, a TOML file or what key `stands_for` is to be, and of its options."""
-    from nspike.errors import UsageError
-    from nspike.plan import parse, read_recipe
+@dataclass(frozen=True)
+class Given:
+    """The values of `training_options`."""
 
-    values = read_recipe(source) if source.endswith(".toml") else {stands_for: source}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"{pair!r}: expected KEY=VALUE")
-        values[key.strip()] = parse(text)
-    return values | {key: value for key, value in options.items() if value not in (None, (), [])}
+    output: str
+    data: tuple[str, ...]
+    validation: str | None
+    steps: int | None
+    batch: int | None
+    patch: int | None
+    rate: float | None
+    seed: int | None
+    name: str | None
+    threads: int | None
+    pairs: tuple[str, ...]
+    overwrite: bool
+    json_file: str | None
+
+    def recipe(self, source: str, stands_for: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe of the command's argument, a TOML file or what key `stands_for` is to be, and of options, its own too."""
+        from nspike.errors import UsageError
+        from nspike.plan import parse, read_recipe
+
+        values = read_recipe(source) if source.endswith(".toml") else {stands_for: source}
+        for pair in self.pairs:
+            key, equals, text = pair.partition("=")
+            if not equals or not key.strip():
+                raise UsageError(f"{pair!r}: expected KEY=VALUE")
+            values[key.strip()] = parse(text)
+        own = {key: getattr(self, key) for key in (*_COMMON, "steps", "batch", "patch", "rate", "seed", "name")}
+        return values | _said(own | {**options})
+
+    def carry_out(self, work: Callable[..., "Trained"], values: Mapping[str, Any]) -> None:
+        """Train or fine-tune, `work`, by a recipe's values, with progress; print what came of it."""
+        line = Line()
+        common = _said({key: getattr(self, key) for key in _COMMON})
+        with Interruptible(self.output, line):
+            trained = work(values, self.output, overwrite=self.overwrite, watch=line, common=common)
+        report(self.output, trained, self.json_file)
 
 
-def common(data: Sequence[str], validation: str | None, threads: int | None) -> dict[str, Any]:
-    """The options that are for the recipes too that a recipe starts from."""
-    options = {"data": list(data), "validation": validation, "threads": threads}
-    return {key: value for key, value in options.items() if value not in (None, [])}
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that were given."""
+    found = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    return {key: value for key, value in found.items() if value not in (None, [])}
 
 
 def set_loss(values: dict[str, Any], loss: str | None) -> None:
