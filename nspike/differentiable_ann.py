@@ -34,7 +34,7 @@ class DifferentiableAnn:
     kind : of activations: ReLU, ReLU with a ceiling that is trained, or QCFS.
     levels : of QCFS.
     ceilings : activation name -> where the ceilings start, one number or one for each channel; not for ReLU.
-    jitter : of QCFS, the standard deviation, in levels, of normal noise before rounding.
+    overshoot : of QCFS, the mean, in levels, of what spikes give too much, see `nspike.training`.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class DifferentiableAnn:
         kind: Kind = "relu",
         levels: int = 8,
         ceilings: Mapping[str, NDArray[Any]] | None = None,
-        jitter: float = 0.0,
+        overshoot: float = 0.0,
     ) -> None:
         network, parameters = ann.fold_batch_norm(model.network, model.parameters)
-        self.network, self.kind, self.levels, self.jitter = network, kind, levels, jitter
+        self.network, self.kind, self.levels, self.overshoot = network, kind, levels, overshoot
         self._model = replace(model, network=network, spiking=None)
         self._parameters = {
             name: Tensor(np.array(array, np.float32), requires_grad=True) for name, array in parameters.items()
@@ -79,7 +79,7 @@ class DifferentiableAnn:
         return replace(self._model, network=network, parameters=arrays)
 
     def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
-        """The restored pictures (N, C, H, W), not clipped; with the jitter that `seed` gives, or without."""
+        """The restored pictures (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
         picture = Tensor(np.asarray(plane, np.float32))
         values: dict[str, Tensor] = {PICTURE: picture}
         for layer in self.network.layers:
@@ -107,7 +107,7 @@ class DifferentiableAnn:
         if seed is None:
             return qcfs(value, self._ceilings[name], levels=self.levels)
         layer_seed = zlib.crc32(f"{name} {seed}".encode())
-        return qcfs(value, self._ceilings[name], levels=self.levels, jitter=self.jitter, seed=layer_seed)
+        return qcfs(value, self._ceilings[name], levels=self.levels, overshoot=self.overshoot, seed=layer_seed)
 
     def _limited(self, layer: Activation) -> Activation:
         if self.kind == "relu":

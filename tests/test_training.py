@@ -30,9 +30,9 @@ def test_it_learns(activation):
     assert levels == ({8} if activation == "qcfs" else {None})
 
 
-@pytest.mark.parametrize(("activation", "jitter"), [("relu", 0.0), ("qcfs", 0.0), ("qcfs", 0.4)])
-def test_a_resumed_run_gives_the_same_bits(tmp_path, activation, jitter):
-    recipe = dataclasses.replace(RECIPE, activation=activation, jitter=jitter)
+@pytest.mark.parametrize(("activation", "overshoot"), [("relu", 0.0), ("qcfs", 0.0), ("qcfs", 0.4)])
+def test_a_resumed_run_gives_the_same_bits(tmp_path, activation, overshoot):
+    recipe = dataclasses.replace(RECIPE, activation=activation, overshoot=overshoot)
     straight = Training(tiny_model(), recipe, batches)
     straight.run()
     for _ in range(3):
@@ -44,14 +44,16 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, activation, jitter):
     with pytest.raises(UsageError, match=r"another recipe \(activation"):
         Training(
             tiny_model(),
-            dataclasses.replace(recipe, activation="clipped", jitter=0.0),
+            dataclasses.replace(recipe, activation="clipped", overshoot=0.0),
             batches,
             checkpoint=tmp_path / "run.npz",
         )
 
 
-def test_jitter_disturbs_training_alone():
-    given = [Training(tiny_model(), Recipe(activation="qcfs", jitter=jitter), batches) for jitter in (0.0, 0.4)]
+def test_overshoot_disturbs_training_alone():
+    given = [
+        Training(tiny_model(), Recipe(activation="qcfs", overshoot=overshoot), batches) for overshoot in (0.0, 0.4)
+    ]
     plain, disturbed = ([run.forward(n).restored.data for n in (0, 0, 1)] for run in given)
     np.testing.assert_array_equal(disturbed[0], disturbed[1])
     assert np.abs(disturbed[0] - plain[0]).max() > 1e-3
@@ -66,8 +68,8 @@ def test_recipes():
         ({"levels": 0}, "levels of 1 or more"),
         ({"per": "pixel"}, "per layer or channel"),
         ({"percentile": 10}, "percentile from 50"),
-        ({"activation": "qcfs", "jitter": -1}, "jitter is a number of levels from 0"),
-        ({"activation": "clipped", "jitter": 0.3}, "of the activation qcfs alone"),
+        ({"activation": "qcfs", "overshoot": -1}, "overshoot is a number of levels from 0"),
+        ({"activation": "clipped", "overshoot": 0.3}, "of the activation qcfs alone"),
         ({"floor": -1}, "no negative numbers"),
     ):
         with pytest.raises(UsageError, match=said):

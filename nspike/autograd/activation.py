@@ -80,18 +80,19 @@ def clipped_relu(x: Array, top: Array) -> Array:
 
 
 @operation(_d_qcfs_x, _d_qcfs_scale)
-def qcfs(x: Array, scale: Array, levels: int = 8, jitter: float = 0.0, seed: int = 0) -> Array:
+def qcfs(x: Array, scale: Array, levels: int = 8, overshoot: float = 0.0, seed: int = 0) -> Array:
     """The quantised clip of QCFS with λ = `scale`, a number or, for x (N, C, H, W), one for each channel, (C, 1, 1).
 
-    jitter : the standard deviation, in levels, of noise before rounding, decided by `seed`; gradients do not see it.
+    overshoot : the mean, in levels, of noise of 0 or more that is added before rounding, decided by `seed`; gradients do not
+    see it.
     """
     rows, limits = _rows(x, scale)
     found = np.empty_like(rows)
-    unit, key = x.dtype.type(jitter / quantised.DEVIATION), np.uint64(seed & 0xFFFFFFFF)
+    mean, key = x.dtype.type(overshoot), np.uint64(seed & 0xFFFFFFFF)
     inverse = np.asarray(levels / limits, x.dtype)
 
     def some(_: int, first: int, last: int) -> None:
-        quantised.forward(rows, limits, inverse, levels, unit, key, found, first, last)
+        quantised.forward(rows, limits, inverse, levels, mean, key, found, first, last)
 
     each(some, len(rows))
     return _shaped(found, x)

@@ -1,15 +1,12 @@
 """The quantised clip of QCFS and its derivatives, on rows of channels; the equations: `nspike.autograd.activation`.
 
-Jitter, if there is any, is added to x·L/λ before it is rounded: two 16-bit numbers of a hash of place and seed, less their
-mean, so that it is the same on every machine and for any threads, and need not be kept for the way back.
+An overshoot, if there is any, is added to x·L/λ before it is rounded: 3·(its mean)·u², u uniform, by a hash of place and
+seed, so that it is the same on every machine and for any threads.
 """
 
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
-
-DEVIATION = 65536 / np.sqrt(6)
-"""Of the sum of two 16-bit numbers."""
 
 
 @inline
@@ -22,21 +19,22 @@ def mixed(x):
 
 
 @inline
-def noise(place, key):
-    """Whole, with mean 0 and standard deviation DEVIATION, triangular."""
+def uniform(place, key):
+    """From 0 up to 1."""
     bits = mixed((mixed(np.uint64(place & 0xFFFFFFFF)) + key) & np.uint64(0xFFFFFFFF))
-    return np.int64(bits & np.uint64(0xFFFF)) + np.int64(bits >> np.uint64(16)) - 65535
+    return np.float32(np.int32(bits >> np.uint64(8))) * np.float32(2**-24)
 
 
 @kernel
-def forward(x, scale, inverse, levels, jitter, key, out, first, last):
-    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; jitter: levels for each unit of noise."""
-    zero, half, most = x.dtype.type(0), x.dtype.type(0.5), x.dtype.type(levels)
+def forward(x, scale, inverse, levels, overshoot, key, out, first, last):
+    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; overshoot: its mean in levels."""
+    zero, half, most, three = x.dtype.type(0), x.dtype.type(0.5), x.dtype.type(levels), x.dtype.type(3)
     for p in range(first, last):
         for c in range(x.shape[1]):
             y = x[p, c] * inverse[c] + half
-            if jitter != zero:
-                y += x.dtype.type(noise(p * x.shape[1] + c, key)) * jitter
+            if overshoot != zero:
+                u = x.dtype.type(uniform(p * x.shape[1] + c, key))
+                y += three * overshoot * u * u
             y = min(max(np.floor(y), zero), most)
             out[p, c] = y / most * scale[c]
 

@@ -8,7 +8,6 @@ import pytest
 from nspike import parallel
 from nspike.autograd.activation import qcfs
 from nspike.autograd.tensor import Tensor
-from nspike.kernels import quantised
 
 draw = np.random.default_rng(0)
 LEVELS, SEED = 10, 77
@@ -22,39 +21,39 @@ def mixed(x):
     return x ^ (x >> 16)
 
 
-def noise(place):
-    bits = mixed((mixed(place) + SEED) % 2**32)
-    return bits % 65536 + bits // 65536 - 65535
+def uniform(place):
+    return np.float32((mixed((mixed(place) + SEED) % 2**32) >> 8) / 2**24)
 
 
-def slowly(x, scale, jitter):
+def slowly(x, scale, overshoot):
     """The definition, in float32 of the same order, place by place as (N, H, W, C)."""
     f, found = np.float32, np.empty_like(x)
     for place, (n, i, j, c) in enumerate(np.ndindex(*(x.shape[axis] for axis in (0, 2, 3, 1)))):
         limit = scale[c, 0, 0]
         y = x[n, c, i, j] * f(LEVELS / limit) + f(0.5)
-        if jitter:
-            y = y + f(noise(place)) * f(jitter / quantised.DEVIATION)
+        if overshoot:
+            y = y + f(3) * f(overshoot) * uniform(place) * uniform(place)
         found[n, c, i, j] = f(min(max(math.floor(y), 0), LEVELS)) / f(LEVELS) * limit
     return found
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.4])
-def test_every_number(jitter):
+@pytest.mark.parametrize("overshoot", [0.0, 0.4])
+def test_every_number(overshoot):
     x = draw.normal(0.4, 0.8, SHAPE).astype(np.float32)
-    found = qcfs(x, SCALE, levels=LEVELS, jitter=jitter, seed=SEED).data
-    np.testing.assert_array_equal(found, slowly(x, SCALE, jitter))
+    found = qcfs(x, SCALE, levels=LEVELS, overshoot=overshoot, seed=SEED).data
+    np.testing.assert_array_equal(found, slowly(x, SCALE, overshoot))
     assert len(np.unique(found)) > 15
 
 
-def test_noise_has_the_deviation_that_was_asked_for():
+def test_the_overshoot_has_the_mean_that_was_asked_for():
     x = np.full((1, 4, 100, 100), 0.5, np.float32)
-    levels = 1000
-    found = qcfs(x, np.ones((4, 1, 1), np.float32), levels=levels, jitter=30.0, seed=1).data * levels
-    assert abs(found.mean() - 500) < 4 * 30 / math.sqrt(found.size)
-    assert found.std() == pytest.approx(30, rel=0.03)
+    one, levels = np.ones((4, 1, 1), np.float32), 1000
+    found = qcfs(x, one, levels=levels, overshoot=30.0, seed=1).data * levels - 500
+    assert found.min() >= 0
+    assert found.mean() == pytest.approx(30, rel=0.02)
+    assert (found > 30).mean() == pytest.approx(1 - np.sqrt(1 / 3), rel=0.03), "3·30·u² > 30"
     assert np.abs(np.corrcoef(found.reshape(4, -1))[np.triu_indices(4, 1)]).max() < 0.05
-    again = qcfs(x, np.ones((4, 1, 1), np.float32), levels=levels, jitter=30.0, seed=2).data * levels
+    again = qcfs(x, one, levels=levels, overshoot=30.0, seed=2).data * levels - 500
     assert abs(np.corrcoef(found.ravel(), again.ravel())[0, 1]) < 0.03
 
 
@@ -64,7 +63,7 @@ def gradients(threads):
         rng = np.random.default_rng(1)
         x = Tensor(rng.normal(0.4, 0.8, SHAPE).astype(np.float32), requires_grad=True)
         scale = Tensor(SCALE, requires_grad=True)
-        y = qcfs(x, scale, levels=LEVELS, jitter=0.4, seed=SEED)
+        y = qcfs(x, scale, levels=LEVELS, overshoot=0.4, seed=SEED)
         g = rng.normal(size=SHAPE).astype(np.float32)
         (y * g).sum().backward()
         return x.data, y.data, g, x.grad, scale.grad
