@@ -96,7 +96,8 @@ class DifferentiableAnn:
         if isinstance(layer, Concat):
             return concatenate([values[source] for source in layer.sources])
         if isinstance(layer, Activation):
-            return self._activation(layer.name, values[layer.source], seed)
+            constant = all(conv.source == PICTURE for conv in self.network.convs if conv.name == layer.source)
+            return self._activation(layer.name, values[layer.source], None if constant else seed)
         return values[layer.source] * (picture - 1.0) + 1.0
 
     def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:

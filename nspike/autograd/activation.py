@@ -83,8 +83,8 @@ def clipped_relu(x: Array, top: Array) -> Array:
 def qcfs(x: Array, scale: Array, levels: int = 8, overshoot: float = 0.0, seed: int = 0) -> Array:
     """The quantised clip of QCFS with λ = `scale`, a number or, for x (N, C, H, W), one for each channel, (C, 1, 1).
 
-    overshoot : the mean, in levels, of noise of 0 or more that is added before rounding, decided by `seed`; gradients do not
-    see it.
+    overshoot : the mean, in levels, of what is added to x = 0 before rounding, less where x is larger
+        (`nspike.kernels.quantised`); decided by `seed`; gradients do not see it.
     """
     rows, limits = _rows(x, scale)
     found = np.empty_like(rows)

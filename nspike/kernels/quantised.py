@@ -1,7 +1,7 @@
 """The quantised clip of QCFS and its derivatives, on rows of channels; the equations: `nspike.autograd.activation`.
 
-An overshoot, if there is any, is added to x·L/λ before it is rounded: 3·(its mean)·u², u uniform, by a hash of place and
-seed, so that it is the same on every machine and for any threads.
+An overshoot o, if there is any, adds 3·o·u²/(1 + 2·max(0, x·L/λ)) to x·L/λ before it is rounded, u uniform, by a hash of
+place and seed, so that it is the same on every machine and for any threads.
 """
 
 import numpy as np
@@ -27,14 +27,16 @@ def uniform(place, key):
 
 @kernel
 def forward(x, scale, inverse, levels, overshoot, key, out, first, last):
-    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; overshoot: its mean in levels."""
-    zero, half, most, three = x.dtype.type(0), x.dtype.type(0.5), x.dtype.type(levels), x.dtype.type(3)
+    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; overshoot: o."""
+    zero, half, most, one = x.dtype.type(0), x.dtype.type(0.5), x.dtype.type(levels), x.dtype.type(1)
+    size = overshoot * x.dtype.type(3)
     for p in range(first, last):
         for c in range(x.shape[1]):
-            y = x[p, c] * inverse[c] + half
+            y = x[p, c] * inverse[c]
             if overshoot != zero:
-                u = x.dtype.type(uniform(p * x.shape[1] + c, key))
-                y += three * overshoot * u * u
+                u, drift = x.dtype.type(uniform(p * x.shape[1] + c, key)), max(y, zero)
+                y += size * u * u / (one + drift + drift)
+            y += half
             y = min(max(np.floor(y), zero), most)
             out[p, c] = y / most * scale[c]
 

@@ -30,9 +30,11 @@ def slowly(x, scale, overshoot):
     f, found = np.float32, np.empty_like(x)
     for place, (n, i, j, c) in enumerate(np.ndindex(*(x.shape[axis] for axis in (0, 2, 3, 1)))):
         limit = scale[c, 0, 0]
-        y = x[n, c, i, j] * f(LEVELS / limit) + f(0.5)
+        y = x[n, c, i, j] * f(LEVELS / limit)
         if overshoot:
-            y = y + f(3) * f(overshoot) * uniform(place) * uniform(place)
+            u, drift = uniform(place), max(y, f(0))
+            y += f(3) * f(overshoot) * u * u / (f(1) + drift + drift)
+        y += f(0.5)
         found[n, c, i, j] = f(min(max(math.floor(y), 0), LEVELS)) / f(LEVELS) * limit
     return found
 
@@ -45,15 +47,17 @@ def test_every_number(overshoot):
     assert len(np.unique(found)) > 15
 
 
-def test_the_overshoot_has_the_mean_that_was_asked_for():
-    x = np.full((1, 4, 100, 100), 0.5, np.float32)
-    one, levels = np.ones((4, 1, 1), np.float32), 1000
-    found = qcfs(x, one, levels=levels, overshoot=30.0, seed=1).data * levels - 500
-    assert found.min() >= 0
-    assert found.mean() == pytest.approx(30, rel=0.02)
-    assert (found > 30).mean() == pytest.approx(1 - np.sqrt(1 / 3), rel=0.03), "3·30·u² > 30"
+@pytest.mark.parametrize(("x", "divisor"), [(0.0, 1), (-3e-3, 1), (1e-3, 3)])
+def test_the_overshoot_has_the_mean_that_was_asked_for(x, divisor):
+    """In units of a thousandth of λ; from half a level below, so that rounding is fair."""
+    one, levels = np.full((4, 1, 1), 1.0, np.float32), 1000
+    values, mean = np.full((1, 4, 100, 100), x, np.float32), 30.0
+    found = qcfs(values, one, levels=levels, overshoot=mean, seed=1).data * levels
+    more = 3 * mean / divisor * np.linspace(0, 1, 100_001) ** 2 + x * levels
+    assert found.mean() == pytest.approx(np.maximum(np.floor(more + 0.5), 0).mean(), rel=0.02)
+    assert found.max() == pytest.approx(more.max(), abs=1)
     assert np.abs(np.corrcoef(found.reshape(4, -1))[np.triu_indices(4, 1)]).max() < 0.05
-    again = qcfs(x, one, levels=levels, overshoot=30.0, seed=2).data * levels - 500
+    again = qcfs(values, one, levels=levels, overshoot=mean, seed=2).data * levels
     assert abs(np.corrcoef(found.ravel(), again.ravel())[0, 1]) < 0.03
 
 
