@@ -80,14 +80,23 @@ class DifferentiableAnn:
 
     def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
         """The restored pictures (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
+        values = self._values(plane, seed)
+        picture, output = values[PICTURE], values[self.network.output]
+        if self.network.mode == "image":
+            return output
+        return subtract(picture, output) if self.network.mode == "subtract" else add(picture, output)
+
+    def activations(self, plane: NDArray[np.float32], *, seed: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """What each activation gives, float32 (N, C, H, W)."""
+        values = self._values(plane, seed)
+        return {layer.name: values[layer.name].data for layer in self.network.activations}
+
+    def _values(self, plane: NDArray[np.float32], seed: int | None) -> dict[str, Tensor]:
         picture = Tensor(np.asarray(plane, np.float32))
         values: dict[str, Tensor] = {PICTURE: picture}
         for layer in self.network.layers:
             values[layer.name] = self._layer(layer, values, picture, seed)
-        output = values[self.network.output]
-        if self.network.mode == "image":
-            return output
-        return subtract(picture, output) if self.network.mode == "subtract" else add(picture, output)
+        return values
 
     def _layer(self, layer: Any, values: Mapping[str, Tensor], picture: Tensor, seed: int | None = None) -> Tensor:
         if isinstance(layer, Conv):

@@ -28,8 +28,8 @@ class Plan:
 
     Parameters
     ----------
-    model : what to start from: a shipped model's name, a model file, a `nspike.Model`, or the recipe (.toml) of `nspike train`
-        that makes it first.
+    model : what to start from: a shipped model's name, a model file, a `nspike.Model`, or the recipe (.toml) that
+        makes it first.
     data : the folders to train on. degradation : a kind and its numbers, see `nspike.degradation`; by default what the model
         was trained to undo.
     batch, patch, seed : crops in a batch, their side, and the seed of everything.
@@ -116,7 +116,8 @@ class FineTuningPlan(Plan):
     model : a plain ANN is converted first, and a spiking model too if a converter is named here.
     converter, converter_options, calibration : the converter, its options, and on how many crops.
     neuron, neuron_parameters, head, timesteps : instead of the model's.
-    warm_start : "regression" fits the kernels layer by layer first (`nspike.regression`), on `warm_crops` crops.
+    warm_start : "regression" fits the kernels layer by layer first (`nspike.regression`), on `warm_crops` crops. overshoot :
+        that the plain network was trained with, which the fit has to know.
     baseline : the model, named as `model` is, whose plain ANN the result holds beside the spiking network; by default its own.
     """
 
@@ -131,6 +132,7 @@ class FineTuningPlan(Plan):
     timesteps: int | None = None
     warm_start: Literal["none", "regression"] = "none"
     warm_crops: int = 64
+    overshoot: float = 0.0
     baseline: str | Model | None = None
 
     def check(self) -> None:
@@ -166,6 +168,13 @@ class TrainingPlan(Plan):
             )
         if self.model != "" and self.network_options:
             raise UsageError("network_options are for networks from scratch; the model has its own")
+
+
+def plan_of(values: Mapping[str, Any]) -> "TrainingPlan | FineTuningPlan":
+    """The plan of a recipe: of fine-tuning if it has a key that training does not know. Raises UsageError."""
+    training_keys = {*get_type_hints(TrainingPlan), *get_type_hints(TrainingPlan.RECIPE)}
+    own = {*get_type_hints(FineTuningPlan), *get_type_hints(FineTuningPlan.RECIPE)} - training_keys
+    return (FineTuningPlan if own & {*values} else TrainingPlan).of(values)
 
 
 def is_recipe(model: Any) -> TypeGuard[str]:

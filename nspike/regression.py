@@ -23,6 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 from nspike import ann
 from nspike.convolution import convolve, kernel_gradient, unrolled
 from nspike.differentiable import DifferentiableNetwork
+from nspike.differentiable_ann import DifferentiableAnn
 from nspike.errors import ModelError, UsageError
 from nspike.layer import Conv
 from nspike.model import Model
@@ -55,6 +56,7 @@ def fit(
     clean: Planes | None = None,
     *,
     ridge: float = RIDGE,
+    overshoot: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """The model with kernels and biases fitted.
@@ -64,6 +66,7 @@ def fit(
     model : converted; batch norm folded.
     degraded, clean : float32 (N, C, H, W); without `clean` the output layer is fitted to the ANN's output.
     ridge : μ.
+    overshoot : that the ANN was trained with (`nspike.training`), and expects.
     progress : called with how many layers are done, and of how many.
 
     Raises ModelError for a model without a spiking form, UsageError for pictures of different shapes or a negative μ.
@@ -75,8 +78,7 @@ def fit(
     network = model.network
     plane = np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32)
     seen = (plane / UNIT).astype(np.float32)
-    values: dict[str, Any] = {activation.name: None for activation in network.activations}
-    ann.run(network, model.parameters, seen, capture=values)
+    values = _activations(model, seen, overshoot)
     convs = [conv for conv in network.convs if network.activations_into(conv.name)]
     batches = [_Batch(plane[first : first + BATCH]) for first in range(0, len(plane), BATCH)]
     for done, conv in enumerate(convs):
@@ -88,6 +90,21 @@ def fit(
         if progress is not None:
             progress(done + 1, len(convs))
     return model
+
+
+def _activations(model: Model, plane: Planes, overshoot: float) -> dict[str, Planes]:
+    """What the ANN's activations give, with the overshoot that it was trained with."""
+    network = model.network
+    if overshoot:
+        levels = {activation.levels for activation in network.activations}
+        ceilings = {a.name: np.asarray(a.ceiling) for a in network.activations if a.ceiling is not None}
+        if len(levels) != 1 or (count := levels.pop()) is None:
+            raise UsageError("an overshoot is of networks that were trained with qcfs, of one number of levels")
+        trained = DifferentiableAnn(model, kind="qcfs", levels=count, ceilings=ceilings, overshoot=overshoot)
+        return trained.activations(plane, seed=0)
+    values: dict[str, Any] = {activation.name: None for activation in network.activations}
+    ann.run(network, model.parameters, plane, capture=values)
+    return values
 
 
 def _preactivation(model: Model, conv: Conv, read: Planes) -> Planes:

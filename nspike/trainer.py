@@ -24,7 +24,7 @@ from nspike.initialise import initial_parameters, without_batch_norm
 from nspike.model import Info, Model
 from nspike.parallel import set_threads
 from nspike.parts import spiking_of, swap
-from nspike.plan import FineTuningPlan, Plan, TrainingPlan, is_recipe, read_recipe
+from nspike.plan import FineTuningPlan, Plan, TrainingPlan, is_recipe, plan_of, read_recipe
 from nspike.plugins import registry
 from nspike.regression import fit
 from nspike.runs import NOBODY, Files, Trained, Watch, carry_out, finished
@@ -66,7 +66,7 @@ def finetune(
     OutputError
         what cannot be written, or is there already.
     """
-    return _Work(output, overwrite, watch or NOBODY, common or {}).finetune(recipe)
+    return _Work(output, overwrite, watch or NOBODY, common or {}).finetune(recipe, output)
 
 
 def with_baseline(model: Model, baseline: Model) -> Model:
@@ -124,11 +124,13 @@ class _Work:
     common: Mapping[str, Any]
     made: dict[Path, Model] = field(default_factory=dict)
 
-    def finetune(self, recipe: str | os.PathLike[str] | Mapping[str, Any]) -> Trained:
+    def finetune(
+        self, recipe: str | os.PathLike[str] | Mapping[str, Any], output: str | os.PathLike[str] | None
+    ) -> Trained:
         """What `finetune` does."""
         start = time.monotonic()
         plan = FineTuningPlan.of(self.values(recipe))
-        files = self.files(self.output)
+        files = self.files(output)
         self.check(plan)
         set_threads(plan.threads)
         given = _named(self.model(plan.model), plan)
@@ -194,7 +196,7 @@ class _Work:
                 path = Path(given).resolve()
                 if path in within:
                     raise UsageError(f"{given}: starts from itself")
-                self.check(TrainingPlan.of(self.values(given)), *within, path)
+                self.check(plan_of(self.values(given)), *within, path)
 
     def model(self, given: str | Model, network: str | None = None) -> Model:
         """A model that a plan names: shipped, a file's, or what another recipe makes."""
@@ -205,7 +207,8 @@ class _Work:
             if path not in self.made:
                 beside = None if self.output is None else Path(self.output)
                 output = None if beside is None else beside.with_name(f"{beside.stem}.{path.stem}.h5")
-                self.made[path] = self.train(given, output).model
+                tuned = isinstance(plan_of(self.values(given)), FineTuningPlan)
+                self.made[path] = (self.finetune if tuned else self.train)(given, output).model
             return self.made[path]
         if network is None or given.endswith(".h5") or not Path(given).is_file():
             return load(given)
@@ -262,7 +265,7 @@ def _spiking(model: Model, plan: FineTuningPlan, watch: Watch) -> Model:
     crops = CropBatches(
         model, plan.data, degradation=degradation, batch=plan.warm_crops, patch=plan.patch, seed=plan.seed
     )
-    return fit(model, *crops(0), progress=watch.fitted)
+    return fit(model, *crops(0), overshoot=plan.overshoot, progress=watch.fitted)
 
 
 def _converted(model: Model, plan: FineTuningPlan, degradation: Degradation | None) -> Model:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nspike import regression
+from nspike.differentiable_ann import DifferentiableAnn
 from nspike.errors import ModelError, UsageError
 from nspike.model import Model
 from nspike.normalise import normalised_conv
@@ -94,3 +95,25 @@ def test_what_cannot_be_fitted():
         regression.fit(model, degraded, degraded[:1])
     with pytest.raises(UsageError, match="μ"):
         regression.fit(model, degraded, ridge=-1.0)
+
+
+def test_an_overshoot_is_part_of_what_is_followed():
+    """An ANN that expects every activation after the first to be larger: biases take that back from the fitted kernels."""
+    network = chain(6, 6, bias=True)
+    model = random_model(network, 5, level=0.5)
+    given = planes(network)
+    ceilings = {activation.name: np.array([1.0]) for activation in network.activations}
+    ann = DifferentiableAnn(model, kind="qcfs", levels=4, ceilings=ceilings, overshoot=2.0)
+    with pytest.raises(UsageError, match="trained with qcfs"):
+        regression.fit(model, given, overshoot=2.0)
+    levelled = ann.to_model().with_spiking(model.spiking)
+    with_it, without = (regression.fit(levelled, given, overshoot=o) for o in (2.0, 0.0))
+    output = ann.network.output
+    last = ann.network.convs[-1].name
+    assert last == output
+    assert not np.allclose(with_it.spiking.biases[last], without.spiking.biases[last])
+    values = ann.activations(given, seed=0)
+    plain = ann.activations(given)
+    first, second = (activation.name for activation in network.activations)
+    np.testing.assert_array_equal(values[first], plain[first])
+    assert values[second].mean() > plain[second].mean()

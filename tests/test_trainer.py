@@ -122,6 +122,18 @@ def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     np.testing.assert_array_equal(again.model.run(pixels).image, model.run(pixels).image)
 
 
+def test_a_recipe_of_fine_tuning_that_starts_from_another(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("more")
+    chain(folder, photos)
+    (folder / "more.toml").write_text(f'model = "spikes.toml"\ndata = ["{photos}"]\nsteps = 3\nbatch = 2\npatch = 16\n')
+    told = Told()
+    more = nspike.finetune(folder / "more.toml", folder / "out.h5", watch=told).model
+    began = [call[1:] for call in told.calls if call[0] == "began"]
+    assert began == [("plain", 0, 2), ("levels", 0, 2), ("spikes", 0, 2), ("spikes", 0, 3)]
+    assert more.info.provenance["fine_tuning"]["before"]["warm_start"] == "regression"
+    assert (more.spiking.timesteps, (folder / "out.spikes.h5").exists()) == (4, True)
+
+
 def test_what_is_wrong_with_an_earlier_recipe_is_known_at_once(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong")
     recipe, told = chain(folder, photos), Told()
