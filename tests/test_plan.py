@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nspike.errors import BadInputError, UsageError
-from nspike.plan import FineTuningPlan, TrainingPlan, parse, read_recipe
+from nspike.plan import FineTuningPlan, TrainingPlan, is_recipe, parse, plan_of, read_recipe
 from nspike.plugins import registry
 
 RECIPES = sorted((Path(__file__).parents[1] / "weights" / "recipes").glob("*.toml"))
@@ -13,16 +13,17 @@ RECIPES = sorted((Path(__file__).parents[1] / "weights" / "recipes").glob("*.tom
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_the_shipped_models_recipes(path):
-    values = read_recipe(path)
-    plan = (FineTuningPlan if "converter" in values else TrainingPlan).of(values)
+    plan = plan_of(read_recipe(path))
     kinds = registry()
     assert all(name in kinds.losses for name in plan.recipe.pixels)
     if isinstance(plan, TrainingPlan):
         assert plan.network is None or kinds.networks[plan.network].network(plan.network_options)
     else:
-        kinds.converters[plan.converter].values(plan.converter_options)
-        assert plan.neuron in kinds.neurons
-        assert plan.head in kinds.heads
+        kinds.converters[plan.converter or "qcfs"].values(plan.converter_options)
+        assert plan.neuron is None or plan.neuron in kinds.neurons
+        assert plan.head is None or plan.head in kinds.heads
+    for given in (plan.model, getattr(plan, "baseline", None)):
+        assert not is_recipe(given) or Path(given) in RECIPES, "a recipe that is there"
     assert plan.name == path.stem
     assert path.name in path.read_text(encoding="utf-8"), "says how it is called"
 
