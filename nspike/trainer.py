@@ -82,7 +82,10 @@ def with_baseline(model: Model, baseline: Model) -> Model:
         raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
     if any(conv.name not in spiking.weights for conv in network.convs):
         raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
-    provenance = {**model.info.provenance, "baseline": baseline.info.provenance | {"name": baseline.info.name}}
+    origin = baseline.info.provenance
+    of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
+    of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
+    provenance = {**model.info.provenance, "baseline": {"name": baseline.info.name, **of_ann}}
     return replace(model, network=network, parameters=parameters, info=replace(model.info, provenance=provenance))
 
 

@@ -109,6 +109,11 @@ def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     for name, array in plain.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], array)
 
+    assert model.info.provenance["baseline"]["name"] == "plain"
+    assert "fine_tuning" not in model.info.provenance["baseline"]
+    again = with_baseline(model, model).info.provenance["baseline"]
+    assert again == model.info.provenance["baseline"], "the origin of the ANN, not of what held it"
+
     step_by_step = nspike.finetune(
         nspike.plan.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
     )
