@@ -70,6 +70,7 @@ LEVELS = (
         "training",
         "regression",
         "plan",
+        "runs",
         "trainer",
         "new_plugin",
         "warmup",

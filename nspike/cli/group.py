@@ -12,6 +12,7 @@ from contextlib import suppress
 import click
 
 import nspike
+from nspike.cli.interrupts import noted, was_interrupted
 from nspike.cli.text import printable
 from nspike.errors import NspikeError, OutputError, nearest
 
@@ -91,6 +92,11 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no error gets past this."""
     warnings.showwarning = _show_warning
+    with noted():
+        return _main(args)
+
+
+def _main(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args, prog_name="nspike", standalone_mode=False)
         sys.stdout.flush()
@@ -107,21 +113,10 @@ def main(args: Sequence[str] | None = None) -> int:
         _silence()
         return BROKEN_PIPE if done.code == 1 else int(done.code or 0)
     except Exception as error:
-        if _was_interrupted(error):
+        if was_interrupted(error):
             _say("interrupted")
             return INTERRUPTED
         return _failed(error)
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: libraries interrupted in the middle of a call raise errors of their own."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def _failed(error: Exception) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nspike.cli.common import emit, json_option
+from nspike.cli.interrupts import was_interrupted
 from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Interruptible:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.line.close()
-        if kind is KeyboardInterrupt:
+        if error is not None and was_interrupted(error):
             output = Path(self.output)
             found = [*output.parent.glob(f"{glob.escape(output.stem)}.*checkpoint.npz")]
             if found:

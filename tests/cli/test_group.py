@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import importlib.metadata
 import os
@@ -131,6 +132,32 @@ def test_an_error_that_ctrl_c_raised_in_a_library_is_no_error(capsys, planted):
     planted(fail)
     outcome = run(capsys, "planted")
     assert (outcome.code, outcome.err) == (130, "nspike: interrupted\n")
+
+
+def test_an_error_after_a_ctrl_c_that_a_library_dropped_is_no_error(capsys, planted):
+    def fail():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("no compiled object yet")
+
+    planted(fail)
+    for _ in range(2):
+        outcome = run(capsys, "planted")
+        assert (outcome.code, outcome.err) == (130, "nspike: interrupted\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_earlier_ctrl_c_is_forgotten(capsys, planted):
+    def fail():
+        raise RuntimeError("one of its own")
+
+    def stop():
+        signal.raise_signal(signal.SIGINT)
+
+    planted(stop)
+    assert run(capsys, "planted").code == 130
+    planted(fail)
+    assert run(capsys, "planted").code == 70
 
 
 def test_exit_code_of_a_command_that_failed_in_part(capsys, planted):
