@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nspike.autograd.tensor import Array, operation
-from nspike.kernels import quantised
 from nspike.parallel import each
 
 
@@ -43,6 +42,8 @@ def _shaped(rows: Array, x: Array) -> Array:
 
 
 def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
+    from nspike.kernels import quantised
+
     (rows, limits), gradients = _rows(x, scale), _rows(g, scale)[0]
     found = np.empty_like(rows)
     each(lambda _, first, last: quantised.backward(gradients, rows, limits, found, first, last), len(rows))
@@ -50,6 +51,8 @@ def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
 
 
 def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
+    from nspike.kernels import quantised
+
     (rows, limits), gradients, values = _rows(x, scale), _rows(g, scale)[0], _rows(out, scale)[0]
     size = len(rows) // len(x) if x.ndim == 4 else len(rows)  # sums of pictures, the same for any threads
     sums = np.zeros((len(rows) // size, len(limits)))
@@ -86,6 +89,8 @@ def qcfs(x: Array, scale: Array, levels: int = 8, overshoot: float = 0.0, seed: 
     overshoot : the mean, in levels, of what is added to x = 0 before rounding, less where x is larger
         (`nspike.kernels.quantised`); decided by `seed`; gradients do not see it.
     """
+    from nspike.kernels import quantised
+
     rows, limits = _rows(x, scale)
     found = np.empty_like(rows)
     mean, key = x.dtype.type(overshoot), np.uint64(seed & 0xFFFFFFFF)

@@ -100,7 +100,7 @@ def test_a_full_disk(here, tmp_path):
 
 
 def test_control_c_from_outside(here, tmp_path):
-    write(here / "large.png", 500, 500)
+    write(here / "large.png", 1200, 1200)  # long enough on a busy machine
     before = names(here)
     command = [sys.executable, "-m", "nspike", "trace", "large.png", "-T", "60", "--tile", "64"]
     command += ["--model", str(tmp_path / "shelf" / "dncnn-s25.h5")]
