@@ -135,18 +135,12 @@ class _Work:
         plan = FineTuningPlan.of(self.values(recipe))
         files = self.files(output)
         self.check(plan)
-        set_threads(plan.threads)
         given = _named(self.model(plan.model), plan)
         baseline = None if plan.baseline is None else self.model(plan.baseline)
+        set_threads(plan.threads)  # the runs before had their own
         batches = _batches(given, plan)
         model = _spiking(given, plan, self.watch)
-        run = FineTuning(
-            model,
-            plan.recipe,  # type: ignore[arg-type]
-            batches,
-            checkpoint=None if files is None else files.checkpoint,
-            settings=_settings(plan, batches),
-        )
+        run: FineTuning = self.begun(FineTuning, model, plan, batches, files)
         trained = carry_out(run, plan, files, self.watch, start)
         tuned = {**plan.to_dict(), "gradient": run.network.gradient, "done": trained.done, "step": trained.step}
         result = _described(trained.model, "fine_tuning", tuned, given.info.provenance.get("fine_tuning"))
@@ -162,20 +156,19 @@ class _Work:
         plan = TrainingPlan.of(self.values(recipe))
         files = self.files(output)
         self.check(plan)
-        set_threads(plan.threads)
         given = _named(self.plain(plan), plan)
+        set_threads(plan.threads)  # the runs before had their own
         batches = _batches(given, plan)
-        run = Training(
-            given,
-            plan.recipe,  # type: ignore[arg-type]
-            batches,
-            checkpoint=None if files is None else files.checkpoint,
-            settings=_settings(plan, batches),
-        )
+        run: Training = self.begun(Training, given, plan, batches, files)
         trained = carry_out(run, plan, files, self.watch, start)
         learnt = {**plan.to_dict(), "done": trained.done, "step": trained.step}
         result = _described(trained.model, "training", learnt, given.info.provenance.get("training"))
         return finished(replace(trained, model=result), plan, files)
+
+    def begun(self, kind: Any, model: Model, plan: Plan, batches: CropBatches, files: Files | None) -> Any:
+        """A run of this kind."""
+        checkpoint = None if files is None else files.checkpoint
+        return kind(model, plan.recipe, batches, checkpoint=checkpoint, settings=_settings(plan, batches))
 
     def values(self, recipe: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
         """The recipe's values."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nspike
+from nspike import parallel
 from nspike.errors import BadInputError, ModelError, UsageError
 from nspike.images import Picture, write
 from nspike.trainer import with_baseline
@@ -157,6 +158,20 @@ def test_what_is_wrong_with_an_earlier_recipe_is_known_at_once(photos, tmp_path_
         nspike.finetune(recipe, folder / "out.h5", watch=told)
     assert told.calls == []
     assert not list(folder.glob("out*"))
+
+
+def test_each_recipe_has_its_own_threads(photos, tmp_path_factory):
+    class Threads(Told):
+        def stepped(self, record, steps):
+            self.calls.append(parallel.available())
+
+    folder = tmp_path_factory.mktemp("threads")
+    recipe, told = chain(folder, photos), Threads()
+    for name, threads in (("plain", 1), ("levels", 2), ("spikes", 3)):
+        with (folder / f"{name}.toml").open("a") as file:
+            file.write(f"threads = {threads}\n")
+    nspike.finetune(recipe, watch=told)
+    assert [call for call in told.calls if isinstance(call, int)] == [1, 1, 2, 2, 3, 3]
 
 
 def test_common_values_are_for_every_recipe(photos, tmp_path_factory):
