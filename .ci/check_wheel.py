@@ -7,11 +7,11 @@ from collections.abc import Iterable
 TOP = {"nspike", "nspike_plugins", "nspike_weights"}
 NEEDED = (
     "nspike/py.typed",
-    "nspike/pictures/chelsea_noisy25.png",
-    "nspike/pictures/README.md",
-    "nspike/cli/run.py",
+    "nspike/images/bundled/chelsea_noisy25.png",
+    "nspike/images/bundled/README.md",
+    "nspike/cli/commands/run.py",
     "nspike/testing.py",
-    "nspike/templates/neuron/declared.py.txt",
+    "nspike/authoring/templates/neuron/declared.py.txt",
     "nspike/kernels/wide.py",
     "nspike/report/page.html.jinja",
     "nspike_plugins/mprn.py",

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.images import read
-from nspike.noise import add_gaussian
-from nspike.plane import to_plane
-from nspike.resize import imresize
+from nspike.degradations.noise import add_gaussian
+from nspike.images.file import read
+from nspike.images.plane import to_plane
+from nspike.images.resize import imresize
 
-PICTURES = Path(__file__).parents[1] / "nspike" / "pictures"
+PICTURES = Path(__file__).parents[1] / "nspike" / "images" / "bundled"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 PACKAGES = ("nspike", "numpy", "numba", "llvmlite", "torch", "spikingjelly", "snntorch")
 

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from _common import hazy_plane
 from numpy.typing import NDArray
 
-from nspike import ann, weights
-from nspike.architecture import Architecture
-from nspike.integers import IntegerNetwork, build
-from nspike.model import OUTPUT, Info, Model, Spiking
-from nspike.parts import head_of, neuron_of, swap
-from nspike.plane import UNIT
-from nspike.plugins import registry
+from nspike.ann import run as ann
+from nspike.contracts.architecture import Architecture
+from nspike.images.plane import UNIT
+from nspike.integer.rounding import IntegerNetwork, build
+from nspike.model import file as weights
+from nspike.model.model import OUTPUT, Info, Model, Spiking
+from nspike.registry.parts import head_of, neuron_of, swap
+from nspike.registry.plugins import registry
 
 GAIN = 0.5
 """Standard deviation of a synthetic neuron's mean current over the picture, in thresholds."""

@@ -14,10 +14,10 @@ from _models import integers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nspike.integers import Stage
-from nspike.layer import Conv, Gate
-from nspike.model import OUTPUT, Model
-from nspike.plane import UNIT
+from nspike.graph.layer import Conv, Gate
+from nspike.images.plane import UNIT
+from nspike.integer.rounding import Stage
+from nspike.model.model import OUTPUT, Model
 
 
 @dataclass

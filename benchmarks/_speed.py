@@ -10,11 +10,12 @@ from _common import median, say, timed
 from _peers import DenseAnn, SnnTorch, SpikingJelly, peer
 from numpy.typing import NDArray
 
-from nspike import ann, engine
-from nspike.ledger import Ledger
-from nspike.model import Model
-from nspike.parts import head_of, neuron_of, swap
-from nspike.plane import UNIT
+from nspike.ann import run as ann
+from nspike.contracts.ledger import Ledger
+from nspike.engine import run as engine
+from nspike.images.plane import UNIT
+from nspike.model.model import Model
+from nspike.registry.parts import head_of, neuron_of, swap
 
 CROP = (slice(None), slice(None), slice(0, 64), slice(0, 96))
 """Where the peers' spikes are compared with the engine's."""

@@ -13,10 +13,10 @@ from fractions import Fraction
 import numpy as np
 from _common import parser, report
 
-from nspike.architecture import Arrays
-from nspike.network import Network
-from nspike.plugins import registry
-from nspike.restoration import ann_ledger
+from nspike.contracts.architecture import Arrays
+from nspike.graph.network import Network
+from nspike.registry.plugins import registry
+from nspike.restoration.image import ann_ledger
 
 SET5 = ((512, 512), (288, 288), (256, 256), (280, 280), (344, 228))
 """The pictures of Set5, height and width, as they are cropped for ×2."""

@@ -2,7 +2,7 @@
 
     python benchmarks/exactness.py [--models weights/dncnn-s25.h5 weights/aodnet.h5] [--threads 2]
 
-The simulation knows only the integers that a model file holds (`nspike.integers.as_arrays`) and the network's graph: each
+The simulation knows only the integers that a model file holds (`nspike.integer.rounding.as_arrays`) and the network's graph: each
 number is w_int·2^-k, an ordinary float64, and every sum of them is exact. The exit status is 1 if a spike differs.
 """
 
@@ -19,11 +19,11 @@ from _models import integers, shipped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nspike import engine
-from nspike.integers import as_arrays
-from nspike.layer import Conv
-from nspike.model import OUTPUT, Model
-from nspike.parts import head_of, neuron_of
+from nspike.engine import run as engine
+from nspike.graph.layer import Conv
+from nspike.integer.rounding import as_arrays
+from nspike.model.model import OUTPUT, Model
+from nspike.registry.parts import head_of, neuron_of
 
 NEVER = 2**31 - 1
 

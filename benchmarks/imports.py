@@ -12,7 +12,7 @@ from pathlib import Path
 from _common import parser, report, say
 
 import nspike
-from nspike.evaluation import Evaluation
+from nspike.benchmarking.evaluation import Evaluation
 
 
 def main() -> None:

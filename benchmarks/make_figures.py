@@ -11,8 +11,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 import nspike
-from nspike.images import read
-from nspike.plugins import registry
+from nspike.images.file import read
+from nspike.registry.plugins import registry
 
 CURRENT, T = 0.28, 10
 """What arrives at the one neuron at each step, in thresholds."""
@@ -54,7 +54,7 @@ def release(axes: Any) -> None:
 
 def steps(axes: Any) -> None:
     """How good the picture is after each step, for several neurons and heads in one model."""
-    folder = Path(nspike.__file__).parent / "pictures"
+    folder = Path(nspike.__file__).parent / "images" / "bundled"
     noisy, clean = (read(folder / f"{name}.png").pixels for name in ("camera_noisy25", "camera"))
     for (neuron, head, label), style in zip(ROWS, ("-", "--", "-"), strict=True):
         model, _ = nspike.swap(nspike.load(MODEL), neuron=neuron, head=head)
@@ -67,7 +67,7 @@ def steps(axes: Any) -> None:
 
 def energy(axes: Any) -> None:
     """The energy of the spiking network over that of the plain one, if all layers fired in proportion."""
-    folder = Path(nspike.__file__).parent / "pictures"
+    folder = Path(nspike.__file__).parent / "images" / "bundled"
     ledger = nspike.load(MODEL).run(read(folder / "camera_noisy25.png").pixels).ledger
     for name in ENERGY:
         model = registry().energy_models[name]

@@ -1,8 +1,9 @@
-"""Make the bundled pictures in nspike/pictures again, from scikit-image's: the same pixels on every machine.
+"""Make the bundled pictures in nspike/images/bundled again, from scikit-image's: the same pixels on every machine.
 
     pip install scikit-image && python benchmarks/make_pictures.py [FOLDER]
 
-Noise follows nspike.noise.add_gaussian (σ 25, seed 0), here limited to [0, 1] and rounded to 8 bits, as a file must be.
+Noise follows nspike.degradations.noise.add_gaussian (σ 25, seed 0), here limited to [0, 1] and rounded to 8 bits, as a
+file must be.
 """
 
 import argparse
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from nspike.haze import add_haze
-from nspike.images import Picture, write
-from nspike.noise import add_gaussian
-from nspike.plane import to_pixels
-from nspike.resize import imresize
+from nspike.degradations.haze import add_haze
+from nspike.degradations.noise import add_gaussian
+from nspike.images.file import Picture, write
+from nspike.images.plane import to_pixels
+from nspike.images.resize import imresize
 
 SIGMA = 25
 SEED = 0
@@ -58,7 +59,7 @@ def pictures() -> dict[str, NDArray[np.uint8]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    default = Path(__file__).resolve().parent.parent / "nspike" / "pictures"
+    default = Path(__file__).resolve().parent.parent / "nspike" / "images" / "bundled"
     parser.add_argument("folder", nargs="?", type=Path, default=default)
     folder = parser.parse_args().folder
     for name, pixels in pictures().items():

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import nspike
-from nspike import models
-from nspike.bundled import picture_for
-from nspike.images import read
-from nspike.metrics import psnr
+from nspike.images.file import read
+from nspike.images.metrics import psnr
+from nspike.model import shipped as models
+from nspike.restoration.bundled import picture_for
 
 LARGEST = 400_000
 """Bytes: more is too much for a README."""

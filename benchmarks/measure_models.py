@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nspike import load, save
-from nspike.evaluation import evaluate
+from nspike.benchmarking.evaluation import evaluate
 
 SETS = {"denoise": "Set12", "superres": "Set5", "dehaze": "SOTS_indoor"}
 

@@ -15,7 +15,7 @@ import numpy as np
 from _common import PICTURES, parser, report, say
 from _processes import nspike
 
-from nspike.images import Picture, read, write
+from nspike.images.file import Picture, read, write
 
 SIDES = {1: (1024, 1024), 4: (2048, 2048), 16: (4096, 4096)}
 

@@ -6,8 +6,8 @@ PSNR rate: mean PSNR of the spiking network over the plain one's, as SpikingIR's
 from collections.abc import Iterator
 from typing import Any
 
-from nspike import weights
-from nspike.models import shipped
+from nspike.model import file as weights
+from nspike.model.shipped import shipped
 
 PAPER = {
     ("aodnet", "SOTS_indoor"): ("≥ 100 %", "0.81"),

@@ -18,13 +18,13 @@ import numpy as np
 from _common import gray_plane, median, parser, report, say
 from numpy.typing import NDArray
 
-from nspike import engine
-from nspike.conformance.networks import HEAD
-from nspike.layer import PICTURE, Activation, Conv
-from nspike.model import OUTPUT, Info, Model, Spiking
-from nspike.network import Network
-from nspike.neuron import Neuron
-from nspike.plugins import registry
+from nspike.authoring.conformance.networks import HEAD
+from nspike.contracts.neuron import Neuron
+from nspike.engine import run as engine
+from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.network import Network
+from nspike.model.model import OUTPUT, Info, Model, Spiking
+from nspike.registry.plugins import registry
 
 OUTSIDE = Path(__file__).parents[1] / "tests" / "outside_plugin" / "nspike_outside"
 TARGETS = {"declared": 0.95, "kernel": 0.60}

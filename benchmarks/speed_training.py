@@ -55,11 +55,11 @@ def crops() -> tuple[np.ndarray, np.ndarray]:
 
 
 def nspike(model: Path, options: str) -> Callable[[], float]:
-    from nspike import weights
     from nspike.autograd.tensor import Tensor
-    from nspike.differentiable import DifferentiableNetwork
-    from nspike.optim import AdamW
-    from nspike.parts import head_of, neuron_of, swap
+    from nspike.model import file as weights
+    from nspike.registry.parts import head_of, neuron_of, swap
+    from nspike.trainable.optim import AdamW
+    from nspike.trainable.spiking import DifferentiableNetwork
 
     chosen = swap(weights.load(model), neuron=options.split()[0])[0]
     net = DifferentiableNetwork(chosen, neuron_of(chosen), head_of(chosen), recompute="recompute" in options)
@@ -80,9 +80,9 @@ def jelly(model: Path, options: str) -> Callable[[], float]:
     import torch
     from spikingjelly.activation_based import functional, layer, neuron, surrogate
 
-    from nspike import weights
-    from nspike.model import OUTPUT
-    from nspike.normalise import normalised_conv
+    from nspike.integer.normalise import normalised_conv
+    from nspike.model import file as weights
+    from nspike.model.model import OUTPUT
 
     chosen = weights.load(model)
     spiking, mode = chosen.spiking, options.split()[0]
@@ -118,9 +118,9 @@ def jelly(model: Path, options: str) -> Callable[[], float]:
 
 
 def nspike_ann(model: Path, options: str) -> Callable[[], float]:
-    from nspike import weights
     from nspike.autograd import Tensor, conv2d, relu
-    from nspike.optim import AdamW
+    from nspike.model import file as weights
+    from nspike.trainable.optim import AdamW
 
     chosen = weights.load(model)
     tensors = {name: Tensor(array.copy(), requires_grad=True) for name, array in chosen.parameters.items()}
@@ -145,7 +145,7 @@ def nspike_ann(model: Path, options: str) -> Callable[[], float]:
 def torch_ann(model: Path, options: str) -> Callable[[], float]:
     import torch
 
-    from nspike import weights
+    from nspike.model import file as weights
 
     chosen = weights.load(model)
     form = torch.channels_last if options == "last" else torch.contiguous_format
@@ -175,7 +175,7 @@ def child(args: argparse.Namespace) -> None:
     """Run one contender and print its figures."""
     make, options = json.loads(args.child)
     if make.startswith("nspike"):
-        from nspike import parallel
+        from nspike.runtime import parallel
 
         parallel.set_threads(args.threads)
     step = globals()[make](Path(args.model), options)
@@ -244,7 +244,7 @@ def main() -> None:
         return
     from _models import random_dncnn
 
-    from nspike import weights
+    from nspike.model import file as weights
 
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "dncnn.h5"

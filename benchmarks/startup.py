@@ -11,8 +11,8 @@ from pathlib import Path
 from _common import PICTURES, gray_plane, median, parser, report, say
 from _processes import nspike, settle
 
-from nspike.images import Picture, write
-from nspike.plane import from_plane, to_pixels
+from nspike.images.file import Picture, write
+from nspike.images.plane import from_plane, to_pixels
 
 
 def main() -> None:

@@ -13,12 +13,12 @@ In the tests of a plugin:
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nspike._explain import explain
-from nspike.conformance import alone, declaration, in_networks, training
-from nspike.conformance.report import ConformanceError, Fault, Report, Result, Skip
-from nspike.conformance.subject import Check, Subject, Trace
+from nspike.authoring.conformance import alone, declaration, in_networks, training
+from nspike.authoring.conformance.report import ConformanceError, Fault, Report, Result, Skip
+from nspike.authoring.conformance.subject import Check, Subject, Trace
+from nspike.contracts.neuron import Neuron
 from nspike.errors import NspikeError
-from nspike.neuron import Neuron
+from nspike.runtime.explain import explain
 
 __all__ = ["ConformanceError", "Report", "Result", "Trace", "check_neuron", "examine_neuron"]
 

@@ -23,7 +23,7 @@ def register_neurons(register: Any) -> None:
 
 
 def step(v, current, state, params, phase, out):  # type: ignore[no-untyped-def]
-    """One step of `P` neurons of `C` channels: see `nspike.neuron`. params rows: θ, m."""
+    """One step of `P` neurons of `C` channels: see `nspike.contracts.neuron`. params rows: θ, m."""
     for p in range(v.shape[0]):
         for c in range(v.shape[1]):
             # int64: the product of a membrane and a 16-bit factor does not fit int32

@@ -7,7 +7,7 @@ signed one (a residual) takes a percentile of its absolute value, a picture 1.
 A neuron that starts half full has rounded its count already. One that also releases what is left after T, at α = 0.75 as
 `mprn` does untrained, would round a second time, and give a fifth of a spike too many on average; so α is set to nearly 1,
 where it yet answers to training. For DnCNN at T = 10 that is worth 1.0 dB, and nothing once
-its layers are fitted (`nspike.regression`).
+its layers are fitted (`nspike.converting.regression`).
 """
 
 from collections.abc import Mapping

@@ -8,8 +8,8 @@ from pathlib import Path
 from numba.core import config
 
 import nspike
-from nspike.auditing import audit
-from nspike.certificate import dumps
+from nspike.inspection.auditing import audit
+from nspike.inspection.certificate import dumps
 from nspike.kernels._jit import INTERPRETED
 from tests.desk import write
 from tests.graphs import branched, random_model

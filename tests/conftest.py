@@ -11,7 +11,7 @@ os.environ["NSPIKE_LOAD_PLUGINS"] = ""
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels():
     """Compile the kernels before the first test, so that none is told that they are compiled now."""
-    from nspike.plugins import registry
-    from nspike.warmup import warm_up
+    from nspike.engine.warmup import warm_up
+    from nspike.registry.plugins import registry
 
     warm_up(list(registry().neurons.values()), registry().heads["membrane"])

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from nspike import images, models
-from nspike.weights import save
+from nspike.images import file as images
+from nspike.model import shipped as models
+from nspike.model.file import save
 from tests.plugins.torch_files import Writer
 from tests.tiny import picture, tiny_model
 

@@ -5,8 +5,8 @@ import random
 
 import numpy as np
 
-from nspike.conformance.subject import Trace
-from nspike.neuron import NEVER, Neuron, Parameter
+from nspike.authoring.conformance.subject import Trace
+from nspike.contracts.neuron import NEVER, Neuron, Parameter
 from tests.own_neurons import theta_only
 
 

@@ -4,12 +4,12 @@ import hashlib
 
 import numpy as np
 
-from nspike import engine
-from nspike.integers import build
-from nspike.layer import PICTURE, Activation, Concat, Conv, Gate
-from nspike.model import OUTPUT, Info, Model, Spiking
-from nspike.network import Network
-from nspike.plugins import registry
+from nspike.engine import run as engine
+from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.graph.network import Network
+from nspike.integer.rounding import build
+from nspike.model.model import OUTPUT, Info, Model, Spiking
+from nspike.registry.plugins import registry
 from tests import naive
 
 

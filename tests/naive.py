@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nspike.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate
 
 UNIT = 65535
 

@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 
 import nspike
-from nspike._plugin_loading import KINDS
+from nspike.registry.loading import KINDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api.md"
 HEADING = "## Every public name\n"

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nspike.neuron import Neuron
+from nspike.contracts.neuron import Neuron
 from tests import naive
 
 

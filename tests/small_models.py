@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from nspike.layer import PICTURE, Activation, Conv
-from nspike.model import OUTPUT, Info, Model, Spiking
-from nspike.network import Network
+from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.network import Network
+from nspike.model.model import OUTPUT, Info, Model, Spiking
 
 
 def small_network(channels=1, width=4):

@@ -1,6 +1,7 @@
 """What may import what: the core never a plugin, plugins only public names, no layer what is above it."""
 
 import ast
+import itertools
 import sys
 from pathlib import Path
 
@@ -10,89 +11,40 @@ import nspike
 
 ROOT = Path(__file__).parents[1]
 
-LEVELS = (
-    {"errors", "_explain", "markers", "units", "kernels"},
-    {"parallel", "buffers", "convolution", "autograd", "surrogate", "optim", "schedule", "loss"},
-    {"layer", "neuron", "_neuron_answers", "head", "ledger", "grid", "spikes", "atomic", "history", "curves"},
-    {
-        "_exif",
-        "_pillow",
-        "_png16",
-        "images",
-        "color",
-        "metrics",
-        "noise",
-        "plane",
-        "resize",
-        "haze",
-        "blur",
-        "rain",
-        "enlarge",
-        "protocols",
-    },
-    {"network", "checkpoint"},
-    {"architecture", "conversion", "model", "energy", "costs", "pricing"},
-    {"normalise", "folding", "integers", "certificate"},
-    {"ann", "_ann_tile", "prepared", "tiling", "stages", "given", "readout", "digest", "accounts", "engine"},
-    {
-        "spike_train",
-        "spiking_layer",
-        "own_kernel",
-        "rate_layer",
-        "differentiable",
-        "differentiable_ann",
-        "initialise",
-        "sources",
-        "degradation",
-        "batches",
-        "floatsim",
-        "conformance",
-        "testing",
-        "conversion_report",
-        "converting",
-        "calibration",
-        "_hdf5",
-        "_lenient",
-        "_trains",
-        "traces",
-        "trace_file",
-        "trace_difference",
-        "_model_content",
-        "weights",
-        "models",
-    },
-    {"hookspecs", "_requirements", "_plugin_loading", "plugins"},
-    {
-        "parts",
-        "importing",
-        "learning",
-        "finetuning",
-        "training",
-        "regression",
-        "plan",
-        "runs",
-        "trainer",
-        "new_plugin",
-        "warmup",
-        "restoration",
-        "choice",
-        "bundled",
-        "batch",
-        "job",
-        "evaluation",
-        "auditing",
-        "tracing",
-        "replaying",
-        "anytime",
-        "report",
-        "api",
-    },
-    {"cli", "__main__"},
-)
-"""The modules of nspike from the bottom up; one may import those of its own level and of the levels below.
+FACADE = "nspike"
 
-The words; differentiation; pictures; networks; contracts of plugins; a model's integers; the engine and the ANN; conversion,
-training and files; the plugin manager; what needs plugins; the commands.
+LEVELS = (
+    "errors",
+    "runtime",
+    "kernels",
+    "files",
+    "images",
+    "autograd",
+    "graph",
+    "contracts",
+    "model",
+    "integer",
+    "engine",
+    "ann",
+    "degradations",
+    "trainable",
+    "pricing",
+    "registry",
+    "restoration",
+    "converting",
+    "inspection",
+    "benchmarking",
+    "fitting",
+    "report",
+    "authoring",
+    "testing",
+    FACADE,
+    "cli",
+    "__main__",
+)
+"""What stands at the top of nspike/, from the bottom up: each may import itself and what comes before it.
+
+`FACADE` is nspike/__init__.py, whose public names come from everything below it.
 """
 
 PLUGIN_LIBRARIES = {"numpy", "scipy", "h5py", "safetensors"}
@@ -145,7 +97,7 @@ def plugin_faults(path, source):
 
 
 def private_use_faults(path, source):
-    """Attributes of the module nspike that are not public, as in `import nspike; nspike.engine`."""
+    """Attributes of the module nspike that are not public, as in `import nspike; nspike.engine.run`."""
     return [
         f"{path}:{node.lineno} uses nspike.{node.attr}"
         for node in ast.walk(ast.parse(source))
@@ -172,11 +124,11 @@ def jit_faults(path, source):
 def level(module):
     """The level of nspike.MODULE, or None if the table lacks it."""
     top = module.split(".")[0]
-    return next((i for i, modules in enumerate(LEVELS) if top in modules), None)
+    return LEVELS.index(top) if top in LEVELS else None
 
 
 def level_faults(path, module, source):
-    """What `module` imports from a level above its own. The package's own __init__ is lazy, and exempt."""
+    """What `module` imports from above: a package that comes later, the facade, or anything that is in no level."""
     own = level(module)
     if own is None:
         return [f"{path}: say in LEVELS of tests/test_imports.py where {module} belongs"]
@@ -184,9 +136,7 @@ def level_faults(path, module, source):
     for imported, name, line in imports(source):
         if imported.split(".")[0] != "nspike":
             continue
-        target = imported.partition(".")[2] or (name or "")
-        if target in ("", "__version__"):
-            continue
+        target = imported.partition(".")[2] or (name if name in LEVELS else FACADE)
         theirs = level(target)
         if theirs is None or theirs > own:
             faults.append(f"{path}:{line} imports {target} from above")
@@ -213,12 +163,13 @@ def files(folder):
 
 def module_name(path):
     """nspike/kernels/wide.py -> kernels.wide"""
+    if path == "nspike/__init__.py":
+        return FACADE
     return path.removeprefix("nspike/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 CORE = files("nspike")
 PLUGINS = files("plugins")
-CORE_MODULES = [(path, text) for path, text in CORE if path != "nspike/__init__.py"]
 
 
 # ----- the tree -----
@@ -240,15 +191,15 @@ def test_compiler_options_are_in_one_place(path, source):
         assert jit_faults(path, source) == []
 
 
-@pytest.mark.parametrize(("path", "source"), CORE_MODULES, ids=[path for path, _ in CORE_MODULES])
+@pytest.mark.parametrize(("path", "source"), CORE, ids=[path for path, _ in CORE])
 def test_nothing_imports_what_is_above_it(path, source):
     assert level_faults(path, module_name(path), source) == []
 
 
 def test_no_cycle_of_imports():
-    names = {module_name(path) for path, _ in CORE_MODULES}
+    names = {module_name(path) for path, _ in CORE}
     graph = {name: set() for name in names}
-    for path, source in CORE_MODULES:
+    for path, source in CORE:
         for module, name, _ in imports(source):
             if module.split(".")[0] == "nspike":
                 full = module.partition(".")[2]
@@ -280,8 +231,8 @@ def test_planted_plugin_import_is_caught(source):
 @pytest.mark.parametrize(
     "source",
     [
-        "from nspike.engine import run",
-        "import nspike.engine",
+        "from nspike.engine.run import run",
+        "import nspike.engine.run",
         "from nspike import engine",
         "from nspike import _plugin_loading",
         "import torch",
@@ -321,15 +272,49 @@ def test_planted_compiler_option_is_caught(source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("errors", "from nspike.network import Network"),
-        ("kernels.wide", "from nspike.model import Model"),
-        ("network", "def late():\n    from nspike import plugins"),
-        ("plugins", "import nspike.cli.main"),
-        ("a_new_module", "import os"),
+        ("errors", "from nspike.graph.network import Network"),
+        ("kernels.wide", "from nspike.model.model import Model"),
+        ("graph.network", "def late():\n    from nspike import registry"),
+        ("model.model", "import nspike"),
+        ("model.model", "def run():\n    import nspike"),
+        ("engine.run", "from nspike import load"),
+        ("engine.run", "from nspike import __version__"),
+        ("registry.plugins", "import nspike.cli.group"),
+        ("nspike", "from nspike.cli.group import main"),
+        ("restoration.image", "import importlib\nimportlib.import_module('nspike.converting.report')"),
+        ("a_new_package.module", "import os"),
+        ("engine.run", "from nspike.a_new_package import x"),
     ],
 )
 def test_planted_import_from_above_is_caught(module, source):
     assert level_faults("planted.py", module, source)
+
+
+def test_planted_import_in_each_direction():
+    def importing(package):
+        return "import nspike" if package == FACADE else f"from nspike.{package} import x"
+
+    for below, above in itertools.combinations(LEVELS, 2):
+        assert level_faults("planted.py", below, importing(above)), (below, above)
+        assert not level_faults("planted.py", above, importing(below)), (below, above)
+
+
+def test_the_top_of_the_package():
+    """Packages, and the few modules that people import by name."""
+    modules = {path.name for path in (ROOT / "nspike").iterdir() if path.is_file()}
+    assert modules == {"__init__.py", "__main__.py", "errors.py", "testing.py", "py.typed"}
+
+
+def test_no_package_has_the_name_of_a_public_function():
+    """A child package replaces the attribute of its name when it is imported."""
+    packages = {path.parent.name for path in (ROOT / "nspike").glob("*/__init__.py")}
+    assert packages & set(nspike.__all__) == set()
+
+
+def test_every_package_says_what_lives_there():
+    for path, source in CORE:
+        if path.endswith("/__init__.py"):
+            assert ast.get_docstring(ast.parse(source)), path
 
 
 def test_planted_cycle_is_caught():

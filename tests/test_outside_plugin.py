@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import nspike
-from nspike.differentiable import DifferentiableNetwork
-from nspike.plugins import LOAD, registry
+from nspike.registry.plugins import LOAD, registry
 from nspike.testing import Trace, check_neuron
+from nspike.trainable.spiking import DifferentiableNetwork
 from tests import naive
 from tests.cli.console import launch, run
 from tests.desk import lay_out

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nspike import floatsim
-from nspike.conformance import networks
+from nspike.authoring.conformance import networks
+from nspike.contracts.neuron import NEVER, Neuron, Parameter
 from nspike.errors import UsageError
-from nspike.neuron import NEVER, Neuron, Parameter
-from nspike.plugins import registry
+from nspike.integer import reference as floatsim
+from nspike.registry.plugins import registry
 from nspike.testing import CHECKS, NEEDED, ConformanceError, Trace, check_neuron, examine_neuron
 from tests.faulty_neurons import FAULTS, GOOD_TRACE, good, stepping
 from tests.own_neurons import BURST, TERNARY
@@ -120,7 +120,7 @@ def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, messa
 @pytest.mark.parametrize("name", ["if", "lif"])
 def test_a_planted_fault_in_training_is_caught(monkeypatch, name):
     """A spike that training loses."""
-    where = {"if": "nspike.differentiable.SpikingLayer", "lif": "nspike.rate_layer.run"}[name]
+    where = {"if": "nspike.trainable.spiking.SpikingLayer", "lif": "nspike.trainable.rate_layer.run"}[name]
     module, _, attribute = where.rpartition(".")
     real = getattr(importlib.import_module(module), attribute)
 

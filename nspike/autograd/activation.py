@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nspike.autograd.tensor import Array, operation
-from nspike.parallel import each
+from nspike.runtime.parallel import each
 
 
 def _d_relu(g: Array, out: Array, x: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Convolution of tensors: stride, zero padding, groups. Where the work is done, and how, is `nspike.convolution`'s matter."""
+"""Convolution of tensors: stride, zero padding, groups. The work is done in `nspike.autograd.correlation`."""
 
-from nspike import convolution
+from nspike.autograd import correlation as convolution
 from nspike.autograd.tensor import Array, Operand, Tensor, add, operation, reshape
 
 

@@ -61,7 +61,7 @@ def overwrite_option(function: F) -> F:
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
     """Raise ExistsError where something is there that may not be replaced."""
     if os.path.lexists(path) and not overwrite:
-        from nspike.batch import ExistsError
+        from nspike.restoration.batch import ExistsError
 
         raise ExistsError(f"{path}: it exists already; --overwrite replaces it")
 
@@ -108,7 +108,7 @@ def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:
         click.echo(to_json(report), nl=False)
         return
     if json_file is not None:
-        from nspike.atomic import write_bytes
+        from nspike.files.atomic import write_bytes
 
         write_bytes(json_file, to_json(report).encode())
     click.echo(printable(text))

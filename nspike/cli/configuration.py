@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nspike.choice import Choice
-    from nspike.images import Picture
+    from nspike.images.file import Picture
+    from nspike.restoration.choice import Choice
 
 
 def choose(picture: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, Picture]":
-    """The model for a picture and the picture; `request` as of `nspike.choice.Request`, but for its parts."""
-    from nspike import images
-    from nspike.choice import Chooser, Request
-    from nspike.cli.run import parts_of
+    """The model for a picture and the picture; `request` as of `nspike.restoration.choice.Request`, but for its parts."""
+    from nspike.cli.commands.run import parts_of
+    from nspike.images import file as images
+    from nspike.restoration.choice import Chooser, Request
 
     parts, _ = parts_of(plugins, ("neuron", "head"))
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **request))
@@ -22,7 +22,7 @@ def choose(picture: str, plugins: Sequence[str], max_pixels: int, **request: Any
 
 def headline(picture: str, choice: "Choice") -> str:
     """What runs on which picture, and what was decided without the user."""
-    from nspike.parts import neuron_of, spiking_of
+    from nspike.registry.parts import neuron_of, spiking_of
 
     spiking, post_steps = spiking_of(choice.model), neuron_of(choice.model).post_steps
     lines = [
@@ -35,7 +35,7 @@ def headline(picture: str, choice: "Choice") -> str:
 
 def configuration(choice: "Choice") -> dict[str, Any]:
     """The same as plain values."""
-    from nspike.parts import neuron_of, spiking_of
+    from nspike.registry.parts import neuron_of, spiking_of
 
     spiking = spiking_of(choice.model)
     return {

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nspike.units import joules, percent
+from nspike.pricing.units import joules, percent
 
 if TYPE_CHECKING:
-    from nspike.energy import EnergyModel
-    from nspike.ledger import Ledger
+    from nspike.contracts.energy import EnergyModel
+    from nspike.contracts.ledger import Ledger
 
 _LABEL = 10
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """The lines for one picture, as `nspike.job.process` reports it."""
+    """The lines for one picture, as `nspike.restoration.job.process` reports it."""
     if report["state"] == "skipped":
         return f"{report['input']}: done already, {report['output']}"
     how = [report["model"]]
@@ -46,8 +46,8 @@ def energy_text(
 ) -> str:
     """What the energy models say, side by side; what each computes; and what was measured."""
     from nspike.cli.text import table
-    from nspike.energy import MODELLED, break_even
-    from nspike.energy import describe as explain_energy
+    from nspike.contracts.energy import MODELLED, break_even
+    from nspike.contracts.energy import describe as explain_energy
 
     rows = [
         (model.name, column.name, joules(column.snn), joules(column.ann), f"{100 * column.ratio:.1f} %", percent(rate))

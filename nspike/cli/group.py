@@ -11,10 +11,10 @@ from contextlib import suppress
 
 import click
 
-import nspike
 from nspike.cli.interrupts import noted, was_interrupted
 from nspike.cli.text import printable
 from nspike.errors import NspikeError, OutputError, nearest
+from nspike.runtime.version import VERSION
 
 COMMANDS = {
     "run": ("run", "Restore pictures."),
@@ -34,7 +34,7 @@ COMMANDS = {
     "info": ("info", "Show what is in a model file."),
     "warmup": ("warmup", "Compile the kernels now instead of in the first run."),
 }
-"""Name -> (module in nspike.cli, what it does in a line)."""
+"""Name -> (module in nspike.cli.commands, what it does in a line)."""
 
 UNEXPECTED = 70
 INTERRUPTED = 130
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
         """The command of this name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"nspike.cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"nspike.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
 
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(nspike.__version__, prog_name="nspike")
+@click.version_option(VERSION, prog_name="nspike")
 def group() -> None:
     """Restore images with spiking neural networks on a CPU, and account for every spike."""
 

@@ -18,8 +18,8 @@ from nspike.cli.interrupts import was_interrupted
 from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
-    from nspike.learning import Record, Validation
-    from nspike.runs import Trained
+    from nspike.fitting.learning import Record, Validation
+    from nspike.fitting.runs import Trained
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,7 +75,7 @@ class Given:
     def recipe(self, source: str, stands_for: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The recipe of the command's argument, a TOML file or what key `stands_for` is to be, and of options, its own too."""
         from nspike.errors import UsageError
-        from nspike.plan import parse, read_recipe
+        from nspike.fitting.plan import parse, read_recipe
 
         values = read_recipe(source) if source.endswith(".toml") else {stands_for: source}
         for pair in self.pairs:
@@ -103,7 +103,7 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def set_loss(values: dict[str, Any], loss: str | None) -> None:
     """Make `loss`, given by --plugin, the recipe's pixel loss, or its energy if it prices spikes; not if it is named there."""
-    from nspike.plugins import registry
+    from nspike.registry.plugins import registry
 
     if loss is not None:
         key = "energy" if registry().losses[loss].of_spikes else "pixel"
@@ -186,8 +186,8 @@ class Interruptible:
 
 def report(output: str, trained: "Trained", json_file: str | None) -> None:
     """Print what came of a run."""
-    from nspike.runs import Files
-    from nspike.weights import digest
+    from nspike.fitting.runs import Files
+    from nspike.model.file import digest
 
     files, found, best, last = Files(Path(output)), digest(trained.model), trained.best, trained.last
     values = {

@@ -19,7 +19,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import config
 
-import nspike
+from nspike.runtime.version import VERSION
 
 INTERPRETED = bool(config.DISABLE_JIT)
 
@@ -35,7 +35,7 @@ def _sources() -> bytes:
 
 
 def _key() -> str:
-    versions = f"{nspike.__version__} {numba.__version__} {llvmlite.__version__} {sys.version} {_cpu()}"
+    versions = f"{VERSION} {numba.__version__} {llvmlite.__version__} {sys.version} {_cpu()}"
     return hashlib.sha256(versions.encode() + _sources()).hexdigest()[:16]
 
 
@@ -44,7 +44,7 @@ def _folder() -> Path | None:
     base = os.environ.get("NSPIKE_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "nspike"
     )
-    folder = Path(base) / "kernels" / f"{nspike.__version__}-{_key()}"
+    folder = Path(base) / "kernels" / f"{VERSION}-{_key()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,6 +1,6 @@
 """Vector operations that plain Numba does not reach, as target-independent LLVM, each with a plain-Python body.
 
-Sums of int16 rows are taken in groups of eight as int16 and then added to int32: `nspike.grid.SPIKE_LIMIT` (4095) makes
+Sums of int16 rows are taken in groups of eight as int16 and then added to int32: `nspike.integer.grid.SPIKE_LIMIT` (4095) makes
 this exact, and it halves both the arithmetic and the traffic from the second-level cache, which is what limits the
 event-driven convolution. Next to it, what costs at low firing rates is branches that depend on how many spikes there are.
 """

@@ -1,1 +1,4 @@
-"""Energy models made of a cost table: arithmetic alone, with memory traffic, and against a bit-matched quantised ANN."""
+"""Energy models over a ledger, and the cost tables that they read.
+
+Modelled, never measured.
+"""

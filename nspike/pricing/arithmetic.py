@@ -8,9 +8,9 @@ multiply-accumulates. The ANN is charged its multiply-accumulates alone, not its
 sides differ, it is in the ANN's favour.
 """
 
-from nspike.costs import Costs
-from nspike.energy import EnergyColumn, EnergyModel
-from nspike.ledger import Ledger
+from nspike.contracts.energy import EnergyColumn, EnergyModel
+from nspike.contracts.ledger import Ledger
+from nspike.pricing.costs import Costs
 
 MAC, AC = ("float32_multiply", "float32_add"), ("float32_add",)
 

@@ -14,10 +14,10 @@ larger networks in several of the largest. A weight comes from DRAM once for a p
 not charged. Accesses cost what they do per 64 bits, in proportion to the bits.
 """
 
-from nspike.costs import Costs
-from nspike.energy import EnergyColumn, EnergyModel
-from nspike.ledger import Ledger
+from nspike.contracts.energy import EnergyColumn, EnergyModel
+from nspike.contracts.ledger import Ledger
 from nspike.pricing.arithmetic import AC, MAC, exact
+from nspike.pricing.costs import Costs
 
 WEIGHT_BITS, WORD_BITS = 16, 32
 

@@ -21,11 +21,11 @@ ReLUs and requantisation; zero activations are not skipped. T alone is counted f
 
 from math import ceil, log2
 
-from nspike.costs import Costs
-from nspike.energy import EnergyColumn, EnergyModel
+from nspike.contracts.energy import EnergyColumn, EnergyModel
+from nspike.contracts.ledger import Ledger
 from nspike.errors import UsageError
-from nspike.grid import SPIKE_LIMIT
-from nspike.ledger import Ledger
+from nspike.integer.grid import SPIKE_LIMIT
+from nspike.pricing.costs import Costs
 from nspike.pricing.memory import WEIGHT_BITS, WORD_BITS, spiking_traffic
 
 PIXEL_BITS = 16

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.ledger import Ledger
+from nspike.contracts.ledger import Ledger
 
 LONGEST = 1024
 """The longest side of a picture in the page."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from nspike.tiling import Rect
+    from nspike.engine.tiling import Rect
 
 LONGEST = 256
 """The longest side of a map, in pixels."""

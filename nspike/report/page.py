@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import nspike
-from nspike.atomic import write_bytes
-from nspike.auditing import Audit
-from nspike.certificate import dumps
-from nspike.energy import EnergyModel, break_even
+from nspike.contracts.energy import EnergyModel, break_even
 from nspike.errors import UsageError
+from nspike.files.atomic import write_bytes
+from nspike.inspection.auditing import Audit
+from nspike.inspection.certificate import dumps
+from nspike.pricing.units import joules, percent
 from nspike.report.maps import RateMaps
 from nspike.report.residual import SIDE, Residual
-from nspike.units import joules, percent
+from nspike.runtime.version import VERSION
 
 EXTRA = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -85,7 +85,7 @@ def _values(story: Story) -> dict[str, Any]:
     rates = story.maps.rates()
     height, width = result.image.shape[:2]
     return {
-        "version": nspike.__version__,
+        "version": VERSION,
         "picture": story.picture,
         "size": f"{width} × {height}",
         "aspect": f"{width} / {height}",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike import floatsim
-from nspike.integers import build
-from nspike.model import OUTPUT, Model
-from nspike.parts import head_of, neuron_of
-from nspike.plane import from_plane
+from nspike.images.plane import from_plane
+from nspike.integer import reference as floatsim
+from nspike.integer.rounding import build
+from nspike.model.model import OUTPUT, Model
+from nspike.registry.parts import head_of, neuron_of
 
 SIDE = 48
 

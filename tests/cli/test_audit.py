@@ -11,8 +11,8 @@ import time
 import pytest
 
 import nspike
-from nspike import auditing
-from nspike.weights import digest, save
+from nspike.inspection import auditing
+from nspike.model.file import digest, save
 from tests.cli.console import launch, run, start
 from tests.desk import lay_out, write
 from tests.tiny import tiny_model
@@ -194,7 +194,7 @@ def test_a_neuron_from_a_file(here, capsys):
     )
     assert run(capsys, "audit", "photo.png", "--plugin", "mine.py", "--json", "c.json").code == 0
     assert run(capsys, "audit", "--verify", "c.json", "--plugin", "mine.py").code == 0
-    from nspike.plugins import registry
+    from nspike.registry.plugins import registry
 
     registry.cache_clear()
     done = run(capsys, "audit", "--verify", "c.json")

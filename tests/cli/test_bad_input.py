@@ -18,14 +18,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import nspike
-from nspike import engine
+from nspike.engine import run as engine
 from nspike.errors import PluginError
-from nspike.plugins import registry
-from nspike.weights import save
+from nspike.model.file import save
+from nspike.registry.plugins import registry
 from tests.cli.console import run
+from tests.converting.test_importing import dncnn_tensors
 from tests.desk import checkpoint, lay_out, write
 from tests.plugins.torch_files import Call, G, Writer
-from tests.test_importing import dncnn_tensors
 from tests.tiny import tiny_model
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from nspike.images import Picture, write
-from nspike.importing import import_checkpoint
-from nspike.weights import load, load_integers, save
+from nspike.converting.importing import import_checkpoint
+from nspike.images.file import Picture, write
+from nspike.model.file import load, load_integers, save
 from tests.cli.console import run
-from tests.test_importing import dncnn_tensors
+from tests.converting.test_importing import dncnn_tensors
 
 QUICK = ("--crops", 3, "--crop-size", 16)
 

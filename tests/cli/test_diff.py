@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from nspike.weights import save
+from nspike.model.file import save
 from tests.cli.console import run
 from tests.cli.traces import contents, names, other_trace
 from tests.desk import lay_out, write

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import nspike
-from nspike.weights import save
+from nspike.model.file import save
 from tests.cli.console import run
 from tests.tiny import picture, tiny_model
 

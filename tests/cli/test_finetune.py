@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from nspike import learning
 from nspike.errors import OutputError
-from nspike.images import Picture, write
-from nspike.normalise import normalised_conv
-from nspike.plugins import registry
-from nspike.weights import load, load_integers, save
+from nspike.fitting import learning
+from nspike.images.file import Picture, write
+from nspike.integer.normalise import normalised_conv
+from nspike.model.file import load, load_integers, save
+from nspike.registry.plugins import registry
 from tests.cli.console import run, start
 from tests.tiny import picture, tiny_model
 

@@ -28,9 +28,9 @@ def planted(monkeypatch):
     """Puts a command called `planted` into the group that calls the function given."""
 
     def plant(function):
-        module = types.ModuleType("nspike.cli.planted")
+        module = types.ModuleType("nspike.cli.commands.planted")
         module.command = click.command()(function)
-        monkeypatch.setitem(sys.modules, "nspike.cli.planted", module)
+        monkeypatch.setitem(sys.modules, "nspike.cli.commands.planted", module)
         monkeypatch.setitem(COMMANDS, "planted", ("planted", "Planted."))
 
     return plant
@@ -78,7 +78,7 @@ def test_help_of_each_command_is_light():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_of_each_name_has_its_file(name):
-    module = importlib.import_module(f"nspike.cli.{COMMANDS[name][0]}")
+    module = importlib.import_module(f"nspike.cli.commands.{COMMANDS[name][0]}")
     assert isinstance(module.command, click.Command)
     assert group.get_command(click.Context(group), name) is module.command
 
@@ -214,9 +214,9 @@ def test_interrupt_ends_a_process_with_130(tmp_path):
     ready = tmp_path / "ready"
     code = (
         "import sys, time, types, click; from pathlib import Path; from nspike.cli.group import COMMANDS, main\n"
-        "module = types.ModuleType('nspike.cli.slow')\n"
+        "module = types.ModuleType('nspike.cli.commands.slow')\n"
         f"module.command = click.command()(lambda: (Path({str(ready)!r}).touch(), time.sleep(30)))\n"
-        "sys.modules['nspike.cli.slow'] = module; COMMANDS['slow'] = ('slow', ''); sys.exit(main(['slow']))"
+        "sys.modules['nspike.cli.commands.slow'] = module; COMMANDS['slow'] = ('slow', ''); sys.exit(main(['slow']))"
     )
     process = start([sys.executable, "-c", code])
     while not ready.exists():

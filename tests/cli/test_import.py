@@ -3,9 +3,9 @@ import json
 import pytest
 from safetensors.numpy import save_file
 
-from nspike.weights import load
+from nspike.model.file import load
 from tests.cli.console import launch, run
-from tests.test_importing import dncnn_tensors
+from tests.converting.test_importing import dncnn_tensors
 
 
 @pytest.fixture

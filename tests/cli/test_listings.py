@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from nspike import models
-from nspike.plugins import LOAD, registry
-from nspike.weights import digest, save
+from nspike.model import shipped as models
+from nspike.model.file import digest, save
+from nspike.registry.plugins import LOAD, registry
 from tests.cli.console import launch, run
+from tests.model.test_shipped import ship
 from tests.package_maker import make_package
 from tests.small_models import small_ann, small_snn
-from tests.test_models import ship
 
 
 def test_plugins(capsys):

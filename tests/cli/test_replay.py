@@ -6,8 +6,8 @@ import h5py
 import pytest
 
 import nspike
-from nspike import images
-from nspike.weights import save
+from nspike.images import file as images
+from nspike.model.file import save
 from tests.cli.console import run
 from tests.cli.traces import contents, other_trace
 from tests.desk import lay_out

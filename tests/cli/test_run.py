@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 import nspike
-from nspike import images, job, models
 from nspike.errors import ModelError
-from nspike.weights import save
+from nspike.images import file as images
+from nspike.model import shipped as models
+from nspike.model.file import save
+from nspike.restoration import job
 from tests.cli.console import run, start
 from tests.tiny import picture, tiny_model
 
@@ -153,7 +155,7 @@ def test_reference(here, capsys):
     assert "quality   PSNR" in done.out
     quality = load(here / "r.json")["files"][0]["quality"]
     a, b = picture() / 255.0, picture(seed=5) / 255.0
-    assert quality["input"]["psnr"] == nspike.metrics.psnr(a, b, 1.0)
+    assert quality["input"]["psnr"] == nspike.images.metrics.psnr(a, b, 1.0)
     assert set(quality["output"]) == {"psnr", "ssim_gauss11", "ssim_uniform7"}
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nspike.weights import load
+from nspike.model.file import load
 from tests.cli.console import run
 from tests.cli.test_finetune import desk as desk
 from tests.cli.test_finetune import lines

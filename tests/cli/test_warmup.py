@@ -19,7 +19,7 @@ import nspike
 from nspike.cli.group import main
 from nspike.kernels import compile_notice
 from nspike.kernels._jit import FOLDER
-from nspike.plugins import registry
+from nspike.registry.plugins import registry
 from tests.graphs import branched, random_model
 from tests.tiny import picture, tiny_model
 
@@ -69,7 +69,7 @@ def test_after_it_no_run_compiles(tmp_path):
 
 
 def test_it_says_how_long_and_where(capsys, monkeypatch):
-    from nspike import warmup
+    from nspike.engine import warmup
 
     monkeypatch.setattr(warmup, "warm_up", lambda neurons, head, progress: 1.25)
     done = run(capsys, "warmup")
@@ -94,7 +94,7 @@ def test_without_a_writable_folder(tmp_path):
 
 
 def test_usage(capsys, tmp_path, monkeypatch):
-    from nspike import warmup
+    from nspike.engine import warmup
 
     monkeypatch.setattr(warmup, "warm_up", lambda neurons, head, progress: 1.25)
     assert run(capsys, "warmup", "--threads", 2).code == 2
@@ -102,7 +102,7 @@ def test_usage(capsys, tmp_path, monkeypatch):
 
 
 def test_interrupted(capsys, monkeypatch):
-    from nspike import warmup
+    from nspike.engine import warmup
 
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from nspike import parallel
 from nspike.autograd.activation import qcfs
 from nspike.autograd.tensor import Tensor
+from nspike.runtime import parallel
 
 draw = np.random.default_rng(0)
 LEVELS, SEED = 10, 77

@@ -56,8 +56,8 @@ def test_compiled_vector_operations():
 SCRIPT = """
 import json
 import numpy as np
-from nspike.differentiable import DifferentiableNetwork
-from nspike.plugins import registry
+from nspike.trainable.spiking import DifferentiableNetwork
+from nspike.registry.plugins import registry
 from tests.graphs import chain, picture, random_model
 
 net = DifferentiableNetwork(

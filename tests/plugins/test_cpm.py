@@ -3,9 +3,9 @@ import pytest
 from nspike_plugins import cpm
 
 from nspike import OutputLayer
-from nspike.grid import RANGE
+from nspike.integer.grid import RANGE
+from tests.engine.test_run import capture
 from tests.graphs import branched, chain, picture, random_model, run
-from tests.test_engine import capture
 
 
 def identity_model(network, timesteps, level):

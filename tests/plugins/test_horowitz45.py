@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nspike.energy import describe
-from nspike.ledger import LayerLedger, Ledger
-from nspike.plugins import registry
+from nspike.contracts.energy import describe
+from nspike.contracts.ledger import LayerLedger, Ledger
+from nspike.registry.plugins import registry
 
 MODEL = registry().energy_models["horowitz45"]
 

@@ -5,7 +5,7 @@ import pytest
 from nspike_plugins import losses
 
 import nspike
-from nspike.plugins import registry
+from nspike.registry.plugins import registry
 
 draw = np.random.default_rng(0)
 A, B = draw.random((2, 3, 4, 5)), draw.random((2, 3, 4, 5))

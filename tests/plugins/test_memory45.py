@@ -1,7 +1,7 @@
 import pytest
 
-from nspike.energy import describe
-from nspike.plugins import registry
+from nspike.contracts.energy import describe
+from nspike.registry.plugins import registry
 from tests.plugins.test_horowitz45 import small_ledger
 
 MODEL = registry().energy_models["memory45"]

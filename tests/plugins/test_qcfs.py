@@ -7,13 +7,13 @@ import pytest
 from nspike_plugins import if_, membrane, mprn, mprn_beta
 from nspike_plugins.qcfs import CONVERTER
 
-from nspike.converting import convert
-from nspike.differentiable_ann import DifferentiableAnn
-from nspike.engine import run
+from nspike.converting.conversion import convert
+from nspike.engine.run import run
 from nspike.errors import UsageError
-from nspike.layer import PICTURE, Activation, Conv
-from nspike.model import Info, Model
-from nspike.network import Network
+from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.network import Network
+from nspike.model.model import Info, Model
+from nspike.trainable.plain import DifferentiableAnn
 from tests.tiny import picture, tiny_model
 
 

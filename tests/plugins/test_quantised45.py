@@ -2,10 +2,10 @@ import dataclasses
 
 import pytest
 
-from nspike.energy import describe
+from nspike.contracts.energy import describe
 from nspike.errors import UsageError
-from nspike.plugins import registry
 from nspike.pricing.quantised import ARITHMETIC_BITS, activation_bits
+from nspike.registry.plugins import registry
 from tests.plugins.test_horowitz45 import small_ledger
 
 MODEL = registry().energy_models["quantised45"]

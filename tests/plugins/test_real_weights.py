@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from nspike_plugins import aodnet, dncnn, pytorch, vdsr
 
-from nspike import ann
-from nspike.architecture import recognise
-from nspike.checkpoint import read_checkpoint
+from nspike.ann import run as ann
+from nspike.contracts.architecture import recognise
+from nspike.contracts.format import read_checkpoint
 
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "weights"
 ALL = [dncnn.ARCHITECTURE, vdsr.ARCHITECTURE, aodnet.ARCHITECTURE]

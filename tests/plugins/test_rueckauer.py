@@ -4,8 +4,8 @@ from nspike_plugins import aodnet, dncnn
 from nspike_plugins._histogram import FEWEST, Histogram
 from nspike_plugins.rueckauer import CONVERTER
 
-from nspike import ann
-from nspike.conversion import Calibration
+from nspike.ann import run as ann
+from nspike.contracts.converter import Calibration
 from nspike.errors import UsageError
 from tests.plugins.chains import aod, chain
 

@@ -1,7 +1,7 @@
 import pytest
 from nspike_plugins import aodnet, dncnn, vdsr
 
-from nspike.architecture import recognise
+from nspike.contracts.architecture import recognise
 from nspike.errors import BadInputError
 from tests.plugins.chains import aod, chain
 from tests.plugins.chains import vdsr as published

@@ -3,10 +3,10 @@
 import numpy as np
 from nspike_plugins.membrane import HEAD
 
-from nspike.floatsim import from_model, simulate
-from nspike.layer import PICTURE, Activation, Conv
-from nspike.model import OUTPUT, Info, Model, Spiking
-from nspike.network import Network
+from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.network import Network
+from nspike.integer.reference import from_model, simulate
+from nspike.model.model import OUTPUT, Info, Model, Spiking
 
 
 def trace(neuron, drive, *, parameters=None, weights=(1.0, 1.0), bias=0.0, theta=1.0, timesteps=5):

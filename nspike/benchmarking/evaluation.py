@@ -1,0 +1,283 @@
+"""Measure a model on a folder of pictures under one of the literature's protocols (`nspike.degradations.protocols`)."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nspike.contracts.energy import EnergyColumn
+from nspike.degradations import protocols
+from nspike.degradations.protocols import PROTOCOLS, Case, Protocol, Quality, Settings, Window
+from nspike.errors import UsageError, nearest
+from nspike.images.metrics import conversion_rate
+from nspike.model.model import Model
+from nspike.model.result import Result
+from nspike.registry.plugins import registry
+from nspike.restoration.image import MEMORY, restore, trained_scales
+
+PROTOCOL_OF = {"gray": "gray", "y": "y-crop", "rgb": "rgb"}
+"""The usual protocol for the picture that a model takes."""
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """One picture.
+
+    Parameters
+    ----------
+    name : of its file
+    quality, input, ann : of the output, of the degraded input under the same rules, and of the plain ANN's output
+        (None where only one network was run, which is then `quality`)
+    spikes, synops, firing_rate : zero for the plain ANN
+    energy : modelled, not measured
+    seconds : the network's time
+    """
+
+    name: str
+    quality: Quality
+    input: Quality
+    ann: Quality | None
+    spikes: int
+    synops: int
+    firing_rate: float
+    energy: tuple[EnergyColumn, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found: the protocol with its numbers, the SSIM window that is its primary one, and the scores."""
+
+    model: str
+    protocol: str
+    primary: Window
+    settings: Settings
+    energy_model: str
+    ann: bool
+    timesteps: int
+    pictures: tuple[PictureScore, ...]
+
+    def mean(self, of: str = "quality") -> Quality:
+        """The mean of "quality", "input" or "ann" over the pictures."""
+        found = [quality for picture in self.pictures if (quality := getattr(picture, of)) is not None]
+        return Quality(
+            *(_mean(getattr(quality, name) for quality in found) for name in ("psnr", "gauss11", "uniform7"))
+        )
+
+    @property
+    def compared(self) -> bool:
+        """Whether the plain ANN was run beside the spiking network."""
+        return all(picture.ann is not None for picture in self.pictures)
+
+    @property
+    def conversion_rate(self) -> float | None:
+        """The share of the ANN's quality that is kept, in percent: of PSNR and SSIM, for denoising of PSNR alone."""
+        if not self.compared:
+            return None
+        snn, ann = self.mean(), self.mean("ann")
+        if self.settings.sigma is not None or math.isnan(snn.ssim(self.primary)):
+            return conversion_rate(snn.psnr, ann.psnr)
+        return conversion_rate(snn.psnr, ann.psnr, snn.ssim(self.primary), ann.ssim(self.primary))
+
+    @property
+    def mean_energy(self) -> tuple[EnergyColumn, ...]:
+        """The mean energy of a picture, in joules."""
+        columns = zip(*(picture.energy for picture in self.pictures), strict=True)
+        return tuple(
+            EnergyColumn(same[0].name, _mean(column.snn for column in same), _mean(column.ann for column in same))
+            for same in columns
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `mean.ssim` is the one of the protocol's primary window, both are beside it."""
+        mean: dict[str, Any] = self._quality(self.mean())
+        mean["input"] = self._quality(self.mean("input"))
+        if self.compared:
+            mean["ann"] = self._quality(self.mean("ann"))
+            mean["conversion_rate"] = self.conversion_rate
+        if not self.ann:
+            mean["spikes"] = _mean(picture.spikes for picture in self.pictures)
+            mean["synops"] = _mean(picture.synops for picture in self.pictures)
+            mean["firing_rate"] = _mean(picture.firing_rate for picture in self.pictures)
+        mean["energy"] = self._energy(self.mean_energy)
+        mean["seconds"] = _mean(picture.seconds for picture in self.pictures)
+        return {
+            "model": self.model,
+            "ran": "ann" if self.ann else "snn",
+            "timesteps": None if self.ann else self.timesteps,
+            "protocol": {
+                "name": self.protocol,
+                "ssim": self.primary,
+                "sigma": self.settings.sigma,
+                "seed": self.settings.seed if self.settings.sigma is not None else None,
+                "scale": self.settings.scale,
+            },
+            "energy_model": {"name": self.energy_model, "note": "modelled, not measured"},
+            "mean": mean,
+            "pictures": [self._picture(picture) for picture in self.pictures],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The figures that a model file keeps."""
+        mean = self.to_dict()["mean"]
+        figures = {"psnr": mean["psnr"], "psnr_input": mean["input"]["psnr"], "ssim": mean["ssim"]}
+        if self.compared:
+            figures |= {"psnr_ann": mean["ann"]["psnr"], "conversion_rate": mean["conversion_rate"]}
+        if not self.ann:
+            figures |= {"synops": mean["synops"], "firing_rate": mean["firing_rate"]}
+            figures |= {f"energy_ratio {column}": value["ratio"] for column, value in mean["energy"].items()}
+        return figures
+
+    def _picture(self, picture: PictureScore) -> dict[str, Any]:
+        values: dict[str, Any] = {"name": picture.name, **self._quality(picture.quality)}
+        values["input"] = self._quality(picture.input)
+        if picture.ann is not None:
+            values["ann"] = self._quality(picture.ann)
+        if not self.ann:
+            values |= {"spikes": picture.spikes, "synops": picture.synops, "firing_rate": picture.firing_rate}
+        return {**values, "energy": self._energy(picture.energy), "seconds": picture.seconds}
+
+    def _quality(self, quality: Quality) -> dict[str, Any]:
+        both = {f"ssim_{window}": quality.ssim(window) for window in protocols.WINDOWS}
+        values = {"psnr": quality.psnr, "ssim": quality.ssim(self.primary), **both}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def _energy(self, columns: Iterable[EnergyColumn]) -> dict[str, Any]:
+        if self.ann:
+            return {column.name: {"ann": column.ann} for column in columns}
+        return {column.name: {"snn": column.snn, "ann": column.ann, "ratio": column.ratio} for column in columns}
+
+
+def evaluate(
+    model: Model,
+    folder: str | Path,
+    *,
+    protocol: str | None = None,
+    sigma: float | None = None,
+    seed: int = 0,
+    scale: int | None = None,
+    ann: bool = False,
+    baseline: bool = True,
+    limit: int | None = None,
+    energy: str = "horowitz45",
+    tile: int | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Restore the pictures of `folder` as a protocol of the literature says, and measure.
+
+    Parameters
+    ----------
+    model : its spiking form is measured, and its ANN beside it for the conversion rate; with `ann` the ANN alone.
+    folder : of clean pictures; for `rgb` without a sigma, with the pairs in hazy/ and GT/.
+    protocol : "gray", "y-crop" or "rgb"; default: the usual one for the model.
+    sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
+    scale : for "y-crop"; default: the smallest that the model was trained for.
+    baseline : whether to run the plain ANN beside the spiking network.
+    limit : so many pictures at most.
+    energy : the energy model.
+    tile, memory, threads : as in `Model.run`.
+    progress : called with (done, total), in no particular unit.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    UsageError
+        an unknown protocol, one that does not suit the model, numbers out of range.
+    BadInputError
+        a folder without pictures or pairs, a picture that cannot be read.
+    ModelError, PluginError
+        as in `Model.run`.
+    """
+    chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit = {limit} is out of range; expected at least 1")
+    price = registry().energy_models[energy].price
+    run = partial(restore, model, tile=tile, memory=memory, threads=threads)
+    count = len(chosen.sources(Path(folder), settings)[:limit])
+    runs = 1 if ann or not baseline else 2
+    scores = []
+    for number, case in enumerate(protocols.cases(chosen, Path(folder), settings, limit)):
+        done = _Steps(progress, number * runs, count * runs)
+        result = run(case.degraded, scale=case.scale, ann=ann, progress=done)
+        beside = None
+        if runs == 2:
+            done = _Steps(progress, number * runs + 1, count * runs)
+            beside = run(case.degraded, scale=case.scale, ann=True, progress=done)
+        scores.append(_score(case, result, beside, price(result.ledger)))
+    return Evaluation(
+        model=model.info.name,
+        protocol=chosen.name,
+        primary=chosen.primary,
+        settings=settings,
+        energy_model=energy,
+        ann=ann,
+        timesteps=model.spiking.timesteps if model.spiking and not ann else 0,
+        pictures=tuple(scores),
+    )
+
+
+def _score(case: Case, result: Result, ann: Result | None, energy: tuple[EnergyColumn, ...]) -> PictureScore:
+    ledger = result.ledger
+    return PictureScore(
+        name=case.name,
+        quality=case.score(result.image),
+        input=case.score(case.degraded),
+        ann=None if ann is None else case.score(ann.image),
+        spikes=ledger.spikes,
+        synops=ledger.synops,
+        firing_rate=ledger.firing_rate if ledger.layers else 0.0,
+        energy=energy,
+        seconds=result.seconds,
+    )
+
+
+class _Steps:
+    """Progress within one network, as thousandths of all networks."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, before: int, all_runs: int) -> None:
+        self._progress, self._before, self._all = progress, before, all_runs
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._all)
+
+
+def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
+    """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
+    name = name or PROTOCOL_OF[model.info.colour]
+    if name not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {name!r}.{nearest(name, PROTOCOLS)} Known: {', '.join(PROTOCOLS)}")
+    superres = model.info.task == "superres"
+    if (name == "y-crop") != superres:
+        raise UsageError(
+            f"protocol {name} is for {'super-resolution' if name == 'y-crop' else 'models that keep the size'}; "
+            f"model {model.info.name} does {model.info.task}"
+        )
+    sigma, scale = settings.sigma, settings.scale
+    if name == "gray" and sigma is None:
+        sigma = model.info.degradation.get("sigma")
+        if not isinstance(sigma, int | float):
+            raise UsageError("protocol gray needs sigma: the model does not say what it was trained for")
+    if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
+        raise UsageError(f"sigma = {sigma:g} is out of range; expected at least 0, in units of 1/255")
+    if sigma is not None and superres:
+        raise UsageError("sigma is for denoising: this model enlarges pictures")
+    if not superres and scale is not None:
+        raise UsageError(f"scale is for super-resolution: model {model.info.name} keeps the size")
+    if superres and scale is None:
+        scale = (trained_scales(model) or [2])[0]
+    if scale is not None and not 2 <= scale <= 8:
+        raise UsageError(f"scale = {scale} is out of range; expected a whole number from 2 to 8")
+    return PROTOCOLS[name], Settings(sigma, settings.seed, scale)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return statistics.fmean(values)

@@ -1,0 +1,248 @@
+"""`nspike audit`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.common import choice_options, keep_apart, machine_options
+from nspike.cli.meter import Meter
+from nspike.cli.text import printable, table
+
+if TYPE_CHECKING:
+    from nspike.restoration.choice import Request
+
+
+@click.command()
+@click.argument("picture", required=False)
+@click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
+@click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
+@click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
+@click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
+@choice_options
+@machine_options
+def command(
+    picture: str | None,
+    json_file: str | None,
+    report_file: str | None,
+    ann: bool,
+    verified: str | None,
+    task: Any,
+    sigma: float | None,
+    scale: int | None,
+    model: str | None,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    threads: int | None,
+    tile: int | None,
+    memory: int,
+    max_pixels: int,
+) -> int:
+    """Run a picture and certify every spike, or verify a certificate by running again.
+
+    A certificate holds digests of the file, the input, the model and of every layer's spikes at every step, and the exact
+    counts. It is the same, byte for byte, for any number of threads, any tile and any machine. Verifying needs the same
+    picture (looked for beside the certificate and here, if not named) and the same model.
+
+    \b
+    Examples:
+      nspike audit photo.png --json certificate.json
+      nspike audit photo.png --report audit.html --ann
+      nspike audit --verify certificate.json
+      nspike audit photo.png --verify certificate.json --model my.h5
+    """
+    from nspike.cli.commands.run import parts_of
+    from nspike.errors import UsageError
+
+    keep_apart("--json", json_file, (picture, verified, model))
+    keep_apart("--report", report_file, (picture, verified, model, json_file))
+    how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
+    if verified is not None:
+        named = [spec for spec in plugins if not spec.endswith(".py")]
+        given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": named or None, "-T": timesteps}
+        given |= {"--report": report_file, "--ann": ann or None}
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
+        parts_of(plugins)  # loads the files; their neuron or head is used where the certificate names it
+        return _verify(verified, picture, model, json_file, how)
+    if picture is None:
+        raise UsageError("name a picture to audit, or a certificate to verify (--verify FILE)")
+    from nspike.restoration.choice import Request
+
+    request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
+    return _make(picture, request, plugins, json_file, report_file, ann, how)
+
+
+ENERGY = ("horowitz45", "memory45", "quantised45")
+"""The energy models that an audit prints side by side, where none is named."""
+
+
+def _make(
+    picture: str,
+    request: "Request",
+    plugins: tuple[str, ...],
+    json_file: str | None,
+    report_file: str | None,
+    ann: bool,
+    how: dict[str, Any],
+) -> int:
+    from dataclasses import replace
+
+    from nspike.cli.commands.run import announce_compilation, parts_of
+    from nspike.files.atomic import write_bytes
+    from nspike.images import file as images
+    from nspike.inspection.auditing import audit
+    from nspike.inspection.certificate import dumps
+    from nspike.restoration.choice import Chooser
+
+    parts, energy = parts_of(plugins, usual=ENERGY)
+    if report_file is not None:
+        from nspike.report.page import check_extra
+
+        check_extra()
+    chooser = Chooser(replace(request, neuron=parts.get("neuron"), head=parts.get("head")))
+    pixels = images.read(picture, max_pixels=how["max_pixels"]).pixels
+    choice = chooser.choose(pixels)
+    announce_compilation()
+    maps = None if report_file is None else _maps(choice, pixels)
+    if maps is not None:
+        how = {**how, "tile": how["tile"] or REPORT_TILE, "observer": maps}
+    with Meter(1) as meter:
+        done = audit(
+            choice.model, picture, model_digest=choice.digest, scale=choice.scale, progress=meter.picture(0), **how
+        )
+    ann_seconds = _ann_seconds(choice, pixels, how) if ann else None
+    text = dumps(done.certificate)
+    if json_file not in (None, "-"):
+        write_bytes(str(json_file), text.encode())
+    if report_file is not None:
+        command = _command(picture, request, plugins, choice)
+        _write_report(report_file, picture, pixels, choice, done, maps, energy, command, ann_seconds)
+    if json_file == "-":
+        click.echo(text, nl=False)
+        return 0
+    extra = "digests" if report_file is None else "digests and maps"
+    click.echo(printable(_describe(picture, choice, done, energy, ann_seconds, extra)))
+    for what, file in (("certificate", json_file), ("report", report_file)):
+        if file is not None:
+            click.echo(printable(f"{what} written to {file}"))
+    return 0
+
+
+REPORT_TILE = 192
+"""Side of a tile while maps are gathered: they see every spike unpacked."""
+
+
+def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.report.maps import RateMaps
+
+    color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
+    scale = choice.scale or 1
+    height, width = (scale * side for side in pixels.shape[:2])
+    return RateMaps(3 if color else 1, height, width, choice.model.spiking.timesteps)
+
+
+def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
+    from nspike.restoration.image import restore
+
+    kept = {name: how[name] for name in ("memory", "threads")}
+    return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
+
+
+def _command(picture: str, request: "Request", plugins: tuple[str, ...], choice: Any) -> list[str]:
+    """What repeats the run, with the names of files alone."""
+    words = ["nspike", "audit", Path(picture).name]
+    words += ["--model", Path(request.model).name if request.model is not None else choice.name]
+    words += ["--scale", str(choice.scale)] if choice.scale is not None else []
+    words += [word for spec in plugins for word in ("--plugin", Path(spec).name)]
+    words += ["-T", str(request.timesteps)] if request.timesteps is not None else []
+    return [*words, "--json", "certificate.json"]
+
+
+def _write_report(
+    file: str,
+    picture: str,
+    pixels: Any,
+    choice: Any,
+    done: Any,
+    maps: Any,
+    energy: list[Any],
+    command: list[str],
+    ann_seconds: float | None,
+) -> None:
+    from nspike.report.page import Story, write
+    from nspike.report.residual import residuals
+    from nspike.restoration.image import input_planes
+
+    story = Story(
+        picture=Path(picture).name,
+        pixels=pixels,
+        audit=done,
+        maps=maps,
+        energy=energy,
+        residuals=residuals(choice.model, input_planes(choice.model, pixels, choice.scale)),
+        model_name=choice.name,
+        changes=choice.changes,
+        notes=[*choice.notes, *(f"warning: {warning}" for warning in choice.warnings)],
+        command=command,
+        ann_seconds=ann_seconds,
+    )
+    write(file, story)
+
+
+def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None, extra: str) -> str:
+    from nspike.cli.figures import energy_text
+
+    ledger, values = done.result.ledger, done.certificate
+    parameters = values["parameters"]
+    lines = [
+        f"{picture}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
+        + (f" + {parameters['post_steps']}" if parameters["post_steps"] else "")
+    ]
+    lines += [f"not the shipped configuration: {change}" for change in choice.changes]
+    lines += [*choice.notes, *(f"warning: {warning}" for warning in choice.warnings), ""]
+    rows = []
+    for layer in ledger.layers:
+        neurons = int(layer.neuron_updates[0])
+        spikes = int(layer.events.sum())
+        rate = f"{100 * spikes / (neurons * ledger.timesteps):.2f} %"
+        first = layer.digests[-1][:12]
+        rows.append((layer.name, f"{neurons:,}", f"{spikes:,}", rate, f"{int(layer.synops.sum()):,}", first))
+    lines.append(table(("layer", "neurons", "spikes", "rate", "synaptic operations", "last step"), rows))
+    totals = values["totals"]
+    lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
+    lines += ["", energy_text(energy, ledger, done.result.seconds, ann_seconds, extra)]
+    return "\n".join(lines)
+
+
+def _verify(verified: str, picture: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
+    import nspike
+    from nspike.cli.commands.run import announce_compilation
+    from nspike.cli.common import to_json
+    from nspike.files.atomic import write_bytes
+    from nspike.inspection.auditing import model_of, picture_of, verify
+    from nspike.inspection.certificate import read
+
+    stored = read(verified)
+    loaded = nspike.load(model) if model is not None else model_of(stored)
+    source = Path(picture) if picture is not None else picture_of(stored, [Path(verified).parent, Path()])
+    announce_compilation()
+    with Meter(1) as meter:
+        found = list(verify(stored, loaded, source, progress=meter.picture(0), **how))
+    report = {"certificate": verified, "picture": str(source), "holds": not found, "differences": found}
+    if json_file == "-":
+        click.echo(to_json(report), nl=False)
+        return 1 if found else 0
+    if json_file is not None:
+        write_bytes(json_file, to_json(report).encode())
+    if not found:
+        layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
+        click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
+        return 0
+    click.echo(printable(f"{verified} does not hold. First difference: {found[0]}"), err=True)
+    for difference in found[1:10]:
+        click.echo(printable(f"  {difference}"), err=True)
+    if len(found) > 10:
+        click.echo(f"  and {len(found) - 10} more", err=True)
+    return 1

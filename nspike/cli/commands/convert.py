@@ -1,0 +1,132 @@
+"""`nspike convert`."""
+
+from typing import Any
+
+import click
+
+from nspike.cli.common import emit, json_option, keep_apart, plugin_option
+from nspike.cli.progress import Progress
+
+KINDS = ("neuron", "head", "converter")
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
+@click.option("--calibrate", "folder", required=True, metavar="FOLDER", help="Pictures to find the scales on.")
+@click.option("--converter", metavar="NAME", help="How scales are found. [rueckauer]")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the converter; repeatable."
+)
+@plugin_option("neuron, head or converter")
+@click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
+@click.option("-T", "--timesteps", type=int, default=10, show_default=True, metavar="N", help="Time steps.")
+@click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the pictures.")
+@click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="Their side in pixels.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of crops and noise.")
+@click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="By default all processors.")
+@json_option
+def command(
+    model: str,
+    output: str,
+    folder: str,
+    converter: str | None,
+    options: tuple[str, ...],
+    plugins: tuple[str, ...],
+    head: str | None,
+    parameters: tuple[str, ...],
+    timesteps: int,
+    crops: int,
+    crop_size: int,
+    seed: int,
+    name: str | None,
+    threads: int | None,
+    json_file: str | None,
+) -> None:
+    """Convert an imported network to spikes.
+
+    MODEL is a model file with an ANN, made by `nspike import`. The pictures of FOLDER are clean ones: noise is added, or
+    they are shrunk and enlarged, as the network was trained for. For dehazing they are hazy, or pairs in hazy/ and GT/.
+    Prints, for each layer, how well its spikes carry the ANN's activations.
+
+    \b
+    Examples:
+      nspike convert ann.h5 --calibrate photos/ -o snn.h5
+      nspike convert ann.h5 --plugin mprn --head cpm -T 10 --option percentile=99.9 --calibrate photos/ -o snn.h5
+    """
+    from dataclasses import replace
+
+    import nspike
+    from nspike.converting.by_name import CONVERTER, NEURON
+    from nspike.model.file import digest
+    from nspike.registry.parts import spiking_of
+
+    keep_apart("--json", json_file, (model, output))
+    parts = chosen(plugins, {"converter": converter, "head": head})
+    ann = nspike.load(model)
+    if name:
+        ann = replace(ann, info=replace(ann.info, name=name))
+    with Progress(1, "converting") as progress:
+        converted, report = nspike.convert(
+            ann,
+            folder,
+            converter=parts.get("converter", CONVERTER),
+            neuron=parts.get("neuron", NEURON),
+            head=parts.get("head"),
+            options=pairs(options),
+            neuron_parameters=numbers(parameters),
+            timesteps=timesteps,
+            crops=crops,
+            crop_size=crop_size,
+            seed=seed,
+            threads=threads,
+            progress=progress.reach,
+        )
+    nspike.save(output, converted)
+    found, spiking = digest(converted), spiking_of(converted)
+    values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
+    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, T = {timesteps}\ndigest {found}"
+    emit(text, values, json_file)
+
+
+def chosen(plugins: tuple[str, ...], named: dict[str, str | None], kinds: tuple[str, ...] = KINDS) -> dict[str, str]:
+    """Kind -> name, of the plugins given by --plugin and by their own options.
+
+    Raises UsageError if two of one kind are given.
+    """
+    from nspike.errors import UsageError
+    from nspike.registry.plugins import registry
+
+    parts = {kind: name for kind, name in named.items() if name is not None}
+    for spec in plugins:
+        kind, plugin = registry().resolve(spec, kinds)
+        if kind in parts:
+            raise UsageError(f"two plugins of kind {kind} are given; give one")
+        parts[kind] = plugin.name
+    return parts
+
+
+def pairs(texts: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{text!r}: expected NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def numbers(texts: tuple[str, ...]) -> dict[str, float]:
+    """NAME=NUMBER texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    found = pairs(texts)
+    try:
+        return {name: float(value) for name, value in found.items()}
+    except ValueError as error:
+        raise UsageError(f"a neuron's parameter is a number: {error}") from error

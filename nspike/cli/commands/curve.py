@@ -1,0 +1,187 @@
+"""`nspike curve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.common import (
+    check_free,
+    emit,
+    json_option,
+    keep_apart,
+    machine_options,
+    overwrite_option,
+    spiking_options,
+)
+from nspike.cli.configuration import choose, configuration, headline
+from nspike.cli.meter import Meter
+from nspike.cli.text import table
+
+if TYPE_CHECKING:
+    from nspike.inspection.anytime import Curve
+
+
+@click.command()
+@click.argument("picture")
+@click.option("--reference", metavar="CLEAN", help="The clean picture, to measure the quality against.")
+@click.option(
+    "--within", type=float, metavar="DB", help="With --reference, stop within so many dB of the best step. [0.1]"
+)
+@click.option(
+    "--match", type=float, metavar="DB", help="Without, stop at so many dB against the last step's picture. [40]"
+)
+@click.option("--save-steps", metavar="FOLDER", help="Write the picture after each step: NAME_step01.png, ...")
+@spiking_options
+@machine_options
+@overwrite_option
+@json_option
+def command(
+    picture: str,
+    reference: str | None,
+    within: float | None,
+    match: float | None,
+    save_steps: str | None,
+    task: Any,
+    sigma: float | None,
+    scale: int | None,
+    model: str | None,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    threads: int | None,
+    tile: int | None,
+    memory: int,
+    max_pixels: int,
+    overwrite: bool,
+    json_file: str | None,
+) -> None:
+    """Show how good the picture is after each step of one run, what it has cost until then, and where to stop.
+
+    The picture after step t is what the head reads at step t of the run, not that of another run with T = t. The last one
+    is the picture of `nspike run`.
+
+    \b
+    Examples:
+      nspike curve noisy.png --reference clean.png
+      nspike curve photo.png --match 45 --save-steps steps
+      nspike curve noisy.png --reference clean.png --plugin if -T 20 --within 0.2 --json curve.json
+    """
+    from contextlib import ExitStack
+
+    from nspike.cli.commands.run import announce_compilation
+    from nspike.errors import UsageError
+    from nspike.images import file as images
+    from nspike.inspection.anytime import MATCH, WITHIN, check_levels, curve
+
+    if within is not None and reference is None:
+        raise UsageError("--within needs --reference: without one, --match says where to stop")
+    if match is not None and reference is not None:
+        raise UsageError("--match is for pictures without --reference; with one, --within says where to stop")
+    levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
+    check_levels(**levels)
+    keep_apart("--json", json_file, (picture, reference, model))
+    choice, read = choose(
+        picture, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
+    )
+    clean = None if reference is None else images.read(reference, max_pixels=max_pixels).pixels
+    targets = [] if save_steps is None else _targets(save_steps, picture, choice)
+    for target in targets:
+        check_free(target, overwrite)
+    announce_compilation()
+    with ExitStack() as opened:
+        pictures: list[Any] = []
+        keep = _kept(pictures, opened) if targets else None
+        with Meter(1) as meter:
+            found = curve(
+                choice.model,
+                read.pixels,
+                reference=clean,
+                keep=keep,
+                scale=choice.scale,
+                tile=tile,
+                memory=memory,
+                threads=threads,
+                progress=meter.picture(0),
+            )
+        _write(targets, pictures, read, choice.scale)
+    stop = found.stop(**levels)
+    report = {
+        "picture": picture,
+        "reference": reference,
+        **configuration(choice),
+        "steps": list(found.steps),
+        "stop": stop,
+        "level": levels["match" if reference is None else "within"],
+        "saved": [str(target) for target in targets],
+        "seconds": found.result.seconds,
+    }
+    text = [headline(picture, choice), "", _table(found), "", _stop(found, stop, reference, levels)]
+    if targets:
+        text.append(f"pictures written to {targets[0]} .. {targets[-1].name}")
+    emit("\n".join(text), report, json_file)
+
+
+def _targets(folder: str, picture: str, choice: Any) -> list[Path]:
+    from nspike.registry.parts import neuron_of
+
+    count = choice.model.spiking.timesteps + neuron_of(choice.model).post_steps
+    digits = max(2, len(str(count)))
+    return [Path(folder) / f"{Path(picture).stem}_step{step:0{digits}}.png" for step in range(1, count + 1)]
+
+
+def _kept(pictures: list[Any], opened: Any) -> Any:
+    """Arrays for the pictures of all steps, in files, which need no memory."""
+    from tempfile import TemporaryDirectory
+
+    import numpy as np
+
+    folder = opened.enter_context(TemporaryDirectory(prefix="nspike-", ignore_cleanup_errors=True))
+    opened.callback(pictures.clear)
+
+    def keep(step: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        pictures.append(np.memmap(Path(folder) / str(step), dtype, "w+", shape=shape))
+        return pictures[-1]
+
+    return keep
+
+
+def _write(targets: list[Path], pictures: list[Any], read: Any, scale: int | None) -> None:
+    import numpy as np
+
+    from nspike.images import file as images
+    from nspike.restoration.batch import make_folder
+    from nspike.restoration.job import finished
+
+    for target, pixels in zip(targets, pictures, strict=True):
+        make_folder(target.parent)
+        images.write(target, finished(read, np.asarray(pixels), scale))
+
+
+def _table(found: "Curve") -> str:
+    whole = found.steps[-1].synops
+    rows = [
+        (
+            f"{step.step}{' post' if step.post else ''}",
+            f"{step.synops:,}",
+            f"{100 * step.synops / whole:.1f} %" if whole else "-",
+            *([] if step.psnr is None else [_decibels(step.psnr)]),
+            _decibels(step.psnr_last),
+        )
+        for step in found.steps
+    ]
+    against = [] if found.steps[0].psnr is None else ["PSNR"]
+    return table(("step", "synaptic operations", "of all", *against, "PSNR against the last"), rows)
+
+
+def _stop(found: "Curve", stop: int, reference: str | None, levels: dict[str, float]) -> str:
+    step, last = found.steps[stop - 1], found.steps[-1]
+    share = f", {100 * step.synops / last.synops:.0f} % of the operations" if last.synops else ""
+    if reference is None:
+        why = f"the first at {levels['match']:g} dB or more against the last"
+    else:
+        why = f"the first within {levels['within']:g} dB of the best"
+    return f"stop at step {stop} of {last.step}: {why}{share}"
+
+
+def _decibels(value: float) -> str:
+    return "equal" if value == float("inf") else f"{value:.2f}"

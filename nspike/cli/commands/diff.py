@@ -1,0 +1,262 @@
+"""`nspike diff`."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.common import emit, json_option, keep_apart, machine_options, spiking_options
+from nspike.cli.configuration import choose, refuse
+from nspike.cli.meter import Meter
+from nspike.cli.text import table
+
+if TYPE_CHECKING:
+    from nspike.inspection.difference import Difference
+    from nspike.inspection.traces import Trace
+    from nspike.model.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run that is to be traced: a model on a picture, and how to call it."""
+
+    model: "Model"
+    digest: str
+    scale: int | None
+    picture: str
+
+    @property
+    def label(self) -> str:
+        """The picture, the model and its parts."""
+        spiking = self.model.spiking
+        assert spiking is not None
+        return f"{self.picture} ({self.model.info.name}, {spiking.neuron}, {spiking.head})"
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--against", metavar="NAME", multiple=True, help="Compare two runs: this model, neuron or head is B's.")
+@click.option("--layer", "layers", metavar="NAME", multiple=True, help="Compare this layer. May be repeated. [all]")
+@click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Of runs, compare this part of the picture. [all]")
+@spiking_options
+@machine_options
+@json_option
+def command(
+    a: str,
+    b: str | None,
+    against: tuple[str, ...],
+    layers: tuple[str, ...],
+    window: tuple[int, int, int, int] | None,
+    task: Any,
+    sigma: float | None,
+    scale: int | None,
+    model: str | None,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    threads: int | None,
+    tile: int | None,
+    memory: int,
+    max_pixels: int,
+    json_file: str | None,
+) -> int:
+    """Find the first spike that differs, and count how many do, layer by layer and step by step.
+
+    A and B are traces, nspike's or made elsewhere (HDF5 or NPZ), or one is a picture: then nspike runs on it now. With
+    one picture and --against, two runs are compared. First means: the first layer in network order, in it the first step,
+    then picture plane, channel, y and x. Exit code 0: the same, 1: different, 2 and more: an error.
+
+    \b
+    Examples:
+      nspike diff mine_trace.h5 theirs.npz
+      nspike diff photo.png theirs.npz --model dncnn-s25
+      nspike diff photo.png --plugin mprn --against if
+      nspike diff photo.png --model mine.h5 --against dncnn-s25 --layer relu1
+    """
+    from nspike.cli.commands.run import announce_compilation
+    from nspike.errors import UsageError
+    from nspike.inspection.difference import diff
+    from nspike.inspection.traces import is_trace, read_trace
+
+    keep_apart("--json", json_file, (a, b, model))
+    how = {"threads": threads, "tile": tile, "memory": memory, "max_pixels": max_pixels}
+    request = {"model": model, "task": task, "sigma": sigma, "scale": scale, "timesteps": timesteps}
+    options = {f"--{name}": value for name, value in request.items()} | {"--plugin": plugins, "--window": window}
+    with ExitStack() as opened:
+        named = [
+            opened.enter_context(read_trace(path)) if is_trace(path) else path for path in (a, b) if path is not None
+        ]
+        traces = [source for source in named if not isinstance(source, str)]
+        sources: list[Trace | Run]
+        if len(traces) == 2:
+            refuse(options | {"--against": against}, "is for runs of nspike; both are traces")
+            sources = list(traces)
+        elif b is None:
+            if traces:
+                raise UsageError(f"{a} is a trace; name another, or a picture to run nspike on, to compare it with")
+            if not against:
+                raise UsageError("name what to compare with: a trace, or --against MODEL or NEURON")
+            sources = list(_both(a, plugins, against, request, max_pixels))
+        elif not traces:
+            raise UsageError(f"{a} and {b} are no traces; compare a picture with a trace, or with --against")
+        else:
+            refuse({"--against": against}, "compares two runs on a picture; one of these is a trace")
+            (picture,) = [source for source in named if isinstance(source, str)]
+            run = _like(traces[0], picture, plugins, request, max_pixels)
+            window = window or _window(traces[0])
+            layers = layers or tuple(n for n in traces[0].layers if n in _firing(run.model))
+            sources = [run if isinstance(source, str) else source for source in named]
+        if len(traces) < 2:
+            announce_compilation()
+        ready = _traced(sources, layers, window, how, opened)
+        with Meter(1) as meter:
+            found = diff(*ready, layers=layers or None, progress=meter.picture(0))
+    emit(_text(found, *ready), _report(found, *ready), json_file)
+    return 0 if found.same else 1
+
+
+def _both(
+    picture: str, plugins: tuple[str, ...], against: tuple[str, ...], request: Mapping[str, Any], max_pixels: int
+) -> tuple[Run, Run]:
+    """The run that the options ask for, and the same with what is named by --against in place of its own."""
+    from nspike.cli.commands.run import parts_of
+    from nspike.errors import ModelError, PluginError, UsageError
+    from nspike.model.shipped import find
+    from nspike.registry.plugins import registry
+
+    choice, _ = choose(picture, plugins, max_pixels, **request)
+    other = dict(request) | {"model": request["model"] or choice.name}
+    parts, _ = parts_of(plugins, ("neuron", "head"))
+    for spec in against:
+        try:
+            kind, plugin = registry().resolve(spec, ("neuron", "head"))
+        except PluginError as error:
+            if spec.endswith(".py") or ":" in spec:
+                raise
+            try:
+                other["model"] = str(find(spec))
+            except ModelError as unknown:
+                raise UsageError(f"--against {spec}: {error}; and as a model: {unknown}") from error
+            continue
+        parts[kind] = plugin.name
+    if request["model"] is None:
+        other |= {"task": None, "sigma": None}
+    chosen, _ = choose(picture, [f"{kind}:{name}" for kind, name in parts.items()], max_pixels, **other)
+    one, two = (Run(each.model, each.digest, each.scale, picture) for each in (choice, chosen))
+    return one, two
+
+
+def _like(trace: "Trace", picture: str, plugins: tuple[str, ...], request: Mapping[str, Any], max_pixels: int) -> Run:
+    """The run that a trace tells of, with what the options replace; or, where it does not tell, what they ask for."""
+    from nspike.cli.commands.run import parts_of
+    from nspike.inspection.tracing import model_of_trace
+
+    if trace.info is None:
+        choice, _ = choose(picture, plugins, max_pixels, **request)
+        return Run(choice.model, choice.digest, choice.scale, picture)
+    told = {f"--{key}": request[key] for key in ("task", "sigma", "scale")}
+    refuse(told, f"is not needed: {trace.name} says what was run")
+    parts, _ = parts_of(plugins, ("neuron", "head"))
+    model, digest = model_of_trace(
+        trace,
+        request["model"],
+        neuron=parts.get("neuron"),
+        head=parts.get("head"),
+        timesteps=request["timesteps"],
+    )
+    return Run(model, digest, trace.info["input"].get("scale"), picture)
+
+
+def _window(trace: "Trace") -> tuple[int, int, int, int] | None:
+    window = trace.window
+    return None if window is None or trace.whole else (window.x0, window.y0, window.width, window.height)
+
+
+def _firing(model: "Model") -> list[str]:
+    from nspike.model.model import OUTPUT
+    from nspike.registry.parts import head_of
+
+    return [a.name for a in model.network.activations] + ([OUTPUT] if head_of(model).fires else [])
+
+
+def _traced(
+    sources: "list[Trace | Run]",
+    layers: tuple[str, ...],
+    window: tuple[int, int, int, int] | None,
+    how: Mapping[str, Any],
+    opened: ExitStack,
+) -> "list[Trace]":
+    """The traces of all sources; those of runs are made now, and kept until `opened` closes."""
+    from tempfile import TemporaryDirectory
+
+    from nspike.inspection.traces import read_trace
+    from nspike.inspection.tracing import trace
+
+    runs = [source for source in sources if isinstance(source, Run)]
+    if not runs:
+        return [source for source in sources if not isinstance(source, Run)]
+    folder = Path(opened.enter_context(TemporaryDirectory(prefix="nspike-", ignore_cleanup_errors=True)))
+    ready: list[Trace] = []
+    with Meter(len(runs)) as meter:
+        for source in sources:
+            if not isinstance(source, Run):
+                ready.append(source)
+                continue
+            path = folder / f"{len(ready)}.h5"
+            trace(
+                source.model,
+                source.picture,
+                path,
+                layers=layers or None,
+                window=window,
+                model_digest=source.digest,
+                scale=source.scale,
+                progress=meter.picture(runs.index(source)),
+                **how,
+            )
+            ready.append(replace(opened.enter_context(read_trace(path)), name=source.label))
+    return ready
+
+
+def _text(found: "Difference", a: "Trace", b: "Trace") -> str:
+    lines = [f"A: {a.name}", f"B: {b.name}", *found.notes]
+    lines += [
+        f"not compared, only in {side}: {', '.join(names)}"
+        for side, names in (("A", found.only_a), ("B", found.only_b))
+        if names
+    ]
+    if found.first is None:
+        spikes = sum(int(layer.spikes_a.sum()) for layer in found.layers)
+        return "\n".join([*lines, f"the same: {len(found.layers)} layers, {spikes:,} spikes"])
+    layer, place = found.first
+    plane = f"picture plane {place.plane}, " if a.trains[layer].shape[0] > 1 else ""
+    where = f"layer {layer}, step {place.step}, {plane}channel {place.channel}, y {place.y}, x {place.x}"
+    lines += ["", f"first difference: {where}: only {'A' if place.in_a else 'B'} fires", ""]
+    rows = [
+        (
+            each.name,
+            f"{int(each.spikes_a.sum()):,}",
+            f"{int(each.spikes_b.sum()):,}",
+            f"{int(each.differ.sum()):,}",
+            " ".join(str(int(n)) for n in each.differ),
+        )
+        for each in found.layers
+    ]
+    return "\n".join([*lines, table(("layer", "spikes of A", "spikes of B", "differ", "at each step"), rows)])
+
+
+def _report(found: "Difference", a: "Trace", b: "Trace") -> dict[str, Any]:
+    first = found.first
+    return {
+        "a": a.name,
+        "b": b.name,
+        "same": found.same,
+        "first": None if first is None else {"layer": first[0], **vars(first[1])},
+        "layers": list(found.layers),
+        "only_a": found.only_a,
+        "only_b": found.only_b,
+        "notes": found.notes,
+    }

@@ -1,0 +1,151 @@
+"""`nspike evaluate`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.commands.run import announce_compilation, parts_of
+from nspike.cli.common import emit, json_option, plugin_option
+from nspike.cli.meter import Meter
+from nspike.cli.sizes import BYTES
+from nspike.cli.text import table
+from nspike.pricing.units import joules
+
+if TYPE_CHECKING:
+    from nspike.benchmarking.evaluation import Evaluation
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--data", required=True, metavar="FOLDER", help="The pictures: clean ones, or hazy/ and GT/ for rgb.")
+@click.option(
+    "--protocol", metavar="NAME", help="gray, y-crop or rgb. [by the model: grey, luma or RGB]"
+)  # checked by the API, which suggests the nearest name
+@click.option("--sigma", type=float, metavar="S", help="Noise, of 255 (gray, rgb). [what the model was trained for]")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="Of the noise, anew for each picture."
+)
+@click.option("--scale", type=int, metavar="N", help="For y-crop. [the model's smallest]")
+@click.option("--ann", is_flag=True, help="Measure the plain ANN.")
+@plugin_option("neuron, head or energy model; replaces the model's part")
+@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
+@click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
+@json_option
+def command(
+    model: str,
+    data: str,
+    protocol: str | None,
+    sigma: float | None,
+    seed: int,
+    scale: int | None,
+    ann: bool,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    limit: int | None,
+    threads: int | None,
+    memory: int,
+    json_file: str | None,
+) -> None:
+    """Measure a model's quality on a folder of pictures, as the literature does.
+
+    \b
+    gray    grey 8-bit pictures plus Gaussian noise; the output is rounded to 8 bits (KAIR, DnCNN)
+    y-crop  super-resolution on luma; no rounding, PSNR without a border (pytorch-vdsr, SpikingIR)
+    rgb     pairs in hazy/ and GT/; no rounding. With --sigma: colour pictures plus noise
+
+    The spiking network is compared with its ANN; --ann measures the ANN alone.
+
+    \b
+    Examples:
+      nspike evaluate dncnn-s25 --data Set12 --sigma 25
+      nspike evaluate vdsr --data Set5 --scale 4 --json scores.json
+    """
+    import nspike
+    from nspike.benchmarking.evaluation import evaluate
+    from nspike.errors import UsageError
+
+    parts, energy = parts_of(plugins)
+    if len(energy) > 1:
+        raise UsageError("an evaluation prices with one energy model; give one")
+    if ann and (parts or timesteps is not None):
+        raise UsageError("the plain ANN has no neuron, head or T; leave them out, or leave out --ann")
+    loaded, changes = nspike.load(model), list[str]()
+    if not ann:
+        loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps)
+    announce_compilation()
+    with Meter(1) as meter:
+        found = evaluate(
+            loaded,
+            data,
+            protocol=protocol,
+            sigma=sigma,
+            seed=seed,
+            scale=scale,
+            ann=ann,
+            limit=limit,
+            energy=energy[0].name,
+            memory=memory,
+            threads=threads,
+            progress=meter.picture(0),
+        )
+    emit(_text(found, changes), {"nspike": nspike.__version__, **found.to_dict(), "changes": changes}, json_file)
+
+
+def _text(found: "Evaluation", changes: list[str]) -> str:
+    settings = found.settings
+    numbers = [
+        f"{name} {value:g}"
+        for name, value in (("sigma", settings.sigma), ("scale", settings.scale))
+        if value is not None
+    ]
+    if settings.sigma is not None:
+        numbers.append(f"seed {settings.seed}")
+    what = "its plain ANN" if found.ann else f"T = {found.timesteps}"
+    lines = [
+        f"model {found.model}, {what}",
+        f"protocol {', '.join([found.protocol, *numbers])}; SSIM {found.primary} is the protocol's own",
+    ]
+    if changes:
+        lines.append(f"not the shipped configuration: {'; '.join(changes)}")
+    return "\n".join([*lines, "", _table(found), "", *_summary(found)])
+
+
+def _table(found: "Evaluation") -> str:
+    header = ["picture", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
+    if not found.ann:
+        header += ["ANN dB", "spikes", "synops", "firing %"]
+    rows: list[list[Any]] = []
+    for picture in found.pictures:
+        quality = picture.quality
+        row = [picture.name, f"{picture.input.psnr:.2f}", f"{quality.psnr:.2f}"]
+        row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}"]
+        if picture.ann is not None:
+            row += [f"{picture.ann.psnr:.2f}", f"{picture.spikes:,}", f"{picture.synops:,}"]
+            row.append(f"{100 * picture.firing_rate:.2f}")
+        rows.append(row)
+    return table(header, rows)
+
+
+def _summary(found: "Evaluation") -> list[str]:
+    mean, before = found.mean(), found.mean("input")
+    lines = [
+        f"mean of {len(found.pictures)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
+        f"{mean.uniform7:.4f} (uniform7)",
+        f"input: PSNR {before.psnr:.3f} dB, SSIM {before.gauss11:.4f} (gauss11), {before.uniform7:.4f} (uniform7)",
+    ]
+    if not found.ann:
+        ann = found.mean("ann")
+        lines.append(
+            f"ANN: PSNR {ann.psnr:.3f} dB, SSIM {ann.gauss11:.4f} (gauss11), {ann.uniform7:.4f} (uniform7); "
+            f"conversion rate {found.conversion_rate:.2f} %"
+        )
+    lines.append(f"energy of a picture, {found.energy_model} (modelled, not measured)")
+    for column in found.mean_energy:
+        if found.ann:
+            lines.append(f"  {column.name}: ANN {joules(column.ann)}")
+        else:
+            share = 100 * column.ratio
+            lines.append(f"  {column.name}: {joules(column.snn)}, the ANN {joules(column.ann)} ({share:.1f} %)")
+    return lines

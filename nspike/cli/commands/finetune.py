@@ -1,0 +1,48 @@
+"""`nspike finetune`."""
+
+from typing import Any
+
+import click
+
+from nspike.cli.commands.convert import KINDS, chosen
+from nspike.cli.common import keep_apart, plugin_option
+from nspike.cli.training import Given, limit_threads, set_loss, training_options
+
+
+@click.command()
+@click.argument("source", metavar="MODEL|RECIPE.toml")
+@click.option("--model", metavar="NAME|FILE", help="The model to fine-tune, if not the recipe's.")
+@plugin_option("neuron, head, converter or loss; replaces the recipe's")
+@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps in time, if not the model's.")
+@click.option("-k", "k", type=float, metavar="K", help="What spikes cost in the end.")
+@training_options
+def command(
+    source: str,
+    model: str | None,
+    plugins: tuple[str, ...],
+    timesteps: int | None,
+    k: float | None,
+    **given: Any,
+) -> None:
+    """Fine-tune a spiking network with surrogate gradients, as SpikingIR does.
+
+    What is trained is what runs: the forward pass is the engine's, spike for spike. A plain ANN is converted first. The
+    pictures are clean ones, which are degraded on the fly, or pairs. A recipe may start from what another makes, which is
+    made first. Stopped and started again, the same command goes on.
+
+    \b
+    Examples:
+      nspike finetune dncnn-s25 --data photos/ -o tuned.h5
+      nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
+    """
+    options = Given(**given)
+    limit_threads(options.threads, source)
+    from nspike.fitting.trainer import finetune
+
+    keep_apart("-o", options.output, (source, model))
+    keep_apart("--json", options.json_file, (source, model, options.output))
+    parts = chosen(plugins, {}, (*KINDS, "loss"))
+    loss = parts.pop("loss", None)
+    values = options.recipe(source, "model", {"model": model, "timesteps": timesteps, "k": k, **parts})
+    set_loss(values, loss)
+    options.carry_out(finetune, values)

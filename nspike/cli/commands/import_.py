@@ -1,0 +1,104 @@
+"""`nspike import`."""
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from nspike.cli.commands.convert import chosen
+from nspike.cli.commands.models import in_words
+from nspike.cli.common import emit, json_option, keep_apart, plugin_option
+from nspike.cli.text import size
+
+if TYPE_CHECKING:
+    from nspike.contracts.architecture import Task
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--network", metavar="NAME", help="The architecture, such as dncnn, aodnet or vdsr.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
+@click.option("--format", "format_", metavar="NAME", help="The file's format; by default it is recognised.")
+@plugin_option("network or format")
+@click.option("--name", metavar="NAME", help="The model's name; by default the file's.")
+@click.option(
+    "--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="By default the network's usual one."
+)
+@click.option("--sigma", type=click.FloatRange(0, 255), metavar="S", help="The noise it was trained for, out of 255.")
+@click.option(
+    "--scale",
+    "scales",
+    type=click.IntRange(2, 16),
+    metavar="N",
+    multiple=True,
+    help="A factor it enlarges by; repeatable.",
+)
+@click.option("--licence", default="", metavar="TEXT", help="The licence of the weights, kept in the model.")
+@json_option
+def command(
+    checkpoint: str,
+    network: str | None,
+    output: str,
+    format_: str | None,
+    plugins: tuple[str, ...],
+    name: str | None,
+    task: str | None,
+    sigma: float | None,
+    scales: tuple[int, ...],
+    licence: str,
+    json_file: str | None,
+) -> None:
+    """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors or MatConvNet (.mat).
+
+    No PyTorch is needed, and nothing that the file names is run. The model is an ANN: `nspike convert` makes it spike.
+
+    \b
+    Examples:
+      nspike import dncnn_25.pth --network dncnn --sigma 25 -o ann.h5
+      nspike import vdsr.pth --network vdsr --scale 2 --scale 3 --scale 4 -o ann.h5
+    """
+    from nspike.converting.importing import import_checkpoint
+    from nspike.errors import UsageError
+    from nspike.model.file import read_info, save
+
+    parts = chosen(plugins, {"network": network, "format": format_}, ("network", "format"))
+    if "network" not in parts:
+        raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
+    keep_apart("-o", output, (checkpoint,))
+    keep_apart("--json", json_file, (checkpoint, output))
+    if sigma is not None and math.isnan(sigma):
+        raise UsageError("--sigma is a number from 0 to 255, not nan")
+    if sigma is not None and scales:
+        raise UsageError("--sigma is for denoising and --scale for super-resolution: give one of them")
+    degradation: dict[str, Any] = {"sigma": sigma} if sigma is not None else {}
+    degradation |= {"scales": sorted(set(scales))} if scales else {}
+    model = import_checkpoint(
+        checkpoint,
+        parts["network"],
+        format=parts.get("format"),
+        name=name,
+        task=cast("Task | None", task),
+        degradation=degradation,
+        licence=licence,
+    )
+    meant = {"sigma": "denoise", "scales": "superres"}
+    for key in degradation:
+        if model.info.task != meant[key]:
+            raise UsageError(f"--{key.rstrip('s')} has no meaning for the task {model.info.task}")
+    save(output, model)
+    written = read_info(output)
+    parameters = sum(int(array.size) for array in model.parameters.values())
+    text = (
+        f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
+        + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
+        f"from {model.info.provenance['format']}, {size(written.size)}\ndigest {written.digest}"
+    )
+    report = {
+        "file": output,
+        "info": model.info,
+        "network": model.network.name,
+        "convolutions": len(model.network.convs),
+        "parameters": parameters,
+        "digest": written.digest,
+    }
+    emit(text, report, json_file)

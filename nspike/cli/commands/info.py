@@ -1,0 +1,128 @@
+"""`nspike info`."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nspike.cli.commands.models import in_words
+from nspike.cli.common import emit, json_option
+from nspike.cli.text import size, table
+
+if TYPE_CHECKING:
+    from nspike.model.file import FileInfo
+    from nspike.model.model import Model
+
+
+@click.command()
+@click.argument("model")
+@json_option
+def command(model: str, json_file: str | None) -> None:
+    """Show what is in a model file: what it is for, where it comes from, its layers and parameters.
+
+    MODEL is a file, or the name of a model that comes with nspike. The whole file is read and checked.
+
+    \b
+    Examples:
+      nspike info dncnn-s25
+      nspike info ann.h5 --json -
+    """
+    from nspike.model.file import load, read_info
+    from nspike.model.shipped import find
+
+    path = find(model)
+    loaded, file = load(path), read_info(path)
+    emit(_text(loaded, file), _report(loaded, file), json_file)
+
+
+def _text(model: "Model", file: "FileInfo") -> str:
+    info, spiking, network = model.info, model.spiking, model.network
+    lines = [
+        ("name", info.name),
+        ("task", f"{info.task} ({in_words(info.degradation)})" if info.degradation else info.task),
+        ("colour", info.colour),
+        ("network", f"{network.name}, {len(network.convs)} convolutions, {_parameters(model):,} parameters"),
+        ("receptive radius", f"{network.radius} pixels"),
+        ("MACs", f"{network.macs_per_pixel:,} per pixel"),
+        ("spiking", "no: convert it with `nspike convert`" if spiking is None else f"T = {spiking.timesteps}"),
+    ]
+    if spiking is not None:
+        lines += [("neuron", spiking.neuron), ("head", spiking.head)]
+    lines += [
+        ("quality", in_words(info.quality) or "not measured"),
+        ("licence", info.licence or "not stated"),
+        ("file", f"{file.path}, {size(file.size)}, format {file.version}, by {file.writer}"),
+        ("digest", file.digest),
+    ]
+    text = "\n".join(f"{name + ':':18}{value}" for name, value in lines)
+    if info.provenance:
+        text += "\n\nprovenance\n" + "\n".join(f"  {name}: {_value(v)}" for name, v in info.provenance.items())
+    return f"{text}\n\n{table(('layer', 'kind', 'reads', 'shape', 'λ', 'θ', 'parameters'), _layers(model))}"
+
+
+def _layers(model: "Model") -> list[tuple[object, ...]]:
+    """A row for each layer; of a plain network λ is where an activation is clipped."""
+    import numpy as np
+
+    spiking = model.spiking
+    rows: list[tuple[object, ...]] = []
+    for layer in model.network.layers:
+        entry = dataclasses.asdict(layer)
+        kind = type(layer).__name__.lower()
+        weight = model.parameters.get(f"{layer.name}.weight")
+        shape = "×".join(map(str, weight.shape)) if weight is not None else str(entry.get("channels", ""))
+        scale = threshold = parameters = ""
+        if spiking is None and entry.get("ceiling") is not None:
+            scale, parameters = _span(np.array(entry["ceiling"])), in_words({"levels": entry["levels"]})
+        if spiking is not None and kind == "activation":
+            scale, threshold = _span(spiking.scales[layer.name]), _span(spiking.thresholds[layer.name])
+            parameters = in_words(dict(spiking.neuron_parameters.get(spiking.neuron, {}).get(layer.name, {})))
+        rows.append((layer.name, kind, " ".join(layer.sources), shape, scale, threshold, parameters))
+    if spiking is not None:
+        from nspike.model.model import OUTPUT
+
+        rows.append((OUTPUT, "", "", "", _span(spiking.scales[OUTPUT]), _span(spiking.thresholds[OUTPUT]), ""))
+    return rows
+
+
+def _span(values: Any) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g}-{high:.4g}"
+
+
+def _value(value: Any) -> str:
+    return in_words(value) if isinstance(value, dict) else str(value)
+
+
+def _parameters(model: "Model") -> int:
+    return sum(int(array.size) for array in model.parameters.values())
+
+
+def _report(model: "Model", file: "FileInfo") -> dict[str, Any]:
+    spiking = model.spiking
+    report: dict[str, Any] = {
+        "file": file.path.name,
+        "bytes": file.size,
+        "format_version": file.version,
+        "writer": file.writer,
+        "digest": file.digest,
+        "info": model.info,
+        "network": model.network.to_dict(),
+        "receptive_radius": model.network.radius,
+        "macs_per_pixel": model.network.macs_per_pixel,
+        "parameters": _parameters(model),
+        "spiking": None,
+    }
+    if spiking is not None:
+        report["spiking"] = {
+            "neuron": spiking.neuron,
+            "head": spiking.head,
+            "timesteps": spiking.timesteps,
+            "scales": spiking.scales,
+            "thresholds": spiking.thresholds,
+            "neuron_parameters": spiking.neuron_parameters,
+            "head_parameters": spiking.head_parameters,
+            "trained_weights": list(spiking.weights),
+            "integers_stored": file.integers,
+        }
+    return report

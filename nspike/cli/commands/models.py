@@ -1,0 +1,90 @@
+"""`nspike models`."""
+
+from typing import Any
+
+import click
+
+from nspike.cli.common import emit, json_option
+from nspike.cli.text import size, table
+
+
+@click.command()
+@json_option
+def command(json_file: str | None) -> None:
+    """List the models that come with nspike.
+
+    \b
+    Example:
+      nspike models
+    """
+    from nspike.model.file import read_info
+    from nspike.model.shipped import DEFAULT, shipped
+
+    rows, report = [], []
+    for name, path in shipped():
+        file = read_info(path)
+        info = file.info
+        rows.append(
+            (
+                f"{name} *" if name == DEFAULT else name,
+                info.task,
+                in_words(info.degradation),
+                file.network.name,
+                file.neuron or "(ANN)",
+                file.head or "",
+                file.timesteps or "",
+                _measured(info.quality),
+                size(file.size),
+            )
+        )
+        report.append(
+            {
+                "name": name,
+                "default": name == DEFAULT,
+                "task": info.task,
+                "degradation": info.degradation,
+                "colour": info.colour,
+                "network": file.network.name,
+                "neuron": file.neuron,
+                "head": file.head,
+                "timesteps": file.timesteps,
+                "quality": info.quality,
+                "licence": info.licence,
+                "bytes": file.size,
+                "digest": file.digest,
+            }
+        )
+    header = ("name", "task", "for", "network", "neuron", "head", "T", "quality", "size")
+    text = table(header, rows) + "\n\n* the default. `nspike info NAME` shows all of one." if rows else "none"
+    emit(text, {"models": report}, json_file)
+
+
+def _measured(quality: dict[str, Any]) -> str:
+    """The PSNR of each validation set: "Set12 28.12 dB (input 20.37, ANN 29.94)"; else all there is."""
+    found = []
+    for where, figures in quality.items():
+        if isinstance(figures, dict) and "psnr" in figures:
+            beside = [
+                f"{who} {figures[f'psnr_{who.lower()}']:.2f}"
+                for who in ("input", "ANN")
+                if f"psnr_{who.lower()}" in figures
+            ]
+            found.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
+    return "; ".join(found) or in_words(quality)
+
+
+def in_words(values: dict[str, Any]) -> str:
+    """Plain values in a line: "sigma 25", "scales 2 3 4"."""
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} ({in_words(value)})")
+        elif isinstance(value, list):
+            parts.append(f"{name} {' '.join(map(_number, value))}")
+        else:
+            parts.append(f"{name} {_number(value)}")
+    return ", ".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

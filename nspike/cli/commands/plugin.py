@@ -1,0 +1,72 @@
+"""`nspike plugin new` and `nspike plugin check`."""
+
+import click
+
+from nspike.cli.common import emit, json_option
+
+
+@click.group()
+def command() -> None:
+    """Write a neuron of your own, and check that it keeps the contract; both have --json.
+
+    \b
+    Examples:
+      nspike plugin new my-neuron
+      nspike plugin check my-neuron
+    """
+
+
+@command.command()
+@click.argument("name")
+@click.option("-o", "--output", metavar="DIR", help="The package's folder, empty or new; by default NAME.")
+@click.option("--kernel", is_flag=True, help="With a kernel of its own, for a neuron outside the declared family.")
+@json_option
+def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> None:
+    """Write a package with a new neuron: code, a test, pyproject.toml and README.
+
+    It can be installed, and passes its test, as it is.
+
+    \b
+    Examples:
+      nspike plugin new my-neuron
+      nspike plugin new my-other-neuron --kernel -o folder
+    """
+    from nspike.authoring.new_plugin import new_neuron
+
+    package = new_neuron(name, output, kernel=kernel)
+    lines = [
+        *(f"{package.folder / file}" for file in package.files),
+        "",
+        "Next:",
+        f"  cd {package.folder}",
+        "  python -m pytest",
+        "  pip install -e .",
+        f"  nspike run --plugin {package.name}",
+    ]
+    emit("\n".join(lines), vars(package), json_file)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
+@click.option("--conserves", is_flag=True, help="Check that a neuron with its own kernel keeps charge.")
+@json_option
+def check(name: str, parameters: tuple[str, ...], conserves: bool, json_file: str | None) -> int:
+    """Check that a neuron keeps the contract: NAME of a registered one, or path/to/file.py.
+
+    Ends with 0 if it does, with 1 if a check fails. The checks are those of nspike.testing; a trace worked out by hand is
+    given in the neuron's own tests.
+
+    \b
+    Examples:
+      nspike plugin check mprn
+      nspike plugin check my_neuron.py --conserves
+    """
+    from nspike.cli.commands.convert import numbers
+    from nspike.registry.plugins import registry
+    from nspike.testing import examine_neuron
+
+    _, neuron = registry().resolve(name, ["neuron"])
+    report = examine_neuron(neuron, parameters=numbers(parameters), conserves=True if conserves else None)
+    emit(report.to_text(), report.to_dict(), json_file)
+    return 0 if report.passed else 1

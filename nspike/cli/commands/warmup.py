@@ -1,0 +1,31 @@
+"""`nspike warmup`."""
+
+import click
+
+from nspike.cli.common import emit, json_option
+from nspike.cli.progress import Progress
+
+
+@click.command()
+@json_option
+def command(json_file: str | None) -> None:
+    """Compile the kernels now, so that the first run does not have to; done once for a version and a processor.
+
+    \b
+    Example:
+      nspike warmup
+    """
+    from nspike.engine.warmup import warm_up
+    from nspike.kernels._jit import FOLDER
+    from nspike.registry.plugins import registry
+
+    neurons = list(registry().all("neuron"))
+    head = registry().heads["membrane"]
+    with Progress(1, "compiling") as progress:
+        seconds = warm_up(neurons, head, progress.reach)
+    kept = "nowhere: no folder is writable" if FOLDER is None else str(FOLDER)
+    emit(
+        f"kernels compiled in {seconds:.1f} s, kept in {kept}",
+        {"seconds": seconds, "folder": None if FOLDER is None else str(FOLDER)},
+        json_file,
+    )

@@ -1,0 +1,95 @@
+"""What a neuron plugin's functions answer, checked: whatever goes wrong there is a PluginError that says what.
+
+Their numbers are rounded to 12 decimals before anything follows from them: a formula with exp, say, may differ in its last
+bit between two systems' libraries, and then neither spikes nor certificates differ.
+
+The bounds are those of an int32 membrane. In units of 2^24, to which thresholds and the input of one step are limited, it
+starts at up to 1, changes by up to 1 a step, and a spike, at a positive membrane, takes away its amplitude.
+"""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.neuron import NEVER, Neuron, Parameters
+from nspike.errors import PluginError
+from nspike.runtime.explain import explain
+
+MOST_INITIAL = 1.0
+MOST_FIRE = 64.0
+MOST_MEMBRANE = 127
+DECIMALS = 12
+
+
+def fire(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> float:
+    """The firing threshold at `step`, from 1, as a fraction of θ. Raises PluginError if it is none."""
+    what = f"fire at step {step} of T = {timesteps}"
+    found = _number(neuron, what, neuron.fire, values, step, timesteps)
+    if found == NEVER or 0 < found <= MOST_FIRE:
+        return found
+    raise PluginError(
+        f"neuron {neuron.name}: {what} is {found:g}; expected a fraction of the threshold in (0, {MOST_FIRE:g}], or NEVER"
+    )
+
+
+def amplitude(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> float:
+    """What a spike is worth at `step`. Raises PluginError if it is not positive, or could overflow the membrane."""
+    what = f"amplitude at step {step} of T = {timesteps}"
+    found = _number(neuron, what, neuron.amplitude, values, step, timesteps)
+    most = MOST_MEMBRANE - (timesteps + neuron.post_steps - step)
+    if 0 < found <= most:
+        return found
+    raise PluginError(
+        f"neuron {neuron.name}: {what} is {found:g}; expected a number in (0, {most}] (more overflows the membrane)"
+    )
+
+
+def initial(neuron: Neuron, values: Parameters) -> float:
+    """v(0) as a fraction of θ. Raises PluginError outside [-1, 1]."""
+    found = _number(neuron, "initial", neuron.initial, values)
+    if abs(found) <= MOST_INITIAL:
+        return found
+    raise PluginError(f"neuron {neuron.name}: initial is {found:g}; expected a fraction of the threshold in [-1, 1]")
+
+
+def step_parameters(
+    neuron: Neuron, values: Parameters, theta: NDArray[np.float64], exponent: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """The `params` of a neuron's own kernel, int32 (K, C), read-only. Raises PluginError for another shape or type."""
+    assert neuron.step_parameters is not None
+    channels = theta.size
+    found = np.asarray(_call(neuron, "step_parameters", neuron.step_parameters, values, theta.copy(), exponent.copy()))
+    if found.ndim != 2 or found.shape[1] != channels:
+        raise PluginError(f"neuron {neuron.name}: step_parameters gave {found.shape}, expected (K, {channels})")
+    bounds = np.iinfo(np.int32)
+    if found.dtype.kind not in "iu" or (found.size and (found.min() < bounds.min or found.max() > bounds.max)):
+        raise PluginError(f"neuron {neuron.name}: step_parameters gave {found.dtype} that is not int32; round it first")
+    params = np.array(found, np.int32, order="C")
+    params.flags.writeable = False
+    return params
+
+
+def _number(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: Any) -> float:
+    found = _call(neuron, what, function, *arguments)
+    try:
+        number = round(float(found), DECIMALS)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isfinite(number) or (number == NEVER and what.startswith("fire")):
+        return number
+    raise PluginError(f"neuron {neuron.name}: {what} is {_short(found)}; expected a finite number")
+
+
+def _call(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"neuron {neuron.name}: {what} failed: {explain(error)}") from error
+
+
+def _short(found: object) -> str:
+    text = repr(found)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,130 @@
+"""The contract of a network plugin: how an architecture is recognised in a checkpoint, and what graph it is."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.converter import Option, option_values
+from nspike.contracts.format import check_finite
+from nspike.errors import BadInputError, UsageError
+from nspike.graph.network import Network
+
+Task = Literal["denoise", "dehaze", "superres", "derain", "deblur"]
+Colour = Literal["gray", "rgb", "y"]
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""A network's parameters: for each convolution NAME float32 `NAME.weight` (C_out, C_in, k, k) and `NAME.bias` (C_out,),
+and where it has batch norm `NAME.bn_weight`, `NAME.bn_bias`, `NAME.bn_mean`, `NAME.bn_var` (C_out,)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture.
+
+    Parameters
+    ----------
+    name, summary, source : how it is called, what it is in a line, the paper it comes from.
+    task, colour : what such networks usually do, and the picture they take: grey, RGB, or luma with chroma enlarged aside.
+    read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
+        missing and those that are not known.
+    options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
+        made without a checkpoint.
+    hints : words that are a part of the keys of its published exports ("dncnn" in `dncnn.0.weight`): they decide where
+        two architectures could read the same file.
+    """
+
+    name: str
+    summary: str
+    source: str
+    task: Task
+    colour: Colour
+    read: Callable[[Mapping[str, NDArray[np.generic]]], tuple[Network, dict[str, NDArray[np.float32]]]]
+    hints: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    make: Callable[[Mapping[str, Any]], Network] | None = None
+
+    def network(self, given: Mapping[str, Any] | None = None) -> Network:
+        """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""
+        if self.make is None:
+            raise UsageError(
+                f"network {self.name} cannot be trained from scratch: its plugin makes none without a file"
+            )
+        return self.make(option_values(f"network {self.name}", self.options, given))
+
+    def colour_of(self, network: Network) -> Colour:
+        """The picture that `network` takes: the usual one, unless its number of channels says otherwise."""
+        if network.channels == 3:
+            return "rgb"
+        return "gray" if self.colour == "rgb" else self.colour
+
+
+def recognise(tensors: Mapping[str, NDArray[np.generic]], architectures: Iterable[Architecture]) -> Architecture:
+    """The one of `architectures` that the checkpoint `tensors` belongs to.
+
+    It is the only one that can read it, or of those that can the only one of which a hint is a dotted part of some key.
+    Raises BadInputError, with what each of them lacks, if none can; and if several can and no hint decides.
+    """
+    able, reasons = [], []
+    for architecture in architectures:
+        try:
+            architecture.read(tensors)
+            able.append(architecture)
+        except BadInputError as error:
+            reasons.append(f"\n  {error}")
+    parts = {part for key in tensors for part in key.split(".")}
+    likely = [a for a in able if parts.intersection(a.hints)] if len(able) > 1 else able
+    if len(likely) == 1:
+        return likely[0]
+    if able:
+        raise BadInputError(f"the file could be any of {', '.join(a.name for a in able)}; say which it is")
+    raise BadInputError(f"the file is of no known network{''.join(reasons)}")
+
+
+def strip_shared(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> the key without the leading dotted parts that all `keys` share, such as `module.`."""
+    split = {key: key.split(".") for key in keys}
+    shared = 0
+    while split and all(len(parts) > shared + 1 for parts in split.values()):
+        if len({parts[shared] for parts in split.values()}) > 1:
+            break
+        shared += 1
+    return {key: ".".join(parts[shared:]) for key, parts in split.items()}
+
+
+def take(
+    owner: str, tensors: Mapping[str, NDArray[np.generic]], wanted: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> dict[str, NDArray[np.float32]]:
+    """The arrays of `wanted`: name -> (key in `tensors`, shape), as float32, for a network plugin's `read`.
+
+    Batch norm's `num_batches_tracked` is ignored. Raises BadInputError, which names `owner`, lists the keys that are
+    missing, those that are not known and those of another shape, or says which array is not finite or no floats.
+    """
+    keys = {key for key, _ in wanted.values()}
+    missing = [key for key, _ in wanted.values() if key not in tensors]
+    unknown = [key for key in tensors if key not in keys and not key.endswith("num_batches_tracked")]
+    wrong = [
+        f"{key} is {tensors[key].shape}, expected {shape}"
+        for key, shape in wanted.values()
+        if key in tensors and tensors[key].shape != shape
+    ]
+    faults = {"missing keys": missing, "unknown keys": unknown, "wrong shapes": wrong}
+    if missing or unknown or wrong:
+        raise BadInputError(f"{owner}: " + "; ".join(f"{what}: {shorten(found)}" for what, found in faults.items()))
+    arrays = {}
+    for name, (key, _) in wanted.items():
+        if not np.issubdtype(tensors[key].dtype, np.floating):
+            raise BadInputError(f"{owner}: {key!r} holds {tensors[key].dtype}, expected floating-point numbers")
+        with np.errstate(over="ignore"):
+            arrays[name] = np.ascontiguousarray(tensors[key], np.float32)
+        check_finite(key, arrays[name])
+    return arrays
+
+
+def shorten(items: Iterable[str], most: int = 12) -> str:
+    """`items` in one line, "none" if there are none, the rest counted after `most` of them."""
+    listed = list(items)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return (", ".join(listed[:most]) or "none") + more

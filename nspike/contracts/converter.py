@@ -1,0 +1,93 @@
+"""The contract of a converter plugin: from an ANN and pictures to scales and thresholds."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import UsageError, nearest
+from nspike.graph.network import Network
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a converter: its default, what it does, and the values or the type allowed."""
+
+    name: str
+    default: Any
+    summary: str
+    choices: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    def check(self, value: Any, owner: str) -> Any:
+        """Return `value` as the default's type. Raises UsageError for another type, outside the choices or the range."""
+        expected = (
+            f"a number in [{self.low:g}, {self.high:g}]" if self.low is not None and self.high is not None else None
+        )
+        expected = f"one of {', '.join(map(str, self.choices))}" if self.choices else expected
+        try:
+            value = type(self.default)(value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{owner}: {self.name} = {value!r}; expected {expected or type(self.default).__name__}"
+            ) from None
+        low = self.low is None or self.low <= value
+        high = self.high is None or value <= self.high
+        if (self.choices and value not in self.choices) or not (low and high):
+            raise UsageError(f"{owner}: {self.name} = {value}; expected {expected or 'another value'}")
+        return value
+
+
+def option_values(owner: str, options: Iterable[Option], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options' defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""
+    left = dict(given or {})
+    values = {o.name: o.check(left.pop(o.name, o.default), owner) for o in options}
+    if left:
+        name, known = next(iter(left)), ", ".join(values) or "none"
+        raise UsageError(f"{owner}: unknown option {name!r}; it has: {known}.{nearest(name, values)}")
+    return values
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a converter works with.
+
+    network; parameters: the ANN's with batch norm folded; timesteps T; activations(): yields, for each tile of each
+    picture, a dict from activation name, and "output", to its ANN values float32 (C, H, W). It may be called again.
+    """
+
+    network: Network
+    parameters: Mapping[str, NDArray[np.float32]]
+    timesteps: int
+    activations: Callable[[], Iterable[dict[str, NDArray[np.float32]]]]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What a converter decides.
+
+    scales and thresholds as in `nspike.model.model.Spiking`; neuron_parameters: values for the neuron's parameters (such as
+    v_init) where the neuron has them; NEURON.PARAMETER is for that neuron alone.
+    """
+
+    scales: dict[str, NDArray[np.float64]]
+    thresholds: dict[str, NDArray[np.float64]]
+    neuron_parameters: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales."""
+
+    name: str
+    summary: str
+    source: str
+    options: tuple[Option, ...]
+    scales: Callable[[Calibration, Mapping[str, Any]], Scales]
+
+    def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""
+        return option_values(f"converter {self.name}", self.options, given)

@@ -1,0 +1,93 @@
+"""Conversion by the names of plugins, and the parts that are taken where none is named."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.converting.report import Report
+from nspike.restoration.method import Model
+
+NEURON = "if"
+CONVERTER = "rueckauer"
+HEAD = "membrane"
+HEADS = {"mprn": "cpm"}
+"""The head that goes with a neuron, where it is not `HEAD`."""
+
+
+def convert(
+    model: Model,
+    pictures: str | os.PathLike[str] | Sequence[NDArray[np.float32]],
+    *,
+    converter: str = CONVERTER,
+    options: Mapping[str, Any] | None = None,
+    neuron: str = NEURON,
+    neuron_parameters: Mapping[str, float] | None = None,
+    head: str | None = None,
+    timesteps: int = 10,
+    targets: Sequence[NDArray[np.float32]] | None = None,
+    crops: int = 64,
+    crop_size: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Model, Report]:
+    """Convert an ANN to a spiking network.
+
+    Parameters
+    ----------
+    model : an ANN, as `import_checkpoint` gives it.
+    pictures : a folder, from which `crops` squares of `crop_size` pixels are drawn by `seed` and degraded as the model's
+        info says; or what the network will be given, float32 (C, H, W) each, in [0, 1].
+    converter, options : how scales are found, by name, and its options.
+    neuron, neuron_parameters : by name, and its parameters, the same for every layer.
+    head : by name; default: the one that goes with the neuron.
+    timesteps : T.
+    targets : the clean pictures, where `pictures` are arrays; only the report needs them.
+    progress : called with (done, total).
+
+    Returns
+    -------
+    (Model, Report)
+        the model with a spiking form, and how well each layer's spikes carry the ANN's activations.
+
+    Raises
+    ------
+    UsageError
+        options, parameters or T out of range.
+    BadInputError
+        pictures that are missing, cannot be read or do not fit.
+    PluginError
+        unknown names.
+    """
+    from nspike.converting.calibration import calibration_crops
+    from nspike.converting.conversion import convert as convert_with
+    from nspike.registry.plugins import registry
+
+    kinds = registry()
+    neurons, method = kinds.neurons[neuron], kinds.converters[converter]
+    reader = kinds.heads[head or HEADS.get(neuron, HEAD)]
+    drawn = {}
+    if isinstance(pictures, str | os.PathLike):
+        drawn = {"crops": crops, "crop_size": crop_size, "seed": seed}
+        pictures, targets = calibration_crops(model, pictures, crops=crops, size=crop_size, seed=seed)
+    converted, report = convert_with(
+        model,
+        pictures,
+        converter=method,
+        neuron=neurons,
+        head=reader,
+        options=options,
+        neuron_parameters=neuron_parameters,
+        timesteps=timesteps,
+        targets=targets,
+        threads=threads,
+        progress=progress,
+    )
+    if drawn:
+        provenance = {**converted.info.provenance, "calibration": drawn}
+        converted = replace(converted, info=replace(converted.info, provenance=provenance))
+    return converted, report

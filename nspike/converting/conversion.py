@@ -1,0 +1,235 @@
+"""From an ANN to a spiking network: fold batch norm, find scales and thresholds, and report what was kept."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.ann import run as ann
+from nspike.contracts.converter import Calibration, Converter, Scales
+from nspike.contracts.head import Head
+from nspike.contracts.neuron import Neuron
+from nspike.converting.report import Comparison, Report, first_bad
+from nspike.engine import run as engine
+from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
+from nspike.graph.network import Network
+from nspike.images.metrics import psnr
+from nspike.images.plane import UNIT
+from nspike.integer import reference as floatsim
+from nspike.integer.grid import MOST_STEPS
+from nspike.model.model import OUTPUT, Model, Spiking
+from nspike.runtime.explain import explain
+
+Plane = NDArray[np.float32]
+
+CROPS = 12
+"""How many crops the report is measured on, at least where there are as many pictures."""
+CROP = 48
+
+
+def convert(
+    model: Model,
+    pictures: Sequence[Plane],
+    *,
+    converter: Converter,
+    neuron: Neuron,
+    head: Head,
+    options: Mapping[str, Any] | None = None,
+    neuron_parameters: Mapping[str, float] | None = None,
+    timesteps: int = 10,
+    targets: Sequence[Plane] | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Model, Report]:
+    """Convert an ANN to spikes.
+
+    Parameters
+    ----------
+    model : with the ANN's parameters; a spiking form that it may have is replaced.
+    pictures : float32 (C, H, W) each, what the network will be given: degraded pictures in [0, 1].
+    converter, options : how scales are found, and its options.
+    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
+    head : what reads the output layer.
+    timesteps : T.
+    targets : the clean pictures, for the report's PSNR; without them it is taken against the ANN's output.
+    progress : called with (pictures done, pictures in all), calibration and report together.
+
+    Returns
+    -------
+    (Model, Report)
+        The model has batch norm folded; converter, options and what rounding costs are in its provenance and quality.
+
+    Raises UsageError for options or T out of range, BadInputError for pictures that do not fit, PluginError for a
+    converter that breaks its contract.
+    """
+    values = converter.values(options)
+    if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
+        raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
+    neuron.values(neuron_parameters)
+    given = dict(neuron_parameters or {})
+    _check(model.network, pictures, targets)
+    network, parameters = ann.fold_batch_norm(model.network, model.parameters)
+    crops = _crops(pictures, targets)
+    done, total = 0, len(pictures) + len(crops)
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(min(done, total), total)
+
+    def activations() -> Iterator[dict[str, Plane]]:
+        for picture in pictures:
+            yield from ann.activations(network, parameters, [picture], threads=threads)
+            step()
+
+    try:
+        found = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+    except (NspikeError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(f"converter {converter.name} failed: {explain(error)}") from error
+    _check_scales(converter, network, found)
+    names = {parameter.name for parameter in neuron.parameters}
+    for_all = {name: v for name, v in found.neuron_parameters.items() if name in names}
+    for_one = {name: v for name in names if (v := found.neuron_parameters.get(f"{neuron.name}.{name}")) is not None}
+    own = for_all | for_one | given
+    arrays = head.initial(network.channels)
+    spiking = Spiking(
+        neuron=neuron.name,
+        head=head.name,
+        timesteps=timesteps,
+        scales=found.scales,
+        thresholds=found.thresholds,
+        neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
+        head_parameters={head.name: arrays} if arrays else {},
+    )
+    converted = replace(model, network=network, parameters=parameters, spiking=spiking)
+    report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=step)
+    quality = {"psnr_to_ann": report.psnr_to_ann, "rounding": report.rounding, "rounding_error": report.rounding_error}
+    info = replace(
+        model.info,
+        provenance={**model.info.provenance, "converter": converter.name, "converter_options": values},
+        quality={**model.info.quality, **{k: v for k, v in quality.items() if v is not None and math.isfinite(v)}},
+    )
+    return replace(converted, info=info), report
+
+
+def measure(
+    model: Model,
+    crops: Sequence[tuple[Plane, Plane | None]],
+    *,
+    neuron: Neuron,
+    head: Head,
+    threads: int | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Report:
+    """The report of a converted model on `crops`, each a degraded picture (C, H, W) and the clean one or none.
+
+    A neuron with a kernel of its own is not simulated in floats: its report has the PSNR against the ANN alone.
+    """
+    network = model.network
+    assert model.spiking is not None
+    exact = floatsim.from_model(model, neuron, head) if neuron.step is None else None
+    comparison = Comparison(exact, model.spiking.scales) if exact is not None else None
+    agreement, changes = [], []
+    clean = all(target is not None for _, target in crops)
+    for picture, target in crops:
+        captured: dict[str, Any] = {a.name: None for a in network.activations}
+        output = ann.run(network, model.parameters, picture[None], threads=threads, capture=captured)[0]
+        restored = _restored(network, output, picture)
+        integers = _restored(network, _rounded(model, picture, neuron, head, threads), picture)
+        agreement.append(psnr(integers, restored, 1.0))
+        if exact is not None and comparison is not None:
+            run = floatsim.simulate(exact, picture.astype(np.float64))
+            comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
+            against = target if clean and target is not None else restored
+            before = psnr(_restored(network, run.output, picture), against, 1.0)
+            after = psnr(integers, against, 1.0)
+            changes.append(0.0 if before == after else after - before)
+        progress()
+    notes = []
+    if comparison is None:
+        notes.append(f"layers not measured: neuron {neuron.name} has a kernel of its own, not simulated in floats")
+    elif len(crops) < CROPS:
+        notes.append(f"only {len(crops)} pictures: the change by rounding wants at least {CROPS}")
+    layers = comparison.layers() if comparison is not None else ()
+    return Report(
+        layers=layers,
+        first_bad=first_bad(layers),
+        psnr_to_ann=float(np.mean(agreement)),
+        rounding=float(np.mean(changes)) if changes else None,
+        rounding_error=float(np.std(changes, ddof=1) / math.sqrt(len(changes))) if len(changes) > 1 else None,
+        rounding_against="target" if clean else "ann",
+        crops=len(crops),
+        note="; ".join(notes),
+    )
+
+
+def _rounded(model: Model, picture: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
+    """The output (C, H, W) of the integer network, which is what will run."""
+    plane = np.rint(picture.astype(np.float64) * UNIT).astype(np.int32)
+    output = np.empty(picture.shape)
+
+    def sink(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, values: NDArray[np.float64]) -> None:
+        output[:, y0:y1, x0:x1] = values
+
+    engine.run(model, plane[None], neuron=neuron, head=head, sink=sink, threads=threads)
+    return output
+
+
+def _restored(network: Network, output: NDArray[Any], picture: Plane) -> NDArray[np.float64]:
+    """The restored picture, clipped to [0, 1]."""
+    plane = picture.astype(np.float64)
+    values = {"image": output, "subtract": plane - output, "add": plane + output}[network.mode]
+    return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
+
+
+def _crops(pictures: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:
+    """The middles of up to `CROPS` pictures, spread evenly over the sequence."""
+    chosen = sorted({round(i * (len(pictures) - 1) / max(1, CROPS - 1)) for i in range(min(CROPS, len(pictures)))})
+    if len(pictures) <= CROPS:
+        chosen = list(range(len(pictures)))
+
+    def middle(plane: Plane) -> Plane:
+        top, left = (max(0, (side - CROP) // 2) for side in plane.shape[1:])
+        return np.ascontiguousarray(plane[:, top : top + CROP, left : left + CROP], np.float32)
+
+    return [(middle(pictures[i]), middle(targets[i]) if targets is not None else None) for i in chosen]
+
+
+def _check(network: Network, pictures: Sequence[Plane], targets: Sequence[Plane] | None) -> None:
+    """Check the calibration pictures."""
+    if not len(pictures):
+        raise BadInputError("a conversion needs at least one calibration picture")
+    for i, picture in enumerate(pictures):
+        if picture.ndim != 3 or len(picture) != network.channels or 0 in picture.shape:
+            raise BadInputError(f"calibration picture {i} is {picture.shape}, expected ({network.channels}, H, W)")
+        if not np.all(np.isfinite(picture)):
+            raise BadInputError(f"calibration picture {i} holds NaN or infinity")
+    if targets is not None and [t.shape for t in targets] != [p.shape for p in pictures]:
+        raise BadInputError("the clean pictures are not of the shapes of the calibration pictures")
+
+
+def _check_scales(converter: Converter, network: Network, found: Scales) -> None:
+    """Check what a converter returned."""
+    expected = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
+    if not isinstance(found, Scales):
+        raise PluginError(f"converter {converter.name} gave {type(found).__name__}; expected nspike.Scales")
+    for what, arrays in (("scales", found.scales), ("thresholds", found.thresholds)):
+        for name, channels in expected.items():
+            array = arrays.get(name)
+            if (
+                array is None
+                or np.shape(array) != (channels,)
+                or not np.all(np.isfinite(array))
+                or not np.all(array > 0)
+            ):
+                raise PluginError(f"converter {converter.name}: {what} of {name!r} must be {channels} positive numbers")
+        if len(arrays) != len(expected):
+            raise PluginError(
+                f"converter {converter.name}: {what} for unknown layers {sorted(set(arrays) - set(expected))}"
+            )

@@ -1,0 +1,146 @@
+"""What a conversion kept of the ANN, layer by layer.
+
+On crops of the calibration pictures the ANN's activation a/λ of every neuron is set against the value that its spikes
+carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included. A layer is called bad from a relative error |r - a/λ|/|a/λ| of
+1/2 on: its spikes then hold less than half of what they should. The first bad layer is the one to look at: those
+after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of SpikingIR.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.integer.reference import FloatNetwork, Simulation
+from nspike.model.model import OUTPUT
+
+BAD = 0.5
+"""The relative error from which on a layer is called bad."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer.
+
+    ann, snn : mean of a/λ and of r. correlation : of the two over all neurons; 0 where one is constant. error : relative.
+    clipped : share of neurons with |a| > λ. residual_half, residual_one : shares of |v - v(0)| above 1/2 and 1 threshold.
+    rate : spikes per neuron and step of T. For the output layer a is the ANN's output and r what the head read.
+    """
+
+    name: str
+    ann: float
+    snn: float
+    correlation: float
+    error: float
+    clipped: float
+    residual_half: float
+    residual_one: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """A conversion in figures.
+
+    Parameters
+    ----------
+    layers : in order, the output layer last; empty for a neuron that the float simulation does not run (see `note`).
+    first_bad : the name of the first bad layer, the output layer apart; none if all are good.
+    psnr_to_ann : mean over the crops of the PSNR in dB of the restored SNN picture against the ANN's.
+    rounding, rounding_error : mean change in PSNR in dB by rounding to integers, and its standard error.
+    rounding_against : what that PSNR is against: "target", the clean pictures, or "ann" where none were given.
+    crops : how many crops all of this was measured on.
+    note : what was not measured, and why.
+    """
+
+    layers: tuple[LayerReport, ...] = ()
+    first_bad: str | None = None
+    psnr_to_ann: float | None = None
+    rounding: float | None = None
+    rounding_error: float | None = None
+    rounding_against: str = "ann"
+    crops: int = 0
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: a PSNR that is infinite becomes none."""
+        values = asdict(self)
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+    def to_text(self) -> str:
+        """A table with a line for each layer, and what follows from it."""
+        lines = []
+        if self.layers:
+            lines.append("layer      ANN a/λ   SNN r   corr  error  clipped  |res|>1/2  |res|>1   rate")
+        lines += [
+            f"{r.name:<10}{r.ann:8.4f}{r.snn:8.4f}{r.correlation:7.3f}{r.error:7.3f}{r.clipped:9.2%}{r.residual_half:11.2%}"
+            f"{r.residual_one:9.2%}{r.rate:7.3f}"
+            for r in self.layers
+        ]
+        if self.layers:
+            lines.append(
+                f"first bad layer (relative error from {BAD:g} on): {self.first_bad}"
+                if self.first_bad
+                else f"no layer is bad (relative error from {BAD:g} on)"
+            )
+        if self.psnr_to_ann is not None:
+            lines.append(f"PSNR of the SNN against the ANN: {self.psnr_to_ann:.2f} dB (mean of {self.crops} crops)")
+        if self.rounding is not None:
+            error = "unknown" if self.rounding_error is None else f"{self.rounding_error:.4f}"
+            lines.append(
+                f"PSNR change by rounding to integers: {self.rounding:+.4f} dB ± {error} "
+                f"(standard error, {self.crops} crops, against the {self.rounding_against})"
+            )
+        return "\n".join(lines + ([self.note] if self.note else []))
+
+
+class Comparison:
+    """Sums over crops, from which the layers' reports follow."""
+
+    def __init__(self, network: FloatNetwork, scales: Mapping[str, NDArray[np.float64]]) -> None:
+        self.network, self.scales = network, scales
+        self.sums = {stage.name: np.zeros(10) for stage in network.stages}
+
+    def add(self, ann: Mapping[str, NDArray[np.float32]], run: Simulation) -> None:
+        """Add a crop: the ANN's values (C, H, W) by layer name, and the simulation of the same crop."""
+        for stage in self.network.stages:
+            scale = self.scales[stage.name][:, None, None]
+            a = ann[stage.name].astype(np.float64) / scale
+            spikes, residual = run.spikes[stage.name], np.abs(run.residual[stage.name]) / stage.theta[:, None, None]
+            if stage.name == OUTPUT:
+                r = run.output / scale
+            else:
+                worth = (stage.reset / stage.theta)[:, :, None, None]
+                r = (spikes * worth).sum(axis=0) / self.network.timesteps
+            large = (np.abs(a) > 1.0).sum(), (residual > 0.5).sum(), (residual > 1.0).sum(), spikes.sum()
+            moments = a.sum(), r.sum(), (a * a).sum(), (r * r).sum(), (a * r).sum()
+            self.sums[stage.name] += [a.size, *moments, *large]
+
+    def layers(self) -> tuple[LayerReport, ...]:
+        """The layers' reports, in order."""
+        return tuple(self._layer(name, sums) for name, sums in self.sums.items())
+
+    def _layer(self, name: str, sums: NDArray[np.float64]) -> LayerReport:
+        n, a, r, aa, rr, ar, clipped, half, one, spikes = (float(s) for s in sums)
+        spread = max(aa / n - (a / n) ** 2, 0.0) * max(rr / n - (r / n) ** 2, 0.0)
+        covariance = ar / n - (a / n) * (r / n)
+        error = max(aa - 2 * ar + rr, 0.0)
+        return LayerReport(
+            name=name,
+            ann=a / n,
+            snn=r / n,
+            correlation=covariance / spread**0.5 if spread > 0 else 0.0,
+            error=(error / aa) ** 0.5 if aa > 0 else float(error > 0),
+            clipped=clipped / n,
+            residual_half=half / n,
+            residual_one=one / n,
+            rate=spikes / (n * self.network.timesteps),
+        )
+
+
+def first_bad(layers: tuple[LayerReport, ...]) -> str | None:
+    """The name of the first layer of neurons whose relative error reaches `BAD`."""
+    return next((layer.name for layer in layers if layer.name != OUTPUT and layer.error >= BAD), None)

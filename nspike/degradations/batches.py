@@ -1,0 +1,110 @@
+"""Batches to train on: crops of pictures, degraded, flipped and turned; each a function of its number.
+
+So a run that was interrupted goes on with the batches that it would have had.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.degradations.kinds import Degradation, degradation_of, degrade
+from nspike.degradations.sources import Scene, find_sources, read_scene
+from nspike.errors import BadInputError, UsageError
+from nspike.model.model import Model
+
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+KEPT = 512
+"""How many pictures are kept in memory."""
+
+
+class CropBatches:
+    """Batches of crops of the pictures of some folders.
+
+    Parameters
+    ----------
+    model : says which planes the network takes, and how pictures are degraded, see `nspike.degradations.kinds`.
+    folders : one or several, of clean pictures; or of pairs, such as hazy/ and GT/.
+    degradation : instead of the model's. Pairs are taken as they are, unless another kind than `pairs` is given here.
+    batch, patch : how many crops, and their side in pixels.
+    seed : of everything.
+
+    Raises BadInputError for a folder without pictures, UsageError for numbers out of range. A picture that cannot be read, or
+    is smaller than the patch, is met when it is drawn, or by `check`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        degradation: Degradation | None = None,
+        batch: int = 8,
+        patch: int = 48,
+        seed: int = 0,
+    ) -> None:
+        if batch < 1 or patch < 8:
+            raise UsageError(f"a batch has at least 1 crop of at least 8 pixels, not {batch} of {patch}")
+        folders = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+        if not folders:
+            raise UsageError("training needs at least one folder of pictures")
+        self.info, self.channels = model.info, model.network.channels
+        self.batch, self.patch, self.seed = batch, patch, seed
+        self.degradation = degradation or degradation_of(model.info)
+        pairs = degradation is None or degradation.kind == "pairs"
+        self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
+        if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
+            raise BadInputError(
+                f"{folders[0]}: expected pairs, in hazy/ and GT/, rain/ and norain/ or blur/ and sharp/"
+            )
+        self._scene = lru_cache(maxsize=KEPT)(self._read)
+
+    def __call__(self, number: int) -> Batch:
+        """Batch `number`: (degraded, clean), float32 (N, C, patch, patch)."""
+        pairs = [self._pair(number, i) for i in range(self.batch)]
+        return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
+
+    def check(self) -> None:
+        """Read every picture now, so that one that cannot be used is known before hours of work. Raises BadInputError."""
+        for index in range(len(self.sources)):
+            self._scene(index)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that the batches depend on, the pictures by their names and sizes."""
+        digest = hashlib.sha256()
+        for source in self.sources:
+            digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
+        numbers = (self.degradation.to_dict(), self.batch, self.patch, self.seed, self.channels)
+        digest.update(repr(numbers).encode())
+        return digest.hexdigest()
+
+    def _pair(self, number: int, index: int) -> Batch:
+        draw = np.random.default_rng([self.seed, number, index])
+        scene = self._scene(int(draw.integers(len(self.sources))))
+        scales = self.degradation.scales
+        scale = scales[(number * self.batch + index) % len(scales)]
+        height, width = scene.picture.shape[:2]
+        margin = (
+            0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
+        )
+        side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
+        top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
+        crop = scene.window(top, left, side, int(draw.integers(8)))
+        pair = degrade(crop, self.degradation, number * self.batch + index, draw)
+        kept = slice(margin, margin + self.patch)
+        degraded, clean = (plane[:, kept, kept] for plane in pair)
+        return degraded, clean
+
+    def _read(self, index: int) -> Scene:
+        source = self.sources[index]
+        scene = read_scene(source, self.info, self.channels)
+        height, width = scene.picture.shape[:2]
+        if min(height, width) < self.patch + max(self.degradation.scales) - 1:
+            raise BadInputError(f"{source.picture}: {width}x{height} pixels are too few for crops of {self.patch}")
+        planes = (None if plane is None else plane.astype(np.float32) for plane in (scene.degraded, scene.depth))
+        return Scene(scene.picture.astype(np.float32), *planes)

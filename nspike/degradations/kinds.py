@@ -1,0 +1,206 @@
+"""What a network learns to undo, made on the fly: each kind is a function of a clean crop and of what is drawn for it.
+
+    noise     J + N(0, σ)                                                    nspike.degradations.noise
+    haze      J·t + A·(1 - t), t = exp(-β·depth); the scene's own depth, or a smooth random one      nspike.degradations.haze
+    bicubic   shrunk by a scale and enlarged again; the scales take turns    nspike.images.resize
+    rain      streaks that are added                                         nspike.degradations.rain
+    motion    J ∗ line, defocus  J ∗ disc                                    nspike.degradations.blur
+    pairs     the degraded picture that lies beside the clean one
+
+A number may be given as a range [low, high], from which every crop draws. Angles are in degrees, lengths in pixels.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.architecture import Task
+from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel
+from nspike.degradations.haze import add_haze, random_depth
+from nspike.degradations.noise import add_gaussian
+from nspike.degradations.rain import add_rain
+from nspike.degradations.sources import Scene
+from nspike.errors import BadInputError, UsageError, nearest
+from nspike.images.resize import imresize
+from nspike.model.model import Info
+
+Plane: TypeAlias = NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of degradation: the task that it is, its numbers with their defaults (None: must be given)."""
+
+    task: Task | None
+    numbers: Mapping[str, Any]
+
+
+KINDS: dict[str, Kind] = {
+    "noise": Kind("denoise", {"sigma": None}),
+    "haze": Kind("dehaze", {"beta": [0.4, 1.6], "airlight": [0.7, 1.0]}),
+    "bicubic": Kind("superres", {"scales": None}),
+    "rain": Kind(
+        "derain",
+        {"density": [0.002, 0.02], "length": [9.0, 25.0], "angle": [60.0, 120.0], "strength": [0.3, 0.9]},
+    ),
+    "motion": Kind("deblur", {"length": [5.0, 21.0], "angle": [0.0, 180.0]}),
+    "defocus": Kind("deblur", {"radius": [1.0, 4.0]}),
+    "pairs": Kind(None, {}),
+}
+
+_KIND_OF: dict[Task, str] = {
+    "denoise": "noise",
+    "dehaze": "haze",
+    "superres": "bicubic",
+    "derain": "rain",
+    "deblur": "motion",
+}
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A kind of degradation and its numbers. Raises UsageError for an unknown kind or number, or one that is missing."""
+
+    kind: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(
+                f"there is no degradation {self.kind!r}.{nearest(self.kind, KINDS)} Known: {', '.join(KINDS)}"
+            )
+        known = KINDS[self.kind].numbers
+        for name in self.numbers:
+            if name not in known:
+                raise UsageError(
+                    f"the degradation {self.kind} has no number {name!r}.{nearest(name, known)} "
+                    f"It has: {', '.join(known) or 'none'}"
+                )
+        values = {name: self.numbers.get(name, default) for name, default in known.items()}
+        for name, value in values.items():
+            if value is None:
+                raise UsageError(f"the degradation {self.kind} needs {name}")
+            _check(self.kind, name, value)
+        object.__setattr__(self, "numbers", values)
+
+    @property
+    def scales(self) -> list[int]:
+        """The scales of `bicubic`, else [1]."""
+        return [int(scale) for scale in self.numbers["scales"]] if self.kind == "bicubic" else [1]
+
+    @property
+    def margin(self) -> int:
+        """How many pixels around a crop decide what it looks like."""
+        reach = {"motion": "length", "rain": "length", "defocus": "radius"}.get(self.kind)
+        return math.ceil(max(_span(self.numbers[reach]))) if reach else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: what a model file keeps. Noise of one σ and scales need no kind: they say what they are."""
+        return {**({} if self.kind in ("noise", "bicubic") else {"kind": self.kind}), **self.numbers}
+
+
+def degradation_of(info: Info) -> Degradation:
+    """What a model was trained to undo. Raises UsageError if it does not say."""
+    given = dict(info.degradation)
+    kind = given.pop("kind", _KIND_OF[info.task])
+    if kind in KINDS:
+        given = {name: value for name, value in given.items() if name in KINDS[kind].numbers}
+    if kind == "noise" and "sigma" not in given:
+        raise UsageError(f"model {info.name} does not say for which noise it was trained; import it with --sigma")
+    if kind == "bicubic" and not given.get("scales"):
+        raise UsageError(f"model {info.name} does not say by how much it enlarges; import it with --scale")
+    return Degradation(kind, given)
+
+
+def degrade(scene: Scene, degradation: Degradation, index: int, draw: np.random.Generator) -> tuple[Plane, Plane]:
+    """(degraded, clean) of a crop, float32 (C, H, W): crop `index` of all, which chooses among scales."""
+    clean = np.asarray(scene.picture, np.float64)
+    if scene.degraded is not None:
+        return _network_order(scene.degraded), _network_order(clean)
+    if degradation.kind == "bicubic":
+        scales = degradation.scales
+        return _enlarged(clean, scales[index % len(scales)])
+    made = _MAKE[degradation.kind](clean, scene, degradation.numbers, draw)
+    return _network_order(made), _network_order(clean)
+
+
+def _noise(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    sigma = _drawn(numbers["sigma"], draw)
+    return add_gaussian(clean, sigma, int(draw.integers(2**31)))
+
+
+def _haze(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    height, width = clean.shape[:2]
+    depth = random_depth((height, width), draw) if scene.depth is None else scene.depth[..., 0]
+    beta, airlight = _drawn(numbers["beta"], draw), _drawn(numbers["airlight"], draw)
+    return add_haze(clean, np.asarray(depth, np.float64), beta=beta, airlight=airlight)
+
+
+def _rain(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    values = {name: _drawn(value, draw) for name, value in numbers.items()}
+    return add_rain(clean, draw, **{**values, "angle": math.radians(values["angle"])})
+
+
+def _motion(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    length, angle = _drawn(numbers["length"], draw), _drawn(numbers["angle"], draw)
+    return convolve(clean, motion_kernel(length, math.radians(angle)))
+
+
+def _defocus(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    return convolve(clean, defocus_kernel(_drawn(numbers["radius"], draw)))
+
+
+def _no_pair(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    raise BadInputError("the degradation pairs needs folders with hazy/ and GT/, rain/ and norain/ or blur/ and sharp/")
+
+
+_MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator], Floats]] = {
+    "noise": _noise,
+    "haze": _haze,
+    "rain": _rain,
+    "motion": _motion,
+    "defocus": _defocus,
+    "pairs": _no_pair,
+}
+
+
+def _enlarged(clean: Floats, scale: int) -> tuple[Plane, Plane]:
+    """Shrunk by `scale` and enlarged again, cut to a multiple of it."""
+    height, width = (side - side % scale for side in clean.shape[:2])
+    if not height or not width:
+        raise BadInputError(
+            f"a calibration picture of {clean.shape[1]}x{clean.shape[0]} is too small for scale {scale}"
+        )
+    clean = clean[:height, :width]
+    small = imresize(np.ascontiguousarray(clean), 1 / scale)
+    return _network_order(imresize(small, size=(height, width))), _network_order(clean)
+
+
+def _drawn(value: Any, draw: np.random.Generator) -> float:
+    """A number, or one from a range."""
+    low, high = _span(value)
+    return low if low == high else float(draw.uniform(low, high))
+
+
+def _span(value: Any) -> tuple[float, float]:
+    low, high = value if isinstance(value, list | tuple) else (value, value)
+    return float(low), float(high)
+
+
+def _check(kind: str, name: str, value: Any) -> None:
+    numbers = list(value) if isinstance(value, list | tuple) else [value]
+    plain = all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) and n >= 0 for n in numbers)
+    if name == "scales":
+        if not plain or not numbers or not all(n == int(n) and n >= 2 for n in numbers):
+            raise UsageError(f"the degradation {kind}: scales = {value!r}; expected whole numbers from 2, as [2, 3, 4]")
+    elif not plain or not (len(numbers) == 1 or (len(numbers) == 2 and numbers[0] <= numbers[1])):
+        raise UsageError(f"the degradation {kind}: {name} = {value!r}; expected a number or a range [low, high]")
+
+
+def _network_order(crop: NDArray[Any]) -> Plane:
+    return np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32)

@@ -1,0 +1,205 @@
+"""The literature's ways of measuring restoration: what is degraded how, and what is compared with what.
+
+gray: pictures as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
+    rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit pictures (KAIR, DnCNN).
+y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
+    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
+    the scale, SSIM on the whole picture (pytorch-vdsr, and SpikingIR's tables).
+rgb: pairs of a degraded and a clean picture, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
+    limited, not rounded, PSNR over all channels.
+    With a sigma instead: colour pictures plus noise as under `gray`, rounded to 8 bits (Restormer).
+
+The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.degradations.noise import add_gaussian
+from nspike.errors import BadInputError
+from nspike.images.color import rgb_to_ycbcr
+from nspike.images.file import list_pictures, read
+from nspike.images.metrics import psnr, ssim
+from nspike.images.plane import to_pixels
+from nspike.images.resize import imresize, modcrop
+
+Window = Literal["gauss11", "uniform7"]
+WINDOWS: tuple[Window, ...] = ("gauss11", "uniform7")
+Floats: TypeAlias = NDArray[np.float64]
+
+_DEGRADED = ("hazy", "rain", "blur")
+_CLEAN = ("gt", "clear", "norain", "sharp")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR in dB, and SSIM under both windows."""
+
+    psnr: float
+    gauss11: float
+    uniform7: float
+
+    def ssim(self, window: Window) -> float:
+        """SSIM under one of the two windows."""
+        return self.gauss11 if window == "gauss11" else self.uniform7
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One picture of a benchmark: what the network is given (float64, black 0, white 1), and how an output is scored.
+
+    name : of the picture's file.
+    scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
+    """
+
+    name: str
+    degraded: Floats
+    score: Callable[[Floats], Quality]
+    scale: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The protocol's numbers: sigma in units of 1/255 and the noise's seed; scale for super-resolution."""
+
+    sigma: float | None = None
+    seed: int = 0
+    scale: int | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol: its name, the SSIM window that its tables use, and the pictures of a folder as cases."""
+
+    name: str
+    primary: Window
+    sources: Callable[[Path, Settings], list[tuple[Path, ...]]]
+    case: Callable[[tuple[Path, ...], Settings], Case]
+
+
+def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float) -> Quality:
+    """PSNR and SSIM of two pictures of one shape; SSIM is NaN where the picture is smaller than the window."""
+    windows = {}
+    for window, side in zip(WINDOWS, (11, 7), strict=True):
+        large = min(clean.shape[:2]) >= side
+        windows[window] = ssim(output, clean, data_range, window) if large else float("nan")
+    return Quality(psnr(output, clean, data_range), **windows)
+
+
+def _pictures(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
+    found: list[tuple[Path, ...]] = [(path,) for path in list_pictures(folder)]
+    if not found:
+        raise BadInputError(f"{folder}: there are no pictures in this folder")
+    return found
+
+
+def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
+    """(degraded, clean) paths: `SCENE.png` or `SCENE_LEVEL.png` belongs to `SCENE.png`."""
+    if settings.sigma is not None:
+        return _pictures(folder, settings)
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: is not a folder")
+    degraded, clean = _inner(folder, _DEGRADED), _inner(folder, _CLEAN)
+    if degraded is None or clean is None:
+        raise BadInputError(f"{folder}: expected the degraded pictures in hazy/ and the clean ones in GT/ inside it")
+    truth = {path.stem: path for path in list_pictures(clean)}
+    found: list[tuple[Path, ...]] = []
+    for path in list_pictures(degraded):
+        scene = path.stem
+        while scene not in truth and "_" in scene:
+            scene = scene.rpartition("_")[0]
+        if scene not in truth:
+            raise BadInputError(f"{path}: its clean picture is not in {clean}")
+        found.append((path, truth[scene]))
+    if not found:
+        raise BadInputError(f"{degraded}: there are no pictures in this folder")
+    return found
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder holds degraded pictures and clean ones in folders of their own."""
+    return folder.is_dir() and _inner(folder, _DEGRADED) is not None
+
+
+def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder in `folder` that is called by the first of `names` that there is."""
+    found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((found[name] for name in names if name in found), None)
+
+
+def _gray(paths: tuple[Path, ...], settings: Settings) -> Case:
+    pixels = _pixels8(paths[0])
+    if pixels.ndim == 3:
+        weights = pixels.astype(np.int64) * np.array([19595, 38470, 7471])  # BT.601 in 65536ths, as Pillow does
+        pixels = ((weights.sum(axis=2) + 32768) >> 16).astype(np.uint8)
+    return _noisy(paths[0].name, pixels, settings)
+
+
+def _noisy(name: str, clean: NDArray[np.uint8], settings: Settings) -> Case:
+    degraded = add_gaussian(clean / 255.0, _required(settings.sigma, "sigma"), settings.seed)
+    return Case(name, degraded, lambda output: compare(to_pixels(output), clean, 255.0))
+
+
+def _y_crop(paths: tuple[Path, ...], settings: Settings) -> Case:
+    scale = int(_required(settings.scale, "scale"))
+    pixels = _pixels8(paths[0]) / 255.0
+    luma = rgb_to_ycbcr(pixels)[..., 0] if pixels.ndim == 3 else pixels
+    for multiple in [*range(2, min(scale, 4) + 1), scale]:
+        luma = luma[tuple(slice(0, length) for length in modcrop(luma, multiple).shape)]
+    if min(luma.shape) <= 2 * scale:
+        raise BadInputError(f"{paths[0]}: the picture is too small for scale {scale}")
+    degraded = imresize(imresize(luma, 1 / scale), float(scale))
+    clean = luma * 255.0
+    inner = (slice(scale, -scale), slice(scale, -scale))
+
+    def score(output: Floats) -> Quality:
+        output = np.clip(output * 255.0, 0.0, 255.0)
+        whole = compare(output, clean, 255.0)
+        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7)
+
+    return Case(paths[0].name, degraded, score, scale=1)
+
+
+def _rgb(paths: tuple[Path, ...], settings: Settings) -> Case:
+    if settings.sigma is not None:
+        return _noisy(paths[0].name, _pixels8(paths[0]), settings)
+    degraded, clean = (_float_pixels(path) for path in paths)
+    if degraded.shape != clean.shape:
+        raise BadInputError(f"{paths[0]} {degraded.shape} and {paths[1]} {clean.shape} are not of the same shape")
+    return Case(paths[0].name, degraded, lambda output: compare(np.clip(output, 0.0, 1.0), clean, 1.0))
+
+
+def _pixels8(path: Path) -> NDArray[np.uint8]:
+    pixels = read(path).pixels
+    if pixels.dtype != np.uint8:
+        raise BadInputError(f"{path}: has 16 bits a sample; this protocol is defined for 8-bit pictures")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _float_pixels(path: Path) -> Floats:
+    pixels = read(path).pixels
+    return pixels / float(np.iinfo(pixels.dtype).max)
+
+
+def _required(value: float | None, name: str) -> float:
+    if value is None:
+        raise BadInputError(f"this protocol needs a {name}")
+    return value
+
+
+PROTOCOLS = {
+    "gray": Protocol("gray", "gauss11", _pictures, _gray),
+    "y-crop": Protocol("y-crop", "uniform7", _pictures, _y_crop),
+    "rgb": Protocol("rgb", "uniform7", _pairs, _rgb),
+}
+
+
+def cases(protocol: Protocol, folder: Path, settings: Settings, limit: int | None = None) -> Iterator[Case]:
+    """The cases of a folder one after the other, at most `limit` of them."""
+    for paths in protocol.sources(folder, settings)[:limit]:
+        yield protocol.case(paths, settings)

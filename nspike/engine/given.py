@@ -1,0 +1,64 @@
+"""Spikes of one layer that are given instead of computed, and the rest of a network, which goes on from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.neuron import Neuron
+from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes
+from nspike.engine.tiling import Rect
+from nspike.errors import BadInputError
+from nspike.integer.rounding import IntegerNetwork
+from nspike.model.model import OUTPUT
+
+
+@dataclass(frozen=True)
+class Given:
+    """The spikes of a layer over the whole picture.
+
+    layer : its name; neuron : what fired them, whose gains and amplitudes they have; shape : (planes, steps, channels,
+    height, width), the channels being spike planes times channels; read : (picture plane, step from 0, where) -> bool
+    (channels, rows, columns). Steps that the rest of the network has beyond these are silent.
+    """
+
+    layer: str
+    neuron: Neuron
+    shape: tuple[int, int, int, int, int]
+    read: Callable[[int, int, Rect], NDArray[np.bool_]]
+
+    def rest(self, integers: IntegerNetwork) -> IntegerNetwork:
+        """What is to be run: the layers that the output still needs, and the given one, which reads nothing."""
+        needed, kept = {OUTPUT}, []
+        for stage in reversed(integers.stages):
+            if stage.name == self.layer:
+                stage = replace(stage, sources=())
+            if stage.name in needed:
+                kept.append(stage)
+                needed.update(stage.sources)
+        return replace(integers, stages=tuple(reversed(kept)))
+
+    def check(self, integers: IntegerNetwork, planes: int, height: int, width: int) -> None:
+        """Raise BadInputError if the spikes are not of a picture of this size through this network."""
+        stage = integers.stage(self.layer)
+        expected = (planes, stage.channels * len(stage.neuron.planes), height, width)
+        found = (self.shape[0], *self.shape[2:])
+        if found != expected or self.shape[1] > integers.steps:
+            raise BadInputError(
+                f"the spikes of layer {self.layer!r} are (planes, steps, channels, height, width) = {self.shape}; "
+                f"this picture and model need ({planes}, up to {integers.steps}, {', '.join(map(str, expected[1:]))})"
+            )
+
+    def packed(self, packing: str, n: int, area: Rect, rect: Rect, steps: int, pad: int) -> Spikes:
+        """The spikes over `area` of a tile's frame, which covers `rect` of the picture, for `steps` steps."""
+        channels = self.shape[2]
+        spikes: Spikes
+        if packing == "wide":
+            spikes = WideSpikes.empty(rect.height, rect.width, steps, channels, pad)
+        else:
+            spikes = NarrowSpikes.empty(rect.height, rect.width, steps, channels)
+        where = Rect(area.y0 + rect.y0, area.y1 + rect.y0, area.x0 + rect.x0, area.x1 + rect.x0)
+        for step in range(min(steps, self.shape[1])):
+            spikes.put(step, (area.y0, area.x0), self.read(n, step, where))
+        return spikes

@@ -1,0 +1,136 @@
+"""A stage's integers laid out for the kernels: once a run, not once a tile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine.tiling import packings
+from nspike.graph.layer import PICTURE, Conv, Gate
+from nspike.integer.grid import NEVER_FIRES
+from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.kernels.vector import TAIL
+
+LANES = 16
+ALIGNMENT = 64
+
+_Number = TypeVar("_Number", bound=np.integer)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stage for the kernels.
+
+    packing : "wide" or "narrow", of its spikes.
+    weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the picture int64, wide
+        (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate.
+    bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
+    """
+
+    stage: Stage
+    packing: str
+    size: int
+    source_channels: tuple[int, ...]
+    weights: NDArray[np.int16] | NDArray[np.int64]
+    bias: NDArray[np.int32]
+    v0: NDArray[np.int32]
+    threshold: NDArray[np.int32]
+    reset: NDArray[np.int32]
+
+    @property
+    def columns(self) -> int:
+        """The output channels, padded for wide layers."""
+        return int(self.v0.size)
+
+    @property
+    def radius(self) -> int:
+        """Of the convolution."""
+        return self.size // 2
+
+    def phase(self, step: int, timesteps: int) -> int:
+        """Which kernel holds at `step`, from 0."""
+        return min(int(step >= timesteps), len(self.weights) - 1)
+
+
+def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) -> dict[str, Prepared]:
+    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given."""
+    done: dict[str, Prepared] = {}
+    packing = packings(integers) if packing is None else packing
+    for stage in integers.stages:
+        done[stage.name] = _prepare(stage, integers, done, packing[stage.name])
+    return done
+
+
+def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
+    narrow = packing == "narrow"
+    size = stage.layer.kernel if isinstance(stage.layer, Conv) else 1
+    source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
+    columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
+    analog = stage.layer.sources == (PICTURE,)
+    if isinstance(stage.layer, Gate):
+        weights: NDArray[np.int16] | NDArray[np.int64] = stage.integer.weights
+    elif analog:
+        kernel = stage.integer.weights[0].astype(np.int64)
+        weights = kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
+    elif narrow:
+        weights = _narrow(stage.integer.weights)
+    else:
+        weights = _wide(stage.integer.weights, source_channels, columns)
+    bias = np.stack([stage.integer.bias, np.zeros_like(stage.integer.bias)])
+    return Prepared(
+        stage=stage,
+        packing=packing,
+        size=size,
+        source_channels=source_channels,
+        weights=weights,
+        bias=_padded(bias, columns),
+        v0=_padded(stage.v0, columns),
+        threshold=_padded(stage.threshold, columns, NEVER_FIRES),
+        reset=_padded(stage.reset, columns),
+    )
+
+
+def _padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) -> NDArray[_Number]:
+    """Pad the last axis to `columns`."""
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, columns - array.shape[-1])]
+    return np.ascontiguousarray(np.pad(array, widths, constant_values=value))
+
+
+def _aligned(shape: tuple[int, ...]) -> NDArray[np.int16]:
+    """Zeros that start at a cache line: a row of weights that straddles lines costs a third of the speed."""
+    count = int(np.prod(shape))
+    raw = np.zeros(2 * count + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + 2 * count].view(np.int16).reshape(shape)
+
+
+def _wide(weights: NDArray[np.int16], source_channels: tuple[int, ...], columns: int) -> NDArray[np.int16]:
+    """Rows (dy, dx, word, bit), each source on words of its own, and a last row of zeros."""
+    phases, channels, _, size, _ = weights.shape
+    words = [-(-n // 64) for n in source_channels]
+    out = _aligned((phases, (size * size * sum(words) * 64 + 1) * columns))
+    table = out.reshape(phases, -1, columns)[:, :-1].reshape(phases, size, size, sum(words) * 64, columns)
+    first_word = first = 0
+    for n, w in zip(source_channels, words, strict=True):
+        part = weights[:, :, first : first + n].transpose(0, 3, 4, 2, 1)
+        table[:, :, :, first_word * 64 : first_word * 64 + n, :channels] = part
+        first_word += w
+        first += n
+    return out
+
+
+def _narrow(weights: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Taps in the order (dy, channel, dx) of the masks, padded to a multiple of four."""
+    phases, channels = weights.shape[:2]
+    taps = weights.transpose(0, 1, 3, 2, 4).reshape(phases, channels, -1)
+    return _padded(taps, -(-taps.shape[-1] // TAIL) * TAIL)
+
+
+def narrow_offsets(prepared: Prepared, padded_columns: int) -> NDArray[np.int32]:
+    """Where each tap of `_narrow` lies in the flat masks (rows, channels, padded columns) of an output row."""
+    channels, size = sum(prepared.source_channels), prepared.size
+    dy, c, dx = np.meshgrid(np.arange(size), np.arange(channels), np.arange(size), indexing="ij")
+    offsets = ((dy * channels + c) * padded_columns + dx).reshape(-1)
+    return np.pad(offsets, (0, prepared.weights.shape[-1] - offsets.size)).astype(np.int32)

@@ -1,0 +1,127 @@
+"""Tiles: how large, and where.
+
+A tile's core is a multiple of 64 pixels on each side (the blocks of the digests), from the picture's origin. Around it lies
+the network's halo, cut off at the picture's border, so that every spike of the core is that of the untiled run. Memory is
+that of the spikes alive at the busiest layer, so a model of the graph picks the tile.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nspike.engine.spikes import NARROW_CHANNELS
+from nspike.errors import UsageError
+from nspike.graph.layer import PICTURE, Conv, Gate
+from nspike.integer.rounding import IntegerNetwork
+
+BLOCK = 64
+DEFAULT_MEMORY = 256 << 20
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Rows y0 .. y1 and columns x0 .. x1 of the picture."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.y1 - self.y0
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.x1 - self.x0
+
+    def grown(self, margin: int, height: int, width: int) -> "Rect":
+        """With a margin on each side, cut off at the border of a picture of height × width."""
+        return Rect(
+            max(self.y0 - margin, 0),
+            min(self.y1 + margin, height),
+            max(self.x0 - margin, 0),
+            min(self.x1 + margin, width),
+        )
+
+
+def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
+    """The cores of a picture in raster order."""
+    for y in range(0, height, size):
+        for x in range(0, width, size):
+            yield Rect(y, min(y + size, height), x, min(x + size, width))
+
+
+def packings(integers: IntegerNetwork) -> dict[str, str]:
+    """How each stage's spikes are packed: "narrow" (few channels, no wide source; a gate), else "wide"."""
+    found: dict[str, str] = {}
+    for stage in integers.stages:
+        few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
+        narrow = isinstance(stage.layer, Gate) or (few and all(found[s] == "narrow" for s in stage.sources))
+        found[stage.name] = "narrow" if narrow else "wide"
+    return found
+
+
+def bytes_per_pixel(integers: IntegerNetwork) -> int:
+    """Working memory per pixel of a tile: the most that is alive at any stage, inputs and outputs included."""
+    channels = {stage.name: stage.channels * len(stage.neuron.planes) for stage in integers.stages}
+    packing = packings(integers)
+    wide = {name: integers.steps * -(-n // 64) * 8 for name, n in channels.items()}
+    narrow = {name: integers.steps * n // 8 + 1 for name, n in channels.items()}
+    size = {name: (narrow if packing[name] == "narrow" else wide)[name] for name in channels}
+    last = {source: i for i, stage in enumerate(integers.stages) for source in stage.sources}
+    most = 0
+    alive: dict[str, int] = {}
+    for i, stage in enumerate(integers.stages):
+        alive[stage.name] = size[stage.name]
+        # sources of the other packing are repacked for their reader, and a wide concatenation is laid out anew
+        into = narrow if packing[stage.name] == "narrow" else wide
+        copied = sum(into[s] for s in stage.sources if packing[s] != packing[stage.name])
+        if len(stage.sources) > 1 and into is wide:
+            copied += sum(wide[s] for s in stage.sources)
+        most = max(most, sum(alive.values()) + copied)
+        alive = {name: n for name, n in alive.items() if last.get(name, -1) > i}
+    output = integers.stages[-1].channels
+    return most + 4 * integers.network.channels + 48 * output
+
+
+def choose(integers: IntegerNetwork, height: int, width: int, halo: int, tile: int | None, memory: int) -> int:
+    """The tile size: `tile` if given, else the largest that fits `memory` bytes.
+
+    Raises UsageError for a tile that is no positive multiple of 64, or if not even the smallest fits.
+    """
+    if tile is not None:
+        if tile < BLOCK or tile % BLOCK:
+            raise UsageError(f"the tile size is {tile}; expected a positive multiple of {BLOCK}")
+        return tile
+    each = bytes_per_pixel(integers)
+    largest = -(-max(height, width) // BLOCK) * BLOCK
+    for size in range(largest, 0, -BLOCK):
+        rows, columns = min(size + 2 * halo, height), min(size + 2 * halo, width)
+        if rows * columns * each <= memory:
+            return size
+    need = min(BLOCK + 2 * halo, height) * min(BLOCK + 2 * halo, width) * each
+    raise UsageError(
+        f"{memory >> 20} MiB of working memory are too little; the smallest tile takes {(need >> 20) + 1} MiB"
+    )
+
+
+def reach(integers: IntegerNetwork) -> dict[str, int]:
+    """For each stage by name, and the picture: how many pixels around a core it is needed."""
+    head = integers.head.kernel // 2
+    halos = integers.network.halos()
+    named = {stage.name: halos[stage.layer.name] + head for stage in integers.stages}
+    return named | {PICTURE: integers.network.radius + head}
+
+
+def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:
+    """For each reader of the spikes of stage `name`: its kernel size and its output channels."""
+    readers: list[tuple[int, int]] = []
+    for stage in integers.stages:
+        for source in stage.sources:
+            if source == name:
+                readers.append((stage.layer.kernel, stage.channels) if isinstance(stage.layer, Conv) else (1, 1))
+    if name == integers.stages[-1].name and integers.head.kernel:
+        readers.append((integers.head.kernel, integers.stages[-1].channels))
+    return tuple(readers)

@@ -1,0 +1,143 @@
+"""Fine-tuning a converted network: what SpikingIR (AAAI 2026) trains, on the engine's own integers.
+
+    L = L_pixel + λ(e)·L_energy;   λ(e) = k·(1 - cos(πe/E))/2,  e = 0 .. E          (equations 17-19)
+
+L_energy is the mean firing rate. The papers give neither optimiser, rates, batch nor k: what `Recipe` says of them is ours.
+e grows with every step, so that E is the number of steps. Checkpoints and the rest of a run: `nspike.fitting.learning`.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from nspike.autograd.tensor import Tensor
+from nspike.degradations.batches import Batch
+from nspike.errors import UsageError
+from nspike.fitting import learning
+from nspike.fitting.learning import Forward
+from nspike.model.model import Model
+from nspike.registry.parts import head_of, neuron_of
+from nspike.trainable.spiking import DifferentiableNetwork, check_gradient
+
+UNIT = 65535.0
+
+
+@dataclass(frozen=True)
+class Recipe(learning.Recipe):
+    """How to fine-tune: beside `nspike.fitting.learning.Recipe`,
+
+    Parameters
+    ----------
+    neuron_rate : the learning rate of thresholds and what neurons train; `rate` is that of kernels, biases and the head.
+    energy : the name of the loss that prices spikes. k : its weight at the end.
+    surrogate : instead of the neuron's own. per : "layer" or "channel", of thresholds.
+    follow_reset : whether gradients go through the reset. recompute : less memory for more time.
+    gradient : "time" or "rate", see `DifferentiableNetwork`; by default the neuron's kind decides. The three settings before
+        are of "time".
+    """
+
+    neuron_rate: float = 1e-3
+    energy: str = "energy"
+    k: float = 0.0
+    surrogate: str | None = None
+    per: Literal["layer", "channel"] = "layer"
+    follow_reset: bool = True
+    recompute: bool = False
+    gradient: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.per not in ("layer", "channel"):
+            raise UsageError(f"thresholds are trained per layer or channel, not per {self.per!r}")
+        if self.gradient is not None:
+            check_gradient(self.gradient)
+        if min(self.neuron_rate, self.k) < 0:
+            raise UsageError("a recipe needs steps, rate and clip above 0, and no negative numbers")
+
+
+def energy_weight(step: int, steps: int, k: float) -> float:
+    """λ(e) of equation 19 at step 0 .. `steps`."""
+    return k * (1 - math.cos(math.pi * min(step, steps) / steps)) / 2
+
+
+class FineTuning(learning.Run):
+    """A run.
+
+    Parameters
+    ----------
+    model : converted.
+    recipe : how.
+    batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
+    checkpoint : the file to go on from, if it is there, and to save to; None to keep nothing.
+    settings : plain values on which the batches depend.
+
+    Raises
+    ------
+    ModelError, PluginError
+        the model cannot be trained.
+    BadInputError
+        the checkpoint is damaged.
+    UsageError
+        the checkpoint is of another model or recipe, which it says.
+    """
+
+    recipe: Recipe
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        batches: Callable[[int], Batch],
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.batches = batches
+        self.network = DifferentiableNetwork(
+            model,
+            neuron_of(model),
+            head_of(model),
+            per=recipe.per,
+            surrogate=recipe.surrogate,
+            follow_reset=recipe.follow_reset,
+            recompute=recipe.recompute,
+            gradient=recipe.gradient,
+        )
+        parameters = self.network.parameters()
+        slow = {name for name in parameters if name.startswith("head.") or name.endswith((".weight", ".bias"))}
+        super().__init__(
+            model,
+            recipe,
+            parameters,
+            energy=recipe.energy,
+            checkpoint=checkpoint,
+            settings=settings,
+            rates={name: 1.0 if name in slow else recipe.neuron_rate / recipe.rate for name in parameters},
+            decays={name for name in slow if name.endswith(".weight") and not name.startswith("head.")},
+        )
+
+    @property
+    def model(self) -> Model:
+        """The model as it is now, with the recipe in its provenance."""
+        model = self.network.to_model()
+        tuned = {**dataclasses.asdict(self.recipe), "gradient": self.network.gradient, "done": self.done}
+        return replace(model, info=replace(model.info, provenance={**model.info.provenance, "fine_tuning": tuned}))
+
+    def forward(self, number: int) -> Forward:
+        """The spiking network on batch `number`."""
+        degraded, clean = self.batches(number)
+        outcome = self.network.run(np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32))
+        return Forward(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
+
+    def constrain(self) -> None:
+        """Thresholds and the neurons' parameters within their ranges."""
+        self.network.constrain()
+
+    def energy_weight(self, number: int) -> float:
+        """λ(e)."""
+        return energy_weight(number, self.recipe.steps, self.recipe.k)

@@ -1,0 +1,48 @@
+"""Batch norm folded into the convolution before it.
+
+W' = W·γ/√(σ² + ε) and b' = β + (b - μ)·γ/√(σ² + ε), in float64, with the statistics that training left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import ModelError
+from nspike.graph.layer import Conv
+from nspike.graph.network import Network
+
+Floats = NDArray[np.float32]
+
+
+def fold_batch_norm(network: Network, parameters: Mapping[str, Floats]) -> tuple[Network, dict[str, Floats]]:
+    """The same function without batch norm: a network whose convolutions have biases instead, and its parameters.
+
+    Raises ModelError where a batch norm cannot be folded: a variance that is negative, or zero with ε = 0.
+    """
+    layers, folded = [], {}
+    for layer in network.layers:
+        if isinstance(layer, Conv):
+            folded[f"{layer.name}.weight"] = np.asarray(parameters[f"{layer.name}.weight"], np.float32)
+            if layer.bias:
+                folded[f"{layer.name}.bias"] = np.asarray(parameters[f"{layer.name}.bias"], np.float32)
+            if layer.batch_norm_eps is not None:
+                _fold(layer, layer.batch_norm_eps, parameters, folded)
+                layer = replace(layer, bias=True, batch_norm_eps=None)
+        layers.append(layer)
+    return replace(network, layers=tuple(layers)), folded
+
+
+def _fold(conv: Conv, eps: float, parameters: Mapping[str, Floats], folded: dict[str, Floats]) -> None:
+    """Fold one batch norm into the weight and bias in `folded`."""
+    gamma, beta, mean, variance = (
+        np.asarray(parameters[f"{conv.name}.bn_{part}"], np.float64) for part in ("weight", "bias", "mean", "var")
+    )
+    if not np.all(variance + eps > 0):
+        raise ModelError(f"the batch norm of {conv.name!r} has a variance that is not positive")
+    factor = gamma / np.sqrt(variance + eps)
+    bias = folded.get(f"{conv.name}.bias", np.zeros(conv.out_channels)).astype(np.float64)
+    weight = folded[f"{conv.name}.weight"].astype(np.float64)
+    folded[f"{conv.name}.weight"] = (weight * factor[:, None, None, None]).astype(np.float32)
+    folded[f"{conv.name}.bias"] = (beta + (bias - mean) * factor).astype(np.float32)

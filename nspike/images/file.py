@@ -1,0 +1,220 @@
+"""Pictures from files and to files, without losing a bit that nobody was told about.
+
+Read: BMP, GIF, JPEG, PNG, TIFF, WebP; written: the same without GIF. 8 bits a sample everywhere; 16 bits as PNG (grey and
+colour, with or without alpha) and as grey TIFF. What would be cut, guessed or flattened is refused with its reason.
+"""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nspike.errors import BadInputError, OutputError, nearest
+from nspike.files.atomic import write_bytes
+from nspike.images import exif as _exif
+from nspike.images import pillow as _pillow
+from nspike.images import png16 as _png16
+from nspike.images.pillow import Decoded, Samples, check_size
+
+MAX_PIXELS = 256_000_000
+_LARGEST_PIXEL = 8  # bytes: RGB and alpha of 16 bits
+_LARGEST_METADATA = 2**26
+_SIGNATURES = (
+    (_png16.SIGNATURE, "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+    (b"GIF8", "GIF"),
+    (b"RIFF", "WEBP"),
+    (b"BM", "BMP"),
+)
+_WRITTEN = {
+    ".bmp": "BMP",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+READ_SUFFIXES = (*sorted([*_WRITTEN, ".gif"]),)
+WRITE_SUFFIXES = (*sorted(_WRITTEN),)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture, upright, as in its file.
+
+    Parameters
+    ----------
+    pixels : uint8 or uint16, (H, W) grey or (H, W, 3) RGB
+    alpha : the same dtype, (H, W), 0 transparent; or None
+    icc_profile : the colour profile, or None
+    exif : the EXIF block with its prefix, its orientation set to upright; or None
+    path, format : where it was read, and the file format's name ("PNG", "JPEG", ...)
+    sha256 : the hexadecimal digest of the file's bytes
+    """
+
+    pixels: Samples
+    alpha: Samples | None = None
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    path: Path | None = None
+    format: str | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        pixels, alpha = self.pixels, self.alpha
+        if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
+            raise BadInputError(
+                f"a picture is uint8 or uint16, (H, W) or (H, W, 3); these pixels are {pixels.dtype} {pixels.shape}"
+            )
+        if not pixels.size:
+            raise BadInputError("a picture needs at least one pixel")
+        if alpha is not None and (alpha.dtype != pixels.dtype or alpha.shape != pixels.shape[:2]):
+            raise BadInputError(
+                f"the alpha of {pixels.dtype} pixels {pixels.shape} must be {pixels.dtype} {pixels.shape[:2]}, "
+                f"not {alpha.dtype} {alpha.shape}"
+            )
+
+
+def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """The pictures in `folder`, by their suffix, sorted by name; not those in its folders, and no hidden files.
+
+    Raises
+    ------
+    BadInputError
+        where `folder` is not a folder, or cannot be listed.
+    """
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except NotADirectoryError as error:
+        raise BadInputError(f"{folder}: is a file, not a folder") from error
+    except OSError as error:
+        raise BadInputError(f"{folder}: {error.strerror}") from error
+    return [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in READ_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    ]
+
+
+def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture.
+
+    Palettes are expanded, 1-bit pictures become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
+    is applied. The format is told by the file's content, not by its name.
+
+    Raises
+    ------
+    BadInputError
+        naming the file: missing, not a picture, damaged, truncated, empty, larger than `max_pixels` (found before
+        anything is decoded), animated or of several pages, or of a kind that could not be read without losing bits.
+    """
+    path = Path(path)
+    try:
+        data = _contents(path, _LARGEST_PIXEL * max_pixels + _LARGEST_METADATA)
+        kind = next((kind for signature, kind in _SIGNATURES if data.startswith(signature)), None)
+        if kind is None:
+            raise BadInputError("is not a picture in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
+        decode = _read_png if kind == "PNG" else _pillow.decode
+        with _pillow.without_limit():
+            samples, profile, exif, orientation = decode(data, kind, max_pixels)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        raise BadInputError(f"{path}: {str(error) or type(error).__name__}") from error
+    samples = _exif.turn(samples, orientation)
+    color = samples.shape[2] >= 3
+    return Picture(
+        pixels=np.ascontiguousarray(samples[..., :3] if color else samples[..., 0]),
+        alpha=None if samples.shape[2] in (1, 3) else np.ascontiguousarray(samples[..., -1]),
+        icc_profile=profile if _profile_fits(profile, color) else None,
+        exif=exif,
+        path=path,
+        format=kind,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def write(path: str | os.PathLike[str], picture: Picture, *, fsync: bool = False) -> None:
+    """Write `picture` in the format that the suffix of `path` names, completely or not at all.
+
+    PNG, TIFF, WebP (lossless) and BMP are exact; JPEG has quality 95 without chroma subsampling. WebP stores grey as RGB.
+    BMP cannot hold a colour profile or EXIF, and drops them.
+
+    Raises
+    ------
+    OutputError
+        for an unknown suffix, for 16 bits or alpha in a format that cannot hold them, and when the system refuses (no
+        space, read-only, missing folder).
+    """
+    kind = check_kept(path, picture)
+    pixels, alpha = picture.pixels, picture.alpha
+    profile = picture.icc_profile if _profile_fits(picture.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
+    samples = pixels if pixels.ndim == 3 else pixels[..., None]
+    if alpha is not None:
+        samples = np.concatenate([samples, alpha[..., None]], axis=2)
+    try:
+        if pixels.dtype == np.uint16 and kind == "PNG":
+            data = _png16.encode(samples, profile, (picture.exif or b"")[6:])
+        else:
+            data = _pillow.encode(samples, kind, profile, picture.exif)
+    except Exception as error:  # Pillow's encoders too raise nearly anything
+        raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
+    write_bytes(path, data, fsync=fsync)
+
+
+def check_kept(path: str | os.PathLike[str], picture: Picture) -> str:
+    """The format that the suffix of `path` names. Raises OutputError if it cannot hold all of `picture`, or is unknown."""
+    suffix = Path(path).suffix.lower()
+    kind = _WRITTEN.get(suffix)
+    if kind is None:
+        raise OutputError(
+            f"cannot write {path}: unknown suffix {suffix!r}; known are {', '.join(WRITE_SUFFIXES)}."
+            + nearest(suffix, WRITE_SUFFIXES)
+        )
+    pixels, alpha = picture.pixels, picture.alpha
+    deep = pixels.dtype == np.uint16
+    if deep and kind != "PNG" and not (kind == "TIFF" and pixels.ndim == 2 and alpha is None):
+        what = "16-bit colour or alpha" if kind == "TIFF" else "16 bits"
+        raise OutputError(f"cannot write {path}: {what} cannot be kept in this format; use .png")
+    if alpha is not None and kind in ("JPEG", "BMP"):
+        raise OutputError(f"cannot write {path}: {kind} cannot hold transparency; use .png, .tif or .webp")
+    return kind
+
+
+def _contents(path: Path, limit: int) -> bytes:
+    status = os.stat(path)  # before opening: a pipe would wait for its writer
+    if stat.S_ISDIR(status.st_mode):
+        raise BadInputError("is a folder, not a picture")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInputError("is not a regular file")
+    if not status.st_size:
+        raise BadInputError("is empty (0 bytes)")
+    if status.st_size > limit:
+        raise BadInputError(f"is too large: {status.st_size} bytes, at most {limit} are read")
+    return path.read_bytes()
+
+
+def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
+    png = _png16.parse(data)
+    check_size(png.width, png.height, max_pixels)
+    if png.animated:
+        raise BadInputError("is animated (APNG); only still pictures can be restored: extract the frames first")
+    if png.depth != 16:
+        return _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
+    orientation, exif = _exif.split(png.chunks.get(b"eXIf"))
+    return _png16.decode(png), png.icc_profile, exif, orientation
+
+
+def _profile_fits(profile: bytes | None, color: bool) -> bool:
+    """Whether an ICC profile describes pixels of this kind: a grey one on RGB pixels would be wrong."""
+    return profile is None or profile[16:20] not in ((b"GRAY", b"CMYK") if color else (b"RGB ", b"CMYK"))

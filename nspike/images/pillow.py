@@ -1,0 +1,154 @@
+"""Pillow, and only here: decoding with nothing cut in silence, encoding without loss where the format allows it."""
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import BadInputError
+from nspike.images import exif as _exif
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
+Decoded: TypeAlias = tuple[Samples, bytes | None, bytes | None, int]
+"""Samples (H, W, 1 to 4), ICC profile, EXIF block, orientation."""
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "BMP": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "PNG": {},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+    "WEBP": {"lossless": True, "exact": True},
+}
+_KEPT_TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, ..., copyright
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise BadInputError for an image without pixels, or with more than `max_pixels`."""
+    if width < 1 or height < 1:
+        raise BadInputError(f"has no pixels: its header says {width}x{height}")
+    if width * height > max_pixels:
+        raise BadInputError(
+            f"is too large: {width}x{height} pixels, the limit is {max_pixels}; cut it into parts, or raise max_pixels"
+        )
+
+
+def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | None = None) -> Decoded:
+    """The samples and metadata of a file of this kind. Raises BadInputError."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    except UnidentifiedImageError as error:
+        raise BadInputError(f"is a {kind} file that is damaged, or of a kind that cannot be read") from error
+    with image:
+        check_size(*image.size, max_pixels)
+        # A phone's JPEG with several pictures (MPO: depth, gain map) shows its first one, as everywhere.
+        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+            raise BadInputError(
+                f"has {getattr(image, 'n_frames', 0)} frames or pages; only single pictures can be restored: "
+                "extract them first"
+            )
+        orientation, exif = _tiff_metadata(image) if kind == "TIFF" else _exif.split(image.info.get("exif"))
+        image.load()
+        if kind == "TIFF":  # Pillow turns the pixels itself and removes the tag; old versions leave both
+            orientation = image.tag_v2.get(_exif.ORIENTATION, 1)  # type: ignore[attr-defined]
+            orientation = orientation if orientation in range(1, 9) else 1
+        if transparent_level is not None:
+            image.info["transparency"] = transparent_level  # Pillow scales 1 to 4 bits to 0..255, but not this level
+        return _samples(image), image.info.get("icc_profile"), exif, orientation
+
+
+def _samples(image: "Image") -> Samples:
+    """The samples (H, W, 1 to 4) of a decoded picture, or an error where Pillow's mode is not of our kinds."""
+    mode = image.mode
+    if mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
+        image = image.convert("LA" if mode in ("1", "L") else "RGBA")
+    elif mode == "P":
+        image = image.convert("RGBA" if image.palette and image.palette.mode == "RGBA" else "RGB")
+    elif mode in ("PA", "RGBa"):
+        image = image.convert("RGBA")
+    elif mode == "La":
+        image = image.convert("LA")
+    elif mode == "RGBX":
+        image = image.convert("RGB")
+    elif mode == "1":
+        image = image.convert("L")
+    elif mode in ("I", "F"):
+        raise BadInputError(
+            "has 32-bit, signed or floating-point samples; convert it to 8 or 16 bits first, choosing what is black "
+            "and what is white"
+        )
+    elif not (mode in ("L", "LA", "RGB", "RGBA") or mode.startswith("I;16")):
+        raise BadInputError(f"has the colour space {mode}; convert it to RGB, with its colour profile, first")
+    array = np.array(image)  # a copy: a view of Pillow's memory would be read-only
+    if array.dtype != np.uint8:
+        array = array.astype(np.uint16)  # I;16B is big-endian
+    return array if array.ndim == 3 else array[..., None]
+
+
+def _tiff_metadata(image: "Image") -> tuple[int, bytes | None]:
+    """Refuse a TIFF whose samples Pillow would cut, and make an EXIF block of its descriptive tags."""
+    from PIL import Image as pillow
+
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    bits = max(tags.get(_TIFF_BITS, (1,)))
+    if bits > 8 and image.mode not in ("I", "F"):
+        if not image.mode.startswith("I;16"):
+            raise BadInputError(
+                f"is a {bits}-bit colour TIFF, which would be cut to 8 bits; convert it to a 16-bit PNG"
+            )
+        if bits != 16 or tags.get(_TIFF_PHOTOMETRIC, 1) != 1:
+            raise BadInputError(f"is a {bits}-bit grey TIFF of an unusual kind; convert it to a 16-bit PNG first")
+    with contextlib.suppress(Exception):  # damaged metadata must not cost the picture
+        exif, source = pillow.Exif(), image.getexif()
+        for tag in _KEPT_TIFF_TAGS:
+            if tag in source:
+                exif[tag] = source[tag]
+        for group in (0x8769, 0x8825):  # EXIF, GPS
+            if values := source.get_ifd(group):
+                exif[group] = dict(values)
+        return 1, exif.tobytes() if len(exif) else None
+    return 1, None
+
+
+def encode(samples: Samples, kind: str, profile: bytes | None, exif: bytes | None) -> bytes:
+    """The bytes of a file of this kind."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
+    metadata = {"icc_profile": profile, "exif": exif} if kind != "BMP" else {}
+    stream = io.BytesIO()
+    image.save(stream, kind, **_OPTIONS[kind], **{name: value for name, value in metadata.items() if value})
+    return stream.getvalue()
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_saved: int | None = None
+
+
+@contextlib.contextmanager
+def without_limit() -> Iterator[None]:
+    """Switch off Pillow's size warning while we, who check sizes ourselves, are reading; it is global in Pillow."""
+    from PIL import Image
+
+    global _limit_users, _limit_saved
+    with _limit_lock:
+        if not _limit_users:
+            _limit_saved, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if not _limit_users:
+                Image.MAX_IMAGE_PIXELS = _limit_saved

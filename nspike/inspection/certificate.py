@@ -1,0 +1,211 @@
+"""The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
+
+It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the picture it holds all
+that a stranger needs to run a declared neuron again: docs/reference/certificate.md has every field, and
+docs/check_certificate.py does it.
+Verifying runs the model again on the same picture and compares; the first difference is named by layer and step, in the
+order in which the engine works.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts import answers
+from nspike.contracts.head import Head
+from nspike.contracts.ledger import LayerLedger, Ledger
+from nspike.contracts.neuron import NEVER, Neuron
+from nspike.errors import BadInputError
+from nspike.model.model import OUTPUT, Model
+
+FORMAT = "nspike certificate"
+VERSION = 2
+LARGEST = 64 << 20
+"""No certificate is as large as this many bytes."""
+
+
+def certificate(
+    model: Model,
+    model_digest: str,
+    neuron: Neuron,
+    head: Head,
+    ledger: Ledger,
+    *,
+    file_digest: str | None,
+    scale: int | None,
+    image: NDArray[Any],
+) -> dict[str, Any]:
+    """The certificate of a run with digests.
+
+    Parameters
+    ----------
+    model, neuron, head : what ran; model_digest is that of the model as it is in its file.
+    ledger : of a run with `digest=True`.
+    file_digest : SHA-256 of the picture's file, if it came from one; scale : of a super-resolution.
+    image : the result, uint8, uint16 or float64.
+    """
+    spiking = model.spiking
+    assert spiking is not None
+    stored = spiking.neuron_parameters.get(neuron.name, {})
+    parameters = {a.name: neuron.values(stored.get(a.name)) for a in model.network.activations}
+    head_arrays = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
+    channels, height, width = ledger.shape
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "input": {
+            "file_sha256": file_digest,
+            "plane_sha256": ledger.plane_digest,
+            "planes": ledger.planes,
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "scale": scale,
+        },
+        "model": {"name": model.info.name, "digest": model_digest},
+        "parameters": {
+            "neuron": neuron.name,
+            "neuron_planes": list(neuron.planes),
+            "neuron_parameters": parameters,
+            "neuron_steps": _steps(neuron, parameters, ledger.timesteps),
+            "head": head.name,
+            "head_fires": head.fires,
+            "head_size": head.kernel,
+            "head_parameters": {name: hash_array(np.asarray(head_arrays[name])) for name in sorted(head_arrays)},
+            "timesteps": ledger.timesteps,
+            "post_steps": ledger.post_steps,
+        },
+        "layers": [_layer(layer, ledger.timesteps) for layer in ledger.layers],
+        "work": {
+            "analog_macs": ledger.analog_macs,
+            "analog_macs_paper": ledger.analog_macs_paper,
+            "output_additions": ledger.output_additions,
+            "head_synops": ledger.head_synops,
+            "head_synops_paper": ledger.head_synops_paper,
+            "head_macs": ledger.head_macs,
+            "ann_macs": ledger.ann_macs,
+            "ann_macs_paper": ledger.ann_macs_paper,
+        },
+        "totals": {"spikes": ledger.spikes, "synops": ledger.synops, "synops_paper": ledger.synops_paper},
+        "output": {"dtype": image.dtype.name, "shape": list(image.shape), "sha256": hash_array(image)},
+    }
+
+
+def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps: int) -> dict[str, Any] | None:
+    """What a declared neuron answers at each step, by layer: all that its spikes depend on. None for one with a kernel."""
+    if neuron.step is not None:
+        return None
+    steps = range(1, timesteps + neuron.post_steps + 1)
+    return {
+        name: {
+            "initial": answers.initial(neuron, values),
+            "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
+            "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
+        }
+        for name, values in parameters.items()
+    }
+
+
+def _layer(layer: LayerLedger, timesteps: int) -> dict[str, Any]:
+    steps = [
+        {
+            "step": t + 1,
+            "post": t >= timesteps,
+            "events": [int(n) for n in layer.events[:, t]],
+            "synops": int(layer.synops[t]),
+            "synops_paper": int(layer.synops_paper[t]),
+            "neuron_updates": int(layer.neuron_updates[t]),
+            "bias_additions": int(layer.bias_additions[t]),
+            "sha256": layer.digests[t],
+        }
+        for t in range(layer.events.shape[1])
+    ]
+    return {"name": layer.name, "shape": list(layer.shape), "steps": steps}
+
+
+def hash_array(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's bytes in C order, little-endian."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.data if little.size else b"").hexdigest()
+
+
+def dumps(values: Mapping[str, Any]) -> str:
+    """The certificate as text."""
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a certificate's file. Raises BadInputError as `loads` does, or where it cannot be read."""
+    try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise BadInputError(f"{path} cannot be read: it is not a regular file")
+        with open(path, "rb") as stream:
+            return loads(stream.read(LARGEST + 1), os.fspath(path))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise BadInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def loads(text: str | bytes, origin: str) -> dict[str, Any]:
+    """Read a certificate. Raises BadInputError for anything else, or one of a newer nspike; `origin` names it."""
+    try:
+        if len(text) > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST} bytes")
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{origin} is no certificate: it is not JSON ({error})") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise BadInputError(f"{origin} is no certificate: expected JSON written by `nspike audit`")
+    if values.get("version") != VERSION:
+        raise BadInputError(
+            f"{origin} is a certificate of version {values.get('version')!r}; this nspike reads version {VERSION}. Verify it "
+            "with the nspike that wrote it, or make a new one (nspike audit PICTURE --json FILE)"
+        )
+    return values
+
+
+def differences(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """Every difference in words, in the order of the work: input, model, parameters, layer by layer and step by step."""
+    for key in ("input", "model", "parameters"):
+        yield from _compare(key, stored.get(key), found[key])
+    yield from _layers(stored.get("layers"), found["layers"])
+    for key in ("work", "totals", "output"):
+        yield from _compare(key, stored.get(key), found[key])
+    for key in stored:
+        if key not in found:
+            yield f"{key}: not part of a certificate"
+
+
+def _layers(stored: Any, found: list[dict[str, Any]]) -> Iterator[str]:
+    if not isinstance(stored, list) or len(stored) != len(found):
+        yield f"layers: the certificate lists {len(stored) if isinstance(stored, list) else 'no'} layers, not {len(found)}"
+        return
+    for theirs, ours in zip(stored, found, strict=True):
+        name = "the output layer" if ours["name"] == OUTPUT else f"layer {ours['name']}"
+        steps = theirs.get("steps") if isinstance(theirs, dict) else None
+        if not isinstance(steps, list) or len(steps) != len(ours["steps"]):
+            yield f"{name}: the certificate has other steps"
+            continue
+        for key in ("name", "shape"):
+            yield from _compare(f"{name}, {key}", theirs.get(key), ours[key])
+        for their_step, our_step in zip(steps, ours["steps"], strict=True):
+            yield from _compare(f"{name}, step {our_step['step']}", their_step, our_step)
+        for key in theirs:
+            if key not in ours:
+                yield f"{name}: {key} is not part of a certificate"
+
+
+def _compare(where: str, stored: Any, found: Any) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(stored, dict):
+        for key, value in found.items():
+            yield from _compare(f"{where}, {key}", stored.get(key), value)
+        for key in stored:
+            if key not in found:
+                yield f"{where}: {key} is not part of a certificate"
+    elif json.dumps(stored) != json.dumps(found):  # tells 1 from 1.0 and true, in lists too
+        yield f"{where}: the certificate says {stored!r}, this run {found!r}"

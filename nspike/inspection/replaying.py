@@ -1,0 +1,167 @@
+"""Replaying: the recorded spikes of one layer, fed into the rest of the network.
+
+What the output still needs is run, as in `nspike.engine.run`, on the same picture; the recorded layer, and layers that only it
+reads, are not. So the ledger begins with what is run: of the recorded layer it has the spikes and the operations that they
+cause, but no updates of neurons. Where the rest of the network has another neuron, the network has the most post steps of
+both, and a neuron does not fire in post steps that it does not have. A trace made elsewhere is taken to be of the model's
+neuron.
+"""
+
+import os
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.neuron import Neuron
+from nspike.engine.given import Given
+from nspike.engine.run import plane_digest, run
+from nspike.engine.tiling import Rect
+from nspike.errors import BadInputError, UsageError
+from nspike.images import file as images
+from nspike.inspection.traces import Trace, damage, read_trace
+from nspike.inspection.tracing import Picture, read_picture
+from nspike.inspection.trains import Train
+from nspike.model import file as weights
+from nspike.model.model import OUTPUT, Model
+from nspike.model.result import Result
+from nspike.registry.parts import check, head_of, neuron_of, spiking_of
+from nspike.registry.plugins import registry
+from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
+
+
+def replay(
+    trace: Trace | str | os.PathLike[str],
+    model: Model,
+    picture: Picture,
+    *,
+    layer: str | None = None,
+    model_digest: str | None = None,
+    scale: int | None = None,
+    tile: int | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    max_pixels: int = images.MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Result:
+    """Feed the recorded spikes of a layer into the rest of a network.
+
+    Parameters
+    ----------
+    trace : of the whole picture, or its file; nspike's own or one made elsewhere, and perhaps changed since.
+    model : what the rest is; its neuron and head may have been swapped.
+    picture : the traced one, a file or pixels.
+    layer : which; needed where the trace holds several.
+    model_digest : of the model as it is in its file, if that is not what `model` is now.
+    scale : of a super-resolution; by default the trace's.
+    tile, memory, threads, progress : as for `nspike.restore`.
+
+    Returns
+    -------
+    Result
+        the restored picture, and the ledger with digests of all that was replayed and run.
+
+    Raises BadInputError for a trace of a window, another picture or another model, or one that does not fit; UsageError for
+    an unknown layer, or a neuron that cannot go on from these spikes; ModelError, PluginError.
+    """
+    at_least_one(tile=tile, memory=memory, threads=threads)
+    check(model)
+    if not isinstance(trace, Trace):
+        with read_trace(trace) as opened:
+            return replay(
+                opened,
+                model,
+                picture,
+                layer=layer,
+                model_digest=model_digest,
+                scale=scale,
+                tile=tile,
+                memory=memory,
+                threads=threads,
+                max_pixels=max_pixels,
+                progress=progress,
+            )
+    name = _layer(trace, layer, model)
+    _check_model(trace, model, model_digest)
+    pixels, _ = read_picture(picture, max_pixels)
+    start = time.perf_counter()
+    if scale is None and trace.info is not None:
+        scale = trace.info["input"].get("scale")
+    planes, image, fill = way(model, pixels, scale_of(model, scale))
+    if trace.info is not None and plane_digest(planes) != trace.info["input"]["plane_sha256"]:
+        raise BadInputError(f"{trace.name} is of another picture than this one; replay it on the one that was traced")
+    train = trace.trains[name]
+    neuron = _neuron(trace, model)
+    ledger = run(
+        model,
+        planes,
+        neuron=neuron_of(model),
+        head=head_of(model),
+        sink=partial(fill, image),
+        tile=tile,
+        memory=memory,
+        threads=threads,
+        digest=True,
+        progress=progress,
+        given=Given(name, neuron, train.shape, partial(_read, trace.name, train)),
+    )
+    return Result(image, ledger, time.perf_counter() - start)
+
+
+def changed_steps(trace: Trace, layer: str, result: Result) -> list[int]:
+    """The steps, from 1, at which what was replayed is no longer what was recorded; none where that is not known."""
+    if trace.info is None:
+        return []
+    entry: dict[str, Any] = next(entry for entry in trace.info["layers"] if entry["name"] == layer)
+    found = next(each.digests for each in result.ledger.layers if each.name == layer)
+    recorded = entry.get("sha256") or []
+    return [step for step, (old, new) in enumerate(zip(recorded, found, strict=False), start=1) if old != new]
+
+
+def _layer(trace: Trace, layer: str | None, model: Model) -> str:
+    if layer is None:
+        if len(trace.layers) != 1:
+            raise UsageError(f"{trace.name} holds several layers; say which (--layer): {', '.join(trace.layers)}")
+        layer = trace.layers[0]
+    trace.train(layer)
+    if layer == OUTPUT:
+        raise UsageError(
+            "the output layer cannot be replayed: the head reads its membranes too, which no trace holds; take a layer "
+            "before it"
+        )
+    known = [activation.name for activation in model.network.activations]
+    if layer not in known:
+        raise BadInputError(f"model {model.info.name} has no layer {layer!r}; it has: {', '.join(known)}")
+    if not trace.whole:
+        raise BadInputError(
+            f"{trace.name} holds a window of the picture; a replay needs the whole layer: trace it without --window"
+        )
+    return layer
+
+
+def _check_model(trace: Trace, model: Model, model_digest: str | None) -> None:
+    if trace.info is None:
+        return
+    recorded, digest = trace.info["model"], model_digest or weights.digest(model)
+    if recorded["digest"] != digest:
+        raise BadInputError(
+            f"{trace.name} is of another model: {recorded['name']!r}, {recorded['digest']}; this is "
+            f"{model.info.name!r}, {digest}"
+        )
+    traced, timesteps = trace.info["parameters"]["timesteps"], spiking_of(model).timesteps
+    if traced != timesteps:
+        raise UsageError(f"{trace.name} has T = {traced}, and the model T = {timesteps}; they must be the same")
+
+
+def _neuron(trace: Trace, model: Model) -> Neuron:
+    """What fired the recorded spikes."""
+    if trace.info is None:
+        return neuron_of(model)
+    return registry().neurons[trace.info["parameters"]["neuron"]]
+
+
+def _read(name: str, train: Train, n: int, step: int, where: Rect) -> NDArray[np.bool_]:
+    with damage(name):
+        return train.read(n, step, (where.y0, where.y1), (where.x0, where.x1))

@@ -1,0 +1,153 @@
+"""The file of a trace: the spikes of some layers of a run, packed, in HDF5.
+
+Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON with the keys
+
+    input, model, parameters    as in a certificate
+    window                      x, y, width, height: what part of the network's picture is held
+    layers                      in network order: name, channels, gains of the spike planes, events per step (of the window),
+                                and sha256 per step as in a certificate, or null where a window is held
+
+and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the picture, spike planes times
+channels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only
+what is written last makes it a trace, so a file that was cut short is none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine.spikes import Spikes
+from nspike.engine.tiling import BLOCK, Rect
+from nspike.errors import OutputError
+from nspike.files.lenient import LenientFile
+
+FORMAT = "nspike trace"
+VERSION = 1
+_LEVEL = 1
+"""Of gzip: spikes that can be packed at all are packed by the first."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The trains of one layer: planes of the picture, steps, and spike planes times channels."""
+
+    planes: int
+    steps: int
+    channels: int
+
+
+class Writer:
+    """Writes the spikes of a window of a run while it goes, tile by tile: `record` is the engine's recorder.
+
+    name : what to call the file where the system refuses to write it, which raises OutputError. Memory is that of a few
+    blocks of 64×64 pixels.
+    """
+
+    def __init__(self, path: Path, name: str, layers: Mapping[str, Shape], window: Rect) -> None:
+        import h5py
+
+        self._name, self._window = name, window
+        self.events = {name: np.zeros(shape.steps, np.int64) for name, shape in layers.items()}
+        self._stream = LenientFile(path)
+        self._file = h5py.File(self._stream, "w", libver=("v110", "v110"))
+        self._trains = {
+            name: self._file.create_dataset(
+                f"spikes/{name}",
+                (shape.planes, shape.steps, shape.channels, window.height, -(-window.width // 8)),
+                np.uint8,
+                chunks=(1, 1, shape.channels, min(BLOCK, window.height), min(BLOCK // 8, -(-window.width // 8))),
+                compression="gzip",
+                compression_opts=_LEVEL,
+                track_times=False,
+            )
+            for name, shape in layers.items()
+        }
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._stream.close()
+        if error is None:
+            self._check()
+
+    def _check(self) -> None:
+        if self._stream.error is not None:
+            raise OutputError(f"cannot write {self._name}: {self._stream.error.strerror}") from self._stream.error
+
+    def record(self, name: str, n: int, core: Rect, at: tuple[int, int], spikes: Spikes) -> None:
+        """Write what lies in the window of one tile's core, which begins at position `at` of the spikes."""
+        train, window = self._trains.get(name), self._window
+        if train is None:
+            return
+        y0, y1 = max(core.y0, window.y0), min(core.y1, window.y1)
+        x0, x1 = max(core.x0, window.x0), min(core.x1, window.x1)
+        for top in range(y0, y1, BLOCK):
+            left = x0
+            while left < x1:
+                shift = (left - window.x0) % 8
+                block = Rect(top, min(top + BLOCK, y1), left, min(left - shift + BLOCK, x1))
+                corner = (at[0] + top - core.y0, at[1] + left - core.x0)
+                shared = bool(shift) or ((block.x1 - window.x0) % 8 != 0 and block.x1 != window.x1)
+                for step in range(train.shape[1]):
+                    bits = spikes.block(corner, step, block.height, block.width)
+                    self.events[name][step] += int(np.unpackbits(bits.view(np.uint8)).sum())
+                    self._put(train, n, step, block, bits << np.uint64(shift), shared)
+                left = block.x1
+
+    def _put(self, train: Any, n: int, step: int, block: Rect, bits: NDArray[np.uint64], shared: bool) -> None:
+        """Write a block's rows uint64 (channels, rows); bytes that it shares with another are kept."""
+        left, right = block.x0 - self._window.x0, block.x1 - self._window.x0
+        rows = slice(block.y0 - self._window.y0, block.y1 - self._window.y0)
+        columns = slice(left // 8, -(-right // 8))
+        packed = np.ascontiguousarray(bits).astype("<u8", copy=False).view(np.uint8).reshape(*bits.shape, 8)
+        packed = packed[..., : columns.stop - columns.start]
+        if shared:
+            packed = packed | train[n, step, :, rows, columns]
+        train[n, step, :, rows, columns] = packed
+        self._check()
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Write what makes it a trace: `info` are its values (see the module)."""
+        text = json.dumps(info, ensure_ascii=False, allow_nan=False).encode()
+        import h5py
+
+        for name, value in (("format", FORMAT.encode()), ("trace", text)):
+            self._file.attrs.create(name, value, dtype=h5py.string_dtype("utf-8", len(value)))
+        self._file.attrs.create("version", VERSION, dtype="<i8")
+
+
+def describe(
+    certificate: Mapping[str, Any],
+    window: Rect,
+    trains: Mapping[str, Shape],
+    gains: Mapping[str, Sequence[int]],
+    events: Mapping[str, NDArray[np.int64]],
+    *,
+    whole: bool,
+) -> dict[str, Any]:
+    """The values of a trace, from the certificate of the same run."""
+    digests = {layer["name"]: [step["sha256"] for step in layer["steps"]] for layer in certificate["layers"]}
+    return {
+        **{key: certificate[key] for key in ("input", "model", "parameters")},
+        "window": {"x": window.x0, "y": window.y0, "width": window.width, "height": window.height},
+        "layers": [
+            {
+                "name": name,
+                "channels": shape.channels,
+                "gains": list(gains[name]),
+                "events": [int(n) for n in events[name]],
+                "sha256": digests[name] if whole else None,
+            }
+            for name, shape in trains.items()
+        ],
+    }

@@ -1,0 +1,290 @@
+"""Reading traces: nspike's own (`nspike.inspection.trace_file`), and those that others wrote.
+
+A trace made elsewhere is an HDF5 file (of the 1.10 format or later: h5py's libver="latest") or an NPZ file with one array a
+layer, called as the layer is, of zeros and ones: (steps, channels, height, width), or (planes, steps, channels, height,
+width) where a picture has several planes. It holds the whole picture or the window of what it is compared with.
+"""
+
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine.tiling import Rect
+from nspike.errors import BadInputError, UsageError, nearest
+from nspike.files import hdf5 as _hdf5
+from nspike.files.hdf5 import Refused
+from nspike.inspection.trace_file import FORMAT, VERSION
+from nspike.inspection.trains import Packed, Plain, Stored, Train
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+ZIP = b"PK\x03\x04"
+_MOST_LAYERS = 4096
+_MOST_ARRAY = 2**32
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Spike trains by layer, in network order where that is known.
+
+    name : what to call it; info : what nspike's own traces say of themselves (see `nspike.inspection.trace_file`), or None.
+    """
+
+    name: str
+    trains: Mapping[str, Train]
+    info: Mapping[str, Any] | None = None
+    _file: Any = field(default=None, repr=False)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers whose spikes are held."""
+        return tuple(self.trains)
+
+    @property
+    def window(self) -> Rect | None:
+        """What part of the network's picture is held, if the trace says so."""
+        if self.info is None:
+            return None
+        window = self.info["window"]
+        return Rect(window["y"], window["y"] + window["height"], window["x"], window["x"] + window["width"])
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole picture is held, as far as the trace says."""
+        return self.info is None or (
+            [self.info["window"][key] for key in ("x", "y", "width", "height")]
+            == [0, 0, self.info["input"]["width"], self.info["input"]["height"]]
+        )
+
+    def train(self, layer: str) -> Train:
+        """The train of a layer. Raises UsageError for an unknown one, with the nearest name."""
+        if layer not in self.trains:
+            known = ", ".join(self.trains)
+            raise UsageError(f"{self.name} has no layer {layer!r}.{nearest(layer, self.trains)} It has: {known}")
+        return self.trains[layer]
+
+    def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_]:
+        """The spikes of a layer in one plane of the picture, bool (steps, channels, height, width).
+
+        Raises UsageError for an unknown layer or plane, BadInputError where the file is damaged.
+        """
+        train = self.train(layer)
+        planes, steps, _, height, width = train.shape
+        if not 0 <= plane < planes:
+            raise UsageError(f"{self.name} has no plane {plane}; expected 0 to {planes - 1}")
+        with damage(self.name):
+            return np.stack([train.read(plane, step, (0, height), (0, width)) for step in range(steps)])
+
+    def forget(self, layer: str) -> None:
+        """Drop what is kept in memory of a layer's file."""
+        array = getattr(self.trains[layer], "array", None)
+        if isinstance(array, Stored):
+            array.forget()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Trace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def damage(name: str) -> Iterator[None]:
+    """Within it, whatever a damaged file raises becomes a BadInputError that names it."""
+    try:
+        yield
+    except Refused as refused:
+        raise BadInputError(f"{name}: not allowed in a trace: {refused}") from refused
+    except (BadInputError, UsageError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can make the library raise anything
+        detail = " ".join(str(error).split())[:200]
+        raise BadInputError(
+            f"{name}: damaged, or cut short ({type(error).__name__}: {detail}); make it again"
+        ) from error
+
+
+def is_trace(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as traces do. Raises BadInputError where it cannot be read."""
+    return _start(Path(path)).startswith((HDF5, ZIP))
+
+
+def read_trace(path: str | os.PathLike[str]) -> Trace:
+    """Open a trace: nspike's own, or one made elsewhere (HDF5 or NPZ). Spikes are read when asked for.
+
+    Raises BadInputError for a file that is none, is damaged, or of a newer nspike.
+
+    Examples
+    --------
+    >>> with nspike.read_trace("photo_trace.h5") as trace:  # doctest: +SKIP
+    ...     trace.spikes("relu1").sum(axis=(1, 2, 3))
+    """
+    path = Path(path)
+    start = _start(path)
+    if start.startswith(ZIP):
+        return _read_npz(path)
+    if not start.startswith(HDF5):
+        what = "is empty" if not start else "is neither HDF5 nor NPZ"
+        raise BadInputError(f"{path}: not a trace: it {what}; `nspike trace` makes one")
+    if start[8:9] < b"\x02":
+        raise BadInputError(
+            f'{path}: an HDF5 file of the old format, whose damages go unnoticed; write it with libver="latest" '
+            '(h5py.File(name, "w", libver="latest")), or as NPZ'
+        )
+    return _read_hdf5(path)
+
+
+def _start(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BadInputError(f"{path}: is a folder; expected a trace")
+        if path.exists() and not path.is_file():
+            raise BadInputError(f"{path}: is not a regular file")
+        with open(path, "rb") as stream:
+            return stream.read(16)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise BadInputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_hdf5(path: Path) -> Trace:
+    import h5py
+
+    with damage(str(path)):
+        file = h5py.File(path, "r", locking=False)
+        try:
+            own = "format" in file.attrs and "trace" in file.attrs
+            info = _info(path, _hdf5.root_attributes(file.id)) if own else None
+            if info is None:
+                return Trace(str(path), _foreign(path, file), None, file)
+            return Trace(str(path), _own(path, file, info), info, file)
+        except BaseException:
+            file.close()
+            raise
+
+
+def _info(path: Path, attributes: _hdf5.Attributes) -> dict[str, Any]:
+    """What one of nspike's traces says of itself, checked as far as anything here relies on it."""
+    if attributes.get("format") != FORMAT:
+        raise BadInputError(f"{path}: not a trace: its format is {attributes.get('format')!r}, not {FORMAT!r}")
+    if attributes.get("version") != VERSION:
+        raise BadInputError(
+            f"{path}: a trace of version {attributes.get('version')!r}; this nspike reads version {VERSION}"
+        )
+    info: dict[str, Any] = json.loads(str(attributes.get("trace")))
+    numbers = [info["window"][key] for key in ("x", "y", "width", "height")]
+    numbers += [info["input"][key] for key in ("planes", "channels", "height", "width")]
+    numbers += [info["parameters"][key] for key in ("timesteps", "post_steps")]
+    texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
+    texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
+    if any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
+        raise BadInputError(f"{path}: damaged: what it says of itself cannot be")
+    return info
+
+
+def _own(path: Path, file: Any, info: Mapping[str, Any]) -> dict[str, Train]:
+    window, parameters = info["window"], info["parameters"]
+    steps = parameters["timesteps"] + parameters["post_steps"]
+    trains: dict[str, Train] = {}
+    for layer in info["layers"]:
+        name = layer["name"]
+        dataset = file.get(f"spikes/{name}")
+        if dataset is None or file.get(f"spikes/{name}", getlink=True).__class__.__name__ != "HardLink":
+            raise BadInputError(f"{path}: damaged: the spikes of layer {name!r} are missing")
+        stored = Stored(f"spikes/{name}", dataset, path.stat().st_size)
+        expected = (info["input"]["planes"], steps, layer["channels"], window["height"], -(-window["width"] // 8))
+        if stored.shape != expected or stored.dtype != np.uint8:
+            raise BadInputError(
+                f"{path}: damaged: spikes/{name} is {stored.dtype} {stored.shape}; expected uint8 {expected}"
+            )
+        trains[name] = Packed(stored, window["width"])
+    return trains
+
+
+def _foreign(path: Path, file: Any) -> dict[str, Train]:
+    import h5py
+
+    names: list[str] = []
+    waiting = [("", file)]
+    objects = 0
+    while waiting:
+        prefix, group = waiting.pop()
+        for name in group:
+            objects += 1
+            if objects > _MOST_LAYERS:
+                raise Refused(f"it has more than {_MOST_LAYERS} objects")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise Refused(f"{prefix}{name} is a soft or external link")
+            if isinstance(group[name], h5py.Group):
+                if prefix.count("/") >= 4:
+                    raise Refused(f"{prefix}{name} lies too deep")
+                waiting.append((f"{prefix}{name}/", group[name]))
+            else:
+                names.append(f"{prefix}{name}")
+    if not names:
+        raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")
+    size = path.stat().st_size
+    return {name: Plain(Stored(name, file[name], size), name) for name in sorted(names, key=_natural)}
+
+
+def _read_npz(path: Path) -> Trace:
+    """Arrays of an NPZ file, each checked by its header before it is read."""
+    trains: dict[str, Train] = {}
+    total = 0
+    with damage(str(path)), zipfile.ZipFile(path) as archive:
+        for member in archive.infolist()[: _MOST_LAYERS + 1]:
+            name = member.filename.removesuffix(".npy")
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = header(stream)
+                total += math.prod(shape) * dtype.itemsize
+                if dtype.kind not in "biuf" or len(shape) not in (4, 5) or 0 in shape:
+                    raise Refused(
+                        f"{name} is {dtype} {shape}; expected numbers ([planes,] steps, channels, height, width)"
+                    )
+                if total > _MOST_ARRAY:
+                    raise Refused(f"its arrays take more than {_MOST_ARRAY} bytes; write HDF5 instead")
+            with archive.open(member) as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+            trains[name] = Plain(array if array.ndim == 5 else array[None], name)
+    if not trains:
+        raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")
+    return Trace(str(path), trains)
+
+
+def in_memory(arrays: Mapping[str, Any], name: str = "the arrays") -> Trace:
+    """A trace of arrays by layer, each ([planes,] steps, channels, height, width) of zeros and ones."""
+    trains: dict[str, Train] = {}
+    for layer, values in arrays.items():
+        array = np.asarray(values)
+        if array.ndim not in (4, 5) or not array.size or array.dtype.kind not in "biuf":
+            raise BadInputError(
+                f"{name}: layer {layer!r} is {array.dtype} {array.shape}; expected numbers "
+                "([planes,] steps, channels, height, width)"
+            )
+        trains[layer] = Plain(array if array.ndim == 5 else array[None], layer)
+    return Trace(name, trains)
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """A key that sorts relu2 before relu10."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,160 @@
+"""Tracing: a run whose spikes are kept in a file, whole layers or a window of the picture."""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nspike.engine.tiling import Rect
+from nspike.errors import UsageError, nearest
+from nspike.files.atomic import replacing
+from nspike.images import file as images
+from nspike.inspection.auditing import model_of
+from nspike.inspection.certificate import certificate
+from nspike.inspection.trace_file import Shape, Writer, describe
+from nspike.inspection.traces import Trace
+from nspike.integer.rounding import IntegerNetwork, build
+from nspike.model import file as weights
+from nspike.model.model import OUTPUT, Model
+from nspike.model.result import Result
+from nspike.registry.parts import check, head_of, neuron_of, swap
+from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
+from nspike.restoration.opening import load
+
+Picture = str | os.PathLike[str] | NDArray[Any]
+
+
+def trace(
+    model: Model,
+    picture: Picture,
+    path: str | os.PathLike[str],
+    *,
+    layers: Sequence[str] | None = None,
+    window: tuple[int, int, int, int] | None = None,
+    model_digest: str | None = None,
+    scale: int | None = None,
+    tile: int | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+    max_pixels: int = images.MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Result:
+    """Run `model` on a picture and write the spikes to the file `path`, which is complete or not there.
+
+    Parameters
+    ----------
+    model : with a spiking form; its parts may have been swapped.
+    picture : a file, or pixels as `nspike.restore` takes them.
+    layers : the names of those to keep; by default all that fire.
+    window : x, y, width, height of what to keep of the network's picture (which super-resolution has enlarged); by
+        default all of it.
+    model_digest : of the model as it is in its file, if that is not what `model` is now.
+    scale, tile, memory, threads, progress : as for `nspike.restore`; but for `scale`, none changes the trace.
+
+    Returns
+    -------
+    Result
+        the restored picture, and the ledger with digests.
+
+    Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
+    """
+    from nspike.engine import run as engine
+
+    at_least_one(tile=tile, memory=memory, threads=threads)
+    check(model)
+    pixels, file_digest = read_picture(picture, max_pixels)
+    neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
+    integers = build(model, neuron, head)
+    chosen = _chosen(integers, layers)
+    start = time.perf_counter()
+    planes, image, fill = way(model, pixels, scale)
+    count, _, height, width = planes.shape
+    part = _window(window, width, height)
+    stages = [stage for stage in integers.stages if stage.name in chosen]
+    shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes)) for s in stages}
+    with replacing(path) as beside, ExitStack() as opened:
+        writer = opened.enter_context(Writer(beside, os.fspath(path), shapes, part))
+        ledger = engine.run(
+            model,
+            planes,
+            neuron=neuron,
+            head=head,
+            sink=partial(fill, image),
+            tile=tile,
+            memory=memory,
+            threads=threads,
+            digest=True,
+            progress=progress,
+            recorder=writer.record,
+        )
+        digest = model_digest or weights.digest(model)
+        values = certificate(model, digest, neuron, head, ledger, file_digest=file_digest, scale=scale, image=image)
+        gains = {stage.name: stage.neuron.planes for stage in stages}
+        whole = part == Rect(0, height, 0, width)
+        writer.finish(describe(values, part, shapes, gains, writer.events, whole=whole))
+        opened.close()
+    return Result(image, ledger, time.perf_counter() - start)
+
+
+def read_picture(picture: Picture, max_pixels: int) -> tuple[NDArray[Any], str | None]:
+    """The pixels, and of a file its SHA-256."""
+    if isinstance(picture, str | os.PathLike):
+        found = images.read(picture, max_pixels=max_pixels)
+        return found.pixels, found.sha256
+    return picture, None
+
+
+def _chosen(integers: IntegerNetwork, layers: Sequence[str] | None) -> set[str]:
+    known = [stage.name for stage in integers.stages if stage.name != OUTPUT or integers.head.fires]
+    for name in layers or ():
+        if name not in known:
+            why = (
+                f"head {integers.head.name} has no neuron in the output layer, which therefore has no spikes."
+                if name == OUTPUT
+                else f"the model has no layer {name!r}.{nearest(name, known)}"
+            )
+            raise UsageError(f"{why} Layers that fire: {', '.join(known)}")
+    return set(layers or known)
+
+
+def _window(window: tuple[int, int, int, int] | None, width: int, height: int) -> Rect:
+    if window is None:
+        return Rect(0, height, 0, width)
+    x, y, w, h = window
+    if w < 1 or h < 1:
+        raise UsageError(f"the window is {w}x{h} pixels; expected at least 1x1")
+    if x < 0 or y < 0 or x + w > width or y + h > height:
+        raise UsageError(
+            f"the window, {w}x{h} from ({x}, {y}) on, lies outside the picture, which is {width}x{height} for the network"
+        )
+    return Rect(y, y + h, x, x + w)
+
+
+def model_of_trace(
+    trace: Trace,
+    name: str | None = None,
+    *,
+    neuron: str | None = None,
+    head: str | None = None,
+    timesteps: int | None = None,
+) -> tuple[Model, str]:
+    """The model that a trace was made with, and its digest as in its file; or another by name, or with other parts.
+
+    Raises ModelError where it is not shipped and not named.
+    """
+    if trace.info is None:
+        raise UsageError(f"{trace.name} does not say of which model it is; name one with --model")
+    model = load(name) if name is not None else model_of(trace.info)
+    recorded = trace.info["parameters"]
+    digest = weights.digest(model)
+    swapped, _ = swap(
+        model,
+        neuron=neuron or recorded["neuron"],
+        head=head or recorded["head"],
+        timesteps=timesteps or recorded["timesteps"],
+    )
+    return swapped, digest

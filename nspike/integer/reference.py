@@ -1,0 +1,250 @@
+"""A spiking network in float64, every layer for all steps before the next: the slow and obvious form of the engine.
+
+    u = v(t-1) + I(t);   s(t) = [u >= fire(t)·θ];   v(t) = u - s(t)·amplitude(t)·θ
+
+It runs the unrounded model, for the conversion report, and the rounded one, on w_int·2^-k: those are dyadic, so that
+float64 sums are exact in any order, BLAS included, and the spikes are the engine's. What the engine rounds at run time,
+the current of the picture and a gate's pixel weights, is then rounded here to the same grid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts import answers
+from nspike.contracts.head import Head, OutputLayer
+from nspike.contracts.neuron import Neuron
+from nspike.errors import ModelError, PluginError
+from nspike.graph.layer import Conv, Gate
+from nspike.graph.network import Network
+from nspike.integer.grid import NEVER_FIRES
+from nspike.integer.normalise import driven, gate_scale, normalised_conv
+from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork
+from nspike.model.model import OUTPUT, Model
+
+Floats = NDArray[np.float64]
+
+PICTURE_UNIT = 65535
+_READ_EXPONENT = 20  # heads read integers: the grid on which they see an unrounded network
+_CHUNK = 2**21  # numbers that an unrolled convolution may hold
+
+
+@dataclass(frozen=True)
+class FloatStage:
+    """One convolution or gate with the neurons that it drives, in units of their scale.
+
+    weights (phases, C, C_in, k, k), a second phase for the post steps; empty for a gate, which has `gate` (C,). bias, v0
+    and theta (C,). threshold (steps, C), infinite to stay silent, and reset (steps, C). exponent int64 (C,) of a rounded
+    stage, else none.
+    """
+
+    name: str
+    layer: Conv | Gate
+    sources: tuple[str, ...]
+    weights: Floats
+    gate: Floats
+    bias: Floats
+    v0: Floats
+    theta: Floats
+    threshold: Floats
+    reset: Floats
+    exponent: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """The stages in order, the last being the output layer; T and the post steps; the head and its numbers; λ."""
+
+    network: Network
+    stages: tuple[FloatStage, ...]
+    timesteps: int
+    post_steps: int
+    head: Head
+    head_parameters: Mapping[str, Floats]
+    output_scale: Floats
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a run gave.
+
+    spikes : layer name, `OUTPUT` included -> bool (steps, C, H, W).
+    residual : the same names -> v - v(0) at the end, float64 (C, H, W), in units of the layer's scale.
+    output : float64 (C, H, W), in units of the ANN's output.
+    """
+
+    spikes: Mapping[str, NDArray[np.bool_]]
+    residual: Mapping[str, Floats]
+    output: Floats
+
+
+def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
+    """The network as converted or trained, before any rounding.
+
+    Raises ModelError for a model without a spiking form, PluginError for a neuron with a kernel of its own.
+    """
+    spiking, network = model.spiking, model.network
+    if spiking is None:
+        raise ModelError(f"model {model.info.name!r} is not converted to spikes")
+    if neuron.step is not None:
+        raise PluginError(f"neuron {neuron.name} has a kernel of its own, which the float simulation does not run")
+    given = spiking.neuron_parameters.get(neuron.name, {})
+    values = {a.name: neuron.values(given.get(a.name)) for a in network.activations} | {OUTPUT: {}}
+    total = spiking.timesteps + neuron.post_steps
+    stages = []
+    for layer in network.layers:
+        if not isinstance(layer, Conv | Gate):
+            continue
+        name, sources = driven(network, layer.name), tuple(a.name for a in network.activations_into(layer.name))
+        own, kind = values[name], INTEGRATE_AND_FIRE if name == OUTPUT else neuron
+        channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
+        theta = np.asarray(spiking.thresholds[name], np.float64)
+        silent = [name == OUTPUT and (t > spiking.timesteps or not head.fires) for t in range(1, total + 1)]
+        every = range(1, total + 1)
+        fire = [
+            np.inf if quiet else answers.fire(kind, own, t, spiking.timesteps)
+            for t, quiet in zip(every, silent, strict=True)
+        ]
+        amplitude = [answers.amplitude(kind, own, t, spiking.timesteps) for t in every]
+        gate, weights = np.zeros(0), np.zeros((1, channels, 0, 1, 1))
+        if isinstance(layer, Gate):
+            gate, bias = gate_scale(network, spiking, layer.name), 1.0 / np.asarray(spiking.scales[name], np.float64)
+        else:
+            weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
+            weights = weights[None]
+        if sources:
+            weights = _amplified(weights, network, sources, values, neuron, spiking.timesteps)
+        v0 = answers.initial(kind, own) * theta
+        outer = np.multiply.outer
+        stages.append(
+            FloatStage(
+                name, layer, sources, weights, gate, bias, v0, theta, outer(fire, theta), outer(amplitude, theta)
+            )
+        )
+    parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
+    scale = np.asarray(spiking.scales[OUTPUT], np.float64)
+    return FloatNetwork(network, tuple(stages), spiking.timesteps, neuron.post_steps, head, parameters, scale)
+
+
+def from_integers(integers: IntegerNetwork) -> FloatNetwork:
+    """The network as the engine runs it: every integer times 2^-k. Raises PluginError as `from_model` does."""
+    stages = []
+    for stage in integers.stages:
+        if stage.neuron.step is not None:
+            raise PluginError(
+                f"neuron {stage.neuron.name} has a kernel of its own, which the float simulation does not run"
+            )
+        k = stage.integer.exponent
+        threshold = np.where(stage.threshold == NEVER_FIRES, np.inf, np.ldexp(stage.threshold.astype(np.float64), -k))
+        weights = np.ldexp(stage.integer.weights.astype(np.float64), -k[None, :, None, None, None])
+        bias, v0, theta, reset = (
+            np.ldexp(a.astype(np.float64), -k) for a in (stage.integer.bias, stage.v0, stage.integer.theta, stage.reset)
+        )
+        stages.append(
+            FloatStage(
+                stage.name, stage.layer, stage.sources, weights, stage.gate, bias, v0, theta, threshold, reset, k
+            )
+        )
+    i = integers
+    return FloatNetwork(i.network, tuple(stages), i.timesteps, i.post_steps, i.head, i.head_parameters, i.output_scale)
+
+
+def simulate(network: FloatNetwork, picture: Floats) -> Simulation:
+    """Run one picture float64 (C, H, W) in [0, 1]; for a rounded network it is first put on the input plane's grid."""
+    spikes: dict[str, NDArray[np.bool_]] = {}
+    residual: dict[str, Floats] = {}
+    for stage in network.stages:
+        currents = _currents(stage, network, picture, spikes)
+        steps, shape = network.timesteps + network.post_steps, (len(stage.theta), *picture.shape[1:])
+        v = np.broadcast_to(stage.v0[:, None, None], shape).copy()
+        fired = np.zeros((steps, *shape), np.bool_)
+        for t in range(steps):
+            v += currents[t]
+            if t < network.timesteps:
+                v += stage.bias[:, None, None]
+            fired[t] = v >= stage.threshold[t][:, None, None]
+            v -= fired[t] * stage.reset[t][:, None, None]
+        spikes[stage.name], residual[stage.name] = fired, v - stage.v0[:, None, None]
+    return Simulation(spikes, residual, _read(network, spikes[OUTPUT], residual[OUTPUT]))
+
+
+def _currents(
+    stage: FloatStage, network: FloatNetwork, picture: Floats, spikes: Mapping[str, NDArray[np.bool_]]
+) -> Floats:
+    """What arrives at every step without the bias, float64 (steps, C, H, W)."""
+    steps = network.timesteps + network.post_steps
+    if not stage.sources:
+        constant = _analog(stage, picture)
+        return np.stack([constant if t < network.timesteps else np.zeros_like(constant) for t in range(steps)])
+    arriving = np.concatenate([spikes[source] for source in stage.sources], axis=1)
+    if isinstance(stage.layer, Gate):
+        plane = picture if stage.exponent is None else np.rint(picture * PICTURE_UNIT) / PICTURE_UNIT
+        weights = (plane - 1.0) * stage.gate[:, None, None]
+        if stage.exponent is not None:
+            k = stage.exponent[:, None, None]
+            weights = np.ldexp(np.rint(np.ldexp(weights, k)), -k)
+        return np.asarray(arriving * weights, np.float64)
+    before = convolve(arriving[: network.timesteps], stage.weights[0])
+    return np.concatenate([before, convolve(arriving[network.timesteps :], stage.weights[-1])])
+
+
+def _analog(stage: FloatStage, picture: Floats) -> Floats:
+    """The current that the picture causes, rounded once for a rounded stage."""
+    if stage.exponent is None:
+        return np.asarray(convolve(picture[None], stage.weights[0])[0], np.float64)
+    k = stage.exponent[:, None, None]
+    exact = convolve(np.rint(picture * PICTURE_UNIT)[None], stage.weights[0])[0]
+    return np.asarray(np.ldexp(np.rint(np.ldexp(exact, k) / PICTURE_UNIT), -k), np.float64)
+
+
+def convolve(x: NDArray[np.generic], weights: Floats) -> Floats:
+    """Zero-padded correlation of (S, C_in, H, W) with float64 (C, C_in, k, k): float64 (S, C, H, W)."""
+    (count, channels, height, width), (out, _, size, _) = x.shape, weights.shape
+    radius = size // 2
+    result = np.empty((count, out, height, width))
+    rows = weights.transpose(0, 2, 3, 1).reshape(out, -1)
+    chunk = max(1, _CHUNK // (channels * size * size * height * width))
+    for first in range(0, count, chunk):
+        part = x[first : first + chunk].transpose(1, 0, 2, 3)
+        part = np.pad(part, ((0, 0), (0, 0), (radius, radius), (radius, radius)))
+        columns = np.empty((size, size, channels, part.shape[1], height, width))
+        for dy, dx in np.ndindex(size, size):
+            columns[dy, dx] = part[:, :, dy : dy + height, dx : dx + width]
+        product = rows @ columns.reshape(rows.shape[1], -1)
+        result[first : first + chunk] = product.reshape(out, -1, height, width).transpose(1, 0, 2, 3)
+    return result
+
+
+def _read(network: FloatNetwork, spikes: NDArray[np.bool_], residual: Floats) -> Floats:
+    """What the head makes of the output layer, in units of the ANN's output."""
+    stage = network.stages[-1]
+    k = np.full(len(stage.theta), _READ_EXPONENT) if stage.exponent is None else stage.exponent
+    grid = k[:, None, None]
+    theta = np.rint(np.ldexp(stage.theta, k)).astype(np.int64)
+    left = np.rint(np.ldexp(residual, grid)).astype(np.int64)
+    count = spikes.sum(axis=0, dtype=np.int32)
+    charge = left + count * theta[:, None, None]
+    rest = (np.clip(left, -(2**31), 2**31 - 1) if network.head.fires else 0 * left).astype(np.int32)
+    layer = OutputLayer(charge, count, rest, theta, k.astype(np.int64), network.timesteps)
+    read = network.head.read(layer, network.head_parameters)
+    return np.asarray(read * network.output_scale[:, None, None], np.float64)
+
+
+def _amplified(
+    weights: Floats,
+    network: Network,
+    sources: tuple[str, ...],
+    values: Mapping[str, Mapping[str, float]],
+    neuron: Neuron,
+    timesteps: int,
+) -> Floats:
+    """The kernels for the steps up to T and after, with what a spike is worth multiplied in, (2, C, C_in, k, k)."""
+    channels = {a.name: a.channels for a in network.activations}
+    phases = []
+    for t in (1, timesteps + 1):
+        step = t if t <= timesteps + neuron.post_steps else 1
+        worth = [np.full(channels[s], answers.amplitude(neuron, values[s], step, timesteps)) for s in sources]
+        phases.append(weights[0] * np.concatenate(worth)[None, :, None, None] if weights.size else weights[0])
+    return np.stack(phases)

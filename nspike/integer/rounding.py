@@ -1,0 +1,260 @@
+"""From a model's floats to the integers that decide its spikes. Nothing else in nspike rounds a spiking layer.
+
+Every stage of the integer network is one convolution or gate with the neurons that it drives; its numbers are on the grids
+of `nspike.integer.grid`. The input channels of a stage are the spike planes of its sources one after the other, each plane's gain
+and the amplitude of its spikes multiplied into the kernel, for the steps up to T (phase 0) and, where the amplitude then
+differs, for the post steps (phase 1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts import answers
+from nspike.contracts.head import Head
+from nspike.contracts.neuron import Neuron
+from nspike.errors import ModelError, PluginError, UsageError
+from nspike.graph.layer import Conv, Gate
+from nspike.graph.network import Network
+from nspike.integer.grid import (
+    ANALOG_LIMIT,
+    MOST_STEPS,
+    NEVER_FIRES,
+    PICTURE_GAIN,
+    RANGE,
+    SPIKE_LIMIT,
+    IntegerLayer,
+    exponents,
+    on_grid,
+    quantise,
+)
+from nspike.integer.normalise import driven, gate_scale, normalised_conv
+from nspike.model.model import OUTPUT, Model, Spiking
+
+INTEGRATE_AND_FIRE = Neuron(name="output", summary="soft-reset integrate-and-fire", source="head")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One convolution or gate with the neurons that it drives.
+
+    name : of the activation, or `OUTPUT`.
+    layer : the convolution or gate.
+    sources : the activations that it reads; none for the picture.
+    integer : the layer on its grid; weights (phases, C, ΣC·planes, k, k), empty for a gate.
+    gate : float64 (C,), what a gate multiplies (x - 1) by, in units of the layer's scale; empty for a convolution.
+    v0 : int32 (C,).
+    threshold, reset : int32 (steps, C): when a declared neuron fires, and what it then subtracts.
+    neuron : its neuron; params : int32 (K, C) of one with a kernel of its own, else empty.
+    """
+
+    name: str
+    layer: Conv | Gate
+    sources: tuple[str, ...]
+    integer: IntegerLayer
+    gate: NDArray[np.float64]
+    v0: NDArray[np.int32]
+    threshold: NDArray[np.int32]
+    reset: NDArray[np.int32]
+    neuron: Neuron
+    params: NDArray[np.int32]
+
+    @property
+    def channels(self) -> int:
+        """How many neurons a pixel has."""
+        return int(self.integer.bias.size)
+
+
+@dataclass(frozen=True)
+class IntegerNetwork:
+    """The stages in order, the last being the output layer; T and the number of post steps; the head and its numbers."""
+
+    network: Network
+    stages: tuple[Stage, ...]
+    timesteps: int
+    post_steps: int
+    head: Head
+    head_parameters: Mapping[str, NDArray[np.float64]]
+    output_scale: NDArray[np.float64]
+
+    @property
+    def steps(self) -> int:
+        """T and the post steps."""
+        return self.timesteps + self.post_steps
+
+    def stage(self, name: str) -> Stage:
+        """The stage that drives activation `name`, or `OUTPUT`."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def planes(self, name: str) -> tuple[int, ...]:
+        """The gains of the spike planes of activation `name`."""
+        return self.stage(name).neuron.planes
+
+
+def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] | None = None) -> IntegerNetwork:
+    """Round a model for the given parts; `given` are the neurons of layers whose spikes are given instead of computed.
+
+    Where neurons have different post steps, the network has the most of them, and the others do not fire in the rest.
+
+    Raises ModelError for a model that is not converted or whose numbers do not fit, UsageError for T out of range or a
+    neuron with a kernel of its own and fewer post steps than given spikes have, PluginError for a neuron whose functions
+    fail or answer what cannot be.
+    """
+    spiking = model.spiking
+    if spiking is None:
+        raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+    neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
+    timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
+    if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
+        raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} expected 1 to {MOST_STEPS - post_steps}")
+    if neuron.step is not None and neuron.post_steps < post_steps:
+        raise UsageError(
+            f"neuron {neuron.name} has a kernel of its own and {neuron.post_steps} post steps: it cannot go on from "
+            f"spikes with {post_steps}; take a neuron with as many"
+        )
+    network = model.network
+    values = {name: each.values(_given(spiking, each, name)) for name, each in neurons.items()}
+    stages = []
+    for layer in network.layers:
+        if not isinstance(layer, Conv | Gate):
+            continue
+        name = driven(network, layer.name)
+        fires = name != OUTPUT
+        stages.append(_stage(model, spiking, layer, name, neurons, values, fires or head.fires, post_steps))
+    parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
+    for key, array in parameters.items():
+        if not np.all(np.isfinite(array)):
+            raise ModelError(f"the head's {key} holds NaN or infinity")
+    scale = np.asarray(spiking.scales[OUTPUT], np.float64)
+    return IntegerNetwork(network, tuple(stages), timesteps, post_steps, head, parameters, scale)
+
+
+def _given(spiking: Spiking, neuron: Neuron, activation: str) -> Mapping[str, float]:
+    return spiking.neuron_parameters.get(neuron.name, {}).get(activation, {})
+
+
+def _stage(
+    model: Model,
+    spiking: Spiking,
+    layer: Conv | Gate,
+    name: str,
+    neurons: Mapping[str, Neuron],
+    values: Mapping[str, Mapping[str, float]],
+    fires: bool,
+    post_steps: int,
+) -> Stage:
+    network, timesteps = model.network, spiking.timesteps
+    neuron = neurons.get(name, INTEGRATE_AND_FIRE)
+    sources = tuple(a.name for a in network.activations_into(layer.name))
+    channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
+    theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
+    if theta.shape != (channels,):
+        raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")
+    gate = np.zeros(0)
+    if isinstance(layer, Conv):
+        weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
+        phases = _folded(weights, sources, values, neurons, timesteps, network)
+        if sources:
+            integer = quantise(phases, bias, theta, limit=SPIKE_LIMIT)
+        else:
+            integer = quantise(phases, bias, theta, gain=PICTURE_GAIN, limit=ANALOG_LIMIT)
+    else:
+        _check_plain(neurons[sources[0]], values[sources[0]], timesteps)
+        gate = gate_scale(network, spiking, layer.name)
+        bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[name], np.float64), (channels,))
+        # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
+        largest = (gate * (PICTURE_GAIN + 1))[None, :, None, None, None]
+        k = exponents(largest, bias, theta, limit=RANGE)
+        none = np.zeros((1, channels, 0, 1, 1), np.int16)
+        integer = IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(theta, k), 1))
+    steps = range(1, timesteps + post_steps + 1)
+    own = values.get(name, {})
+    silent = [not fires or t > timesteps + neuron.post_steps for t in steps]
+    fire = [
+        np.inf if quiet else answers.fire(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
+    ]
+    amplitude = [
+        1.0 if quiet else answers.amplitude(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
+    ]
+    params = np.zeros((0, channels), np.int32)
+    if neuron.step_parameters is not None:
+        params = answers.step_parameters(neuron, own, theta, integer.exponent)
+    return Stage(
+        name=name,
+        layer=layer,
+        sources=sources,
+        integer=integer,
+        gate=gate,
+        v0=integer.to_grid(answers.initial(neuron, own) * theta),
+        threshold=np.stack([_threshold(integer, theta, f) for f in fire]),
+        reset=np.stack([_reset(integer, theta, a) for a in amplitude]),
+        neuron=neuron,
+        params=params,
+    )
+
+
+def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float) -> NDArray[np.int32]:
+    if np.isinf(fraction):
+        return np.full(theta.shape, NEVER_FIRES, np.int32)
+    return integer.theta if fraction == 1.0 else np.maximum(integer.to_grid(theta * fraction), 1)
+
+
+def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) -> NDArray[np.int32]:
+    return integer.theta if amplitude == 1.0 else integer.to_grid(theta * amplitude)
+
+
+def _amplitudes(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> tuple[float, float]:
+    """What a spike is worth up to T, and after; checked to be the same at every step of each."""
+    before = {answers.amplitude(neuron, values, t, timesteps) for t in range(1, timesteps + 1)}
+    post = range(timesteps + 1, timesteps + neuron.post_steps + 1)
+    after = {answers.amplitude(neuron, values, t, timesteps) for t in post} or before
+    if len(before) != 1 or len(after) != 1:
+        raise PluginError(f"neuron {neuron.name}: the amplitude may change only once, after T")
+    return next(iter(before)), next(iter(after))
+
+
+def _check_plain(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> None:
+    if neuron.planes != (1,) or _amplitudes(neuron, values, timesteps) != (1.0, 1.0):
+        raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
+
+
+def _folded(
+    weights: NDArray[np.float64],
+    sources: tuple[str, ...],
+    values: Mapping[str, Mapping[str, float]],
+    neurons: Mapping[str, Neuron],
+    timesteps: int,
+    network: Network,
+) -> NDArray[np.float64]:
+    """The kernel per phase, float64 (phases, C, ΣC·planes, k, k), with amplitudes and gains multiplied in."""
+    if not sources:
+        return weights[None]
+    both: list[list[NDArray[np.float64]]] = [[], []]
+    first = 0
+    for source in sources:
+        channels = next(a.channels for a in network.activations if a.name == source)
+        part = weights[:, first : first + channels]
+        first += channels
+        for phase, amplitude in enumerate(_amplitudes(neurons[source], values[source], timesteps)):
+            both[phase].extend(part * (amplitude * gain) for gain in neurons[source].planes)
+    before, after = (np.concatenate(parts, axis=1) for parts in both)
+    return before[None] if np.array_equal(before, after) else np.stack([before, after])
+
+
+def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """The integers of every stage by name, as a model file keeps them for whoever wants to check nspike."""
+    return {
+        stage.name: {
+            "exponent": stage.integer.exponent,
+            "weights": stage.integer.weights,
+            "bias": stage.integer.bias,
+            "theta": stage.integer.theta,
+            "v0": stage.v0,
+            "threshold": stage.threshold,
+            "reset": stage.reset,
+            "gate": stage.gate,
+        }
+        for stage in integers.stages
+    }

@@ -1,0 +1,216 @@
+"""Model files: HDF5, one per model, self-describing and checked before anything runs.
+
+A file begins with 512 bytes that HDF5 leaves free: a line with the format's version, and the SHA-256 of all that follows.
+So a damaged file is known before the HDF5 library sees it. Then, in HDF5: the attributes `network`, `info` and, of a
+converted model, `spiking` (JSON), `digest` (of the content), and arrays in PyTorch's OIHW order, gzip and shuffle:
+
+    ann/CONV.weight, ...            the ANN's parameters, float32
+    spiking/scales/LAYER            λ, float64; likewise spiking/thresholds
+    spiking/heads/HEAD/NAME         the heads' parameters, float64
+    spiking/weights/CONV            normalised kernels changed by training, float32; likewise spiking/biases
+    integers/LAYER/NAME             what follows from these by rounding, so that a stranger can look it up
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nspike.errors import ModelError, NspikeError
+from nspike.files import hdf5 as _hdf5
+from nspike.files.atomic import write_bytes
+from nspike.graph.network import Network
+from nspike.model import content as _model_content
+from nspike.model.content import Integers
+from nspike.model.model import Info, Model
+from nspike.runtime.version import VERSION as NSPIKE
+
+VERSION = 1
+"""The version of the format that is written, and the newest that is read."""
+
+_NEEDS = "0.1.0"  # the first nspike that reads VERSION
+_HEADER = re.compile(rb"nspike model file, format (\d{1,9}), needs nspike (\S{1,40}) or later\nsha256 ([0-9a-f]{64})\n")
+
+_KNOWN = {"network", "info", "spiking", "digest", "writer", "receptive_radius", "size_multiple", "integers_digest"}
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a model file says about itself, without its arrays.
+
+    neuron, head and timesteps are None for an ANN that has not been converted; writer is the nspike that wrote the file.
+    """
+
+    path: Path
+    size: int
+    version: int
+    writer: str
+    digest: str
+    info: Info
+    network: Network
+    neuron: str | None
+    head: str | None
+    timesteps: int | None
+    integers: bool
+
+
+def save(path: str | os.PathLike[str], model: Model, integers: Integers | None = None) -> None:
+    """Write a model file; complete, or not at all.
+
+    Parameters
+    ----------
+    path : the target, replaced if it exists.
+    model : checked first, so that whatever is written can be read.
+    integers : layer name -> array name -> integers that follow from the model; empty arrays are left out.
+
+    Raises
+    ------
+    ModelError
+        the model is inconsistent or holds values that are not finite.
+    OutputError
+        the file cannot be written; nothing is left behind.
+    """
+    texts, arrays = _model_content.to_content(model)
+    attributes: dict[str, str | int] = {
+        "writer": f"nspike {NSPIKE}",
+        "digest": _model_content.digest(texts, arrays),
+        "receptive_radius": model.network.radius,
+        "size_multiple": 1,
+        **texts,
+    }
+    if integers:
+        whole = _model_content.integer_arrays(integers)
+        attributes["integers_digest"] = _model_content.digest({}, whole)
+        arrays = arrays | whole
+    body = _hdf5.write(attributes, arrays)[_hdf5.HEADER_BYTES :]
+    checksum = hashlib.sha256(body).hexdigest()
+    header = f"nspike model file, format {VERSION}, needs nspike {_NEEDS} or later\nsha256 {checksum}\n".encode()
+    write_bytes(path, header.ljust(_hdf5.HEADER_BYTES, b"\0") + body)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    ModelError
+        that names the file: it is missing, no model file, of a newer version, damaged, or inconsistent.
+    """
+    attributes, arrays = _read(Path(path))
+    plain = {name: array for name, array in arrays.items() if not name.startswith("integers/")}
+    try:
+        texts = _texts(attributes)
+        model = _model_content.from_content(texts, plain)
+        if _model_content.digest(texts, plain) != attributes.get("digest"):
+            raise ModelError("the content's digest differs from the one in the file")
+        if attributes.get("receptive_radius") != model.network.radius or attributes.get("size_multiple") != 1:
+            raise ModelError("the receptive radius or size multiple in the file is not the network's")
+        return model
+    except NspikeError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The integers in a model file by layer and name, empty if it has none. Raises ModelError as `load` does."""
+    attributes, arrays = _read(Path(path))
+    whole = {name: array for name, array in arrays.items() if name.startswith("integers/")}
+    if whole and _model_content.digest({}, whole) != attributes.get("integers_digest"):
+        raise ModelError(f"{path}: the digest of the integers differs from the one in the file")
+    found: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, array in whole.items():
+        try:
+            _model_content.check_integers(name, array)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from error
+        _, layer, part = name.split("/")
+        found.setdefault(layer, {})[part] = array
+    return found
+
+
+def read_info(path: str | os.PathLike[str]) -> FileInfo:
+    """What a model file says about itself; the arrays are not unpacked. Raises ModelError as `load` does."""
+    path = Path(path)
+    attributes, _ = _read(path, datasets=False)
+    try:
+        texts = _texts(attributes)
+        spiking = _model_content.read_spiking_texts(texts) if "spiking" in texts else {}
+        return FileInfo(
+            path=path,
+            size=path.stat().st_size,
+            version=VERSION,
+            writer=str(attributes.get("writer", "")),
+            digest=str(attributes.get("digest", "")),
+            info=_model_content.read_info(texts),
+            network=_model_content.read_network(texts),
+            neuron=spiking.get("neuron"),
+            head=spiking.get("head"),
+            timesteps=spiking.get("timesteps"),
+            integers="integers_digest" in attributes,
+        )
+    except NspikeError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def digest(model: Model) -> str:
+    """The SHA-256 of a model's content, as in its file: names, dtypes, shapes and values of everything but integers.
+
+    Raises ModelError if the model is inconsistent.
+    """
+    return _model_content.digest(*_model_content.to_content(model))
+
+
+def _texts(attributes: _hdf5.Attributes) -> dict[str, str]:
+    if unknown := sorted(set(attributes) - _KNOWN):
+        raise ModelError(f"unknown attribute {unknown[0]!r}")
+    return {name: str(attributes[name]) for name in ("network", "info", "spiking") if name in attributes}
+
+
+def _read(path: Path, *, datasets: bool = True) -> tuple[_hdf5.Attributes, _hdf5.Arrays]:
+    data = _checked_bytes(path)
+    try:
+        return _hdf5.read(data, datasets=datasets)
+    except _hdf5.Refused as refused:
+        raise ModelError(f"{path}: not allowed in a model file: {refused}") from refused
+    except Exception as error:  # a damaged file can make the library raise anything
+        raise _damaged(path, error) from error
+
+
+def _checked_bytes(path: Path) -> bytes:
+    """The bytes of a file whose header and checksum are right."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder; expected a model file")
+        if size > _hdf5.MAX_BYTES:
+            raise ModelError(f"{path}: {size} bytes; a model file has at most {_hdf5.MAX_BYTES}")
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read: {reason}") from error
+    match = _HEADER.match(data)
+    if match is None:
+        hint = "the file is empty" if not data else "import a trained network's file with `nspike import` first"
+        raise ModelError(f"{path}: not an nspike model file; {hint}")
+    if int(match[1]) != VERSION:
+        raise ModelError(
+            f"{path}: has the model format {int(match[1])}, which needs nspike {match[2].decode(errors='replace')} or "
+            f"later; this is nspike {NSPIKE}, which reads format {VERSION}"
+        )
+    if match[2] != _NEEDS.encode() or data[match.end() : _hdf5.HEADER_BYTES].strip(b"\0"):
+        raise ModelError(f"{path}: damaged in its header; fetch or make it again")
+    if hashlib.sha256(data[_hdf5.HEADER_BYTES :]).hexdigest().encode() != match[3]:
+        raise ModelError(f"{path}: damaged: its checksum differs (cut short or changed); fetch or make it again")
+    return data
+
+
+def _damaged(path: str | os.PathLike[str], error: Exception) -> ModelError:
+    detail = " ".join(str(error).split())[:200]
+    return ModelError(f"{path}: damaged ({type(error).__name__}: {detail}); fetch or make it again")

@@ -1,0 +1,88 @@
+"""A model: a network, its ANN parameters, and, once converted, its spiking form. What a model file holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.architecture import Colour, Task
+from nspike.graph.network import Network
+from nspike.model.result import Result
+
+OUTPUT = "output"
+"""The name of the output layer among scales, thresholds and ledgers."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a model is for and where it comes from; plain values, all of them kept in the model file.
+
+    degradation: what it was trained to undo, such as {"sigma": 25.0} or {"scales": [2, 3, 4]}; provenance: such as
+    training data, recipe, checkpoint digest, converter and its options; quality: measured figures.
+    """
+
+    name: str
+    task: Task
+    colour: Colour
+    degradation: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spiking:
+    """The spiking form of a network, in floats; `nspike.integer.rounding` rounds it.
+
+    Layer l is normalised: W·λ_in/λ_l and b/λ_l, so that its threshold θ is about 1 and a spike is worth λ_l of the ANN's
+    activation.
+
+    neuron : of all layers but the output.
+    neuron_parameters : neuron name -> activation name -> parameter name -> value; of other neurons than `neuron` too, so
+        that one may be swapped for the other.
+    head, head_parameters : likewise, head name -> array name -> array.
+    timesteps : T.
+    scales : activation name, and `OUTPUT` -> λ, float64 (C,), in units of the ANN's activation.
+    thresholds : the same names -> θ, float64 (C,), in units of λ.
+    weights, biases : normalised kernels (float32 (C_out, C_in, k, k)) and biases (float32 (C_out,)) of the convolutions
+        that training has changed; those of the others follow from the ANN's and the scales.
+    """
+
+    neuron: str
+    head: str
+    timesteps: int
+    scales: Mapping[str, NDArray[np.float64]]
+    thresholds: Mapping[str, NDArray[np.float64]]
+    neuron_parameters: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    head_parameters: Mapping[str, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    biases: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with the ANN's parameters (see `nspike.contracts.architecture.Arrays`), and its spiking form or none yet."""
+
+    info: Info
+    network: Network
+    parameters: Mapping[str, NDArray[np.float32]]
+    spiking: Spiking | None = None
+
+    def with_spiking(self, spiking: Spiking) -> "Model":
+        """The same network with another spiking form."""
+        return replace(self, spiking=spiking)
+
+    if TYPE_CHECKING:
+
+        def run(
+            self,
+            array: NDArray[Any],
+            *,
+            neuron: str | None = None,
+            head: str | None = None,
+            timesteps: int | None = None,
+            **options: Any,
+        ) -> Result:
+            """Added by `nspike.restoration.method`: what runs a model lies above it."""

@@ -1,0 +1,240 @@
+"""Many pictures: which are meant, where each result goes, and which are done already.
+
+A result of a run over several pictures has a record beside it, NAME.nspike.json: digests of the input, the model and the
+output, the settings, the counts. It is written before the picture, without the output's digest, and again after it: so a
+run that was stopped anywhere can be started again and does what is left.
+"""
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nspike.errors import BadInputError, OutputError, UsageError
+from nspike.files.atomic import write_bytes
+from nspike.images.file import WRITE_SUFFIXES, list_pictures
+
+FORMAT = 1
+_MAGIC = frozenset("*?[")
+_LARGEST_RECORD = 1 << 20
+
+
+class ExistsError(OutputError):
+    """An output that is there already and may not be replaced."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture: where it is, where its result goes, its clean picture if given, whether it gets a record."""
+
+    source: Path
+    target: Path
+    reference: Path | None = None
+    recorded: bool = False
+
+    @property
+    def record(self) -> Path:
+        """The record's file."""
+        return self.target.with_name(f"{self.target.stem}.nspike.json")
+
+
+def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
+    """The pictures that the arguments name (files, folders, globs), each once, and whether a folder was among them.
+
+    Raises BadInputError for a folder without pictures and a glob that matches none. A file need not exist.
+    """
+    found: dict[str, Path] = {}
+    folders = False
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            folders = True
+            paths = list_pictures(path)
+            if not paths:
+                raise BadInputError(f"{argument}: there are no pictures in this folder")
+        elif _MAGIC & set(argument) and not path.exists():
+            paths = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(name)]
+            if not paths:
+                raise BadInputError(f"{argument}: no file matches")
+        else:
+            paths = [path]
+        for path in paths:
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values()), folders
+
+
+def plan(
+    sources: Sequence[Path], output: str | None, task: str, *, folder: bool = False, reference: str | None = None
+) -> list[Job]:
+    """Where each result goes.
+
+    Parameters
+    ----------
+    sources : the pictures.
+    output : a file for one picture, or a folder (which need not exist) for any number; None for ./NAME_TASK.png.
+    folder : whether the sources are those of a folder, which need an output.
+    reference : the clean picture of one, or the folder of all: NAME.*, or SCENE.* for NAME = SCENE_LEVEL.
+
+    Raises
+    ------
+    UsageError
+        two results of one name, a result that would replace an input, an output that does not suit.
+    BadInputError
+        a reference that is missing.
+    """
+    if output is None and folder:
+        raise UsageError("the pictures of a folder need -o FOLDER, which is made if it does not exist")
+    into = Path(output) if output is not None and _is_folder(output, len(sources) > 1 or folder) else None
+    recorded = into is not None or len(sources) > 1
+    jobs = []
+    for source in sources:
+        if into is not None:
+            target = into / f"{source.stem}.png"
+        else:
+            target = Path(output) if output is not None else Path(f"{source.stem}_{task}.png")
+        jobs.append(Job(source, target, _reference(reference, source, len(sources) > 1), recorded))
+    _check_names(jobs)
+    return jobs
+
+
+def _is_folder(output: str, several: bool) -> bool:
+    path = Path(output)
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return True
+    known = path.suffix.lower() in WRITE_SUFFIXES
+    if several:
+        if path.exists() or known:
+            raise UsageError(f"-o {output}: several pictures need a folder, not a file")
+        return True
+    if not known:
+        raise UsageError(
+            f"-o {output}: expected a picture's name ({', '.join(WRITE_SUFFIXES)}), or a folder, ending in a slash if new"
+        )
+    return False
+
+
+def _check_names(jobs: Sequence[Job]) -> None:
+    inputs = {os.path.realpath(path): path for job in jobs for path in (job.source, job.reference) if path is not None}
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        name = os.path.realpath(job.target)
+        if name in inputs:
+            raise UsageError(f"{job.source}: its result {job.target} would replace an input; give another -o")
+        other = taken.setdefault(name, job)
+        if other is not job:
+            raise UsageError(f"{other.source} and {job.source} would both be written to {job.target}; run them apart")
+
+
+def _reference(reference: str | None, source: Path, several: bool) -> Path | None:
+    if reference is None:
+        return None
+    path = Path(reference)
+    if not path.is_dir():
+        if several:
+            raise UsageError(f"--reference {reference}: several pictures need the folder of their clean pictures")
+        return path
+    clean = {picture.stem: picture for picture in reversed(list_pictures(path))}
+    scene = source.stem
+    while scene not in clean and "_" in scene:
+        scene = scene.rpartition("_")[0]
+    if scene not in clean:
+        raise BadInputError(f"{source}: its clean picture is not in {reference}")
+    return clean[scene]
+
+
+State = Literal["new", "done", "replace"]
+
+
+def state(job: Job, settings: Mapping[str, Any], *, overwrite: bool) -> State:
+    """Whether a job is to be done: "new", "done" already, or its result is to be replaced.
+
+    Parameters
+    ----------
+    settings : everything that decides the result: digests of input and model, and what else its record holds of them.
+
+    Raises ExistsError where the result is there, and is another, and `overwrite` is false.
+    """
+    if not os.path.lexists(job.target):
+        return "new"
+    why = "it exists already"
+    if job.recorded:
+        record = _read(job.record)
+        if record is not None and record.get("settings") == _as_json(settings):
+            written = record.get("output")
+            if written is None:
+                return "replace"  # ours, and stopped before it was complete
+            if written == {"sha256": file_digest(job.target)}:
+                return "done"
+            why = "it has been changed since it was made"
+        elif record is not None:
+            why = f"it was made with other settings ({_difference(record.get('settings'), _as_json(settings))})"
+        else:
+            why = "it exists already, and has no record of how it was made"
+    if overwrite:
+        return "replace"
+    raise ExistsError(f"{job.target}: {why}; --overwrite replaces it")
+
+
+def write_record(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any] | None, version: str) -> None:
+    """Write a job's record: before its picture with report None, and after it."""
+    record = {
+        "format": FORMAT,
+        "nspike": version,
+        "settings": dict(settings),
+        "output": None if report is None else {"sha256": file_digest(job.target)},
+        "report": report,
+    }
+    write_bytes(job.record, (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def recorded_report(job: Job) -> dict[str, Any]:
+    """What was reported of a job that is done."""
+    report = (_read(job.record) or {}).get("report")
+    return report if isinstance(report, dict) else {}
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file. Raises BadInputError if it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror or error}") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results if it is not there. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror or error}") from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {path}: permission denied")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A record, or None where there is none that can be read."""
+    try:
+        if path.stat().st_size > _LARGEST_RECORD:
+            return None
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("format") == FORMAT else None
+
+
+def _as_json(values: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(dict(values)))
+
+
+def _difference(old: object, new: Mapping[str, Any]) -> str:
+    """The first setting that differs."""
+    if isinstance(old, dict):
+        for name in [*new, *old]:
+            if old.get(name) != new.get(name):
+                return f"another {name}"
+    return "unknown ones"

@@ -1,0 +1,19 @@
+"""The bundled pictures that `nspike run` restores when it is given none: one for each task, with its clean version."""
+
+from pathlib import Path
+
+from nspike import images
+from nspike.contracts.architecture import Task
+
+_NAMES: dict[Task, tuple[str, str]] = {
+    "denoise": ("chelsea_noisy25.png", "chelsea.png"),
+    "dehaze": ("coffee_hazy.png", "coffee.png"),
+    "superres": ("astronaut_lr.png", "astronaut.png"),
+}
+
+
+def picture_for(task: Task) -> tuple[Path, Path]:
+    """The files of a degraded picture and of its clean version; for super-resolution, the clean one is twice as large."""
+    folder = Path(images.__file__).parent / "bundled"
+    degraded, clean = _NAMES[task]
+    return folder / degraded, folder / clean

@@ -1,0 +1,172 @@
+"""Which model restores a picture, when its user named only a task, or a noise level, or nothing.
+
+Denoising without a noise level estimates it from the picture (`nspike.degradations.noise`) and takes the shipped model that
+was trained for the nearest one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.architecture import Task
+from nspike.degradations.noise import estimate_sigma
+from nspike.errors import UsageError
+from nspike.model import file as weights
+from nspike.model import shipped as models
+from nspike.model.model import Model
+from nspike.registry.parts import check, swap
+from nspike.restoration.image import trained_scales
+
+_SAMPLE = 1024
+_LEAST = 8
+_NEAR = 1.4
+"""A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for; None where nothing was said.
+
+    model : a shipped model's name, or a file; task; sigma : noise in units of 1/255; scale : of super-resolution;
+    neuron, head, timesteps : parts that replace the model's; ann : run the plain ANN.
+    """
+
+    model: str | None = None
+    task: Task | None = None
+    sigma: float | None = None
+    scale: int | None = None
+    neuron: str | None = None
+    head: str | None = None
+    timesteps: int | None = None
+    ann: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A model, ready to run.
+
+    name, digest : of the model as shipped; changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
+    given or estimated; notes : what was decided without the user; warnings : what may be amiss.
+    """
+
+    model: Model
+    name: str
+    digest: str
+    changes: tuple[str, ...]
+    scale: int | None
+    sigma: float | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Chooser:
+    """Chooses the model for each picture of a run, and loads each model once.
+
+    Raises UsageError for options that exclude each other or are out of range.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._loaded: dict[str, tuple[Model, Model, str, tuple[str, ...]]] = {}
+        if request.sigma is not None and not (math.isfinite(request.sigma) and 0 < request.sigma <= 255):
+            raise UsageError(f"sigma = {request.sigma:g} is out of range; expected above 0 and at most 255")
+        if request.sigma is not None and request.scale is not None:
+            raise UsageError("sigma is for denoising and scale for super-resolution; give one of them")
+        if request.ann and (request.neuron, request.head, request.timesteps) != (None, None, None):
+            raise UsageError("the plain ANN has no neuron, head or T; leave them out, or leave out --ann")
+        self.task: Task = request.task or self._task()
+        if request.sigma is not None and self.task != "denoise":
+            raise UsageError(f"sigma is for denoising; the task is {self.task}")
+        if request.scale is not None and self.task != "superres":
+            raise UsageError(f"scale is for super-resolution; the task is {self.task}")
+        shipped = self._load(self._name(request.sigma))[
+            0
+        ]  # what is wrong with the request shows before the first picture
+        if shipped.info.task != self.task:
+            raise UsageError(f"model {shipped.info.name} is for {shipped.info.task}, not for {self.task}")
+
+    def choose(self, pixels: NDArray[Any]) -> Choice:
+        """The model for a picture, uint8 or uint16, (H, W) or (H, W, 3)."""
+        request, sigma, notes = self.request, self.request.sigma, []
+        if self.task == "denoise" and sigma is None:
+            sigma = noise_of(pixels)
+            if sigma is None:
+                notes.append("the picture is too small to estimate its noise")
+            else:
+                notes.append(f"noise estimated: sigma {sigma:.1f}")
+        shipped, model, digest, changes = self._load(self._name(sigma))
+        if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
+            notes[-1] += f", so model {shipped.info.name} was chosen"
+        scale = request.scale
+        if self.task == "superres" and scale is None:
+            scale = (trained_scales(shipped) or [2])[0]
+            notes.append(f"scale {scale}, the model's smallest")
+        return Choice(
+            model=model,
+            name=shipped.info.name,
+            digest=digest,
+            changes=changes,
+            scale=scale,
+            sigma=sigma,
+            notes=tuple(notes),
+            warnings=tuple(_warnings(shipped, sigma, scale)),
+        )
+
+    def _task(self) -> Task:
+        """The task, where it was not named."""
+        if self.request.model is not None:
+            return weights.read_info(models.find(self.request.model)).info.task
+        return "denoise" if self.request.scale is None else "superres"
+
+    def _name(self, sigma: float | None) -> str:
+        """The model to load for a noise level."""
+        return self.request.model or models.default_for(self.task, sigma=sigma, scale=self.request.scale)
+
+    def _load(self, name: str) -> tuple[Model, Model, str, tuple[str, ...]]:
+        """The model as shipped, as it is to be run, its digest, and what differs."""
+        if name not in self._loaded:
+            path = models.find(name)
+            shipped = weights.load(path)
+            digest = weights.read_info(path).digest
+            model, changes = shipped, list[str]()
+            if not self.request.ann:
+                check(shipped)
+                model, changes = swap(
+                    shipped, neuron=self.request.neuron, head=self.request.head, timesteps=self.request.timesteps
+                )
+            self._loaded[name] = (shipped, model, digest, tuple(changes))
+        return self._loaded[name]
+
+
+def noise_of(pixels: NDArray[Any]) -> float | None:
+    """The estimated noise of a picture in units of 1/255, from its middle if it is large; None if it is tiny."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < _LEAST:
+        return None
+    top, left = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
+    sample = pixels[top : top + _SAMPLE, left : left + _SAMPLE] / float(np.iinfo(pixels.dtype).max)
+    return 255 * estimate_sigma(sample)
+
+
+def _warnings(model: Model, sigma: float | None, scale: int | None) -> list[str]:
+    """What lies outside what the model was trained for."""
+    found = []
+    levels = _levels(model.info.degradation.get("sigma"))
+    if sigma is not None and levels and not levels[0] / _NEAR <= sigma <= levels[-1] * _NEAR:
+        span = " to ".join(f"{level:g}" for level in dict.fromkeys((levels[0], levels[-1])))
+        found.append(f"the noise, sigma {sigma:.1f}, is outside what model {model.info.name} was trained for: {span}")
+    scales = trained_scales(model)
+    if scale not in (None, 1) and scales and scale not in scales:
+        known = ", ".join(map(str, scales))
+        found.append(f"scale {scale} is none that model {model.info.name} was trained for: {known}")
+    return found
+
+
+def _levels(value: object) -> list[float]:
+    """The noise levels that a model was trained for, ascending."""
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return sorted(float(level) for level in values if isinstance(level, int | float))

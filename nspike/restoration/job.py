@@ -1,0 +1,195 @@
+"""One picture of a run, from its file to its result's file, with what it cost."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.energy import EnergyModel, break_even
+from nspike.degradations.protocols import WINDOWS, Quality, compare
+from nspike.errors import BadInputError
+from nspike.images import file as images
+from nspike.images.enlarge import Enlargement
+from nspike.images.plane import to_pixels
+from nspike.images.resize import imresize
+from nspike.model.result import Result
+from nspike.restoration.batch import Job, make_folder, recorded_report, state, write_record
+from nspike.restoration.choice import Choice, Chooser
+from nspike.restoration.image import MEMORY, Progress, restore
+from nspike.runtime.version import VERSION
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are run; none of it changes a result."""
+
+    energy: Sequence[EnergyModel] = ()
+    tile: int | None = None
+    memory: int = MEMORY
+    threads: int | None = None
+    max_pixels: int = images.MAX_PIXELS
+    overwrite: bool = False
+
+
+def process(job: Job, chooser: Chooser, options: Options, progress: Progress | None = None) -> dict[str, Any]:
+    """Restore one picture, or find that it is done.
+
+    Returns
+    -------
+    dict
+        plain values: input, output, state ("restored", or "skipped" with what the record says), model, changes, notes,
+        warnings, size, quality, counts, energy, seconds.
+
+    Raises
+    ------
+    NspikeError
+        as reading, `Chooser.choose`, `state`, `nspike.restore` and writing do; nothing half-written is left.
+    """
+    if not job.recorded:
+        state(job, {}, overwrite=options.overwrite)  # before the work
+    picture = images.read(job.source, max_pixels=options.max_pixels)
+    choice = chooser.choose(picture.pixels)
+    settings = _settings(picture, choice, chooser)
+    report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
+    if job.recorded and state(job, settings, overwrite=options.overwrite) == "done":
+        return {**recorded_report(job), **report, "state": "skipped"}
+    make_folder(job.target.parent)
+    images.check_kept(job.target, picture)
+    clean = None if job.reference is None else _clean(job, picture.pixels, choice.scale or 1, options.max_pixels)
+    result = restore(
+        choice.model,
+        picture.pixels,
+        scale=choice.scale,
+        tile=options.tile,
+        memory=options.memory,
+        threads=options.threads,
+        ann=chooser.request.ann,
+        progress=progress,
+    )
+    report |= {"state": "restored", **_report(choice, chooser, options, result)}
+    if clean is not None:
+        report |= {"reference": str(job.reference), "quality": _quality(picture.pixels, result.image, clean)}
+    if job.recorded:
+        write_record(job, settings, None, VERSION)
+    images.write(job.target, finished(picture, result.image, choice.scale))
+    if job.recorded:
+        kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
+        write_record(job, settings, kept, VERSION)
+    return report
+
+
+def finished(picture: images.Picture, image: NDArray[Any], scale: int | None) -> images.Picture:
+    """The picture with the result in it; its alpha enlarged as the result is."""
+    alpha = picture.alpha
+    if alpha is not None and scale not in (None, 1):
+        alpha = _enlarged(alpha, scale or 1)
+    return replace(picture, pixels=image, alpha=alpha)
+
+
+def _settings(picture: images.Picture, choice: Choice, chooser: Chooser) -> dict[str, Any]:
+    """Everything that decides a result."""
+    spiking = choice.model.spiking
+    parts = {} if chooser.request.ann or spiking is None else {
+        "neuron": spiking.neuron,
+        "head": spiking.head,
+        "T": spiking.timesteps,
+    }  # fmt: skip
+    return {
+        "input": picture.sha256,
+        "model": choice.digest,
+        "network": "ann" if chooser.request.ann else "snn",
+        **parts,
+        "scale": choice.scale,
+    }
+
+
+def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) -> dict[str, Any]:
+    ledger, spiking, ann = result.ledger, choice.model.spiking, chooser.request.ann
+    height, width = result.image.shape[:2]
+    report: dict[str, Any] = {
+        "task": chooser.task,
+        "model": choice.name,
+        "model_digest": choice.digest,
+        "network": "ann" if ann else "snn",
+        "changes": list(choice.changes),
+        "notes": list(choice.notes),
+        "warnings": list(choice.warnings),
+        "sigma": choice.sigma,
+        "scale": choice.scale,
+        "size": list(result.image.shape),
+        "seconds": result.seconds,
+        "megapixels_per_second": height * width / 1e6 / result.seconds,
+    }
+    if not ann and spiking is not None:
+        report |= {
+            "neuron": spiking.neuron,
+            "head": spiking.head,
+            "T": ledger.timesteps,
+            "post_steps": ledger.post_steps,
+            "spikes": ledger.spikes,
+            "synops": ledger.synops,
+            "synops_paper": ledger.synops_paper,
+            "firing_rate": ledger.firing_rate,
+        }
+    report["energy"] = {
+        model.name: {
+            "source": model.source,
+            "note": "modelled, not measured",
+            "columns": {
+                column.name: {"ann": column.ann}
+                | ({} if ann else {"snn": column.snn, "ratio": column.ratio, "break_even": rate})
+                for column, rate in zip(model.price(ledger), break_even(model, ledger), strict=True)
+            },
+        }
+        for model in options.energy
+    }
+    return report
+
+
+def _clean(job: Job, source: NDArray[Any], scale: int, max_pixels: int) -> NDArray[Any]:
+    """The clean picture, of the size that the result will have."""
+    assert job.reference is not None
+    clean = images.read(job.reference, max_pixels=max_pixels).pixels
+    expected = (scale * source.shape[0], scale * source.shape[1], *source.shape[2:])
+    if clean.shape != expected:
+        raise BadInputError(
+            f"{job.reference}: is {_shape(clean.shape)}, but the result of {job.source} will be {_shape(expected)}"
+        )
+    return clean
+
+
+def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> dict[str, Any]:
+    """Of the input and of the output against the clean picture; an input that is smaller is enlarged by bicubic."""
+    if source.shape != image.shape:
+        source = to_pixels(imresize(_floats(source), size=(image.shape[0], image.shape[1])), source.dtype)
+    return {
+        name: _plain(compare(_floats(pixels), _floats(clean), 1.0))
+        for name, pixels in (("input", source), ("output", image))
+    }
+
+
+def _plain(quality: Quality) -> dict[str, float | None]:
+    """PSNR, None for equal pictures, and both SSIMs, None for pictures smaller than the window."""
+    values = {"psnr": quality.psnr} | {f"ssim_{window}": quality.ssim(window) for window in WINDOWS}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _floats(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    return pixels / float(np.iinfo(pixels.dtype).max)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]} {'grey' if len(shape) == 2 else 'RGB'}"
+
+
+def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
+    """The alpha of an enlargement, bicubic, made in bands."""
+    enlargement = Enlargement(alpha, scale)
+    out = np.empty((enlargement.height, enlargement.width), alpha.dtype)
+    for y0 in range(0, enlargement.height, 64):
+        y1 = min(y0 + 64, enlargement.height)
+        out[y0:y1] = to_pixels(enlargement.window(y0, y1, 0, enlargement.width), alpha.dtype)
+    return out

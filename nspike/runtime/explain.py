@@ -1,0 +1,46 @@
+"""An exception of a plugin's in one line: its class, its message, and the line of the plugin's code that raised it."""
+
+import re
+import traceback
+from pathlib import Path
+
+_HOME = Path(__file__).parents[1]
+_COMPILER_NOISE = ("Failed in nopython", "During:", "No implementation", "There are", "No match")
+_LONGEST = 300
+
+
+def explain(error: BaseException) -> str:
+    """An exception in a line."""
+    kind = type(error).__name__
+    if isinstance(error, SyntaxError):
+        return f"{kind}: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
+    if type(error).__module__.startswith("numba."):
+        return f"{kind}: {_compiler_message(str(error))}{_compiler_place(str(error))}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{kind}: {' '.join(str(error).split())}{place}"
+
+
+def changes_its_input(error: BaseException) -> bool:
+    """Whether the exception says that an array was written to that may only be read."""
+    return "Cannot modify readonly array" in str(error) or "assignment destination is read-only" in str(error)
+
+
+def _compiler_message(text: str) -> str:
+    """The line of a Numba error that says what is wrong; the rest lists what it tried."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"(NameError|Numba\w+Error|Unknown attribute|Cannot )", line)]
+    rest = [line for line in lines if not line.startswith(_COMPILER_NOISE)]
+    message = next(iter(named or rest or lines), "no message")
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
+
+
+def _compiler_place(text: str) -> str:
+    found = re.findall(r'^File "(.+?)", line (\d+):$', text, flags=re.M)
+    return f" ({Path(found[-1][0]).name}, line {found[-1][1]})" if found else ""
+
+
+def _ours(filename: str) -> bool:
+    """Whether a frame belongs to nspike, to the loading of plugins or to the compiler, and not to the plugin."""
+    parents = Path(filename).parents
+    return "importlib" in filename or _HOME in parents or any(p.name in ("pluggy", "numba") for p in parents)

@@ -1,0 +1,4 @@
+"""Networks that have gradients, plain and spiking, and the optimisers.
+
+No files, no recipes.
+"""

@@ -1,0 +1,154 @@
+"""A plain network that can be trained: its layers as differentiable operations, in float32, on whole batches.
+
+Batch norm is folded first. An ANN that ends in a ReLU is trained without it: a picture is clipped at 0 anyway, and what is
+below would not learn.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.ann import run as ann
+from nspike.autograd.activation import clipped_relu, qcfs, relu
+from nspike.autograd.convolve import conv2d
+from nspike.autograd.tensor import Tensor, add, concatenate, subtract
+from nspike.graph.layer import PICTURE, Activation, Concat, Conv
+from nspike.graph.network import Network
+from nspike.model.model import Model
+
+Kind = Literal["relu", "clipped", "qcfs"]
+
+LEAST_CEILING = 1e-3
+
+
+class DifferentiableAnn:
+    """A model's plain network for training.
+
+    Parameters
+    ----------
+    model : its spiking form, if it has one, does not matter and is not kept.
+    kind : of activations: ReLU, ReLU with a ceiling that is trained, or QCFS.
+    levels : of QCFS.
+    ceilings : activation name -> where the ceilings start, one number or one for each channel; not for ReLU.
+    overshoot : of QCFS, the mean, in levels, of what spikes give too much, see `nspike.fitting.training`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        kind: Kind = "relu",
+        levels: int = 8,
+        ceilings: Mapping[str, NDArray[Any]] | None = None,
+        overshoot: float = 0.0,
+    ) -> None:
+        network, parameters = ann.fold_batch_norm(model.network, model.parameters)
+        self.network, self.kind, self.levels, self.overshoot = network, kind, levels, overshoot
+        self._model = replace(model, network=network, spiking=None)
+        self._parameters = {
+            name: Tensor(np.array(array, np.float32), requires_grad=True) for name, array in parameters.items()
+        }
+        self._ceilings: dict[str, Tensor] = {}
+        if kind != "relu":
+            assert ceilings is not None
+            self._ceilings = {
+                layer.name: Tensor(np.array(ceilings[layer.name], np.float32).reshape(-1, 1, 1), requires_grad=True)
+                for layer in network.activations
+            }
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.ceiling."""
+        return self._parameters | {f"{name}.ceiling": tensor for name, tensor in self._ceilings.items()}
+
+    def constrain(self) -> None:
+        """Keep ceilings above 0."""
+        for tensor in self._ceilings.values():
+            tensor.data = np.maximum(tensor.data, np.float32(LEAST_CEILING))
+
+    def to_model(self) -> Model:
+        """The model with the parameters as they are now."""
+        layers = tuple(
+            self._limited(layer) if isinstance(layer, Activation) else layer for layer in self.network.layers
+        )
+        network: Network = replace(self.network, layers=layers)
+        arrays = {name: np.ascontiguousarray(tensor.data) for name, tensor in self._parameters.items()}
+        return replace(self._model, network=network, parameters=arrays)
+
+    def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
+        """The restored pictures (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
+        values = self._values(plane, seed)
+        picture, output = values[PICTURE], values[self.network.output]
+        if self.network.mode == "image":
+            return output
+        return subtract(picture, output) if self.network.mode == "subtract" else add(picture, output)
+
+    def activations(self, plane: NDArray[np.float32], *, seed: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """What each activation gives, float32 (N, C, H, W)."""
+        values = self._values(plane, seed)
+        return {layer.name: values[layer.name].data for layer in self.network.activations}
+
+    def _values(self, plane: NDArray[np.float32], seed: int | None) -> dict[str, Tensor]:
+        picture = Tensor(np.asarray(plane, np.float32))
+        values: dict[str, Tensor] = {PICTURE: picture}
+        for layer in self.network.layers:
+            values[layer.name] = self._layer(layer, values, picture, seed)
+        return values
+
+    def _layer(self, layer: Any, values: Mapping[str, Tensor], picture: Tensor, seed: int | None = None) -> Tensor:
+        if isinstance(layer, Conv):
+            bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
+            return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
+        if isinstance(layer, Concat):
+            return concatenate([values[source] for source in layer.sources])
+        if isinstance(layer, Activation):
+            constant = all(conv.source == PICTURE for conv in self.network.convs if conv.name == layer.source)
+            return self._activation(layer.name, values[layer.source], None if constant else seed)
+        return values[layer.source] * (picture - 1.0) + 1.0
+
+    def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:
+        if self.kind == "relu":
+            return relu(value)
+        if self.kind == "clipped":
+            return clipped_relu(value, self._ceilings[name])
+        if seed is None:
+            return qcfs(value, self._ceilings[name], levels=self.levels)
+        layer_seed = zlib.crc32(f"{name} {seed}".encode())
+        return qcfs(value, self._ceilings[name], levels=self.levels, overshoot=self.overshoot, seed=layer_seed)
+
+    def _limited(self, layer: Activation) -> Activation:
+        if self.kind == "relu":
+            return replace(layer, ceiling=None, levels=None)
+        ceiling = tuple(float(value) for value in self._ceilings[layer.name].data.ravel())
+        return replace(layer, ceiling=ceiling, levels=self.levels if self.kind == "qcfs" else None)
+
+
+def initial_ceilings(
+    model: Model, plane: NDArray[np.float32], *, percentile: float, per: Literal["layer", "channel"]
+) -> dict[str, NDArray[np.float64]]:
+    """Where ceilings start: those that the network has, else a percentile of its positive activations on `plane`."""
+    network, parameters = ann.fold_batch_norm(model.network, model.parameters)
+    captured: dict[str, Any] = {activation.name: None for activation in network.activations}
+    ann.run(network, parameters, plane, capture=captured)
+    found = {}
+    for layer in network.activations:
+        if layer.ceiling is not None:
+            found[layer.name] = np.array(layer.ceiling)
+            if per == "channel":
+                found[layer.name] = np.broadcast_to(found[layer.name], (layer.channels,)).copy()
+            continue
+        whole = _percentile(captured[layer.name], percentile) or 1.0
+        found[layer.name] = np.array([whole])
+        if per == "channel":
+            channels = captured[layer.name].transpose(1, 0, 2, 3)
+            found[layer.name] = np.array([max(_percentile(each, percentile), 0.01 * whole) for each in channels])
+    return found
+
+
+def _percentile(values: NDArray[np.float32], percentile: float) -> float:
+    """Of the positive values; 0 without any."""
+    positive = values[values > 0]
+    return float(np.percentile(positive.astype(np.float64), percentile)) if positive.size else 0.0

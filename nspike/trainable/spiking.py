@@ -1,0 +1,289 @@
+"""A whole spiking network that can be trained: a model's floats as tensors, its forward pass the engine's, spike for spike.
+
+Every run rounds the floats anew by `nspike.integer.rounding`, so that what is trained is what will run. What is trained:
+kernels and biases (normalised), a threshold for each layer or channel, the trainable parameters of the neurons, the head's
+parameters.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.autograd.tensor import Tensor, add, attach, record, subtract
+from nspike.contracts.head import Head, OutputLayer
+from nspike.contracts.neuron import Neuron
+from nspike.engine.prepared import Prepared, prepare
+from nspike.errors import ModelError, PluginError, UsageError, nearest
+from nspike.graph.layer import Conv, Gate
+from nspike.integer.normalise import driven, normalised_conv
+from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork, build
+from nspike.model.model import OUTPUT, Model, Spiking
+from nspike.trainable.rate_layer import RateLayer
+from nspike.trainable.spike_train import SpikeTrain, rate
+from nspike.trainable.spiking_layer import NO_TIME, Frame, LayerParameters, SpikingLayer, slopes
+from nspike.trainable.surrogate import Surrogate, find
+
+LEAST_THRESHOLD = 0.05
+UNIT = 65535.0
+GRADIENTS = ("time", "rate")
+
+Layer = SpikingLayer | RateLayer
+
+
+def check_gradient(name: str) -> None:
+    """Raise UsageError for an unknown one."""
+    if name not in GRADIENTS:
+        raise UsageError(f"there is no gradient {name!r}.{nearest(name, GRADIENTS)} Known: {', '.join(GRADIENTS)}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave.
+
+    restored : float64 (N, C, H, W), the pictures, not clipped. output : the network's, in units of the ANN's.
+    rates : firing rate of each layer of neurons but the output, a number each. trains : its spikes.
+    """
+
+    restored: Tensor
+    output: Tensor
+    rates: Mapping[str, Tensor]
+    trains: Mapping[str, SpikeTrain]
+
+
+class DifferentiableNetwork:
+    """A model's network for training.
+
+    Parameters
+    ----------
+    model : converted; batch norm folded.
+    neuron, head : the objects that its names stand for.
+    per : whether a layer trains one threshold, as in SpikingIR, or one for each channel.
+    surrogate : a name or function, by default the neuron's own.
+    follow_reset : whether gradients go through the reset too.
+    recompute : whether membranes are computed again on the way back instead of kept.
+    gradient : "time" goes back through every step (`nspike.trainable.spiking_layer`), "rate" through the rate alone
+        (`nspike.trainable.rate_layer`), which serves neurons with a kernel of their own too, and trains no parameter of a
+        neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
+
+    Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
+    "time" with a neuron that has a kernel of its own; UsageError for another gradient.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        neuron: Neuron,
+        head: Head,
+        *,
+        per: Literal["layer", "channel"] = "layer",
+        surrogate: str | Surrogate | None = None,
+        follow_reset: bool = True,
+        recompute: bool = False,
+        gradient: str | None = None,
+    ) -> None:
+        if model.spiking is None:
+            raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+        self.gradient = gradient or ("time" if neuron.step is None else "rate")
+        check_gradient(self.gradient)
+        if neuron.step is not None and self.gradient == "time":
+            raise PluginError(f"neuron {neuron.name} {NO_TIME}")
+        if head.gradient is None:
+            raise PluginError(f"head {head.name} cannot be trained: it says nothing of its gradient")
+        self.model, self.neuron, self.head = model, neuron, head
+        self.surrogate = find(surrogate if surrogate is not None else neuron.surrogate)
+        self.follow_reset, self.recompute = follow_reset, recompute
+        spiking = model.spiking
+        initial = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
+        self._head = {name: Tensor(np.array(array, np.float64), requires_grad=True) for name, array in initial.items()}
+        self._layers = {
+            layer.name: self._layer(layer, spiking, per)
+            for layer in model.network.layers
+            if isinstance(layer, Conv | Gate)
+        }
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight."""
+        found: dict[str, Tensor] = {}
+        for layer, floats in self._layers.items():
+            name = driven(self.model.network, layer)
+            own = {
+                f"{layer}.weight": floats.weight,
+                f"{layer}.bias": floats.bias,
+                f"{name}.threshold": floats.threshold,
+            }
+            own |= {f"{name}.{key}": tensor for key, tensor in floats.trained.items()}
+            found |= {key: tensor for key, tensor in own.items() if tensor is not None and tensor.requires_grad}
+        return found | {f"head.{name}": tensor for name, tensor in self._head.items()}
+
+    def constrain(self) -> None:
+        """Put every parameter back into its range: thresholds at least 0.05, the neurons' as declared."""
+        ranges = {p.name: p for p in self.neuron.parameters}
+        for floats in self._layers.values():
+            floats.threshold.data = np.maximum(floats.threshold.data, LEAST_THRESHOLD / floats.ratio.min())
+            for name, tensor in floats.trained.items():
+                low = ranges[name].low + (1e-3 if ranges[name].open_low else 0.0)
+                tensor.data = np.clip(tensor.data, low, ranges[name].high)
+
+    def to_model(self) -> Model:
+        """The model with the floats as they are now."""
+        network, spiking = self.model.network, self.model.spiking
+        assert spiking is not None
+        thresholds, values = dict(spiking.thresholds), {}
+        weights, biases = dict(spiking.weights), dict(spiking.biases)
+        for layer, floats in self._layers.items():
+            name = driven(network, layer)
+            thresholds[name] = floats.theta
+            if name != OUTPUT:
+                values[name] = floats.values
+            if floats.weight is not None:
+                weights[layer] = floats.weight.data.copy()
+            if floats.bias is not None:
+                biases[layer] = floats.bias.data.copy()
+        heads = {**spiking.head_parameters}
+        if self._head:
+            heads[self.head.name] = {name: tensor.data.copy() for name, tensor in self._head.items()}
+        trained = replace(
+            spiking,
+            neuron=self.neuron.name,
+            head=self.head.name,
+            thresholds=thresholds,
+            neuron_parameters={**spiking.neuron_parameters, self.neuron.name: values},
+            head_parameters=heads,
+            weights=weights,
+            biases=biases,
+        )
+        return self.model.with_spiking(trained)
+
+    def run(self, plane: NDArray[np.int32]) -> Outcome:
+        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
+        network = self.model.network
+        integers, prepared, frame = self._prepared(plane)
+        trains: dict[str, SpikeTrain] = {}
+        for stage in integers.stages[:-1]:
+            layer = self._run(prepared[stage.name], frame, trains)
+            attach(layer.train, layer.parents, partial(_back, layer))
+            trains[stage.name] = layer.train
+        output = self._read(self._run(prepared[OUTPUT], frame, trains), integers)
+        picture = Tensor(plane / UNIT)
+        restored = {
+            "image": lambda: output,
+            "subtract": lambda: subtract(picture, output),
+            "add": lambda: add(picture, output),
+        }
+        rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
+        return Outcome(restored[network.mode](), output, rates, trains)
+
+    def spikes(
+        self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
+    ) -> dict[str, SpikeTrain]:
+        """The spikes of the layers of neurons up to the last of `names`, for a batch; `known` ones are not run again."""
+        integers, prepared, frame = self._prepared(plane)
+        trains = dict(known or {})
+        for stage in integers.stages[:-1]:
+            if set(names) <= set(trains):
+                break
+            if stage.name not in trains:
+                trains[stage.name] = self._run(prepared[stage.name], frame, trains).train
+        return trains
+
+    def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Frame]:
+        """The integers as they are now, the same as kernels take them, and what the layers share."""
+        integers = build(self.to_model(), self.neuron, self.head)
+        prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages})
+        frame = Frame(
+            plane=np.ascontiguousarray(plane.transpose(0, 2, 3, 1), np.int32),
+            timesteps=integers.timesteps,
+            steps=integers.steps,
+            pad=max(p.radius for p in prepared.values()),
+            surrogate=self.surrogate,
+            follow_reset=self.follow_reset,
+            recompute=self.recompute,
+            integers=integers,
+        )
+        return integers, prepared, frame
+
+    def _layer(self, layer: Conv | Gate, spiking: Spiking, per: str) -> LayerParameters:
+        network = self.model.network
+        name = driven(network, layer.name)
+        theta = np.asarray(spiking.thresholds[name], np.float64)
+        one = np.array([theta.mean()]) if per == "layer" else theta.copy()
+        threshold = Tensor(one, requires_grad=name != OUTPUT or self.head.fires)
+        weight = bias = None
+        if isinstance(layer, Conv):
+            floats = normalised_conv(network, self.model.parameters, spiking, layer.name)
+            weight = Tensor(floats[0].astype(np.float32), requires_grad=True)
+            bias = Tensor(floats[1].astype(np.float32), requires_grad=True) if layer.bias else None
+        values: dict[str, float | Tensor] = {}
+        if name != OUTPUT:
+            given = spiking.neuron_parameters.get(self.neuron.name, {}).get(name, {})
+            numbers = self.neuron.values(given)
+            values.update(numbers)
+            for parameter in self.neuron.parameters:
+                timed = parameter.trainable and self.gradient == "time"
+                if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
+                    values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
+        return LayerParameters(weight, bias, threshold, theta / one, values)
+
+    def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
+        """Not what a spike is worth, where a gate reads it: there it is 1."""
+        if not any(isinstance(reader, Gate) for reader in self.model.network.consumers(activation)):
+            return True
+        steps = timesteps + self.neuron.post_steps
+        return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
+
+    def _run(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> Layer:
+        stage, network = prepared.stage, self.model.network
+        last = stage.name == OUTPUT
+        makers = {driven(network, name): floats for name, floats in self._layers.items()}
+        kind = SpikingLayer if self.gradient == "time" else RateLayer
+        return kind(
+            prepared,
+            frame,
+            INTEGRATE_AND_FIRE if last else self.neuron,
+            makers[stage.name],
+            [(trains[source], makers[source]) for source in stage.sources],
+            self.neuron,
+            fires_until=(frame.timesteps if self.head.fires else 0) if last else None,
+            membranes=last,
+        )
+
+    def _read(self, layer: Layer, integers: IntegerNetwork) -> Tensor:
+        """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
+        stage, timesteps, scale = layer.stage, integers.timesteps, integers.output_scale[:, None, None]
+        theta = stage.integer.theta.astype(np.int64)
+        numbers = {name: tensor.data for name, tensor in self._head.items()}
+        left = (layer.v - stage.v0).transpose(0, 3, 1, 2)
+        fired = np.zeros(left.shape, np.int32)
+        if self.head.fires:
+            fired = layer.train.dense().sum(axis=1, dtype=np.int32)
+        charge = left.astype(np.int64) + fired * theta[:, None, None]
+        residual = left if self.head.fires else np.zeros_like(left)
+        seen = [
+            OutputLayer(charge[n], fired[n], residual[n], theta, stage.integer.exponent, timesteps)
+            for n in range(len(left))
+        ]
+        read = np.stack([np.asarray(self.head.read(one, numbers), np.float64) * scale for one in seen])
+
+        def backward(g: Any) -> list[Any]:
+            assert self.head.gradient is not None
+            found = [self.head.gradient(one, numbers, g[n] * scale) for n, one in enumerate(seen)]
+            maps = {
+                key: np.stack([each[key] for each in found]).transpose(0, 2, 3, 1)
+                for key in ("charge", "spikes", "residual")
+                if key in found[0]
+            }
+            of_theta = np.sum([each["theta"] for each in found], axis=0) if "theta" in found[0] else None
+            spikes = layer.spread(maps["spikes"]) if "spikes" in maps else None
+            of_layer = layer.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
+            return [*of_layer, *(sum(each[name] for each in found) for name in self._head)]
+
+        return record(read, [*layer.parents, *self._head.values()], backward)
+
+
+def _back(layer: Layer, gradient: tuple[Any, Any]) -> list[Any]:
+    """The rule of a layer's spikes."""
+    return layer.back(*gradient)

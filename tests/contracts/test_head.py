@@ -1,0 +1,45 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from nspike.contracts.head import OutputLayer, convolve_spikes
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "shape"), [(1, 1, (1, 1)), (3, 3, (4, 5)), (2, 5, (1, 7)), (3, 1, (3, 2))]
+)
+def test_convolution_in_fractions(channels, size, shape):
+    draw = np.random.default_rng(size)
+    spikes = draw.integers(0, 127, (channels, *shape), dtype=np.int32)
+    weight = draw.normal(size=(channels, channels, size, size)) * draw.choice([1e-3, 1, 900], (channels, 1, 1, 1))
+    found = convolve_spikes(spikes, weight)
+    r = size // 2
+    for o, y, x in np.ndindex(found.shape):
+        largest = Fraction(float(np.abs(weight[o]).max()))
+        unit = Fraction(1)  # the largest weight takes 15 bits: 2^14 <= largest / unit < 2^15
+        while largest / unit >= 2**15:
+            unit *= 2
+        while largest / unit < 2**14:
+            unit /= 2
+        total = Fraction(0)
+        for i, dy, dx in np.ndindex(channels, size, size):
+            yy, xx = y + dy - r, x + dx - r
+            if 0 <= yy < shape[0] and 0 <= xx < shape[1]:
+                total += round(Fraction(float(weight[o, i, dy, dx])) / unit) * unit * int(spikes[i, yy, xx])
+        assert Fraction(float(found[o, y, x])) == total
+
+
+def test_a_dead_and_a_plain_kernel():
+    spikes = np.array([[[1, 2], [3, 4]]], np.int32)
+    np.testing.assert_array_equal(convolve_spikes(spikes, np.zeros((1, 1, 3, 3))), np.zeros((1, 2, 2)))
+    identity = np.zeros((1, 1, 3, 3))
+    identity[0, 0, 1, 1] = 1
+    np.testing.assert_array_equal(convolve_spikes(spikes, identity), spikes)
+
+
+def test_units_are_exact():
+    values = np.array([[[1, -(2**31)]], [[3, 5]]])
+    none = np.zeros((2, 1, 2), np.int32)
+    layer = OutputLayer(values, none, none, np.ones(2, np.int64), np.array([24, -2]), 4)
+    np.testing.assert_array_equal(layer.to_units(values), [[[2.0**-24, -128.0]], [[12.0, 20.0]]])

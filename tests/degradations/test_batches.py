@@ -1,0 +1,125 @@
+"""Batches of crops: seeded, degraded as the model is used to it, refused where they cannot be made."""
+
+import numpy as np
+import pytest
+
+from nspike.degradations.batches import CropBatches
+from nspike.degradations.blur import convolve, defocus_kernel
+from nspike.degradations.haze import FAR, NEAR
+from nspike.degradations.kinds import Degradation
+from nspike.errors import BadInputError, UsageError
+from nspike.images import file as images
+from tests.tiny import picture, tiny_model
+
+
+def fill(folder, *shape, count=3):
+    folder.mkdir(parents=True)
+    for i in range(count):
+        images.write(folder / f"p{i}.png", images.Picture(picture(*shape, seed=i)))
+    return folder
+
+
+def test_a_batch_is_a_function_of_its_number(tmp_path):
+    folder = fill(tmp_path / "clean", 40, 50)
+    batches = CropBatches(tiny_model(), folder, batch=4, patch=16, seed=5)
+    degraded, clean = batches(7)
+    assert degraded.shape == clean.shape == (4, 1, 16, 16)
+    assert degraded.dtype == clean.dtype == np.float32
+    batches(0)
+    for first, second in zip(
+        CropBatches(tiny_model(), folder, batch=4, patch=16, seed=5)(7), (degraded, clean), strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+    for other in (batches(8), CropBatches(tiny_model(), folder, batch=4, patch=16, seed=6)(7)):
+        assert not np.array_equal(other[1], clean)
+    assert 15 < 255 * np.std(degraded - clean) < 35, "sigma 25"
+    assert len({crop.tobytes() for crop in clean}) == 4
+
+
+def test_super_resolution_takes_the_scales_in_turn(tmp_path):
+    folder = fill(tmp_path / "clean", 40, 50, 3)
+    batches = CropBatches(tiny_model(task="superres", colour="y", mode="add"), folder, batch=3, patch=25)
+    degraded, clean = batches(0)
+    assert degraded.shape == (3, 1, 25, 25)
+    lost = [np.std(a - b) for a, b in zip(degraded, clean, strict=True)]
+    assert all(value > 0 for value in lost)
+
+
+def test_dehazing_takes_pairs(tmp_path):
+    for name, seed in (("hazy", 0), ("GT", 5)):
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        for i in range(2):
+            file = f"s{i}_1.png" if name == "hazy" else f"s{i}.png"
+            images.write(tmp_path / "pairs" / name / file, images.Picture(picture(30, 32, 3, seed=seed + i)))
+    model = tiny_model(task="dehaze", colour="rgb", mode="image")
+    degraded, clean = CropBatches(model, tmp_path / "pairs", batch=2, patch=16)(0)
+    assert degraded.shape == clean.shape == (2, 3, 16, 16)
+    assert not np.array_equal(degraded, clean)
+    with pytest.raises(BadInputError, match="expected pairs, in hazy/ and GT/"):
+        CropBatches(model, fill(tmp_path / "alone", 30, 30, 3), degradation=Degradation("pairs"))
+
+
+def test_haze_is_made_from_disparities_or_from_random_depths(tmp_path):
+    folder = tmp_path / "scenes"
+    fill(folder, 40, 40, 3, count=2)
+    images.write(folder / "a_view1.png", images.Picture(picture(40, 40, 3)))
+    disparity = np.repeat(np.linspace(10, 200, 40).astype(np.uint8)[:, None], 40, axis=1)
+    images.write(folder / "a_disp1.png", images.Picture(disparity))
+    model = tiny_model(task="dehaze", colour="rgb", mode="image")
+    assert len(CropBatches(model, folder).sources) == 3
+    for name in ("p0.png", "p1.png"):
+        (folder / name).unlink()
+    degraded, clean = CropBatches(
+        model, folder, batch=1, patch=40, degradation=Degradation("haze", {"beta": 1.0, "airlight": 1.0})
+    )(0)
+    lost = np.sort(((1 - degraded[0]) / np.maximum(1 - clean[0], 1e-6)).mean(axis=0).ravel())
+    np.testing.assert_allclose([lost[0], lost[-1]], np.exp([-FAR, -NEAR]), rtol=1e-5)
+
+
+def test_several_folders_at_once(tmp_path):
+    folders = [fill(tmp_path / name, 24, 24, count=count) for name, count in (("a", 1), ("b", 3))]
+    batches = CropBatches(tiny_model(), folders, batch=2, patch=16)
+    assert len(batches.sources) == 4
+    assert batches(0)[0].shape == (2, 1, 16, 16)
+    assert batches.fingerprint == CropBatches(tiny_model(), folders, batch=2, patch=16).fingerprint
+    others = [
+        CropBatches(tiny_model(), folders[0], batch=2, patch=16),
+        CropBatches(tiny_model(), folders, batch=3, patch=16),
+        CropBatches(tiny_model(), folders, batch=2, patch=16, degradation=Degradation("noise", {"sigma": 5})),
+    ]
+    assert all(other.fingerprint != batches.fingerprint for other in others)
+    with pytest.raises(UsageError, match="at least one folder"):
+        CropBatches(tiny_model(), [])
+
+
+def test_a_blurred_crop_knows_what_is_around_it(tmp_path):
+    folder = fill(tmp_path / "clean", 60, 60, count=1)
+    batches = CropBatches(tiny_model(), folder, batch=8, patch=16, degradation=Degradation("defocus", {"radius": 6.0}))
+    degraded, clean = batches(0)
+    whole = images.read(folder / "p0.png").pixels / 255.0
+    blurred = convolve(whole, defocus_kernel(6.0))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16))
+    for got, crop in zip(degraded[:, 0], clean[:, 0], strict=True):
+        turned = [(f, k, np.rot90(crop[:, ::-1] if f else crop, k)) for f in (0, 1) for k in range(4)]
+        places = [
+            (f, k, *np.argwhere(np.abs(windows - t).max(axis=(2, 3)) < 1e-6)[0])
+            for f, k, t in turned
+            if (np.abs(windows - t).max(axis=(2, 3)) < 1e-6).any()
+        ]
+        flip, quarter, y, x = places[0]
+        same = np.rot90(got[:, ::-1] if flip else got, quarter)
+        np.testing.assert_allclose(same, blurred[y : y + 16, x : x + 16], atol=1e-6)
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(BadInputError, match=r"p\d.png: 24x20 pixels are too few for crops of 32"):
+        CropBatches(tiny_model(), fill(tmp_path / "small", 20, 24), patch=32)(0)
+    fill(tmp_path / "mixed", 40, 40, count=30)
+    images.write(tmp_path / "mixed" / "p17.png", images.Picture(picture(10, 40)))
+    with pytest.raises(BadInputError, match=r"p17.png: 40x10 pixels are too few"):
+        CropBatches(tiny_model(), tmp_path / "mixed", patch=32).check()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInputError, match="no pictures"):
+        CropBatches(tiny_model(), tmp_path / "empty")
+    with pytest.raises(UsageError, match="at least 1 crop of at least 8"):
+        CropBatches(tiny_model(), tmp_path / "small", batch=0)

@@ -1,0 +1,46 @@
+"""Kernels of blur: what they weigh, and that convolving with them is what they say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel
+from nspike.errors import BadInputError
+
+
+def test_a_horizontal_motion_is_a_row():
+    kernel = motion_kernel(5, 0.0)
+    middle = len(kernel) // 2
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.sum() == pytest.approx(1)
+    assert kernel[middle].sum() == pytest.approx(1)
+    np.testing.assert_allclose(kernel, kernel[:, ::-1], atol=1e-12)
+    np.testing.assert_allclose(motion_kernel(5, math.pi / 2), kernel.T, atol=1e-12)
+    point = motion_kernel(1, 0.3)
+    assert point[len(point) // 2, len(point) // 2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("radius", [0.4, 1.0, 2.5, 4.0])
+def test_a_disc(radius):
+    kernel = defocus_kernel(radius)
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(kernel, kernel.T)
+    if radius >= 1:
+        assert 1 / kernel.max() == pytest.approx(math.pi * radius**2, rel=0.05)
+
+
+def test_convolving():
+    draw = np.random.default_rng(0)
+    pixels, kernel = draw.random((9, 11, 3)), draw.random((3, 5, 5))[0]
+    padded = np.pad(pixels, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    wanted = sum(kernel[::-1, ::-1][i, j] * padded[i : i + 9, j : j + 11] for i in range(5) for j in range(5))
+    np.testing.assert_allclose(convolve(pixels, kernel), wanted)
+    np.testing.assert_allclose(convolve(pixels[..., 0], kernel), wanted[..., 0])
+
+
+def test_refusals():
+    for wrong in (lambda: motion_kernel(0.5, 0), lambda: motion_kernel(3, math.nan), lambda: defocus_kernel(0)):
+        with pytest.raises(BadInputError, match="needs"):
+            wrong()

@@ -1,0 +1,67 @@
+"""Degradations: each a seeded function of the draw, described by plain numbers that are checked."""
+
+import numpy as np
+import pytest
+
+from nspike.degradations.kinds import KINDS, Degradation, degradation_of, degrade
+from nspike.degradations.sources import Scene
+from nspike.errors import BadInputError, UsageError
+from tests.tiny import picture, tiny_model
+
+GIVEN = {"noise": {"sigma": [10, 30]}, "bicubic": {"scales": [2, 3]}}
+
+
+def scene():
+    return Scene(picture(30, 30, 3) / 255.0)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pairs"])
+def test_every_kind_is_a_function_of_the_draw(kind):
+    degradation = Degradation(kind, GIVEN.get(kind, {}))
+    first, again, other = (degrade(scene(), degradation, 0, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first[0].shape == first[1].shape == (3, 30, 30)
+    assert first[0].dtype == np.float32
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], scene().picture.transpose(2, 0, 1).astype(np.float32))
+    assert np.std(first[0] - first[1]) > 0.005
+    if kind != "bicubic":
+        assert not np.array_equal(first[0], other[0])
+
+
+def test_a_scene_that_is_degraded_already_stays_so():
+    hazy = picture(30, 30, 3, seed=4) / 255.0
+    degraded, clean = degrade(Scene(scene().picture, hazy), Degradation("pairs"), 0, np.random.default_rng(0))
+    np.testing.assert_array_equal(degraded, hazy.transpose(2, 0, 1).astype(np.float32))
+    assert not np.array_equal(degraded, clean)
+    with pytest.raises(BadInputError, match="pairs needs folders"):
+        degrade(scene(), Degradation("pairs"), 0, np.random.default_rng(0))
+
+
+def test_what_a_model_says():
+    assert degradation_of(tiny_model().info) == Degradation("noise", {"sigma": 25.0})
+    assert degradation_of(tiny_model(task="superres", colour="y").info).scales == [2, 3, 4]
+    hazy = tiny_model(task="dehaze", colour="rgb", degradation={"haze": "in words"}).info
+    assert degradation_of(hazy) == Degradation("haze")
+    rainy = Degradation("rain", {"strength": 0.5})
+    assert rainy.to_dict()["kind"] == "rain"
+    assert rainy.numbers["length"] == [9.0, 25.0]
+    assert rainy.margin == 25
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "message"),
+    [
+        ("nois", {}, "Did you mean 'noise'"),
+        ("noise", {}, "needs sigma"),
+        ("noise", {"sgma": 3}, "no number 'sgma'. Did you mean 'sigma'"),
+        ("noise", {"sigma": -1}, "expected a number or a range"),
+        ("noise", {"sigma": [30, 10]}, "expected a number or a range"),
+        ("noise", {"sigma": "much"}, "expected a number or a range"),
+        ("bicubic", {"scales": 2.5}, "expected whole numbers"),
+        ("bicubic", {"scales": []}, "expected whole numbers"),
+        ("haze", {"beta": [0, 1, 2]}, "expected a number or a range"),
+    ],
+)
+def test_refusals(kind, numbers, message):
+    with pytest.raises(UsageError, match=message):
+        Degradation(kind, numbers)

@@ -1,0 +1,86 @@
+"""Recipes: read from TOML, checked key by key; those of the shipped models are valid."""
+
+from pathlib import Path
+
+import pytest
+
+from nspike.errors import BadInputError, UsageError
+from nspike.fitting.plan import FineTuningPlan, TrainingPlan, is_recipe, parse, plan_of, read_recipe
+from nspike.registry.plugins import registry
+
+RECIPES = sorted((Path(__file__).parents[2] / "weights" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
+def test_the_shipped_models_recipes(path):
+    plan = plan_of(read_recipe(path))
+    kinds = registry()
+    assert all(name in kinds.losses for name in plan.recipe.pixels)
+    if isinstance(plan, TrainingPlan):
+        assert plan.network is None or kinds.networks[plan.network].network(plan.network_options)
+    else:
+        kinds.converters[plan.converter or "qcfs"].values(plan.converter_options)
+        assert plan.neuron is None or plan.neuron in kinds.neurons
+        assert plan.head is None or plan.head in kinds.heads
+    for given in (plan.model, getattr(plan, "baseline", None)):
+        assert not is_recipe(given) or Path(given) in RECIPES, "a recipe that is there"
+    assert plan.name == path.stem
+    assert path.name in path.read_text(encoding="utf-8"), "says how it is called"
+
+
+def test_there_are_recipes():
+    assert {"aodnet", "dncnn-s15", "dncnn-s25", "dncnn-s50", "vdsr"} <= {path.stem for path in RECIPES}
+
+
+def test_paths_are_relative_to_the_recipe_where_they_exist_there(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "r.toml").write_text('data = ["photos", "elsewhere"]\nmodel = "dncnn-s25"\nvalidation = "photos"\n')
+    values = read_recipe(tmp_path / "r.toml")
+    assert values == {
+        "data": [str(tmp_path / "photos"), "elsewhere"],
+        "model": "dncnn-s25",
+        "validation": str(tmp_path / "photos"),
+    }
+
+
+def test_what_a_model_keeps_of_a_plan():
+    plan = FineTuningPlan.of(
+        {"model": "/home/me/a.h5", "data": ["/home/me/x", "y"], "threads": 2, "name": "n", "rate": 1, "k": 0.5}
+    )
+    kept = plan.to_dict()
+    assert (kept["model"], kept["data"], kept["rate"], kept["k"]) == ("a.h5", ["x", "y"], 1.0, 0.5)
+    assert "threads" not in kept
+    assert "/home" not in str(kept)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 2.5}, "steps = 2.5; expected a whole number"),
+        ({"steps": True}, "steps = True; expected a whole number"),
+        ({"rate": "fast"}, "rate = 'fast'; expected a number"),
+        ({"data": 3}, "data = 3; expected a list"),
+        ({"follow_reset": 1}, "follow_reset = 1; expected true or false"),
+        ({"converter_options": "x"}, "expected a table"),
+        ({"surrogate": 3}, "expected text"),
+        ({"seed": -1}, "seed, validation_every and minutes from 0"),
+        ({"warm_start": "hot"}, "expected none or regression"),
+        ({"gamm": 0.1}, "Did you mean 'gamma'"),
+    ],
+)
+def test_values_of_another_type(values, message):
+    with pytest.raises(UsageError, match=message):
+        FineTuningPlan.of({"model": "m", "data": "d"} | values)
+
+
+def test_values_of_options():
+    assert [parse(text) for text in ("3", "1e-4", "true", "mse", "{a = 1}", "[1, 2]", "'x'")] == [
+        3, 1e-4, True, "mse", {"a": 1}, [1, 2], "x",
+    ]  # fmt: skip
+
+
+def test_what_is_no_recipe(tmp_path):
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for name, said in (("binary.toml", "cannot be read"), ("none.toml", "cannot be read: No such file")):
+        with pytest.raises(BadInputError, match=said):
+            read_recipe(tmp_path / name)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from nspike.errors import ModelError
+from nspike.integer.grid import ANALOG_LIMIT, SPIKE_LIMIT, exponents, on_grid, quantise
+from tests import naive
+
+
+def random_layer(draw, scale):
+    phases, channels, read, size = (int(draw.integers(1, n)) for n in (3, 5, 9, 3))
+    size = 2 * size - 1
+    weights = draw.normal(0, 1, (phases, channels, read, size, size)) * scale
+    bias, theta = draw.normal(0, 1, channels) * draw.choice([0, 1, 50]), draw.uniform(0.05, 2, channels)
+    return weights, bias, theta
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-41, 1e-12, 1e-3, 0.1, 1.0, 30.0, 1e6])
+@pytest.mark.parametrize(("gain", "limit"), [(1, SPIKE_LIMIT), (4, ANALOG_LIMIT)])
+def test_the_largest_exponent_within_three_bounds(scale, gain, limit):
+    draw = np.random.default_rng(0)
+    for _ in range(10):
+        weights, bias, theta = random_layer(draw, scale)
+        layer = quantise(weights, bias, theta, gain=gain, limit=limit)
+        expected = naive.grid(weights, bias, theta, gain, limit)
+        assert layer.exponent.tolist() == expected.exponent
+        np.testing.assert_array_equal(layer.weights, expected.weights)
+        np.testing.assert_array_equal(layer.bias, expected.bias.ravel())
+        np.testing.assert_array_equal(layer.theta, expected.theta.ravel())
+        for c, k in enumerate(layer.exponent):
+
+            def fits(unit, c=c, weights=weights, bias=bias, theta=theta):
+                each = np.abs(weights[:, c])
+                sums = gain * each.sum(axis=(1, 2, 3)) + abs(bias[c])
+                return each.max() * unit <= limit and theta[c] * unit <= 2**24 and sums.max() * unit <= 2**24
+
+            assert fits(2.0**k)
+            assert not fits(2.0 ** (k + 1))
+        assert np.abs(layer.weights.astype(int)).max() <= limit
+
+
+def single(weight, bias=0.0, theta=1.0, **options):
+    return int(exponents(np.full((1, 1, 1, 1, 1), weight), np.array([bias]), np.array([theta]), **options)[0])
+
+
+def test_each_bound_by_itself_and_just_past_it():
+    assert single(4095.0, theta=1e-9) == 0
+    assert single(np.nextafter(4095.0, 1e9), theta=1e-9) == -1
+    assert single(32767.0, theta=1e-9, limit=32767) == 0
+    assert single(32767.0, theta=1e-9, limit=32767, gain=4) == 0
+    assert single(0.0, theta=2.0**24) == 0
+    assert single(0.0, theta=np.nextafter(2.0**24, 1e9)) == -1
+    assert single(0.0, bias=-(2.0**24), theta=1e-9) == 0
+    assert single(0.0, bias=np.nextafter(2.0**24, 1e9), theta=1e-9) == -1
+    assert single(2.0**10, bias=2.0**24 - 2.0**12, theta=1e-9, gain=4) == 0
+    assert single(2.0**10, bias=2.0**24 - 2.0**12 + 1, theta=1e-9, gain=4) == -1
+    assert single(1e-41) == 24  # a dead filter: θ alone decides
+
+
+def test_rounding_is_half_to_even():
+    k = np.array([1, 0, -1])
+    for value in (0.25, 0.75, 0.5, 1.5, 2.5, -0.5, -1.5, 1.0, 3.0, 5.0, -3.0):
+        expected = [naive.on_grid(value, int(e)) for e in k]
+        assert on_grid(np.full(3, value), k).tolist() == expected
+    assert on_grid(np.array([0.5, 1.5, 2.5, -0.5, -1.5]), np.zeros(5, int)).tolist() == [0, 2, 2, 0, -2]
+    assert naive.half_even(5, 2) == 2
+    assert naive.half_even(7, 2) == 4
+    assert naive.half_even(-5, 2) == -2
+
+
+def test_what_has_no_grid():
+    one = np.ones((1, 1, 1, 1, 1))
+    for weights, bias, theta in ((one * np.nan, [0.0], [1.0]), (one, [np.inf], [1.0]), (one, [0.0], [np.nan])):
+        with pytest.raises(ModelError, match="NaN or infinity"):
+            exponents(weights, np.array(bias), np.array(theta))
+    for theta in (0.0, -1.0):
+        with pytest.raises(ModelError, match="threshold is not positive"):
+            exponents(one, np.zeros(1), np.array([theta]))
+    for value in (2.0**31, -(2.0**31), np.nan):
+        with pytest.raises(ModelError, match="does not fit"):
+            on_grid(np.array([value]), np.zeros(1, int))
+    assert on_grid(np.array([2.0**31 - 1]), np.zeros(1, int)).tolist() == [2**31 - 1]
+
+
+def test_a_threshold_is_at_least_one():
+    layer = quantise(np.full((1, 1, 1, 1, 1), 4000.0), np.zeros(1), np.array([1e-6]))
+    assert layer.theta.tolist() == [1]

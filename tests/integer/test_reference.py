@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, mprn_beta
+
+from nspike.engine import run as engine
+from nspike.errors import PluginError
+from nspike.integer import reference as floatsim
+from nspike.integer.rounding import build
+from nspike.model.model import OUTPUT, Info, Model, Spiking
+from tests.plugins.chains import aod, chain
+
+
+def converted(plugin, tensors, neuron, head, values=None, seed=0, timesteps=6):
+    """A model with plausible scales that no calibration has seen."""
+    rng = np.random.default_rng(seed)
+    network, parameters = plugin.read(tensors)
+    channels = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
+    scales = {name: rng.uniform(0.3, 0.6, count) for name, count in channels.items()}
+    thresholds = {name: rng.uniform(0.7, 1.2, count) for name, count in channels.items()}
+    own = {neuron.name: {a.name: values or {} for a in network.activations}}
+    spiking = Spiking(neuron.name, head.name, timesteps, scales, thresholds, own)
+    return Model(Info("test", "denoise", "gray"), network, parameters, spiking)
+
+
+CASES = [
+    (dncnn, chain(4, 20), if_.NEURON, membrane.HEAD, {"v_init": 0.5}),
+    (dncnn, chain(4, 6, 3), mprn_beta.NEURON, cpm.CPM, {"beta": 0.7, "alpha": 0.8}),
+    (aodnet, aod(), mprn.NEURON, cpm.CPM, {"beta": -1.0}),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_rounded_network_spikes_as_the_engine_does(case):
+    plugin, tensors, neuron, head, values = case
+    model = converted(plugin, tensors, neuron, head, values)
+    rng = np.random.default_rng(3)
+    plane = rng.integers(-3000, 70000, (model.network.channels, 19, 23)).astype(np.int32)
+    spikes, outputs = {}, []
+    engine.run(
+        model,
+        plane[None],
+        neuron=neuron,
+        head=head,
+        sink=lambda n, y0, y1, x0, x1, picture, output: outputs.append(output.copy()),
+        observer=lambda name, n, core, fired: spikes.__setitem__(name, fired.copy()),
+        threads=1,
+    )
+    run = floatsim.simulate(floatsim.from_integers(build(model, neuron, head)), plane / 65535)
+    assert set(run.spikes) == {a.name for a in model.network.activations} | {OUTPUT}
+    for name, fired in spikes.items():
+        np.testing.assert_array_equal(fired, run.spikes[name])
+    assert all(fired.any() for name, fired in run.spikes.items() if name != OUTPUT)
+    np.testing.assert_array_equal(outputs[0], run.output)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_unrounded_network_is_near_the_rounded_one(case):
+    plugin, tensors, neuron, head, values = case
+    model = converted(plugin, tensors, neuron, head, values)
+    picture = np.random.default_rng(4).random((model.network.channels, 15, 15))
+    exact = floatsim.simulate(floatsim.from_model(model, neuron, head), picture)
+    rounded = floatsim.simulate(floatsim.from_integers(build(model, neuron, head)), picture)
+    for name, fired in exact.spikes.items():
+        assert np.mean(fired != rounded.spikes[name]) < 0.02
+    assert np.abs(exact.output - rounded.output).mean() < 0.02
+
+
+def test_charge_is_conserved_in_every_layer():
+    model = converted(dncnn, chain(4, 5), if_.NEURON, membrane.HEAD)
+    network = floatsim.from_model(model, if_.NEURON, membrane.HEAD)
+    picture = np.random.default_rng(5).random((1, 11, 12))
+    run = floatsim.simulate(network, picture)
+    for stage in network.stages:
+        arriving = run.spikes[stage.sources[0]].sum(axis=0) if stage.sources else network.timesteps * picture
+        charge = floatsim.convolve(arriving[None].astype(float), stage.weights[0])[0]
+        charge += network.timesteps * stage.bias[:, None, None]
+        released = run.spikes[stage.name].sum(axis=0) * stage.theta[:, None, None]
+        np.testing.assert_allclose(charge, released + run.residual[stage.name], atol=1e-11)
+
+
+def test_a_neuron_with_its_own_kernel_is_refused():
+    model = converted(dncnn, chain(3, 4), lif.NEURON, membrane.HEAD)
+    with pytest.raises(PluginError, match="lif has a kernel of its own"):
+        floatsim.from_model(model, lif.NEURON, membrane.HEAD)

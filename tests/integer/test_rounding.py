@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nspike.contracts.neuron import NEVER, Neuron
+from nspike.errors import ModelError, PluginError
+from nspike.integer.grid import NEVER_FIRES
+from nspike.integer.rounding import as_arrays, build
+from nspike.model.model import OUTPUT
+from nspike.registry.plugins import registry
+from tests import naive
+from tests.graphs import branched, chain, random_model
+from tests.own_neurons import BURST
+
+
+def integers(model, neuron="if", head="membrane"):
+    neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
+    return build(model, neuron, registry().heads[head])
+
+
+def test_thresholds_of_each_step():
+    model = random_model(chain(5), neuron_parameters={"mprn": {"act0": {"beta": 0.0, "v_init": 0.25}}})
+    layer, output = integers(model, "mprn", "cpm").stages
+    theta, k = model.spiking.thresholds["act0"], layer.integer.exponent
+    assert layer.threshold.shape == layer.reset.shape == (5, 5)
+    for c in range(5):
+        on_grid = naive.on_grid(theta[c], int(k[c]))
+        assert layer.threshold[:4, c].tolist() == [on_grid] * 4
+        assert layer.threshold[4, c] == naive.on_grid(theta[c] * 0.75, int(k[c]))
+        assert layer.reset[:, c].tolist() == [on_grid] * 5
+        assert layer.v0[c] == naive.on_grid(theta[c] * 0.25, int(k[c]))
+    assert output.threshold[4].tolist() == [NEVER_FIRES]
+    assert (output.threshold[:4] < NEVER_FIRES).all()
+    assert output.v0.tolist() == [0]
+    assert (integers(model, "mprn", "membrane").stages[1].threshold == NEVER_FIRES).all()
+
+
+def test_an_amplitude_has_a_kernel_of_its_own_after_t():
+    network = branched(2, 3, 9)
+    plain = integers(random_model(network), "mprn_beta")
+    assert [len(stage.integer.weights) for stage in plain.stages] == [1, 1, 1, 1]
+    betas = {"mprn_beta": {"b": {"beta": 2.0}}}
+    model = random_model(network, neuron_parameters=betas)
+    folded = integers(model, "mprn_beta")
+    assert [len(stage.integer.weights) for stage in folded.stages] == [1, 1, 2, 2]
+    before, after = folded.stages[2].integer.weights.astype(int)  # reads (a, b)
+    np.testing.assert_array_equal(before[:, :2], after[:, :2])
+    assert np.abs(after[:, 2:] - 2 * before[:, 2:]).max() <= 1
+    stage = folded.stage("b")
+    assert np.abs(stage.reset[-1] - 2 * stage.reset[0]).max() <= 1
+
+
+def test_the_planes_of_each_source_follow_one_another():
+    model = random_model(branched(2, 3, 1), theta=False)
+    found = integers(model, BURST.fast)
+    weights, _ = naive.normalised(model, model.network.layer("conv_c"))
+    stage = found.stage("c")
+    assert stage.integer.weights.shape[2] == 3 * (2 + 3)
+    unit = 2.0 ** stage.integer.exponent[0]
+    expected = [g * weights[0, i] for channels in ((0, 1), (2, 3, 4)) for g in (1, 2, 4) for i in channels]
+    np.testing.assert_allclose(stage.integer.weights[0, 0], np.array(expected) * unit, atol=0.5001)
+    assert found.planes("c") == (1, 2, 4)
+    assert found.planes(OUTPUT) == (1,)
+
+
+def test_as_arrays():
+    model = random_model(branched(2, 3, 1, channels=3, gate=True))
+    arrays = as_arrays(integers(model, "mprn"))
+    assert list(arrays) == ["a", "b", "c", "d", "output"]
+    assert arrays["output"]["gate"].shape == (3,)
+    assert arrays["a"]["gate"].shape == (0,)
+    expected, _, value = naive.layer_grid(model, {}, model.network.layer("gate"))
+    assert arrays["output"]["exponent"].tolist() == expected.exponent
+    np.testing.assert_array_equal(arrays["output"]["gate"], value)
+
+
+def declared(**what):
+    return Neuron("odd", "", "", **what)
+
+
+def test_what_cannot_be_built():
+    model = random_model(chain(3))
+    with pytest.raises(PluginError, match="amplitude may change only once"):
+        integers(model, declared(amplitude=lambda p, t, timesteps: 1.0 + t))
+    with pytest.raises(PluginError, match="fire at step 1 of T = 4 is 1e"):
+        integers(model, declared(fire=lambda p, t, timesteps: 1e9))
+    step = {"step": lambda *_: None, "step_parameters": lambda p, theta, k: np.zeros(3, np.int32)}
+    with pytest.raises(PluginError, match=r"step_parameters gave \(3,\)"):
+        integers(model, declared(**step))
+    for part, message in (
+        ({"scales": {"act0": np.ones(3)}}, "no scale for 'output'"),
+        ({"scales": {"act0": np.ones(2), "output": np.ones(1)}}, "scale of 'act0'"),
+        ({"thresholds": {"act0": np.ones(2), "output": np.ones(1)}}, "thresholds of 'act0'"),
+        ({"thresholds": {"act0": np.zeros(3), "output": np.ones(1)}}, "not positive"),
+        ({"head_parameters": {"cpm": {"bias": np.array([np.nan])}}}, "head's bias"),
+        ({"weights": {"conv1": np.ones((1, 3, 5, 5), np.float32)}}, "conv1"),
+        ({"biases": {"conv0": np.full(3, np.inf)}}, "NaN or infinity"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            integers(model.with_spiking(dataclasses.replace(model.spiking, **part)), head="cpm")
+
+
+def test_a_neuron_may_stay_silent():
+    silent = integers(random_model(chain(3)), declared(fire=lambda p, t, timesteps: NEVER if t == 2 else 1.0))
+    assert (silent.stages[0].threshold == NEVER_FIRES).tolist() == [[False] * 3, [True] * 3, [False] * 3, [False] * 3]

@@ -1,0 +1,102 @@
+import importlib.machinery
+import importlib.util
+
+import pytest
+
+from nspike.errors import ModelError, UsageError
+from nspike.model import shipped as models
+from nspike.model.file import save
+from tests.small_models import small_snn
+
+MODELS = {
+    "dncnn-s15": ("denoise", {"sigma": 15.0}),
+    "dncnn-s25": ("denoise", {"sigma": 25.0}),
+    "dncnn-s50": ("denoise", {"sigma": 50.0}),
+    "aodnet": ("dehaze", {}),
+    "vdsr": ("superres", {"scales": [2, 3, 4]}),
+}
+
+
+def ship(folder, monkeypatch):
+    """Let `folder` stand for the package of shipped models."""
+    spec = importlib.machinery.ModuleSpec("nspike_weights", None)
+    spec.submodule_search_locations = [str(folder)]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for name, (task, degradation) in MODELS.items():
+        save(folder / f"{name}.h5", small_snn(name=name, task=task, degradation=degradation))
+    (folder / "README.md").write_text("not a model")
+    ship(folder, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_shipped(weights):
+    assert models.shipped() == [(name, weights / f"{name}.h5") for name in sorted(MODELS)]
+    assert models.DEFAULT in MODELS
+
+
+def test_what_is_really_shipped_can_be_read():
+    for name, path in models.shipped():
+        assert models.read_info(path).info.name == name
+
+
+def test_find(weights, tmp_path):
+    assert models.find("vdsr") == weights / "vdsr.h5"
+    mine = tmp_path / "mine.h5"
+    mine.touch()
+    assert models.find(mine) == mine
+    assert models.find("mine.h5").name == "mine.h5"
+    (tmp_path / "aodnet").mkdir()
+    assert models.find("aodnet") == weights / "aodnet.h5", "a folder of that name is not meant"
+    (tmp_path / "vdsr").touch()
+    assert models.find("vdsr").resolve() == tmp_path / "vdsr", "a file of that name is"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("dncn-s25", r"no model 'dncn-s25'. Did you mean 'dncnn-s25'\? Known: aodnet, dncnn-s15"),
+        ("xyzzy", "no model 'xyzzy'. Known: aodnet"),
+        ("", "no model ''"),
+        ("folder/vdsr.h5", r"folder/vdsr.h5: no such model file. Did you mean 'vdsr'\?"),
+        ("a\0b", "no model|no such"),
+        ("x" * 5000, "no model"),
+    ],
+)
+def test_unknown_names(weights, name, error):
+    with pytest.raises(ModelError, match=error):
+        models.find(name)
+
+
+def test_nothing_shipped(tmp_path, monkeypatch):
+    ship(tmp_path, monkeypatch)
+    with pytest.raises(ModelError, match="none is shipped"):
+        models.find("vdsr")
+    with pytest.raises(ModelError, match="no model for the task denoise is shipped"):
+        models.default_for("denoise")
+
+
+def test_default_for(weights):
+    assert models.default_for("denoise") == "dncnn-s25"
+    assert [models.default_for("denoise", sigma=s) for s in (0, 16, 21, 30, 49.9, 300)] == [
+        *("dncnn-s15", "dncnn-s15", "dncnn-s25"),
+        *("dncnn-s25", "dncnn-s50", "dncnn-s50"),
+    ]
+    assert models.default_for("denoise", sigma=20) == "dncnn-s15", "of two equally near, the first by name"
+    assert models.default_for("dehaze") == "aodnet"
+    assert models.default_for("superres") == models.default_for("superres", scale=3) == "vdsr"
+
+
+def test_default_for_what_cannot_be(weights):
+    with pytest.raises(ModelError, match="no shipped model enlarges 5 times; expected one of 2, 3, 4"):
+        models.default_for("superres", scale=5)
+    with pytest.raises(UsageError, match="noise level has no meaning for the task dehaze"):
+        models.default_for("dehaze", sigma=25)
+    with pytest.raises(UsageError, match="scale has no meaning for the task denoise"):
+        models.default_for("denoise", scale=2)

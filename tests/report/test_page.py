@@ -1,0 +1,234 @@
+"""`nspike audit --report`: what the page holds. tests/test_report_browser.py looks at it."""
+
+import base64
+import importlib.util
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nspike
+from nspike.images import file as images
+from nspike.integer import reference as floatsim
+from nspike.integer.rounding import build
+from nspike.registry.parts import head_of, neuron_of
+from nspike.report import charts, page
+from nspike.report.maps import LONGEST, RateMaps
+from nspike.report.residual import SIDE, residuals
+from nspike.restoration.image import input_planes
+from tests.cli.console import run
+from tests.desk import lay_out, write
+from tests.tiny import picture, tiny_model
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    return lay_out(tmp_path, monkeypatch)
+
+
+# ----- maps -----
+
+
+@pytest.mark.parametrize(("shape", "tile"), [((130, 140), 64), ((130, 140), None), ((70, 600), 64)])
+def test_maps_are_means_of_the_spikes(shape, tile):
+    model, pixels = tiny_model(), picture(*shape)
+    maps, whole = RateMaps(1, *shape, model.spiking.timesteps), {}
+
+    def observer(layer, n, core, spikes):
+        maps(layer, n, core, spikes)
+        total = whole.setdefault(layer, np.zeros(shape))
+        total[core.y0 : core.y1, core.x0 : core.x1] = spikes.sum(axis=(0, 1))
+
+    result = nspike.restore(model, pixels, tile=tile, observer=observer)
+    rates, factor = maps.rates(), maps.factor
+    assert max(rates["relu1"].shape) <= LONGEST
+    assert factor == -(-max(shape) // LONGEST)
+    for layer in result.ledger.layers:
+        counts = whole[layer.name]
+        assert counts.sum() == layer.events.sum()
+        expected = [
+            [counts[y : y + factor, x : x + factor].mean() for x in range(0, shape[1], factor)]
+            for y in range(0, shape[0], factor)
+        ]
+        assert np.allclose(rates[layer.name], np.array(expected) / (layer.shape[0] * 4))
+
+
+def test_maps_of_three_planes():
+    model, maps = tiny_model(), RateMaps(3, 20, 24, 4)
+    ledger = nspike.restore(model, picture(20, 24, 3), observer=maps).ledger
+    for layer in ledger.layers:
+        assert maps.rates()[layer.name].mean() == pytest.approx(layer.events.sum() / (layer.neuron_updates[0] * 4))
+
+
+def test_a_map_is_clear_where_nothing_fires():
+    uri = charts.map_uri(np.array([[0.0, 0.5], [1.0, 2.0]]), 1.0)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
+    assert [image.getpixel(at)[3] for at in ((0, 0), (1, 0), (0, 1), (1, 1))] == [0, 255, 255, 255]
+
+
+# ----- residual potential -----
+
+
+def test_residuals_are_those_of_the_simulation():
+    model, pixels = tiny_model(head="cpm"), picture(30, 40)
+    found = residuals(model, input_planes(model, pixels))
+    run_ = floatsim.simulate(
+        floatsim.from_integers(build(model, neuron_of(model), head_of(model))), 257.0 * pixels[None] / 65535
+    )
+    assert list(found) == ["relu1", "relu2", "output"]
+    for name in found:
+        assert found[name].over == pytest.approx((run_.residual[name] > 0.5).mean(), abs=2e-3)  # θ is 1 before rounding
+        assert found[name].under == pytest.approx((run_.residual[name] < -0.5).mean(), abs=2e-3)
+    assert all(found[name].over > 0 and found[name].under > 0 for name in ("relu1", "relu2"))
+
+
+def test_residuals_of_a_large_picture_are_those_of_its_middle():
+    model, pixels = tiny_model(), picture(200, 300)
+    y, x = (200 - SIDE) // 2, (300 - SIDE) // 2
+    middle = residuals(model, input_planes(model, pixels[y : y + SIDE, x : x + SIDE]))
+    assert residuals(model, input_planes(model, pixels)) == middle
+
+
+def test_a_kernel_of_its_own_is_not_simulated():
+    model = nspike.swap(tiny_model(), neuron="lif")[0]
+    assert residuals(model, input_planes(model, picture(20, 20))) == {}
+
+
+# ----- the page -----
+
+
+def outside(html):
+    """Whatever in a page could make a browser fetch something."""
+    found = re.findall(r"""(?:src|href|action|data|poster|srcset)\s*=\s*["'](?!data:|#)([^"']*)""", html)
+    found += re.findall(r"""url\((?!#|["']?data:)([^)]*)\)""", html)
+    return found + re.findall(r"@import|<iframe|<object|<embed|fetch\(|XMLHttpRequest|WebSocket", html)
+
+
+def test_planted_links_are_found():
+    for planted in (
+        '<img src="a.png">',
+        "<link href='https://x.org/a.css'>",
+        "url(b.png)",
+        "@import 'x'",
+        "fetch('y')",
+    ):
+        assert outside(planted), planted
+    assert outside('<img src="data:image/png;base64,x"><a href="#top">url(#clip)') == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["photo.png", "--sigma", 25, "--ann"],
+        ["small.png", "--task", "superres", "--scale", 2],
+        ["hazy.png", "--task", "dehaze"],
+        ["hazy.png", "--sigma", 25, "--plugin", "lif", "--plugin", "rate", "-T", 6],
+    ],
+)
+def test_a_page_for_every_kind_of_run(here, capsys, arguments):
+    done = run(capsys, "audit", *arguments, "--json", "c.json", "--report", "r.html")
+    assert done.code == 0, done.err
+    assert "report written to r.html" in done.out
+    assert "s, digests and maps included" in done.out
+    html, certificate = (here / "r.html").read_text(), json.loads((here / "c.json").read_text())
+    assert outside(html) == []
+    for layer in certificate["layers"]:
+        assert all(step["sha256"] in html for step in layer["steps"])
+    for key in ("file_sha256", "plane_sha256"):
+        assert certificate["input"][key] in html
+    saved = re.search(r'download="certificate.json" href="data:application/json;base64,([^"]+)"', html)[1]
+    assert base64.b64decode(saved) == (here / "c.json").read_bytes()
+    for text in (
+        "horowitz45",
+        "memory45",
+        "quantised45",
+        "pays below",
+        "On a CPU the energy is a model",
+        "M. Horowitz",
+    ):
+        assert text in html
+    assert ("the plain network <strong>" in html) == ("--ann" in arguments)
+    assert ("not simulated" in html) == ("lif" in arguments)
+    assert str(here) not in html
+
+
+def test_the_command_in_it_repeats_the_certificate(here, capsys):
+    assert (
+        run(capsys, "audit", "photo.png", "--plugin", "if", "-T", 6, "--json", "c.json", "--report", "r.html").code == 0
+    )
+    command = re.search(r"<pre>nspike (audit [^<]+)</pre>", (here / "r.html").read_text())[1].split()
+    before = (here / "c.json").read_bytes()
+    (here / "certificate.json").unlink(missing_ok=True)
+    assert run(capsys, *command).code == 0
+    assert (here / "certificate.json").read_bytes() == before
+
+
+def test_the_certificate_is_the_same_with_a_report(here, capsys):
+    plain = run(capsys, "audit", "photo.png", "--sigma", 25, "--json", "-").out
+    assert run(capsys, "audit", "photo.png", "--sigma", 25, "--json", "-", "--report", "r.html").out == plain
+
+
+def test_names_are_escaped(here, capsys):
+    write(here / "<script>alert(1)<" / "x.png", 20, 24)
+    (here / "<script>alert(1)<" / "x.png").rename(here / "<script>alert(1)<b>.png")
+    assert run(capsys, "audit", "<script>alert(1)<b>.png", "--sigma", 25, "--report", "r.html").code == 0
+    html = (here / "r.html").read_text()
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_a_large_picture_makes_no_large_page(here, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (700, 1100), np.uint8)
+    images.write(here / "large.png", images.Picture(noise))
+    assert run(capsys, "audit", "large.png", "--sigma", 25, "--report", "r.html").code == 0
+    assert (here / "r.html").stat().st_size < 3 << 20
+
+
+def test_pictures_are_bounded():
+    for shape, kind in (((300, 400), "png"), ((3000, 40, 3), "png"), ((1500, 1600, 3), "jpeg")):
+        uri = charts.picture_uri(np.zeros(shape, np.uint16))
+        image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        assert uri.startswith(f"data:image/{kind};base64,")
+        assert max(image.size) <= charts.LONGEST
+
+
+def test_charts_take_the_colour_of_the_page():
+    ledger = tiny_model().run(picture(20, 24)).ledger
+    for svg in (charts.rates_chart(ledger), charts.spikes_chart(ledger)):
+        assert svg.startswith('<svg role="img" aria-label="')
+        assert "currentColor" in svg
+        assert charts._INK not in svg
+    assert charts.rates_chart(ledger) == charts.rates_chart(ledger), "the same bytes"
+
+
+# ----- what goes wrong -----
+
+
+def test_without_the_extra(here, capsys, monkeypatch):
+    known = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "jinja2" else known(name, *a))
+    done = run(capsys, "audit", "photo.png", "--sigma", 25, "--report", "r.html")
+    assert (done.code, done.out) == (2, "")
+    assert 'a report needs Jinja2; install what is missing: pip install "nspike[report]"' in done.err
+    assert not (here / "r.html").exists()
+
+
+def test_a_run_without_spikes_has_a_page(here, capsys):
+    model = tiny_model(name="dncnn-s25")
+    high = {name: 1e4 * theta for name, theta in model.spiking.thresholds.items()}
+    nspike.save(here / "silent.h5", model.with_spiking(replace(model.spiking, thresholds=high)))
+    done = run(capsys, "audit", "photo.png", "--model", "silent.h5", "--report", "r.html", "--json", "c.json")
+    assert done.code == 0, done.err
+    assert json.loads((here / "c.json").read_text())["totals"]["spikes"] == 0
+    assert outside((here / "r.html").read_text()) == []
+
+
+def test_a_page_is_written_whole_or_not_at_all(here, capsys, monkeypatch):
+    (here / "r.html").write_text("older")
+    monkeypatch.setattr(page, "render", lambda story: 1 / 0)
+    run(capsys, "audit", "photo.png", "--sigma", 25, "--report", "r.html")
+    assert (here / "r.html").read_text() == "older"
