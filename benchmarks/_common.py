@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: the machine's description, tables, timing, and pictures of a given size."""
+"""What the benchmark scripts share: the machine's description, tables, timing, and images of a given size."""
 
 import argparse
 import datetime
@@ -21,7 +21,7 @@ from nspike.images.file import read
 from nspike.images.plane import to_plane
 from nspike.images.resize import imresize
 
-PICTURES = Path(__file__).parents[1] / "nspike" / "images" / "bundled"
+IMAGES = Path(__file__).parents[1] / "nspike" / "images" / "bundled"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 PACKAGES = ("nspike", "numpy", "numba", "llvmlite", "torch", "spikingjelly", "snntorch")
 
@@ -109,17 +109,17 @@ def median(values: Sequence[float]) -> float:
 
 
 def gray_plane(height: int, width: int, sigma: float = 25.0) -> NDArray[np.int32]:
-    """A noisy grey picture of this size on the input plane, int32 (1, 1, H, W): the bundled camera, enlarged."""
+    """A noisy grey image of this size on the input plane, int32 (1, 1, H, W): the bundled camera, enlarged."""
     return to_plane(add_gaussian(_sized("camera.png", height, width), sigma, 0))[None, None]
 
 
 def hazy_plane(height: int, width: int) -> NDArray[np.int32]:
-    """A hazy RGB picture of this size on the input plane, int32 (1, 3, H, W): the bundled coffee, enlarged."""
+    """A hazy RGB image of this size on the input plane, int32 (1, 3, H, W): the bundled coffee, enlarged."""
     pixels = np.clip(_sized("coffee_hazy.png", height, width), 0, 1)
     return to_plane(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
 
 
 def _sized(name: str, height: int, width: int) -> NDArray[np.float64]:
-    pixels = read(PICTURES / name).pixels / 255.0
+    pixels = read(IMAGES / name).pixels / 255.0
     scale = max(height / pixels.shape[0], width / pixels.shape[1])
     return imresize(pixels, float(np.ceil(scale * 4) / 4))[:height, :width]

@@ -19,7 +19,7 @@ from nspike.registry.parts import head_of, neuron_of, swap
 from nspike.registry.plugins import registry
 
 GAIN = 0.5
-"""Standard deviation of a synthetic neuron's mean current over the picture, in thresholds."""
+"""Standard deviation of a synthetic neuron's mean current over the image, in thresholds."""
 
 
 def architecture(name: str) -> Architecture:
@@ -36,7 +36,7 @@ def integers(model: Model) -> IntegerNetwork:
 
 
 def mosaic(plane: NDArray[np.int32], blocks: int = 4, size: int = 24) -> NDArray[np.int32]:
-    """A small picture made of blocks² pieces of a large one, with the large one's statistics."""
+    """A small image made of blocks² pieces of a large one, with the large one's statistics."""
     height, width = plane.shape[2:]
     ys, xs = (np.linspace(0, n - size, blocks).astype(int) for n in (height, width))
     rows = [np.concatenate([plane[..., y : y + size, x : x + size] for x in xs], axis=3) for y in ys]
@@ -46,7 +46,7 @@ def mosaic(plane: NDArray[np.int32], blocks: int = 4, size: int = 24) -> NDArray
 def random_dncnn(rate: float, plane: NDArray[np.int32], timesteps: int = 10, depth: int = 17, width: int = 64) -> Model:
     """DnCNN with random kernels, balanced layer by layer so that each layer of IF neurons fires at `rate` on `plane`.
 
-    Every channel's mean current is brought to one mean and deviation over the picture by its kernel's scale and bias,
+    Every channel's mean current is brought to one mean and deviation over the image by its kernel's scale and bias,
     as batch norm would; the mean is then found by bisection. No channel is dead, none always fires. λ = θ = 1.
     """
     draw = np.random.default_rng(0)
@@ -73,8 +73,8 @@ def _currents(
     """The currents of a layer without bias, float32 (T, C, H, W)."""
     if spikes is not None:
         return F.conv2d(spikes, torch.from_numpy(kernel), padding=1)
-    picture = torch.from_numpy((plane[0] / UNIT).astype(np.float32))[None]
-    return F.conv2d(picture, torch.from_numpy(kernel), padding=1).expand(timesteps, -1, -1, -1)
+    image = torch.from_numpy((plane[0] / UNIT).astype(np.float32))[None]
+    return F.conv2d(image, torch.from_numpy(kernel), padding=1).expand(timesteps, -1, -1, -1)
 
 
 def _balanced(
@@ -105,7 +105,7 @@ def _fired(currents: torch.Tensor, bias: torch.Tensor, timesteps: int) -> torch.
 
 
 def random_aodnet(timesteps: int = 10) -> Model:
-    """AOD-Net with random kernels, scales from its own activations on a hazy picture (99.9th percentile)."""
+    """AOD-Net with random kernels, scales from its own activations on a hazy image (99.9th percentile)."""
     draw = np.random.default_rng(0)
     shapes = {1: (3, 3, 1), 2: (3, 3, 3), 3: (3, 6, 5), 4: (3, 6, 7), 5: (3, 12, 3)}
     tensors: dict[str, NDArray[np.float32]] = {}

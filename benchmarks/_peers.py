@@ -47,7 +47,7 @@ class Peer:
 
 
 def peer(model: Model, plane: NDArray[np.int32], channels_last: bool) -> Peer:
-    """Read a model's integers for one picture."""
+    """Read a model's integers for one image."""
     network = integers(model)
     layers = [_layer(stage, plane, channels_last) for stage in network.stages]
     stage = network.stages[0]
@@ -248,11 +248,11 @@ class DenseAnn:
             else torch.from_numpy(np.array(v))
             for k, v in model.parameters.items()
         }
-        picture = torch.from_numpy((plane / UNIT).astype(np.float32))
-        self.picture = picture.contiguous(memory_format=torch.channels_last)
+        image = torch.from_numpy((plane / UNIT).astype(np.float32))
+        self.image = image.contiguous(memory_format=torch.channels_last)
 
     def run(self) -> Tensor:
-        values = {"picture": self.picture}
+        values = {"image": self.image}
         with torch.inference_mode():
             for layer in self.network.layers:
                 read = [values[s] for s in layer.sources]
@@ -260,7 +260,7 @@ class DenseAnn:
                     weight, bias = (self.parameters.get(f"{layer.name}.{part}") for part in ("weight", "bias"))
                     values[layer.name] = F.conv2d(read[0], weight, bias, padding=layer.radius)
                 elif isinstance(layer, Gate):
-                    values[layer.name] = read[0] * (self.picture - 1) + 1
+                    values[layer.name] = read[0] * (self.image - 1) + 1
                 elif len(read) > 1:
                     values[layer.name] = torch.cat(read, dim=1)
                 else:

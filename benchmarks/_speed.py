@@ -55,7 +55,7 @@ def check(case: Case, plane: NDArray[np.int32], threads: int) -> dict[str, Any]:
 
 
 def best_setting(model: Model, plane: NDArray[np.int32]) -> tuple[str, bool, bool, dict[str, float]]:
-    """SpikingJelly's fastest: (name, channels last, multi-step), and the seconds of each on the whole picture."""
+    """SpikingJelly's fastest: (name, channels last, multi-step), and the seconds of each on the whole image."""
     seconds = {}
     for multi_step in (False, True):
         for channels_last in (True, False):
@@ -122,7 +122,7 @@ def compare(cases: list[Case], plane: NDArray[np.int32], args: argparse.Namespac
         "SpikingJelly's setting": setting,
         "settings tried, seconds": {k: round(v, 3) for k, v in tried.items()},
         "spikes on a crop of 96×64": agreement,
-        "picture": f"{width}×{height}, {args.threads} threads, {args.rounds} rounds",
+        "image": f"{width}×{height}, {args.threads} threads, {args.rounds} rounds",
     }
 
 

@@ -19,7 +19,7 @@ from nspike.registry.plugins import registry
 from nspike.restoration.image import ann_ledger
 
 SET5 = ((512, 512), (288, 288), (256, 256), (280, 280), (344, 228))
-"""The pictures of Set5, height and width, as they are cropped for ×2."""
+"""The images of Set5, height and width, as they are cropped for ×2."""
 
 
 MACS = {"aodnet": 1746, "dncnn": 554112, "vdsr": 664704}

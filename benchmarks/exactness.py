@@ -1,4 +1,4 @@
-"""Spikes of a whole picture: nspike's engine against a float64 simulation in PyTorch, counting those that differ.
+"""Spikes of a whole image: nspike's engine against a float64 simulation in PyTorch, counting those that differ.
 
     python benchmarks/exactness.py [--models weights/dncnn-s25.h5 weights/aodnet.h5] [--threads 2]
 
@@ -29,7 +29,7 @@ NEVER = 2**31 - 1
 
 
 class Simulation:
-    """One model on one picture, layer by layer, all steps."""
+    """One model on one image, layer by layer, all steps."""
 
     def __init__(self, model: Model, plane: NDArray[np.int32]) -> None:
         network = integers(model)
@@ -69,7 +69,7 @@ class Simulation:
         return self.trains[name]
 
     def _constant(self, name: str, grid: Tensor) -> Tensor:
-        """The picture's current: exact in float64 as integers, divided and rounded once."""
+        """The image's current: exact in float64 as integers, divided and rounded once."""
         weights = torch.from_numpy(self.numbers[name]["weights"][0].astype(np.float64))
         total = F.conv2d(self.plane, weights, padding=self.radius[name])[0]
         return torch.round(total / 65535.0) * grid
@@ -107,7 +107,7 @@ def compare(model: Model, plane: NDArray[np.int32], threads: int) -> dict[str, A
         start = time.perf_counter()
         expected = simulation.run(layer).numpy()
         if spikes.shape != expected.shape:
-            raise SystemExit("the picture does not fit one tile; give a smaller one")
+            raise SystemExit("the image does not fit one tile; give a smaller one")
         total["layers"] += 1
         total["spikes"] += int(expected.sum())
         total["differing"] += int(np.count_nonzero(spikes != expected))

@@ -1,4 +1,4 @@
-"""Make the figures of docs/explanation from real runs: one neuron, a bundled picture after each step, energy by firing rate.
+"""Make the figures of docs/explanation from real runs: one neuron, a bundled image after each step, energy by firing rate.
 
 python benchmarks/make_figures.py [FOLDER]
 """
@@ -53,7 +53,7 @@ def release(axes: Any) -> None:
 
 
 def steps(axes: Any) -> None:
-    """How good the picture is after each step, for several neurons and heads in one model."""
+    """How good the image is after each step, for several neurons and heads in one model."""
     folder = Path(nspike.__file__).parent / "images" / "bundled"
     noisy, clean = (read(folder / f"{name}.png").pixels for name in ("camera_noisy25", "camera"))
     for (neuron, head, label), style in zip(ROWS, ("-", "--", "-"), strict=True):

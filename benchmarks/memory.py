@@ -3,8 +3,8 @@
     python benchmarks/memory.py [--models aodnet dncnn-s25] [--megapixels 1 4 16] [-T N]
 
 The peak is the resident memory that the operating system counts: Python, its packages and the compiled kernels (the first
-row, on a picture of 64×64), the picture and its result in their own depth, and the tile that is worked on. DnCNN takes
-minutes at 16 megapixels; its memory does not depend on the model's T as long as a tile fits, so its large pictures
+row, on an image of 64×64), the image and its result in their own depth, and the tile that is worked on. DnCNN takes
+minutes at 16 megapixels; its memory does not depend on the model's T as long as a tile fits, so its large images
 are run with a few steps (--steps), a row of its own at 1 megapixel with all of them shows what that changes.
 """
 
@@ -12,20 +12,20 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _common import PICTURES, parser, report, say
+from _common import IMAGES, parser, report, say
 from _processes import nspike
 
-from nspike.images.file import Picture, read, write
+from nspike.images.file import ImageData, read, write
 
 SIDES = {1: (1024, 1024), 4: (2048, 2048), 16: (4096, 4096)}
 
 
-def picture(folder: Path, source: str, height: int, width: int) -> Path:
-    """A picture of this size, from a bundled one laid out again and again."""
-    pixels = read(PICTURES / source).pixels
+def image(folder: Path, source: str, height: int, width: int) -> Path:
+    """An image of this size, from a bundled one laid out again and again."""
+    pixels = read(IMAGES / source).pixels
     repeats = (-(-height // pixels.shape[0]), -(-width // pixels.shape[1]), *[1] * (pixels.ndim - 2))
     path = folder / f"{Path(source).stem}_{height}x{width}.png"
-    write(path, Picture(np.ascontiguousarray(np.tile(pixels, repeats)[:height, :width])))
+    write(path, ImageData(np.ascontiguousarray(np.tile(pixels, repeats)[:height, :width])))
     return path
 
 
@@ -47,7 +47,7 @@ def main() -> None:
                     runs.append((SIDES[1], None))
                 runs.append((SIDES[megapixels], args.steps if slow else None))
             for (height, width), steps in runs:
-                path = picture(folder, source, height, width)
+                path = image(folder, source, height, width)
                 pixels = read(path).pixels
                 say(f"{model}, {width}×{height}, T = {steps or 'the model’s'}")
                 more = () if steps is None else ("-T", str(steps))
@@ -55,10 +55,10 @@ def main() -> None:
                 rows.append(
                     {
                         "model": model,
-                        "picture": f"{width}×{height}",
+                        "image": f"{width}×{height}",
                         "megapixels": height * width / 2**20,
                         "T": steps or "10",
-                        "picture and result MiB": 2 * pixels.nbytes / 2**20,
+                        "image and result MiB": 2 * pixels.nbytes / 2**20,
                         "peak MiB": done.peak,
                         "seconds": done.seconds,
                     }

@@ -22,7 +22,7 @@ PAPER = {
 AGAINST = "| file | measured on | T | input dB | ANN dB | SNN dB | PSNR rate | paper | energy ratio | paper |"
 
 HEADER = (
-    "| file | task | measured on | SNN SSIM | conversion rate | synaptic operations a picture | firing rate | size |"
+    "| file | task | measured on | SNN SSIM | conversion rate | synaptic operations an image | firing rate | size |"
 )
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nspike.authoring.conformance.networks import HEAD
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 from nspike.registry.plugins import registry
@@ -55,7 +55,7 @@ def neurons() -> dict[str, Neuron]:
 
 def network(depth: int, width: int) -> Network:
     layers: list[Conv | Activation] = []
-    source, read = PICTURE, 1
+    source, read = IMAGE, 1
     for i in range(1, depth + 1):
         layers += [Conv(f"conv{i}", source, read, width, 3), Activation(f"layer{i}", f"conv{i}", width)]
         source, read = f"layer{i}", width
@@ -106,7 +106,7 @@ def speed(built_in: list[float], mine: list[float]) -> float:
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--rate", type=float, default=0.1, help="spikes per neuron and step")
-    options.add_argument("--size", type=int, default=256, help="side of the picture")
+    options.add_argument("--size", type=int, default=256, help="side of the image")
     options.add_argument("--depth", type=int, default=5, help="layers of neurons")
     options.add_argument("--rounds", type=int, default=7, help="how often each neuron runs")
     options.add_argument("--threads", type=int, help="by default one per processor")

@@ -97,19 +97,19 @@ def jelly(model: Path, options: str) -> Callable[[], float]:
     net = torch.nn.Sequential(*modules[:-1]).to(memory_format=form)
     optimiser = torch.optim.AdamW(net.parameters(), 1e-6)
     plane, clean = crops()
-    picture = torch.from_numpy((plane / 65535).astype(np.float32)).contiguous(memory_format=form)
+    image = torch.from_numpy((plane / 65535).astype(np.float32)).contiguous(memory_format=form)
     target, timesteps, scale = torch.from_numpy(clean), spiking.timesteps, float(spiking.scales[OUTPUT][0])
 
     def step() -> float:
         functional.reset_net(net)
         optimiser.zero_grad()
         if mode == "m":
-            current = net[0](picture[None])  # the first layer's current is the same at every step: computed once
+            current = net[0](image[None])  # the first layer's current is the same at every step: computed once
             mean = net[1:](current.expand(timesteps, -1, -1, -1, -1)).mean(0)
         else:
-            current = net[0](picture)
+            current = net[0](image)
             mean = sum(net[1:](current) for _ in range(timesteps)) / timesteps
-        loss = (picture - scale * mean - target).square().mean()
+        loss = (image - scale * mean - target).square().mean()
         loss.backward()
         optimiser.step()
         return float(loss)
@@ -126,15 +126,15 @@ def nspike_ann(model: Path, options: str) -> Callable[[], float]:
     tensors = {name: Tensor(array.copy(), requires_grad=True) for name, array in chosen.parameters.items()}
     optimiser = AdamW(tensors, 1e-6)
     plane, clean = crops()
-    picture = (plane / 65535).astype(np.float32)
+    image = (plane / 65535).astype(np.float32)
 
     def step() -> float:
-        x = Tensor(picture)
+        x = Tensor(image)
         for i, conv in enumerate(chosen.network.convs):
             x = conv2d(
                 x if i == 0 else relu(x), tensors[f"{conv.name}.weight"], tensors[f"{conv.name}.bias"], padding=1
             )
-        loss = (Tensor(picture) - x - clean).square().mean()
+        loss = (Tensor(image) - x - clean).square().mean()
         loss.backward()
         optimiser.step()
         return loss.item()
@@ -158,12 +158,12 @@ def torch_ann(model: Path, options: str) -> Callable[[], float]:
     net = torch.nn.Sequential(*modules[:-1]).to(memory_format=form)
     optimiser = torch.optim.AdamW(net.parameters(), 1e-6)
     plane, clean = crops()
-    picture = torch.from_numpy((plane / 65535).astype(np.float32)).contiguous(memory_format=form)
+    image = torch.from_numpy((plane / 65535).astype(np.float32)).contiguous(memory_format=form)
     target = torch.from_numpy(clean)
 
     def step() -> float:
         optimiser.zero_grad()
-        loss = (picture - net(picture) - target).square().mean()
+        loss = (image - net(image) - target).square().mean()
         loss.backward()
         optimiser.step()
         return float(loss)

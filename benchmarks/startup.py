@@ -8,10 +8,10 @@ The first run starts with an empty cache folder for the kernels (NSPIKE_CACHE_DI
 import tempfile
 from pathlib import Path
 
-from _common import PICTURES, gray_plane, median, parser, report, say
+from _common import IMAGES, gray_plane, median, parser, report, say
 from _processes import nspike, settle
 
-from nspike.images.file import Picture, write
+from nspike.images.file import ImageData, write
 from nspike.images.plane import from_plane, to_pixels
 
 
@@ -24,8 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         gray = folder / "gray.png"
-        write(gray, Picture(to_pixels(from_plane(gray_plane(256, 256)[0, 0]))))
-        pictures = {model: PICTURES / "coffee_hazy.png" if "aod" in model else gray for model in args.models}
+        write(gray, ImageData(to_pixels(from_plane(gray_plane(256, 256)[0, 0]))))
+        images = {model: IMAGES / "coffee_hazy.png" if "aod" in model else gray for model in args.models}
         cache = folder / "cache"
 
         def add(what: str, runs: int, *arguments: str | Path) -> None:
@@ -47,9 +47,9 @@ def main() -> None:
             )
 
         add("nspike --help", args.runs, "--help")
-        for number, (model, picture) in enumerate(pictures.items()):
-            size = "256×256" if picture == gray else "300×200 RGB"
-            run = ("run", picture, "--model", model, "-o", folder / f"{model}.png", "--overwrite")
+        for number, (model, image) in enumerate(images.items()):
+            size = "256×256" if image == gray else "300×200 RGB"
+            run = ("run", image, "--model", model, "-o", folder / f"{model}.png", "--overwrite")
             what = "first run after install" if not number else "first run of this model"
             add(f"{what}, {model}, {size}", 1, *run)
             add(f"warm run, {model}, {size}", args.runs, *run)

@@ -1,6 +1,6 @@
 """Check an nspike certificate without nspike; needs NumPy, h5py and Pillow.
 
-    python check_certificate.py CERTIFICATE.json MODEL.h5 PICTURE
+    python check_certificate.py CERTIFICATE.json MODEL.h5 IMAGE
 
 From the integers in the model's file every neuron is simulated in float64, where sums of integers are exact in any order:
 
@@ -91,14 +91,14 @@ class ModelFile:
                 yield name, layer, self.activations(layer["source"])
 
     def activations(self, source):
-        """The layers of neurons behind a source; none for the picture."""
-        if source == "picture":
+        """The layers of neurons behind a source; none for the image."""
+        if source == "image":
             return []
         layer = self.layers[source]
         return [source] if layer["kind"] == "activation" else [a for s in layer["sources"] for a in self.activations(s)]
 
 
-# ----- the picture -----
+# ----- the image -----
 
 
 def pixels_of(path):
@@ -150,7 +150,7 @@ def input_plane(pixels, channels, scale):
     plane = pixels.astype(np.int32) * (WHITE // peak)
     plane = plane.transpose(2, 0, 1) if plane.ndim == 3 else plane[None]
     if channels == 1:
-        return plane[:, None], None  # a grey network takes a colour picture channel by channel
+        return plane[:, None], None  # a grey network takes a colour image channel by channel
     return np.broadcast_to(plane, (channels, *plane.shape[1:]))[None], None
 
 
@@ -320,22 +320,22 @@ def restored(mode, plane, output, large, pixels):
             (1.1643835616438356, -0.39176253994145005, -0.8129682921622052),
             (1.1643835616438356, 2.0172326395564593, 3.054261745434849e-06),
         )
-        picture = np.stack([a * y + b * cb + c * cr for a, b, c in back], axis=2).clip(0.0, 1.0)
+        image = np.stack([a * y + b * cb + c * cr for a, b, c in back], axis=2).clip(0.0, 1.0)
     elif pixels.ndim == 3:
-        picture = (values[0] if values.shape[1] == 3 else values[:, 0]).transpose(1, 2, 0)
+        image = (values[0] if values.shape[1] == 3 else values[:, 0]).transpose(1, 2, 0)
     else:
-        picture = values[0, 0] if values.shape[1] == 1 else sum(values[0]) / len(values[0])
-    return np.rint(picture * np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+        image = values[0, 0] if values.shape[1] == 1 else sum(values[0]) / len(values[0])
+    return np.rint(image * np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
 
-def check(certificate, model, picture):
+def check(certificate, model, image):
     """Compare everything. Returns what could not be compared, in words, or the empty string."""
     source, parameters = certificate["input"], certificate["parameters"]
-    with open(picture, "rb") as file:
+    with open(image, "rb") as file:
         claim("input, file_sha256", source["file_sha256"], hashlib.sha256(file.read()).hexdigest())
     claim("model, digest", certificate["model"]["digest"], model.digest)
     claim("model, name", certificate["model"]["name"], model.info["name"])
-    pixels, network = pixels_of(picture), model.network
+    pixels, network = pixels_of(image), model.network
     plane, large = input_plane(pixels, network["channels"], source["scale"])
     claim("input, plane_sha256 (or this decoder reads other pixels)", source["plane_sha256"], sha256(plane))
     for key, found in zip(("planes", "channels", "height", "width"), plane.shape, strict=True):
@@ -370,7 +370,7 @@ def check(certificate, model, picture):
     for conv in model.convs:
         dense = conv["in_channels"] * conv["out_channels"]
         exact = count * dense * int(fan(conv["kernel"], height).sum()) * int(fan(conv["kernel"], width).sum())
-        for key in ("ann", *(["analog"] if conv["source"] == "picture" else [])):
+        for key in ("ann", *(["analog"] if conv["source"] == "image" else [])):
             work[f"{key}_macs"] += exact
             work[f"{key}_macs_paper"] += area * dense * conv["kernel"] ** 2
     added = 0 if parameters["head_fires"] else area * timesteps * int(np.count_nonzero(bias))

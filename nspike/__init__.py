@@ -35,7 +35,7 @@ _HOME = {
     "NspikeError": "errors",
     "Option": "contracts.converter",
     "OutputLayer": "contracts.head",
-    "PICTURE": "graph.layer",
+    "IMAGE": "graph.layer",
     "Parameter": "contracts.neuron",
     "PluginError": "errors",
     "Result": "model.result",
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
     from nspike.errors import UsageError as UsageError
     from nspike.fitting.trainer import finetune as finetune
     from nspike.fitting.trainer import train as train
-    from nspike.graph.layer import PICTURE as PICTURE
+    from nspike.graph.layer import IMAGE as IMAGE
     from nspike.graph.layer import Activation as Activation
     from nspike.graph.layer import Concat as Concat
     from nspike.graph.layer import Conv as Conv

@@ -20,7 +20,7 @@ class UsageError(NspikeError):
 
 
 class BadInputError(NspikeError):
-    """A picture, a folder or a checkpoint that cannot be used."""
+    """An image, a folder or a checkpoint that cannot be used."""
 
 
 class ModelError(NspikeError):

@@ -27,12 +27,12 @@ _MATCONVNET_NORM = {"bn_weight": "bn.gamma", "bn_bias": "bn.beta", "bn_mean": "b
 
 
 def chain(name: str, mode: Any, options: Mapping[str, Any], *, bias: bool) -> Network:
-    """A chain to be trained from scratch: `depth` convolutions of `width` channels, 3×3, on pictures of `channels`."""
+    """A chain to be trained from scratch: `depth` convolutions of `width` channels, 3×3, on images of `channels`."""
     depth, width, channels = options["depth"], options["width"], options["channels"]
     sizes = [channels, *[width] * (depth - 1), channels]
     layers: list[Conv | Activation] = []
     for i in range(1, depth + 1):
-        source = layers[-1].name if layers else "picture"
+        source = layers[-1].name if layers else "image"
         layers.append(Conv(f"conv{i}", source, sizes[i - 1], sizes[i], 3, bias))
         if i < depth:
             layers.append(Activation(f"relu{i}", f"conv{i}", width))
@@ -44,7 +44,7 @@ def chain_options(depth: int) -> tuple[Option, ...]:
     return (
         Option("depth", depth, "convolutions", low=2, high=1000),
         Option("width", 64, "channels of each", low=1, high=65536),
-        Option("channels", 1, "of the picture", choices=(1, 3)),
+        Option("channels", 1, "of the image", choices=(1, 3)),
     )
 
 
@@ -103,7 +103,7 @@ def read_chain(
         kernel = shape[-1] if len(shape) == 4 and shape[-1] % 2 else 3
         wanted |= {f"conv{i}.{part}": (key, (width,)) for part, key in keys.items()}
         wanted[f"conv{i}.weight"] = (keys["weight"], (width, before, kernel, kernel))
-        source = layers[-1].name if layers else "picture"
+        source = layers[-1].name if layers else "image"
         norm = eps if "bn_mean" in keys else None
         layers.append(Conv(f"conv{i}", source, before, width, kernel, "bias" in keys, norm))
         if i < len(layout):
@@ -112,7 +112,7 @@ def read_chain(
         raise BadInputError(f"{name}: found one layer, expected at least two convolutions; keys: {shorten(tensors)}")
     parameters = take(name, tensors, wanted)
     if channels[0] not in (1, 3):
-        raise BadInputError(f"{name}: takes pictures of {channels[0]} channels, expected 1 or 3; is it this network?")
+        raise BadInputError(f"{name}: takes images of {channels[0]} channels, expected 1 or 3; is it this network?")
     return Network(name, channels[0], tuple(layers), layers[-1].name, mode), parameters
 
 

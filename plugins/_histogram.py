@@ -1,6 +1,6 @@
 """Percentiles of a layer's positive values from histograms over the floats' own exponents and first bits.
 
-256 bins an octave, linear between: the memory is bounded, and neither the order of the pictures nor their number matters.
+256 bins an octave, linear between: the memory is bounded, and neither the order of the images nor their number matters.
 """
 
 import numpy as np

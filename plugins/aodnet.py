@@ -13,7 +13,7 @@ from nspike import Activation, Architecture, Concat, Conv, Gate, Network, hookim
 
 # layer -> what it reads, channels read, kernel
 _CONVS = {
-    1: ("picture", 3, 1),
+    1: ("image", 3, 1),
     2: ("relu1", 3, 3),
     3: ("concat1", 6, 5),
     4: ("concat2", 6, 7),

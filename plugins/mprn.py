@@ -1,7 +1,7 @@
 """The membrane potential release neuron (MPRN) of SpikingIR (AAAI 2026), equations (13)-(16).
 
 Steps 1..T are those of the soft-reset integrate-and-fire neuron. In one step more, in which only the spikes of the layer
-before arrive (no picture, no bias; layer by layer, so that a release cascades), a neuron fires at a lower threshold:
+before arrive (no image, no bias; layer by layer, so that a release cascades), a neuron fires at a lower threshold:
 
     s(T+1) = [v(T) + I(T+1) >= α·θ];   α = 0.5·sigmoid(β) + 0.5;   v(T+1) = v(T) + I(T+1) - θ·s(T+1)
 

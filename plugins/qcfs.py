@@ -2,7 +2,7 @@
 
 The ceiling λ that training found for a layer is its scale, θ = λ and v(0) = θ/2. For a constant input, and T equal to the L
 levels that were trained, the rate of a layer is then its activation h(x) exactly. Nothing is calibrated but the output: a
-signed one (a residual) takes a percentile of its absolute value, a picture 1.
+signed one (a residual) takes a percentile of its absolute value, an image 1.
 
 A neuron that starts half full has rounded its count already. One that also releases what is left after T, at α = 0.75 as
 `mprn` does untrained, would round a second time, and give a fifth of a spike too many on average; so α is set to nearly 1,

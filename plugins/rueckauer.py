@@ -1,10 +1,10 @@
 """Data-based threshold balancing (Rueckauer et al. 2017).
 
-λ of a layer is a percentile of its positive ANN activations over the calibration pictures (100: the largest), so that a
+λ of a layer is a percentile of its positive ANN activations over the calibration images (100: the largest), so that a
 spike is worth λ and a neuron that always fires stands for the activation λ. Larger activations are clipped; a larger λ
 makes every spike coarser. Concatenations are rescaled slice by slice, and biases divided by λ, by the core.
 
-A signed output (a residual) takes the percentile of its absolute value; an output that is a picture takes λ = 1. `per`
+A signed output (a residual) takes the percentile of its absolute value; an output that is an image takes λ = 1. `per`
 channel, a channel with few positive values takes its layer's λ, and none goes below a hundredth of it: what is hardly
 ever active would otherwise be rescaled by a number that a few pixels decide.
 """
@@ -27,7 +27,7 @@ def register_converters(register: Any) -> None:
 
 
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
-    """λ of every layer from the calibration pictures, θ = `theta_scale`."""
+    """λ of every layer from the calibration images, θ = `theta_scale`."""
     network = calibration.network
     channels = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
     histograms = {name: Histogram(count) for name, count in channels.items()}

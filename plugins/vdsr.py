@@ -1,6 +1,6 @@
 """VDSR (Kim et al. 2016): a chain of convolutions with ReLUs between that predicts the detail; y = x + f(x).
 
-Works on the luma of a picture that is enlarged already. Reads numbered layers (`net.N`, see `_chain`) and the names of
+Works on the luma of an image that is enlarged already. Reads numbered layers (`net.N`, see `_chain`) and the names of
 twtygqyy/pytorch-vdsr (`input`, `residual_layer.I.conv`, `output`), at any depth and width, with or without biases.
 """
 

@@ -24,7 +24,7 @@ CASES = (
 
 
 def certificates(folder, **how):
-    """The certificates of all cases as text, the pictures being written into a folder."""
+    """The certificates of all cases as text, the images being written into a folder."""
     found = []
     for i, (model, parts, shape, scale) in enumerate(CASES):
         photo = write(Path(folder) / f"{i}.png", *shape)

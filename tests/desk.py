@@ -1,4 +1,4 @@
-"""A folder as the documents take it for granted: pictures, a checkpoint, and small models under the shipped ones' names."""
+"""A folder as the documents take it for granted: images, a checkpoint, and small models under the shipped ones' names."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from nspike.images import file as images
 from nspike.model import shipped as models
 from nspike.model.file import save
 from tests.plugins.torch_files import Writer
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODELS = {
     "dncnn-s15": {"degradation": {"sigma": 15.0}},
@@ -18,9 +18,9 @@ MODELS = {
 
 
 def write(path, *shape, **options):
-    """A picture's file."""
+    """An image's file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    images.write(path, images.Picture(picture(*shape, **options)))
+    images.write(path, images.ImageData(image(*shape, **options)))
     return path
 
 

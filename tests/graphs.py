@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from nspike.engine import run as engine
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
 from nspike.graph.network import Network
 from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Info, Model, Spiking
@@ -15,7 +15,7 @@ from tests import naive
 
 def chain(*widths, channels=1, kernels=(3,), bias=True, mode="subtract"):
     """Convolutions with activations of these widths between; kernels are used in turn."""
-    layers, source, read = [], PICTURE, channels
+    layers, source, read = [], IMAGE, channels
     for i, width in enumerate((*widths, channels)):
         layers.append(Conv(f"conv{i}", source, read, width, kernels[i % len(kernels)], bias))
         layers.append(Activation(f"act{i}", f"conv{i}", width))
@@ -27,7 +27,7 @@ def branched(a, b, c, channels=1, kernels=(1, 3, 5, 3), gate=False):
     """Two layers, a third that reads both, and an output that reads (b, a, c), through a gate if wanted."""
     k = kernels
     layers = [
-        Conv("conv_a", PICTURE, channels, a, k[0]),
+        Conv("conv_a", IMAGE, channels, a, k[0]),
         Activation("a", "conv_a", a),
         Conv("conv_b", "a", a, b, k[1]),
         Activation("b", "conv_b", b),
@@ -66,7 +66,7 @@ def random_model(network, seed=0, *, timesteps=4, level=0.3, theta=True, neuron_
     return Model(Info("test", "denoise", "gray"), network, parameters, spiking)
 
 
-def picture(seed, *shape, dtype=np.uint8):
+def image(seed, *shape, dtype=np.uint8):
     draw = np.random.default_rng(seed)
     if dtype == np.int32:  # noisy benchmark inputs lie outside [0, 1]
         return draw.integers(-4 * 65535, 4 * 65535, shape, dtype=np.int32, endpoint=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
 
 UNIT = 65535
 
@@ -92,8 +92,8 @@ def convolve(x, weights):
     return out
 
 
-def picture_current(plane, weights):
-    """From the picture, rounded once. 65535 is odd, so that no quotient is half-way between integers."""
+def image_current(plane, weights):
+    """From the image, rounded once. 65535 is odd, so that no quotient is half-way between integers."""
     return (2 * convolve(plane, weights) + UNIT) // (2 * UNIT)
 
 
@@ -107,8 +107,8 @@ def gate_weights(plane, value, k):
     return out
 
 
-def to_plane(picture):
-    return picture.astype(np.int64) * (257 if picture.dtype == np.uint8 else 1)
+def to_plane(image):
+    return image.astype(np.int64) * (257 if image.dtype == np.uint8 else 1)
 
 
 # ----- Neurons -----
@@ -246,7 +246,7 @@ def sources(network, name):
     """The activations that a layer reads, through concatenations too."""
     found = []
     for source in network.layer(name).sources:
-        if source != PICTURE:
+        if source != IMAGE:
             layer = network.layer(source)
             found += sources(network, source) if isinstance(layer, Concat) else [layer]
     return found
@@ -299,13 +299,13 @@ def layer_grid(model, kinds, layer):
         found = grid((value * 5)[None, :, None, None, None], 1.0 / out, theta, 1, 2**24)
         return found, theta, value
     weights, bias = normalised(model, layer)
-    if layer.source == PICTURE:
+    if layer.source == IMAGE:
         return grid(weights[None], bias, theta, 4, 32767), theta, None
     return grid(kernel_per_phase(model, kinds, layer, weights), bias, theta, 1, 4095), theta, None
 
 
-def run(model, picture, neuron, head, given=None):
-    """picture (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS.
+def run(model, image, neuron, head, given=None):
+    """image (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS.
 
     given: a layer whose spikes are not computed, (its name, bool (N, steps, channels, H, W), what fired them).
     """
@@ -315,8 +315,8 @@ def run(model, picture, neuron, head, given=None):
         kinds[given[0]] = given[2]
     steps = timesteps + max(kind.post_steps for kind in [neuron, *kinds.values()])
     fires = head != "membrane"
-    result = Run({}, {}, {}, {}, np.zeros(picture.shape), np.zeros((steps, *picture.shape)))
-    for n, plane in enumerate(to_plane(picture)):
+    result = Run({}, {}, {}, {}, np.zeros(image.shape), np.zeros((steps, *image.shape)))
+    for n, plane in enumerate(to_plane(image)):
         values = {}
         for layer in network.layers:
             if isinstance(layer, Activation):
@@ -337,8 +337,8 @@ def run(model, picture, neuron, head, given=None):
                 gates = gate_weights(plane, value, found.exponent) if isinstance(layer, Gate) else None
                 for t in range(steps):
                     post = t >= timesteps
-                    if layer.sources == (PICTURE,):
-                        current = picture_current(plane, found.weights[0]) * (not post)
+                    if layer.sources == (IMAGE,):
+                        current = image_current(plane, found.weights[0]) * (not post)
                     elif isinstance(layer, Gate):
                         current = gates * values[layer.source][t]
                     else:
@@ -473,7 +473,7 @@ def ledger(model, result, neuron, head):
         for c in convs
     }
     for i, suffix in enumerate(("", "_paper")):
-        total[f"analog_macs{suffix}"] = sum(macs[c.name][i] for c in convs if c.source == PICTURE)
+        total[f"analog_macs{suffix}"] = sum(macs[c.name][i] for c in convs if c.source == IMAGE)
         total[f"ann_macs{suffix}"] = sum(both[i] for both in macs.values())
     total["weights"] = sum(c.kernel**2 * c.in_channels * c.out_channels for c in convs)
     return figures | {None: total}

@@ -15,7 +15,7 @@ CONTRACTS = {cls.__name__: hook for hook, cls in KINDS.values()}
 CONSTANTS = {
     "__version__": "The version.",
     "NEVER": "A firing threshold that no membrane reaches.",
-    "PICTURE": "The name under which a layer refers to the network's input.",
+    "IMAGE": "The name under which a layer refers to the network's input.",
 }
 FOREIGN = {"hookimpl": "Marks a function of a plugin as a hook."}
 """What another package has documented."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
@@ -10,7 +10,7 @@ from nspike.model.model import OUTPUT, Info, Model, Spiking
 def small_network(channels=1, width=4):
     """Three convolutions and two layers of neurons; the second convolution has batch norm and no bias."""
     layers = (
-        Conv("conv1", PICTURE, channels, width, 3),
+        Conv("conv1", IMAGE, channels, width, 3),
         Activation("act1", "conv1", width),
         Conv("conv2", "act1", width, width, 3, bias=False, batch_norm_eps=1e-5),
         Activation("act2", "conv2", width),

@@ -19,7 +19,7 @@ from tests import naive
 from tests.cli.console import launch, run
 from tests.desk import lay_out
 from tests.environments import install_into
-from tests.graphs import agree, branched, chain, picture, random_model
+from tests.graphs import agree, branched, chain, image, random_model
 from tests.graphs import run as engine
 from tests.tiny import tiny_model
 
@@ -89,7 +89,7 @@ class Adaptive(naive.IF):
 def test_the_engine_runs_them_as_they_are_defined(installed, network, slow):
     model = random_model(network, 5, level=0.5)
     both = SimpleNamespace(fast=registry().neurons[slow.name], naive=slow)
-    pixels = picture(3, 1, network.channels, 6, 9)
+    pixels = image(3, 1, network.channels, 6, 9)
     run_of = agree(model, pixels, both, "cpm", threads=2)
     assert run_of.spikes[network.activations[0].name].any()
     agree(model, pixels, both, "cpm", run_of, threads=1)
@@ -192,7 +192,7 @@ def test_they_are_converted_fine_tuned_and_audited(desk, capsys, name):
     assert tuned.info.provenance["fine_tuning"]["gradient"] == gradient
     net = DifferentiableNetwork(tuned, registry().neurons[name], registry().heads["cpm"])
     assert net.gradient == gradient
-    pixels = picture(5, 2, 1, 21, 30).astype(np.int32) * 257
+    pixels = image(5, 2, 1, 21, 30).astype(np.int32) * 257
     trained, (output, _, spikes) = net.run(pixels), engine(tuned, pixels, net.neuron, net.head)
     for layer, train in trained.trains.items():
         np.testing.assert_array_equal(train.dense(), spikes[layer])

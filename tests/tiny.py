@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
@@ -19,11 +19,11 @@ def tiny_model(
     seed=1,
     **info,
 ):
-    """Three 3×3 convolutions with two layers of neurons between; its residual is small, so that pictures stay pictures."""
+    """Three 3×3 convolutions with two layers of neurons between; its residual is small, so that images stay images."""
     rng = np.random.default_rng(seed)
     channels = 3 if colour == "rgb" else 1
     sizes = [channels, width, width, channels]
-    layers, parameters, source = [], {}, PICTURE
+    layers, parameters, source = [], {}, IMAGE
     for i in range(3):
         name = f"conv{i + 1}"
         layers.append(Conv(name, source, sizes[i], sizes[i + 1], 3))
@@ -43,8 +43,8 @@ def tiny_model(
     )
 
 
-def picture(height=40, width=48, channels=None, dtype=np.uint8, seed=0):
-    """A picture with edges, a gradient and a little noise."""
+def image(height=40, width=48, channels=None, dtype=np.uint8, seed=0):
+    """An image with edges, a gradient and a little noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     value = 0.2 + 0.5 * x / width + 0.2 * ((y // 8) % 2)

@@ -3,7 +3,7 @@
     convolution: zero-padded correlation plus bias;   activation: max(0, ·), perhaps clipped and rounded (`nspike.graph.layer`);
     gate: K·(x - 1) + 1
 
-in float32, each layer over a whole tile before the next. Outside the picture every layer is zero. Tiles carry the halo
+in float32, each layer over a whole tile before the next. Outside the image every layer is zero. Tiles carry the halo
 that each layer needs and every output is summed in one order, so the result depends on neither tiles nor threads.
 Batch norm is folded first.
 """
@@ -45,7 +45,7 @@ def run(
 
     Parameters
     ----------
-    plane : float32 (N, C, H, W), pictures in [0, 1].
+    plane : float32 (N, C, H, W), images in [0, 1].
     threads : all that this process may use by default.
     memory : about how many bytes the layers of a tile may take.
     capture : for each activation's name among its keys, is given that layer's values, float32 (N, channels, H, W).
@@ -53,7 +53,7 @@ def run(
     Returns
     -------
     float32 (N, C, H, W)
-        The network's output: a residual, or a picture. See `restore`.
+        The network's output: a residual, or an image. See `restore`.
 
     Raises BadInputError for a plane of another shape, ModelError for parameters that do not fit the network.
     """
@@ -71,9 +71,9 @@ def run(
     tiles = _tiling(network, height, width, memory)
     with ThreadPoolExecutor(_threads(threads)) as pool:
         buffers = Buffers()
-        for n, picture in enumerate(plane):
+        for n, image in enumerate(plane):
             for i, (top, left, bottom, right) in enumerate(tiles):
-                for name, values in run_tile(network, packed, picture, (top, left, bottom, right), buffers, pool):
+                for name, values in run_tile(network, packed, image, (top, left, bottom, right), buffers, pool):
                     if name in kept:
                         kept[name][n, :, top:bottom, left:right] = values.transpose(2, 0, 1)
                 if progress:
@@ -82,7 +82,7 @@ def run(
 
 
 def restore(network: Network, output: Floats, plane: Floats) -> Floats:
-    """The restored picture, not clipped: the `output` itself, or the `plane` it came from minus or plus it."""
+    """The restored image, not clipped: the `output` itself, or the `plane` it came from minus or plus it."""
     if network.mode == "image":
         return output
     return plane - output if network.mode == "subtract" else plane + output
@@ -91,29 +91,29 @@ def restore(network: Network, output: Floats, plane: Floats) -> Floats:
 def activations(
     network: Network,
     parameters: Mapping[str, Floats],
-    pictures: Iterable[Floats],
+    images: Iterable[Floats],
     *,
     tile: int = 128,
     threads: int | None = None,
 ) -> Iterator[dict[str, Floats]]:
-    """For each tile of each picture float32 (C, H, W): activation name, and "output", -> its values float32 (C, h, w).
+    """For each tile of each image float32 (C, H, W): activation name, and "output", -> its values float32 (C, h, w).
 
-    The values are those of the whole picture: a tile of at most tile×tile pixels only bounds the memory.
+    The values are those of the whole image: a tile of at most tile×tile pixels only bounds the memory.
     """
     packed = pack(network, parameters)
     with ThreadPoolExecutor(_threads(threads)) as pool:
         buffers = Buffers()
-        for picture in pictures:
-            picture = _checked(network, picture[None])[0]
-            for region in _grid(picture.shape[1], picture.shape[2], tile):
+        for image in images:
+            image = _checked(network, image[None])[0]
+            for region in _grid(image.shape[1], image.shape[2], tile):
                 yield {
                     name: np.ascontiguousarray(values.transpose(2, 0, 1))
-                    for name, values in run_tile(network, packed, picture, region, buffers, pool)
+                    for name, values in run_tile(network, packed, image, region, buffers, pool)
                 }
 
 
 def _tiling(network: Network, height: int, width: int, memory: int) -> list[Region]:
-    """The tiles of a picture, the whole of it if its layers fit `memory` bytes."""
+    """The tiles of an image, the whole of it if its layers fit `memory` bytes."""
     pixels = memory // (4 * live_channels(network))
     if height * width <= pixels:
         return [(0, 0, height, width)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nspike.errors import ModelError
 from nspike.graph.folding import fold_batch_norm
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT
 
@@ -33,7 +33,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class _Field:
-    """A layer's values on a region of the picture, with `margin` pixels around it that are zero outside the picture."""
+    """A layer's values on a region of the image, with `margin` pixels around it that are zero outside the image."""
 
     flat: Floats
     region: Region
@@ -81,11 +81,11 @@ class Buffers:
 
 
 def run_tile(
-    network: Network, packed: Mapping[str, Packed], picture: Floats, core: Region, buffers: Buffers, pool: Executor
+    network: Network, packed: Mapping[str, Packed], image: Floats, core: Region, buffers: Buffers, pool: Executor
 ) -> Iterator[tuple[str, Floats]]:
     """Yield the values (h, w, channels) of every activation on `core`, and of the output; each valid until the next."""
     halos, last_use = network.halos(), _last_use(network)
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     margins = dict.fromkeys(halos, 0)
     for layer in network.layers:
         for source in layer.sources:
@@ -101,9 +101,9 @@ def run_tile(
         )
         return buffers.field(region, margins[name], channels)
 
-    fields = {PICTURE: empty(PICTURE, network.channels)}
-    top, left, bottom, right = fields[PICTURE].region
-    fields[PICTURE].inside((top, left, bottom, right))[...] = picture[:, top:bottom, left:right].transpose(1, 2, 0)
+    fields = {IMAGE: empty(IMAGE, network.channels)}
+    top, left, bottom, right = fields[IMAGE].region
+    fields[IMAGE].inside((top, left, bottom, right))[...] = image[:, top:bottom, left:right].transpose(1, 2, 0)
     for i, layer in enumerate(network.layers):
         if isinstance(layer, Activation):
             fields[layer.name] = empty(layer.name, layer.channels)
@@ -122,9 +122,9 @@ def run_tile(
                 _convolve(packed[layer.name], fields, field, network.rectify, pool)
                 values = field.inside(core)
             else:
-                values = fields[layer.source].inside(core) * (
-                    fields[PICTURE].inside(core) - np.float32(1)
-                ) + np.float32(1)
+                values = fields[layer.source].inside(core) * (fields[IMAGE].inside(core) - np.float32(1)) + np.float32(
+                    1
+                )
                 values = np.maximum(values, np.float32(0)) if network.rectify else values
             yield OUTPUT, values
         for name in [name for name in fields if last_use[name] <= i]:
@@ -165,21 +165,21 @@ def _limit(layer: Activation, values: Floats) -> None:
 
 
 def _last_use(network: Network) -> dict[str, int]:
-    """For each layer and the picture: the index of the last layer that reads its values, its own if none does."""
-    last = {PICTURE: 0} | {layer.name: i for i, layer in enumerate(network.layers)}
+    """For each layer and the image: the index of the last layer that reads its values, its own if none does."""
+    last = {IMAGE: 0} | {layer.name: i for i, layer in enumerate(network.layers)}
     for i, layer in enumerate(network.layers):
         # an activation computes the convolution before it
         reads = network.layer(layer.source) if isinstance(layer, Activation) else layer
         for source in reads.sources:
             last[source] = max(last[source], i)
         if layer.name == network.output and not isinstance(layer, Conv):
-            last[PICTURE] = i
+            last[IMAGE] = i
     return last
 
 
 def live_channels(network: Network) -> int:
     """The most channels that are in memory at once."""
-    last_use, live, most = _last_use(network), {PICTURE: network.channels}, network.channels
+    last_use, live, most = _last_use(network), {IMAGE: network.channels}, network.channels
     for i, layer in enumerate(network.layers):
         if isinstance(layer, Activation):
             live[layer.name] = layer.channels

@@ -54,7 +54,7 @@ def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Arr
     from nspike.kernels import quantised
 
     (rows, limits), gradients, values = _rows(x, scale), _rows(g, scale)[0], _rows(out, scale)[0]
-    size = len(rows) // len(x) if x.ndim == 4 else len(rows)  # sums of pictures, the same for any threads
+    size = len(rows) // len(x) if x.ndim == 4 else len(rows)  # sums of images, the same for any threads
     sums = np.zeros((len(rows) // size, len(limits)))
 
     def some(_: int, first: int, last: int) -> None:

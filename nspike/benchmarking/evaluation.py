@@ -1,4 +1,4 @@
-"""Measure a model on a folder of pictures under one of the literature's protocols (`nspike.degradations.protocols`)."""
+"""Measure a model on a folder of images under one of the literature's protocols (`nspike.degradations.protocols`)."""
 
 import math
 import statistics
@@ -19,12 +19,12 @@ from nspike.registry.plugins import registry
 from nspike.restoration.image import MEMORY, restore, trained_scales
 
 PROTOCOL_OF = {"gray": "gray", "y": "y-crop", "rgb": "rgb"}
-"""The usual protocol for the picture that a model takes."""
+"""The usual protocol for the image that a model takes."""
 
 
 @dataclass(frozen=True)
-class PictureScore:
-    """One picture.
+class ImageScore:
+    """One image.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ class Evaluation:
     energy_model: str
     ann: bool
     timesteps: int
-    pictures: tuple[PictureScore, ...]
+    images: tuple[ImageScore, ...]
 
     def mean(self, of: str = "quality") -> Quality:
-        """The mean of "quality", "input" or "ann" over the pictures."""
-        found = [quality for picture in self.pictures if (quality := getattr(picture, of)) is not None]
+        """The mean of "quality", "input" or "ann" over the images."""
+        found = [quality for image in self.images if (quality := getattr(image, of)) is not None]
         return Quality(
             *(_mean(getattr(quality, name) for quality in found) for name in ("psnr", "gauss11", "uniform7"))
         )
@@ -70,7 +70,7 @@ class Evaluation:
     @property
     def compared(self) -> bool:
         """Whether the plain ANN was run beside the spiking network."""
-        return all(picture.ann is not None for picture in self.pictures)
+        return all(image.ann is not None for image in self.images)
 
     @property
     def conversion_rate(self) -> float | None:
@@ -84,8 +84,8 @@ class Evaluation:
 
     @property
     def mean_energy(self) -> tuple[EnergyColumn, ...]:
-        """The mean energy of a picture, in joules."""
-        columns = zip(*(picture.energy for picture in self.pictures), strict=True)
+        """The mean energy of an image, in joules."""
+        columns = zip(*(image.energy for image in self.images), strict=True)
         return tuple(
             EnergyColumn(same[0].name, _mean(column.snn for column in same), _mean(column.ann for column in same))
             for same in columns
@@ -99,11 +99,11 @@ class Evaluation:
             mean["ann"] = self._quality(self.mean("ann"))
             mean["conversion_rate"] = self.conversion_rate
         if not self.ann:
-            mean["spikes"] = _mean(picture.spikes for picture in self.pictures)
-            mean["synops"] = _mean(picture.synops for picture in self.pictures)
-            mean["firing_rate"] = _mean(picture.firing_rate for picture in self.pictures)
+            mean["spikes"] = _mean(image.spikes for image in self.images)
+            mean["synops"] = _mean(image.synops for image in self.images)
+            mean["firing_rate"] = _mean(image.firing_rate for image in self.images)
         mean["energy"] = self._energy(self.mean_energy)
-        mean["seconds"] = _mean(picture.seconds for picture in self.pictures)
+        mean["seconds"] = _mean(image.seconds for image in self.images)
         return {
             "model": self.model,
             "ran": "ann" if self.ann else "snn",
@@ -117,7 +117,7 @@ class Evaluation:
             },
             "energy_model": {"name": self.energy_model, "note": "modelled, not measured"},
             "mean": mean,
-            "pictures": [self._picture(picture) for picture in self.pictures],
+            "images": [self._image(image) for image in self.images],
         }
 
     def summary(self) -> dict[str, Any]:
@@ -131,14 +131,14 @@ class Evaluation:
             figures |= {f"energy_ratio {column}": value["ratio"] for column, value in mean["energy"].items()}
         return figures
 
-    def _picture(self, picture: PictureScore) -> dict[str, Any]:
-        values: dict[str, Any] = {"name": picture.name, **self._quality(picture.quality)}
-        values["input"] = self._quality(picture.input)
-        if picture.ann is not None:
-            values["ann"] = self._quality(picture.ann)
+    def _image(self, image: ImageScore) -> dict[str, Any]:
+        values: dict[str, Any] = {"name": image.name, **self._quality(image.quality)}
+        values["input"] = self._quality(image.input)
+        if image.ann is not None:
+            values["ann"] = self._quality(image.ann)
         if not self.ann:
-            values |= {"spikes": picture.spikes, "synops": picture.synops, "firing_rate": picture.firing_rate}
-        return {**values, "energy": self._energy(picture.energy), "seconds": picture.seconds}
+            values |= {"spikes": image.spikes, "synops": image.synops, "firing_rate": image.firing_rate}
+        return {**values, "energy": self._energy(image.energy), "seconds": image.seconds}
 
     def _quality(self, quality: Quality) -> dict[str, Any]:
         both = {f"ssim_{window}": quality.ssim(window) for window in protocols.WINDOWS}
@@ -168,17 +168,17 @@ def evaluate(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Restore the pictures of `folder` as a protocol of the literature says, and measure.
+    """Restore the images of `folder` as a protocol of the literature says, and measure.
 
     Parameters
     ----------
     model : its spiking form is measured, and its ANN beside it for the conversion rate; with `ann` the ANN alone.
-    folder : of clean pictures; for `rgb` without a sigma, with the pairs in hazy/ and GT/.
+    folder : of clean images; for `rgb` without a sigma, with the pairs in hazy/ and GT/.
     protocol : "gray", "y-crop" or "rgb"; default: the usual one for the model.
     sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
     scale : for "y-crop"; default: the smallest that the model was trained for.
     baseline : whether to run the plain ANN beside the spiking network.
-    limit : so many pictures at most.
+    limit : so many images at most.
     energy : the energy model.
     tile, memory, threads : as in `Model.run`.
     progress : called with (done, total), in no particular unit.
@@ -192,7 +192,7 @@ def evaluate(
     UsageError
         an unknown protocol, one that does not suit the model, numbers out of range.
     BadInputError
-        a folder without pictures or pairs, a picture that cannot be read.
+        a folder without images or pairs, an image that cannot be read.
     ModelError, PluginError
         as in `Model.run`.
     """
@@ -220,13 +220,13 @@ def evaluate(
         energy_model=energy,
         ann=ann,
         timesteps=model.spiking.timesteps if model.spiking and not ann else 0,
-        pictures=tuple(scores),
+        images=tuple(scores),
     )
 
 
-def _score(case: Case, result: Result, ann: Result | None, energy: tuple[EnergyColumn, ...]) -> PictureScore:
+def _score(case: Case, result: Result, ann: Result | None, energy: tuple[EnergyColumn, ...]) -> ImageScore:
     ledger = result.ledger
-    return PictureScore(
+    return ImageScore(
         name=case.name,
         quality=case.score(result.image),
         input=case.score(case.degraded),
@@ -269,7 +269,7 @@ def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Proto
     if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
         raise UsageError(f"sigma = {sigma:g} is out of range; expected at least 0, in units of 1/255")
     if sigma is not None and superres:
-        raise UsageError("sigma is for denoising: this model enlarges pictures")
+        raise UsageError("sigma is for denoising: this model enlarges images")
     if not superres and scale is not None:
         raise UsageError(f"scale is for super-resolution: model {model.info.name} keeps the size")
     if superres and scale is None:

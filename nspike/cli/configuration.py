@@ -1,32 +1,32 @@
-"""What the commands on single pictures share: the model that a user asked for, and how it is told."""
+"""What the commands on single images share: the model that a user asked for, and how it is told."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nspike.images.file import Picture
+    from nspike.images.file import ImageData
     from nspike.restoration.choice import Choice
 
 
-def choose(picture: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, Picture]":
-    """The model for a picture and the picture; `request` as of `nspike.restoration.choice.Request`, but for its parts."""
+def choose(image: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, ImageData]":
+    """The model for an image and the image; `request` as of `nspike.restoration.choice.Request`, but for its parts."""
     from nspike.cli.commands.run import parts_of
     from nspike.images import file as images
     from nspike.restoration.choice import Chooser, Request
 
     parts, _ = parts_of(plugins, ("neuron", "head"))
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **request))
-    read = images.read(picture, max_pixels=max_pixels)
+    read = images.read(image, max_pixels=max_pixels)
     return chooser.choose(read.pixels), read
 
 
-def headline(picture: str, choice: "Choice") -> str:
-    """What runs on which picture, and what was decided without the user."""
+def headline(image: str, choice: "Choice") -> str:
+    """What runs on which image, and what was decided without the user."""
     from nspike.registry.parts import neuron_of, spiking_of
 
     spiking, post_steps = spiking_of(choice.model), neuron_of(choice.model).post_steps
     lines = [
-        f"{picture}: model {choice.name}, {spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
+        f"{image}: model {choice.name}, {spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
         + (f" + {post_steps}" if post_steps else "")
     ]
     lines += [f"not the shipped configuration: {change}" for change in choice.changes]

@@ -1,4 +1,4 @@
-"""What a restored picture cost and how good it is, in words."""
+"""What a restored image cost and how good it is, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ _LABEL = 10
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """The lines for one picture, as `nspike.restoration.job.process` reports it."""
+    """The lines for one image, as `nspike.restoration.job.process` reports it."""
     if report["state"] == "skipped":
         return f"{report['input']}: done already, {report['output']}"
     how = [report["model"]]

@@ -17,17 +17,17 @@ from nspike.errors import NspikeError, OutputError, nearest
 from nspike.runtime.version import VERSION
 
 COMMANDS = {
-    "run": ("run", "Restore pictures."),
+    "run": ("run", "Restore images."),
     "audit": ("audit", "Certify every spike of a run, or verify a certificate."),
     "trace": ("trace", "Save the spikes of a run."),
     "diff": ("diff", "Find the first spike that differs between two traces or runs."),
     "replay": ("replay", "Feed the recorded spikes of a layer into the rest of the network."),
-    "curve": ("curve", "Show the picture's quality and cost after each step."),
+    "curve": ("curve", "Show the image's quality and cost after each step."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
     "train": ("train", "Train a plain network, from scratch or from a model."),
     "finetune": ("finetune", "Fine-tune a spiking network."),
-    "evaluate": ("evaluate", "Measure a model's quality on a folder of pictures."),
+    "evaluate": ("evaluate", "Measure a model's quality on a folder of images."),
     "plugins": ("plugins", "List the plugins."),
     "plugin": ("plugin", "Write a neuron of your own, or check one."),
     "models": ("models", "List the models that come with nspike."),
@@ -43,7 +43,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 _EPILOG = """\b
 Examples:
-  nspike run                      restore a bundled picture with a bundled model
+  nspike run                      restore a bundled image with a bundled model
   nspike run photo.png -o out.png
   nspike audit photo.png --json certificate.json
 
@@ -133,7 +133,7 @@ def _failed(error: Exception) -> int:
         _say(str(error))
         return error.exit_code
     if isinstance(error, MemoryError):
-        _say("there is not enough memory; take a smaller tile (--tile) or picture")
+        _say("there is not enough memory; take a smaller tile (--tile) or image")
         return NspikeError.exit_code
     _say(
         f"unexpected {type(error).__name__}: {error}\nThis is an error in nspike or in a plugin. Please report it with "

@@ -1,4 +1,4 @@
-"""Progress through networks that say themselves how far they are, over one picture or many."""
+"""Progress through networks that say themselves how far they are, over one image or many."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -9,11 +9,11 @@ _PARTS = 100
 
 
 class Meter:
-    """Percent of all pictures on stderr: `with Meter(len(jobs)) as meter: restore(..., progress=meter.picture(i))`."""
+    """Percent of all images on stderr: `with Meter(len(jobs)) as meter: restore(..., progress=meter.image(i))`."""
 
-    def __init__(self, pictures: int) -> None:
-        self._pictures, self._done = pictures, 0
-        self._line = Progress(_PARTS, "percent" if pictures == 1 else f"percent of {pictures} pictures")
+    def __init__(self, images: int) -> None:
+        self._images, self._done = images, 0
+        self._line = Progress(_PARTS, "percent" if images == 1 else f"percent of {images} images")
 
     def __enter__(self) -> "Meter":
         self._line.__enter__()
@@ -28,11 +28,11 @@ class Meter:
         """Take the line away, so that something else can be printed; it comes again with the next progress."""
         self._line.__exit__(None, None, None)
 
-    def picture(self, index: int) -> Callable[[int, int], None]:
-        """What picture `index` is to report (done, total) to."""
+    def image(self, index: int) -> Callable[[int, int], None]:
+        """What image `index` is to report (done, total) to."""
 
         def report(done: int, total: int) -> None:
-            share = (index + done / max(total, 1)) / self._pictures
+            share = (index + done / max(total, 1)) / self._images
             whole = int(_PARTS * share)
             if whole > self._done:
                 self._line.advance(whole - self._done)

@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Progress:
-    """A line that is written over again: `with Progress(total, "pictures") as progress: progress.advance()`.
+    """A line that is written over again: `with Progress(total, "images") as progress: progress.advance()`.
 
     done : how many were done before, which cost no time now. `note` stands behind the count.
     """

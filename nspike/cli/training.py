@@ -34,8 +34,8 @@ def training_options(function: F) -> F:
         click.option(
             "-o", "--output", required=True, metavar="FILE", help="The model file to write, others beside it."
         ),
-        click.option("--data", multiple=True, metavar="FOLDER", help="Pictures to train on; may be repeated."),
-        click.option("--validation", metavar="FOLDER", help="Pictures to validate on; the best model is kept."),
+        click.option("--data", multiple=True, metavar="FOLDER", help="Images to train on; may be repeated."),
+        click.option("--validation", metavar="FOLDER", help="Images to validate on; the best model is kept."),
         click.option("--steps", type=int, metavar="N", help="How many in all."),
         click.option("--batch", type=int, metavar="N", help="Crops in a batch."),
         click.option("--patch", type=int, metavar="N", help="Side of a crop in pixels."),

@@ -27,7 +27,7 @@ class Architecture:
     Parameters
     ----------
     name, summary, source : how it is called, what it is in a line, the paper it comes from.
-    task, colour : what such networks usually do, and the picture they take: grey, RGB, or luma with chroma enlarged aside.
+    task, colour : what such networks usually do, and the image they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
     options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
@@ -55,7 +55,7 @@ class Architecture:
         return self.make(option_values(f"network {self.name}", self.options, given))
 
     def colour_of(self, network: Network) -> Colour:
-        """The picture that `network` takes: the usual one, unless its number of channels says otherwise."""
+        """The image that `network` takes: the usual one, unless its number of channels says otherwise."""
         if network.channels == 3:
             return "rgb"
         return "gray" if self.colour == "rgb" else self.colour

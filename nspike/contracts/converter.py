@@ -1,4 +1,4 @@
-"""The contract of a converter plugin: from an ANN and pictures to scales and thresholds."""
+"""The contract of a converter plugin: from an ANN and images to scales and thresholds."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Calibration:
     """What a converter works with.
 
     network; parameters: the ANN's with batch norm folded; timesteps T; activations(): yields, for each tile of each
-    picture, a dict from activation name, and "output", to its ANN values float32 (C, H, W). It may be called again.
+    image, a dict from activation name, and "output", to its ANN values float32 (C, H, W). It may be called again.
     """
 
     network: Network

@@ -1,6 +1,6 @@
 """The ledger: what one run cost, in 64-bit integers.
 
-Charged once per picture: a neuron in the halo of a tile is not counted. A synaptic operation is one accumulation that
+Charged once per image: a neuron in the halo of a tile is not counted. A synaptic operation is one accumulation that
 one spike causes at one target (times the gain of its plane); *exact* counts the targets that the spike really has (fewer
 at the border), *paper* k²·C_out for each, as the papers do.
 """
@@ -34,13 +34,13 @@ class LayerLedger:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A whole run: `planes` pictures of `shape` (C, H, W) for `timesteps` steps and `post_steps` more.
+    """A whole run: `planes` images of `shape` (C, H, W) for `timesteps` steps and `post_steps` more.
 
     layers: the layers of neurons in order, with the output layer's if its head fires. analog_macs, analog_macs_paper:
-    multiply-accumulates of the layers that read the picture, for one step (they are the same at every step, and computed
-    once). output_additions: of the output layer's biases and the skip from the picture. head_synops,
+    multiply-accumulates of the layers that read the image, for one step (they are the same at every step, and computed
+    once). output_additions: of the output layer's biases and the skip from the image. head_synops,
     head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
-    ann_macs, ann_macs_paper: of the ANN on the same picture. weights: how many numbers the network's kernels hold.
+    ann_macs, ann_macs_paper: of the ANN on the same image. weights: how many numbers the network's kernels hold.
     head_synops_steps: the head's accumulations by the step of the spike, or none; they add up to head_synops.
     plane_digest: of a run that digests, the SHA-256 of the input planes, int32 little-endian in the order (n, c, y, x).
     """
@@ -84,7 +84,7 @@ class Ledger:
 
     @property
     def additions(self) -> int:
-        """Accumulations that no spike causes: biases, and the skip from the picture."""
+        """Accumulations that no spike causes: biases, and the skip from the image."""
         return sum(int(layer.bias_additions.sum()) for layer in self.layers) + self.output_additions
 
     @property

@@ -20,7 +20,7 @@ HEADS = {"mprn": "cpm"}
 
 def convert(
     model: Model,
-    pictures: str | os.PathLike[str] | Sequence[NDArray[np.float32]],
+    images: str | os.PathLike[str] | Sequence[NDArray[np.float32]],
     *,
     converter: str = CONVERTER,
     options: Mapping[str, Any] | None = None,
@@ -40,13 +40,13 @@ def convert(
     Parameters
     ----------
     model : an ANN, as `import_checkpoint` gives it.
-    pictures : a folder, from which `crops` squares of `crop_size` pixels are drawn by `seed` and degraded as the model's
+    images : a folder, from which `crops` squares of `crop_size` pixels are drawn by `seed` and degraded as the model's
         info says; or what the network will be given, float32 (C, H, W) each, in [0, 1].
     converter, options : how scales are found, by name, and its options.
     neuron, neuron_parameters : by name, and its parameters, the same for every layer.
     head : by name; default: the one that goes with the neuron.
     timesteps : T.
-    targets : the clean pictures, where `pictures` are arrays; only the report needs them.
+    targets : the clean images, where `images` are arrays; only the report needs them.
     progress : called with (done, total).
 
     Returns
@@ -59,7 +59,7 @@ def convert(
     UsageError
         options, parameters or T out of range.
     BadInputError
-        pictures that are missing, cannot be read or do not fit.
+        images that are missing, cannot be read or do not fit.
     PluginError
         unknown names.
     """
@@ -71,12 +71,12 @@ def convert(
     neurons, method = kinds.neurons[neuron], kinds.converters[converter]
     reader = kinds.heads[head or HEADS.get(neuron, HEAD)]
     drawn = {}
-    if isinstance(pictures, str | os.PathLike):
+    if isinstance(images, str | os.PathLike):
         drawn = {"crops": crops, "crop_size": crop_size, "seed": seed}
-        pictures, targets = calibration_crops(model, pictures, crops=crops, size=crop_size, seed=seed)
+        images, targets = calibration_crops(model, images, crops=crops, size=crop_size, seed=seed)
     converted, report = convert_with(
         model,
-        pictures,
+        images,
         converter=method,
         neuron=neurons,
         head=reader,

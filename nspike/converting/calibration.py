@@ -1,4 +1,4 @@
-"""Pictures to calibrate a conversion on: crops of clean pictures, degraded as the network is used to it.
+"""Images to calibrate a conversion on: crops of clean images, degraded as the network is used to it.
 
 Everything is drawn from a seed, crop by crop, so that the same folder gives the same crops.
 """
@@ -19,25 +19,25 @@ Plane = NDArray[np.float32]
 def calibration_crops(
     model: Model, folder: str | os.PathLike[str], *, crops: int = 64, size: int = 64, seed: int = 0
 ) -> tuple[list[Plane], list[Plane] | None]:
-    """Draw crops from the pictures of a folder, and degrade them.
+    """Draw crops from the images of a folder, and degrade them.
 
     Parameters
     ----------
-    model : says how: noise of its sigma is added for denoise; pictures are shrunk and enlarged by its scales in turn for
-        superres; for dehaze the pictures are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
+    model : says how: noise of its sigma is added for denoise; images are shrunk and enlarged by its scales in turn for
+        superres; for dehaze the images are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
         rain and blur are made, if the model says which, or come in pairs.
-    folder : of clean pictures, or of hazy ones.
-    crops, size : how many, and their side in pixels (the picture's, where that is smaller).
+    folder : of clean images, or of hazy ones.
+    crops, size : how many, and their side in pixels (the image's, where that is smaller).
     seed : of the places and of the noise.
 
     Returns
     -------
-    (degraded, clean) : float32 (C, H, W) each, in [0, 1] but for what noise adds; clean is None for hazy pictures alone.
+    (degraded, clean) : float32 (C, H, W) each, in [0, 1] but for what noise adds; clean is None for hazy images alone.
 
     Raises
     ------
     BadInputError
-        no pictures, or one that cannot be read.
+        no images, or one that cannot be read.
     UsageError
         the model does not say what it was trained to undo, or the numbers are out of range.
     """
@@ -53,10 +53,10 @@ def calibration_crops(
     for first, source in enumerate(chosen):
         scene = read_scene(source, model.info, model.network.channels)
         if as_they_are:
-            scene = Scene(scene.picture, scene.picture)
+            scene = Scene(scene.image, scene.image)
         for index in range(first, crops, len(chosen)):
             draw = np.random.default_rng([seed, index])
-            top, left = (int(draw.integers(max(side - size, 0) + 1)) for side in scene.picture.shape[:2])
+            top, left = (int(draw.integers(max(side - size, 0) + 1)) for side in scene.image.shape[:2])
             pairs[index] = degrade(scene.window(top, left, size), degradation, index, draw)
     degraded = [pairs[index][0] for index in range(crops)]
     return degraded, None if as_they_are else [pairs[index][1] for index in range(crops)]

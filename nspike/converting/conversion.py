@@ -26,13 +26,13 @@ from nspike.runtime.explain import explain
 Plane = NDArray[np.float32]
 
 CROPS = 12
-"""How many crops the report is measured on, at least where there are as many pictures."""
+"""How many crops the report is measured on, at least where there are as many images."""
 CROP = 48
 
 
 def convert(
     model: Model,
-    pictures: Sequence[Plane],
+    images: Sequence[Plane],
     *,
     converter: Converter,
     neuron: Neuron,
@@ -49,20 +49,20 @@ def convert(
     Parameters
     ----------
     model : with the ANN's parameters; a spiking form that it may have is replaced.
-    pictures : float32 (C, H, W) each, what the network will be given: degraded pictures in [0, 1].
+    images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1].
     converter, options : how scales are found, and its options.
     neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
     head : what reads the output layer.
     timesteps : T.
-    targets : the clean pictures, for the report's PSNR; without them it is taken against the ANN's output.
-    progress : called with (pictures done, pictures in all), calibration and report together.
+    targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
+    progress : called with (images done, images in all), calibration and report together.
 
     Returns
     -------
     (Model, Report)
         The model has batch norm folded; converter, options and what rounding costs are in its provenance and quality.
 
-    Raises UsageError for options or T out of range, BadInputError for pictures that do not fit, PluginError for a
+    Raises UsageError for options or T out of range, BadInputError for images that do not fit, PluginError for a
     converter that breaks its contract.
     """
     values = converter.values(options)
@@ -70,10 +70,10 @@ def convert(
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
     neuron.values(neuron_parameters)
     given = dict(neuron_parameters or {})
-    _check(model.network, pictures, targets)
+    _check(model.network, images, targets)
     network, parameters = ann.fold_batch_norm(model.network, model.parameters)
-    crops = _crops(pictures, targets)
-    done, total = 0, len(pictures) + len(crops)
+    crops = _crops(images, targets)
+    done, total = 0, len(images) + len(crops)
 
     def step() -> None:
         nonlocal done
@@ -82,8 +82,8 @@ def convert(
             progress(min(done, total), total)
 
     def activations() -> Iterator[dict[str, Plane]]:
-        for picture in pictures:
-            yield from ann.activations(network, parameters, [picture], threads=threads)
+        for image in images:
+            yield from ann.activations(network, parameters, [image], threads=threads)
             step()
 
     try:
@@ -127,7 +127,7 @@ def measure(
     threads: int | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Report:
-    """The report of a converted model on `crops`, each a degraded picture (C, H, W) and the clean one or none.
+    """The report of a converted model on `crops`, each a degraded image (C, H, W) and the clean one or none.
 
     A neuron with a kernel of its own is not simulated in floats: its report has the PSNR against the ANN alone.
     """
@@ -137,17 +137,17 @@ def measure(
     comparison = Comparison(exact, model.spiking.scales) if exact is not None else None
     agreement, changes = [], []
     clean = all(target is not None for _, target in crops)
-    for picture, target in crops:
+    for image, target in crops:
         captured: dict[str, Any] = {a.name: None for a in network.activations}
-        output = ann.run(network, model.parameters, picture[None], threads=threads, capture=captured)[0]
-        restored = _restored(network, output, picture)
-        integers = _restored(network, _rounded(model, picture, neuron, head, threads), picture)
+        output = ann.run(network, model.parameters, image[None], threads=threads, capture=captured)[0]
+        restored = _restored(network, output, image)
+        integers = _restored(network, _rounded(model, image, neuron, head, threads), image)
         agreement.append(psnr(integers, restored, 1.0))
         if exact is not None and comparison is not None:
-            run = floatsim.simulate(exact, picture.astype(np.float64))
+            run = floatsim.simulate(exact, image.astype(np.float64))
             comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
             against = target if clean and target is not None else restored
-            before = psnr(_restored(network, run.output, picture), against, 1.0)
+            before = psnr(_restored(network, run.output, image), against, 1.0)
             after = psnr(integers, against, 1.0)
             changes.append(0.0 if before == after else after - before)
         progress()
@@ -155,7 +155,7 @@ def measure(
     if comparison is None:
         notes.append(f"layers not measured: neuron {neuron.name} has a kernel of its own, not simulated in floats")
     elif len(crops) < CROPS:
-        notes.append(f"only {len(crops)} pictures: the change by rounding wants at least {CROPS}")
+        notes.append(f"only {len(crops)} images: the change by rounding wants at least {CROPS}")
     layers = comparison.layers() if comparison is not None else ()
     return Report(
         layers=layers,
@@ -169,10 +169,10 @@ def measure(
     )
 
 
-def _rounded(model: Model, picture: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
+def _rounded(model: Model, image: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run."""
-    plane = np.rint(picture.astype(np.float64) * UNIT).astype(np.int32)
-    output = np.empty(picture.shape)
+    plane = np.rint(image.astype(np.float64) * UNIT).astype(np.int32)
+    output = np.empty(image.shape)
 
     def sink(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, values: NDArray[np.float64]) -> None:
         output[:, y0:y1, x0:x1] = values
@@ -181,37 +181,37 @@ def _rounded(model: Model, picture: Plane, neuron: Neuron, head: Head, threads: 
     return output
 
 
-def _restored(network: Network, output: NDArray[Any], picture: Plane) -> NDArray[np.float64]:
-    """The restored picture, clipped to [0, 1]."""
-    plane = picture.astype(np.float64)
+def _restored(network: Network, output: NDArray[Any], image: Plane) -> NDArray[np.float64]:
+    """The restored image, clipped to [0, 1]."""
+    plane = image.astype(np.float64)
     values = {"image": output, "subtract": plane - output, "add": plane + output}[network.mode]
     return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
 
 
-def _crops(pictures: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:
-    """The middles of up to `CROPS` pictures, spread evenly over the sequence."""
-    chosen = sorted({round(i * (len(pictures) - 1) / max(1, CROPS - 1)) for i in range(min(CROPS, len(pictures)))})
-    if len(pictures) <= CROPS:
-        chosen = list(range(len(pictures)))
+def _crops(images: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:
+    """The middles of up to `CROPS` images, spread evenly over the sequence."""
+    chosen = sorted({round(i * (len(images) - 1) / max(1, CROPS - 1)) for i in range(min(CROPS, len(images)))})
+    if len(images) <= CROPS:
+        chosen = list(range(len(images)))
 
     def middle(plane: Plane) -> Plane:
         top, left = (max(0, (side - CROP) // 2) for side in plane.shape[1:])
         return np.ascontiguousarray(plane[:, top : top + CROP, left : left + CROP], np.float32)
 
-    return [(middle(pictures[i]), middle(targets[i]) if targets is not None else None) for i in chosen]
+    return [(middle(images[i]), middle(targets[i]) if targets is not None else None) for i in chosen]
 
 
-def _check(network: Network, pictures: Sequence[Plane], targets: Sequence[Plane] | None) -> None:
-    """Check the calibration pictures."""
-    if not len(pictures):
-        raise BadInputError("a conversion needs at least one calibration picture")
-    for i, picture in enumerate(pictures):
-        if picture.ndim != 3 or len(picture) != network.channels or 0 in picture.shape:
-            raise BadInputError(f"calibration picture {i} is {picture.shape}, expected ({network.channels}, H, W)")
-        if not np.all(np.isfinite(picture)):
-            raise BadInputError(f"calibration picture {i} holds NaN or infinity")
-    if targets is not None and [t.shape for t in targets] != [p.shape for p in pictures]:
-        raise BadInputError("the clean pictures are not of the shapes of the calibration pictures")
+def _check(network: Network, images: Sequence[Plane], targets: Sequence[Plane] | None) -> None:
+    """Check the calibration images."""
+    if not len(images):
+        raise BadInputError("a conversion needs at least one calibration image")
+    for i, image in enumerate(images):
+        if image.ndim != 3 or len(image) != network.channels or 0 in image.shape:
+            raise BadInputError(f"calibration image {i} is {image.shape}, expected ({network.channels}, H, W)")
+        if not np.all(np.isfinite(image)):
+            raise BadInputError(f"calibration image {i} holds NaN or infinity")
+    if targets is not None and [t.shape for t in targets] != [p.shape for p in images]:
+        raise BadInputError("the clean images are not of the shapes of the calibration images")
 
 
 def _check_scales(converter: Converter, network: Network, found: Scales) -> None:

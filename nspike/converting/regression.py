@@ -3,7 +3,7 @@
 For a convolution that reads spikes let r be the rates that it reads, (1/T)·Σ a(t)·s(t), from the layers before, which are
 fitted already, and y = (W·x + b)/λ what the ANN has at that place. Ridge regression towards the kernel W' that it has:
 
-    min  mean ρ(y, K·r + c) + μ·‖K - W'‖²        over all pixels of the pictures; μ in units of the mean square of r
+    min  mean ρ(y, K·r + c) + μ·‖K - W'‖²        over all pixels of the images; μ in units of the mean square of r
 
 ρ(y, ŷ) = (y - ŷ)², but 0 where both are below 0 or both above the highest rate, where the neuron does the same for either.
 It is minimised by turns: where ρ is 0, y is set to ŷ, and the least squares are solved again, which never makes the sum
@@ -44,7 +44,7 @@ TURNS = 8
 
 @dataclass
 class _Batch:
-    """Some of the pictures, int32 (N, C, H, W), and the spikes of the layers that are fitted already."""
+    """Some of the images, int32 (N, C, H, W), and the spikes of the layers that are fitted already."""
 
     plane: NDArray[np.int32]
     trains: dict[str, SpikeTrain] = field(default_factory=dict)
@@ -69,12 +69,12 @@ def fit(
     overshoot : that the ANN was trained with (`nspike.fitting.training`), and expects.
     progress : called with how many layers are done, and of how many.
 
-    Raises ModelError for a model without a spiking form, UsageError for pictures of different shapes or a negative μ.
+    Raises ModelError for a model without a spiking form, UsageError for images of different shapes or a negative μ.
     """
     if model.spiking is None:
         raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
     if ridge < 0 or (clean is not None and clean.shape != degraded.shape):
-        raise UsageError("fitting needs μ of 0 or more, and clean pictures of the shape of the degraded ones")
+        raise UsageError("fitting needs μ of 0 or more, and clean images of the shape of the degraded ones")
     network = model.network
     plane = np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32)
     seen = (plane / UNIT).astype(np.float32)
@@ -185,8 +185,8 @@ def _moments(rates: Planes, conv: Conv) -> tuple[Doubles, Doubles]:
     """Covariance of the neighbourhoods, and their mean: zeros for a convolution without bias, which is not centred."""
     size, count = conv.kernel**2 * conv.in_channels, rates[..., 0].size
     gram, total = np.zeros((size, size)), np.zeros(size)
-    for picture in rates:
-        rows = unrolled(picture[None], conv.kernel, 1, conv.radius).reshape(-1, size)
+    for image in rates:
+        rows = unrolled(image[None], conv.kernel, 1, conv.radius).reshape(-1, size)
         gram += rows.T @ rows
         total += rows.sum(0, dtype=np.float64) if conv.bias else 0.0
     mean = total / count

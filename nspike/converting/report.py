@@ -1,6 +1,6 @@
 """What a conversion kept of the ANN, layer by layer.
 
-On crops of the calibration pictures the ANN's activation a/λ of every neuron is set against the value that its spikes
+On crops of the calibration images the ANN's activation a/λ of every neuron is set against the value that its spikes
 carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included. A layer is called bad from a relative error |r - a/λ|/|a/λ| of
 1/2 on: its spikes then hold less than half of what they should. The first bad layer is the one to look at: those
 after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of SpikingIR.
@@ -49,9 +49,9 @@ class Report:
     ----------
     layers : in order, the output layer last; empty for a neuron that the float simulation does not run (see `note`).
     first_bad : the name of the first bad layer, the output layer apart; none if all are good.
-    psnr_to_ann : mean over the crops of the PSNR in dB of the restored SNN picture against the ANN's.
+    psnr_to_ann : mean over the crops of the PSNR in dB of the restored SNN image against the ANN's.
     rounding, rounding_error : mean change in PSNR in dB by rounding to integers, and its standard error.
-    rounding_against : what that PSNR is against: "target", the clean pictures, or "ann" where none were given.
+    rounding_against : what that PSNR is against: "target", the clean images, or "ann" where none were given.
     crops : how many crops all of this was measured on.
     note : what was not measured, and why.
     """

@@ -1,4 +1,4 @@
-"""Batches to train on: crops of pictures, degraded, flipped and turned; each a function of its number.
+"""Batches to train on: crops of images, degraded, flipped and turned; each a function of its number.
 
 So a run that was interrupted goes on with the batches that it would have had.
 """
@@ -19,21 +19,21 @@ from nspike.model.model import Model
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 KEPT = 512
-"""How many pictures are kept in memory."""
+"""How many images are kept in memory."""
 
 
 class CropBatches:
-    """Batches of crops of the pictures of some folders.
+    """Batches of crops of the images of some folders.
 
     Parameters
     ----------
-    model : says which planes the network takes, and how pictures are degraded, see `nspike.degradations.kinds`.
-    folders : one or several, of clean pictures; or of pairs, such as hazy/ and GT/.
+    model : says which planes the network takes, and how images are degraded, see `nspike.degradations.kinds`.
+    folders : one or several, of clean images; or of pairs, such as hazy/ and GT/.
     degradation : instead of the model's. Pairs are taken as they are, unless another kind than `pairs` is given here.
     batch, patch : how many crops, and their side in pixels.
     seed : of everything.
 
-    Raises BadInputError for a folder without pictures, UsageError for numbers out of range. A picture that cannot be read, or
+    Raises BadInputError for a folder without images, UsageError for numbers out of range. An image that cannot be read, or
     is smaller than the patch, is met when it is drawn, or by `check`.
     """
 
@@ -51,7 +51,7 @@ class CropBatches:
             raise UsageError(f"a batch has at least 1 crop of at least 8 pixels, not {batch} of {patch}")
         folders = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
         if not folders:
-            raise UsageError("training needs at least one folder of pictures")
+            raise UsageError("training needs at least one folder of images")
         self.info, self.channels = model.info, model.network.channels
         self.batch, self.patch, self.seed = batch, patch, seed
         self.degradation = degradation or degradation_of(model.info)
@@ -69,13 +69,13 @@ class CropBatches:
         return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
 
     def check(self) -> None:
-        """Read every picture now, so that one that cannot be used is known before hours of work. Raises BadInputError."""
+        """Read every image now, so that one that cannot be used is known before hours of work. Raises BadInputError."""
         for index in range(len(self.sources)):
             self._scene(index)
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all that the batches depend on, the pictures by their names and sizes."""
+        """A digest of all that the batches depend on, the images by their names and sizes."""
         digest = hashlib.sha256()
         for source in self.sources:
             digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
@@ -88,7 +88,7 @@ class CropBatches:
         scene = self._scene(int(draw.integers(len(self.sources))))
         scales = self.degradation.scales
         scale = scales[(number * self.batch + index) % len(scales)]
-        height, width = scene.picture.shape[:2]
+        height, width = scene.image.shape[:2]
         margin = (
             0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
         )
@@ -103,8 +103,8 @@ class CropBatches:
     def _read(self, index: int) -> Scene:
         source = self.sources[index]
         scene = read_scene(source, self.info, self.channels)
-        height, width = scene.picture.shape[:2]
+        height, width = scene.image.shape[:2]
         if min(height, width) < self.patch + max(self.degradation.scales) - 1:
-            raise BadInputError(f"{source.picture}: {width}x{height} pixels are too few for crops of {self.patch}")
+            raise BadInputError(f"{source.image}: {width}x{height} pixels are too few for crops of {self.patch}")
         planes = (None if plane is None else plane.astype(np.float32) for plane in (scene.degraded, scene.depth))
-        return Scene(scene.picture.astype(np.float32), *planes)
+        return Scene(scene.image.astype(np.float32), *planes)

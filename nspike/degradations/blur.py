@@ -1,6 +1,6 @@
-"""Blurred pictures: I = J ∗ h, h being a straight line (motion) or a disc (defocus), antialiased, its sum 1.
+"""Blurred images: I = J ∗ h, h being a straight line (motion) or a disc (defocus), antialiased, its sum 1.
 
-The picture is mirrored beyond its border.
+The image is mirrored beyond its border.
 """
 
 import math

@@ -26,7 +26,7 @@ def add_haze(
     airlight : the brightness of the haze, in [0, 1]
     """
     if depth.shape != pixels01.shape[:2]:
-        raise BadInputError(f"the depth of a picture {pixels01.shape} must be {pixels01.shape[:2]}, not {depth.shape}")
+        raise BadInputError(f"the depth of an image {pixels01.shape} must be {pixels01.shape[:2]}, not {depth.shape}")
     if not (beta >= 0 and 0 <= airlight <= 1 and depth.size and depth.min() >= 0):
         raise BadInputError("haze needs beta >= 0, an airlight in [0, 1] and depths that are not negative")
     transmission = np.exp(-beta * depth)
@@ -46,7 +46,7 @@ def depth_of(disparity: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def random_depth(shape: tuple[int, int], draw: np.random.Generator) -> NDArray[np.float64]:
-    """Smooth random depths (H, W), for pictures without any: a slope and `_WAVES` long waves around a random distance.
+    """Smooth random depths (H, W), for images without any: a slope and `_WAVES` long waves around a random distance.
 
     Always positive; a crop of a scene sees a part of its depths, and so does this.
     """

@@ -5,7 +5,7 @@
     bicubic   shrunk by a scale and enlarged again; the scales take turns    nspike.images.resize
     rain      streaks that are added                                         nspike.degradations.rain
     motion    J ∗ line, defocus  J ∗ disc                                    nspike.degradations.blur
-    pairs     the degraded picture that lies beside the clean one
+    pairs     the degraded image that lies beside the clean one
 
 A number may be given as a range [low, high], from which every crop draws. Angles are in degrees, lengths in pixels.
 """
@@ -119,7 +119,7 @@ def degradation_of(info: Info) -> Degradation:
 
 def degrade(scene: Scene, degradation: Degradation, index: int, draw: np.random.Generator) -> tuple[Plane, Plane]:
     """(degraded, clean) of a crop, float32 (C, H, W): crop `index` of all, which chooses among scales."""
-    clean = np.asarray(scene.picture, np.float64)
+    clean = np.asarray(scene.image, np.float64)
     if scene.degraded is not None:
         return _network_order(scene.degraded), _network_order(clean)
     if degradation.kind == "bicubic":
@@ -173,9 +173,7 @@ def _enlarged(clean: Floats, scale: int) -> tuple[Plane, Plane]:
     """Shrunk by `scale` and enlarged again, cut to a multiple of it."""
     height, width = (side - side % scale for side in clean.shape[:2])
     if not height or not width:
-        raise BadInputError(
-            f"a calibration picture of {clean.shape[1]}x{clean.shape[0]} is too small for scale {scale}"
-        )
+        raise BadInputError(f"a calibration image of {clean.shape[1]}x{clean.shape[0]} is too small for scale {scale}")
     clean = clean[:height, :width]
     small = imresize(np.ascontiguousarray(clean), 1 / scale)
     return _network_order(imresize(small, size=(height, width))), _network_order(clean)

@@ -1,4 +1,4 @@
-"""Gaussian noise: add it as the literature's test protocols do, and estimate how much a picture has.
+"""Gaussian noise: add it as the literature's test protocols do, and estimate how much an image has.
 
 The estimate is Donoho and Johnstone's (1994): the median absolute value of the finest diagonal wavelet coefficients
 (Daubechies, two vanishing moments) divided by 0.6745.
@@ -35,9 +35,9 @@ def add_gaussian(pixels01: NDArray[np.float64], sigma_255: float, seed: int) -> 
 
 
 def estimate_sigma(plane: NDArray[np.float64]) -> float:
-    """The standard deviation of the white Gaussian noise in a picture, in the picture's own units.
+    """The standard deviation of the white Gaussian noise in an image, in the image's own units.
 
-    Where the picture is clipped, its noise is gone: windows that lie wholly at its lowest or highest value do not count.
+    Where the image is clipped, its noise is gone: windows that lie wholly at its lowest or highest value do not count.
 
     Parameters
     ----------

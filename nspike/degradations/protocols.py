@@ -1,13 +1,13 @@
 """The literature's ways of measuring restoration: what is degraded how, and what is compared with what.
 
-gray: pictures as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
-    rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit pictures (KAIR, DnCNN).
+gray: images as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
+    rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit images (KAIR, DnCNN).
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
     enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
-    the scale, SSIM on the whole picture (pytorch-vdsr, and SpikingIR's tables).
-rgb: pairs of a degraded and a clean picture, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
+    the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
+rgb: pairs of a degraded and a clean image, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
     limited, not rounded, PSNR over all channels.
-    With a sigma instead: colour pictures plus noise as under `gray`, rounded to 8 bits (Restormer).
+    With a sigma instead: colour images plus noise as under `gray`, rounded to 8 bits (Restormer).
 
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
 """
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nspike.degradations.noise import add_gaussian
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
-from nspike.images.file import list_pictures, read
+from nspike.images.file import list_images, read
 from nspike.images.metrics import psnr, ssim
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize, modcrop
@@ -51,9 +51,9 @@ class Quality:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One picture of a benchmark: what the network is given (float64, black 0, white 1), and how an output is scored.
+    """One image of a benchmark: what the network is given (float64, black 0, white 1), and how an output is scored.
 
-    name : of the picture's file.
+    name : of the image's file.
     scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
     """
 
@@ -74,7 +74,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol: its name, the SSIM window that its tables use, and the pictures of a folder as cases."""
+    """A protocol: its name, the SSIM window that its tables use, and the images of a folder as cases."""
 
     name: str
     primary: Window
@@ -83,7 +83,7 @@ class Protocol:
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float) -> Quality:
-    """PSNR and SSIM of two pictures of one shape; SSIM is NaN where the picture is smaller than the window."""
+    """PSNR and SSIM of two images of one shape; SSIM is NaN where the image is smaller than the window."""
     windows = {}
     for window, side in zip(WINDOWS, (11, 7), strict=True):
         large = min(clean.shape[:2]) >= side
@@ -91,38 +91,38 @@ def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float) -> Qua
     return Quality(psnr(output, clean, data_range), **windows)
 
 
-def _pictures(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
-    found: list[tuple[Path, ...]] = [(path,) for path in list_pictures(folder)]
+def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
+    found: list[tuple[Path, ...]] = [(path,) for path in list_images(folder)]
     if not found:
-        raise BadInputError(f"{folder}: there are no pictures in this folder")
+        raise BadInputError(f"{folder}: there are no images in this folder")
     return found
 
 
 def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
     """(degraded, clean) paths: `SCENE.png` or `SCENE_LEVEL.png` belongs to `SCENE.png`."""
     if settings.sigma is not None:
-        return _pictures(folder, settings)
+        return _images(folder, settings)
     if not folder.is_dir():
         raise BadInputError(f"{folder}: is not a folder")
     degraded, clean = _inner(folder, _DEGRADED), _inner(folder, _CLEAN)
     if degraded is None or clean is None:
-        raise BadInputError(f"{folder}: expected the degraded pictures in hazy/ and the clean ones in GT/ inside it")
-    truth = {path.stem: path for path in list_pictures(clean)}
+        raise BadInputError(f"{folder}: expected the degraded images in hazy/ and the clean ones in GT/ inside it")
+    truth = {path.stem: path for path in list_images(clean)}
     found: list[tuple[Path, ...]] = []
-    for path in list_pictures(degraded):
+    for path in list_images(degraded):
         scene = path.stem
         while scene not in truth and "_" in scene:
             scene = scene.rpartition("_")[0]
         if scene not in truth:
-            raise BadInputError(f"{path}: its clean picture is not in {clean}")
+            raise BadInputError(f"{path}: its clean image is not in {clean}")
         found.append((path, truth[scene]))
     if not found:
-        raise BadInputError(f"{degraded}: there are no pictures in this folder")
+        raise BadInputError(f"{degraded}: there are no images in this folder")
     return found
 
 
 def has_pairs(folder: Path) -> bool:
-    """Whether a folder holds degraded pictures and clean ones in folders of their own."""
+    """Whether a folder holds degraded images and clean ones in folders of their own."""
     return folder.is_dir() and _inner(folder, _DEGRADED) is not None
 
 
@@ -152,7 +152,7 @@ def _y_crop(paths: tuple[Path, ...], settings: Settings) -> Case:
     for multiple in [*range(2, min(scale, 4) + 1), scale]:
         luma = luma[tuple(slice(0, length) for length in modcrop(luma, multiple).shape)]
     if min(luma.shape) <= 2 * scale:
-        raise BadInputError(f"{paths[0]}: the picture is too small for scale {scale}")
+        raise BadInputError(f"{paths[0]}: the image is too small for scale {scale}")
     degraded = imresize(imresize(luma, 1 / scale), float(scale))
     clean = luma * 255.0
     inner = (slice(scale, -scale), slice(scale, -scale))
@@ -177,7 +177,7 @@ def _rgb(paths: tuple[Path, ...], settings: Settings) -> Case:
 def _pixels8(path: Path) -> NDArray[np.uint8]:
     pixels = read(path).pixels
     if pixels.dtype != np.uint8:
-        raise BadInputError(f"{path}: has 16 bits a sample; this protocol is defined for 8-bit pictures")
+        raise BadInputError(f"{path}: has 16 bits a sample; this protocol is defined for 8-bit images")
     return pixels.astype(np.uint8, copy=False)
 
 
@@ -193,8 +193,8 @@ def _required(value: float | None, name: str) -> float:
 
 
 PROTOCOLS = {
-    "gray": Protocol("gray", "gauss11", _pictures, _gray),
-    "y-crop": Protocol("y-crop", "uniform7", _pictures, _y_crop),
+    "gray": Protocol("gray", "gauss11", _images, _gray),
+    "y-crop": Protocol("y-crop", "uniform7", _images, _y_crop),
     "rgb": Protocol("rgb", "uniform7", _pairs, _rgb),
 }
 

@@ -1,6 +1,6 @@
 """Synthetic rain: bright streaks that are added, I = min(1, J + s·(N ∗ h)) (Garg and Nayar 2006; Yang et al. 2017).
 
-N are drops at random places, h is the line along which a drop falls during the exposure, the same for the whole picture.
+N are drops at random places, h is the line along which a drop falls during the exposure, the same for the whole image.
 """
 
 import numpy as np

@@ -20,7 +20,7 @@ def fan(kernel: int, size: int) -> NDArray[np.int64]:
 
 
 def macs(kernel: int, height: int, width: int) -> int:
-    """Taps of a zero-padded convolution that lie inside the picture, over all positions."""
+    """Taps of a zero-padded convolution that lie inside the image, over all positions."""
     return int(fan(kernel, height).sum()) * int(fan(kernel, width).sum())
 
 

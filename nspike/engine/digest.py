@@ -1,8 +1,8 @@
 """The digest of a spike train: SHA-256 over fixed blocks, the same for any packing, tile, thread count and kernel.
 
-Of each layer and step, a leaf is the SHA-256 of one 64×64 block's spikes (the blocks lie side by side from the picture's
+Of each layer and step, a leaf is the SHA-256 of one 64×64 block's spikes (the blocks lie side by side from the image's
 origin; the last ones may be smaller) in the order (plane, channel, y, x), eight spikes to a byte, the first in the lowest
-bit. The digest of the layer and step is the SHA-256 of its leaves, picture plane by picture plane in raster order.
+bit. The digest of the layer and step is the SHA-256 of its leaves, image plane by image plane in raster order.
 """
 
 import hashlib

@@ -16,10 +16,10 @@ from nspike.model.model import OUTPUT
 
 @dataclass(frozen=True)
 class Given:
-    """The spikes of a layer over the whole picture.
+    """The spikes of a layer over the whole image.
 
     layer : its name; neuron : what fired them, whose gains and amplitudes they have; shape : (planes, steps, channels,
-    height, width), the channels being spike planes times channels; read : (picture plane, step from 0, where) -> bool
+    height, width), the channels being spike planes times channels; read : (image plane, step from 0, where) -> bool
     (channels, rows, columns). Steps that the rest of the network has beyond these are silent.
     """
 
@@ -40,18 +40,18 @@ class Given:
         return replace(integers, stages=tuple(reversed(kept)))
 
     def check(self, integers: IntegerNetwork, planes: int, height: int, width: int) -> None:
-        """Raise BadInputError if the spikes are not of a picture of this size through this network."""
+        """Raise BadInputError if the spikes are not of an image of this size through this network."""
         stage = integers.stage(self.layer)
         expected = (planes, stage.channels * len(stage.neuron.planes), height, width)
         found = (self.shape[0], *self.shape[2:])
         if found != expected or self.shape[1] > integers.steps:
             raise BadInputError(
                 f"the spikes of layer {self.layer!r} are (planes, steps, channels, height, width) = {self.shape}; "
-                f"this picture and model need ({planes}, up to {integers.steps}, {', '.join(map(str, expected[1:]))})"
+                f"this image and model need ({planes}, up to {integers.steps}, {', '.join(map(str, expected[1:]))})"
             )
 
     def packed(self, packing: str, n: int, area: Rect, rect: Rect, steps: int, pad: int) -> Spikes:
-        """The spikes over `area` of a tile's frame, which covers `rect` of the picture, for `steps` steps."""
+        """The spikes over `area` of a tile's frame, which covers `rect` of the image, for `steps` steps."""
         channels = self.shape[2]
         spikes: Spikes
         if packing == "wide":

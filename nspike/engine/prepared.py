@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.layer import PICTURE, Conv, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels.vector import TAIL
@@ -24,7 +24,7 @@ class Prepared:
     """A stage for the kernels.
 
     packing : "wide" or "narrow", of its spikes.
-    weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the picture int64, wide
+    weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the image int64, wide
         (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate.
     bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
     """
@@ -68,7 +68,7 @@ def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], 
     size = stage.layer.kernel if isinstance(stage.layer, Conv) else 1
     source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
-    analog = stage.layer.sources == (PICTURE,)
+    analog = stage.layer.sources == (IMAGE,)
     if isinstance(stage.layer, Gate):
         weights: NDArray[np.int16] | NDArray[np.int64] = stage.integer.weights
     elif analog:

@@ -1,4 +1,4 @@
-"""The engine: a converted model over a picture, tile by tile and layer by layer, and the ledger of what it cost.
+"""The engine: a converted model over an image, tile by tile and layer by layer, and the ledger of what it cost.
 
 Exact: the spikes, and so the output and the ledger, are the same bits for any tile, thread count and packing.
 """
@@ -24,14 +24,14 @@ from nspike.engine.stages import Frame
 from nspike.engine.stages import run as run_stage
 from nspike.engine.tiling import DEFAULT_MEMORY, Rect, choose, reach, tiles
 from nspike.errors import BadInputError, UsageError
-from nspike.graph.layer import PICTURE
+from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
-from nspike.integer.grid import PICTURE_GAIN
+from nspike.integer.grid import IMAGE_GAIN
 from nspike.integer.rounding import IntegerNetwork, build
 from nspike.model.model import OUTPUT, Model
 
 Sink = Callable[[int, int, int, int, int, NDArray[np.int32], NDArray[np.float64]], None]
-"""sink(n, y0, y1, x0, x1, plane int32 (C, h, w), output float64 (C, h, w)): one tile's core of picture plane n."""
+"""sink(n, y0, y1, x0, x1, plane int32 (C, h, w), output float64 (C, h, w)): one tile's core of image plane n."""
 
 Observer = Callable[[str, int, Rect, NDArray[np.bool_]], None]
 """observer(layer, n, core, spikes bool (steps, channels, h, w)): the spikes of one tile's core."""
@@ -45,7 +45,7 @@ StepSink = Callable[[int, int, int, int, int, int, NDArray[np.int32], NDArray[np
 
 def run(
     model: Model,
-    picture: NDArray[np.generic],
+    image: NDArray[np.generic],
     *,
     neuron: Neuron,
     head: Head,
@@ -64,7 +64,7 @@ def run(
 
     Parameters
     ----------
-    picture : (N, C, H, W): uint8 or uint16 pixels, or int32 on the input plane's grid 1/65535.
+    image : (N, C, H, W): uint8 or uint16 pixels, or int32 on the input plane's grid 1/65535.
     neuron, head : the objects that the model's names stand for.
     sink : is handed the output, in units of the ANN's, tile by tile, from the calling thread.
     tile : size of the tiles, a multiple of 64; by default the largest that `memory` (bytes of working memory) allows.
@@ -75,19 +75,19 @@ def run(
     step_sink : is handed what can be read out after each step; see `nspike.engine.readout`.
     given : the spikes of one layer, instead of computing them; layers that nothing reads any more are not run.
 
-    Raises BadInputError for a picture of the wrong kind, UsageError for a tile, memory or T out of range, ModelError,
+    Raises BadInputError for an image of the wrong kind, UsageError for a tile, memory or T out of range, ModelError,
     PluginError.
     """
     integers = build(model, neuron, head, None if given is None else {given.layer: given.neuron})
     if given is not None:
         integers = given.rest(integers)
-    _check(picture, integers)
+    _check(image, integers)
     threads = _threads(threads)
-    planes, _, height, width = picture.shape
+    planes, _, height, width = image.shape
     if given is not None:
         given.check(integers, planes, height, width)
     reaches = reach(integers)
-    size = choose(integers, height, width, reaches[PICTURE], tile, memory)
+    size = choose(integers, height, width, reaches[IMAGE], tile, memory)
     cores = [(n, core) for n in range(planes) for core in tiles(height, width, size)]
     prepared = prepare(integers)
     accounts = Accounts(integers, planes, height, width, digest, None if given is None else given.layer)
@@ -95,8 +95,8 @@ def run(
     done = 0
     with ThreadPoolExecutor(threads) as pool:
         for n, core in cores:
-            rect = core.grown(reaches[PICTURE], height, width)
-            plane = _plane(picture[n, :, rect.y0 : rect.y1, rect.x0 : rect.x1])
+            rect = core.grown(reaches[IMAGE], height, width)
+            plane = _plane(image[n, :, rect.y0 : rect.y1, rect.x0 : rect.x1])
             frame = Frame(plane, integers, pool, threads)
             alive: dict[str, Spikes] = {}
             pad = max((p.radius for p in prepared.values()), default=0)
@@ -127,15 +127,15 @@ def run(
             if step_sink is not None:
                 for step, output in enumerate(read_each_step(frame, prepared[OUTPUT], spikes, sources, area, pad)):
                     step_sink(step, *place, output[:, inner.y0 : inner.y1, inner.x0 : inner.x1])
-    return replace(accounts.ledger(), plane_digest=plane_digest(picture) if digest else "")
+    return replace(accounts.ledger(), plane_digest=plane_digest(image) if digest else "")
 
 
-def _check(picture: NDArray[np.generic], integers: IntegerNetwork) -> None:
+def _check(image: NDArray[np.generic], integers: IntegerNetwork) -> None:
     channels = integers.network.channels
-    if picture.ndim != 4 or picture.shape[1] != channels or 0 in picture.shape:
-        raise BadInputError(f"the picture has shape {picture.shape}; expected (planes, {channels}, height, width)")
-    if picture.dtype not in (np.uint8, np.uint16, np.int32):
-        raise BadInputError(f"the picture is {picture.dtype}; expected uint8, uint16, or int32 on the grid 1/65535")
+    if image.ndim != 4 or image.shape[1] != channels or 0 in image.shape:
+        raise BadInputError(f"the image has shape {image.shape}; expected (planes, {channels}, height, width)")
+    if image.dtype not in (np.uint8, np.uint16, np.int32):
+        raise BadInputError(f"the image is {image.dtype}; expected uint8, uint16, or int32 on the grid 1/65535")
 
 
 def _threads(threads: int | None) -> int:
@@ -148,18 +148,18 @@ def _threads(threads: int | None) -> int:
 
 def _plane(pixels: NDArray[np.generic]) -> NDArray[np.int32]:
     """One tile on the input plane's grid: 8 bits 257·p, 16 bits p. Raises BadInputError outside [-4, 4]."""
-    if pixels.dtype == np.int32 and (pixels.min() < -PICTURE_GAIN * UNIT or pixels.max() > PICTURE_GAIN * UNIT):
+    if pixels.dtype == np.int32 and (pixels.min() < -IMAGE_GAIN * UNIT or pixels.max() > IMAGE_GAIN * UNIT):
         raise BadInputError(f"the input plane holds {pixels.min()} .. {pixels.max()}; expected -4 to 4 times {UNIT}")
     gain = 257 if pixels.dtype == np.uint8 else 1
     return np.ascontiguousarray(pixels, np.int32) * np.int32(gain)
 
 
-def plane_digest(picture: NDArray[np.generic]) -> str:
+def plane_digest(image: NDArray[np.generic]) -> str:
     """SHA-256 of the whole input plane, row by row."""
     digest = hashlib.sha256()
-    for n, c in np.ndindex(picture.shape[:2]):
-        for y in range(0, picture.shape[2], 64):
-            digest.update(_plane(picture[n, c, y : y + 64]).astype("<i4", copy=False).tobytes())
+    for n, c in np.ndindex(image.shape[:2]):
+        for y in range(0, image.shape[2], 64):
+            digest.update(_plane(image[n, c, y : y + 64]).astype("<i4", copy=False).tobytes())
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
 from nspike.engine.tiling import Rect
 from nspike.errors import PluginError
-from nspike.graph.layer import PICTURE, Gate
+from nspike.graph.layer import IMAGE, Gate
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import narrow, wide
 from nspike.kernels._jit import compile_step
@@ -35,7 +35,7 @@ STEP_PIXELS = 2048
 
 @dataclass(frozen=True)
 class Frame:
-    """A tile while it runs: the picture over it int32 (C, rows, columns), the pool, and how many threads that has."""
+    """A tile while it runs: the image over it int32 (C, rows, columns), the pool, and how many threads that has."""
 
     plane: NDArray[np.int32]
     integers: IntegerNetwork
@@ -86,7 +86,7 @@ def run(
 
 
 def _wide_source(prepared: Prepared, spikes: Mapping[str, Spikes]) -> WideSpikes | None:
-    """The one source, or several laid side by side on words of their own; none for the picture."""
+    """The one source, or several laid side by side on words of their own; none for the image."""
     if not prepared.stage.sources:
         return None
     sources = [to_wide(spikes[s], prepared.radius) for s in prepared.stage.sources]
@@ -241,7 +241,7 @@ def _narrow_declared(
     p, stage, timesteps = prepared, prepared.stage, frame.integers.timesteps
     padded = -(-frame.width // 64) * 64
     gates = _gates(p, frame, padded) if isinstance(stage.layer, Gate) else None
-    analog = stage.layer.sources == (PICTURE,)
+    analog = stage.layer.sources == (IMAGE,)
     if not analog and gates is None:
         words = sources[0].words if len(sources) == 1 else np.concatenate([s.words for s in sources], axis=1)
         offsets = narrow_offsets(p, _narrow_columns(p, frame))
@@ -289,7 +289,7 @@ def _narrow_stepped(
 
     def rows(first: int, last: int) -> None:
         stepped = _stepped(kept, p, (last - first) * width, frame.integers)
-        analog = stage.layer.sources == (PICTURE,)
+        analog = stage.layer.sources == (IMAGE,)
         masks = offsets = None
         if analog:
             currents = np.zeros((stage.channels, last - first, -(-width // 64) * 64), np.int32)

@@ -1,7 +1,7 @@
 """Tiles: how large, and where.
 
-A tile's core is a multiple of 64 pixels on each side (the blocks of the digests), from the picture's origin. Around it lies
-the network's halo, cut off at the picture's border, so that every spike of the core is that of the untiled run. Memory is
+A tile's core is a multiple of 64 pixels on each side (the blocks of the digests), from the image's origin. Around it lies
+the network's halo, cut off at the image's border, so that every spike of the core is that of the untiled run. Memory is
 that of the spikes alive at the busiest layer, so a model of the graph picks the tile.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.errors import UsageError
-from nspike.graph.layer import PICTURE, Conv, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
@@ -19,7 +19,7 @@ DEFAULT_MEMORY = 256 << 20
 
 @dataclass(frozen=True)
 class Rect:
-    """Rows y0 .. y1 and columns x0 .. x1 of the picture."""
+    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
 
     y0: int
     y1: int
@@ -37,7 +37,7 @@ class Rect:
         return self.x1 - self.x0
 
     def grown(self, margin: int, height: int, width: int) -> "Rect":
-        """With a margin on each side, cut off at the border of a picture of height × width."""
+        """With a margin on each side, cut off at the border of an image of height × width."""
         return Rect(
             max(self.y0 - margin, 0),
             min(self.y1 + margin, height),
@@ -47,7 +47,7 @@ class Rect:
 
 
 def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
-    """The cores of a picture in raster order."""
+    """The cores of an image in raster order."""
     for y in range(0, height, size):
         for x in range(0, width, size):
             yield Rect(y, min(y + size, height), x, min(x + size, width))
@@ -108,11 +108,11 @@ def choose(integers: IntegerNetwork, height: int, width: int, halo: int, tile: i
 
 
 def reach(integers: IntegerNetwork) -> dict[str, int]:
-    """For each stage by name, and the picture: how many pixels around a core it is needed."""
+    """For each stage by name, and the image: how many pixels around a core it is needed."""
     head = integers.head.kernel // 2
     halos = integers.network.halos()
     named = {stage.name: halos[stage.layer.name] + head for stage in integers.stages}
-    return named | {PICTURE: integers.network.radius + head}
+    return named | {IMAGE: integers.network.radius + head}
 
 
 def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:

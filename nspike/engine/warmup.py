@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from nspike.contracts.head import Head, convolve_spikes
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
-from nspike.graph.layer import PICTURE, Activation, Conv, Gate
+from nspike.graph.layer import IMAGE, Activation, Conv, Gate
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
 
 def _model(channels: int, hidden: int, gated: bool) -> Model:
     layers: list[Conv | Activation | Gate] = []
-    source, width = PICTURE, channels
+    source, width = IMAGE, channels
     for i in (1, 2):
         out = channels if gated and i == 2 else hidden
         layers += [Conv(f"conv{i}", source, width, out, 3), Activation(f"relu{i}", f"conv{i}", out)]
@@ -35,13 +35,13 @@ def _model(channels: int, hidden: int, gated: bool) -> Model:
 def warm_up(neurons: list[Neuron], head: Head, progress: Callable[[int, int], None] | None = None) -> float:
     """Compile the kernels, and those of `neurons` that bring their own; returns the seconds it took."""
     start = time.perf_counter()
-    picture = np.zeros((1, 1, 8, 8), np.uint8)
+    image = np.zeros((1, 1, 8, 8), np.uint8)
     tasks = [(neuron, hidden) for neuron in neurons for hidden in (16, 3)]
     tasks += [(neuron, 12) for neuron in neurons if neuron.step is not None]  # no multiple of 8 is packed otherwise
     for i, (neuron, hidden) in enumerate(tasks):
         gated = hidden == 3 and neuron.planes == (1,)
         model = _model(1, hidden, gated)
-        engine.run(model, picture, neuron=neuron, head=head, sink=lambda *_: None, threads=1, digest=True)
+        engine.run(model, image, neuron=neuron, head=head, sink=lambda *_: None, threads=1, digest=True)
         if progress is not None:
             progress(i + 1, len(tasks))
     for most in (1, 1 << 20):  # sums of 32 and of 64 bits

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture (SVG): a panel for each figure, what was measured on batches and on validation pictures."""
+"""The curves of a run as an image (SVG): a panel for each figure, what was measured on batches and on validation images."""
 
 import math
 from collections.abc import Iterable, Sequence

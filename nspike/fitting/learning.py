@@ -132,7 +132,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Forward:
-    """What a batch gave: pictures (N, C, H, W), not clipped, and the firing rates of the layers of neurons."""
+    """What a batch gave: images (N, C, H, W), not clipped, and the firing rates of the layers of neurons."""
 
     restored: Tensor
     target: Tensor

@@ -33,7 +33,7 @@ class Plan:
     data : the folders to train on. degradation : a kind and its numbers, see `nspike.degradations.kinds`; by default what the
         model was trained to undo.
     batch, patch, seed : crops in a batch, their side, and the seed of everything.
-    validation : a folder, measured every `validation_every` steps (0: at both ends alone); `validation_limit` pictures of
+    validation : a folder, measured every `validation_every` steps (0: at both ends alone); `validation_limit` images of
         it, at `validation_scale` for super-resolution, with noise of `validation_sigma` for denoising.
     name, licence : of the model that comes out. threads : all by default. minutes : between checkpoints.
     recipe : how to train.
@@ -75,7 +75,7 @@ class Plan:
     def check(self) -> None:
         """Raise UsageError for what cannot be."""
         if not self.data:
-            raise UsageError("the recipe has no data: give folders of pictures, data = [...] or --data FOLDER")
+            raise UsageError("the recipe has no data: give folders of images, data = [...] or --data FOLDER")
         if min(self.seed, self.validation_every, self.minutes) < 0:
             raise UsageError("a recipe needs seed, validation_every and minutes from 0")
         if self.degradation is not None:

@@ -70,7 +70,7 @@ class Files:
 
     @property
     def curves(self) -> Path:
-        """The curves as a picture."""
+        """The curves as an image."""
         return self.model.with_suffix(".curves.svg")
 
     def check(self, overwrite: bool) -> None:
@@ -178,7 +178,7 @@ def _validation(model: Model, plan: Plan, step: int) -> Validation:
     mean, before = found.mean(), found.mean("input")
     if found.ann:
         return Validation(step, mean.psnr, before.psnr)
-    rate = math.fsum(picture.firing_rate for picture in found.pictures) / len(found.pictures)
+    rate = math.fsum(image.firing_rate for image in found.images) / len(found.images)
     return Validation(step, mean.psnr, before.psnr, rate, found.mean_energy[0].ratio)
 
 

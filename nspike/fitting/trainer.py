@@ -62,7 +62,7 @@ def finetune(
     UsageError
         an unknown key, a value out of range, a checkpoint of another recipe.
     BadInputError
-        a recipe or pictures that cannot be used.
+        a recipe or images that cannot be used.
     ModelError
         a model that cannot be trained, or a loss that diverges.
     OutputError
@@ -234,7 +234,7 @@ class _Work:
 
 
 def _batches(model: Model, plan: Plan) -> CropBatches:
-    """The plan's batches, every picture read once. Raises BadInputError."""
+    """The plan's batches, every image read once. Raises BadInputError."""
     batches = CropBatches(
         model, plan.data, degradation=plan.undoes(), batch=plan.batch, patch=plan.patch, seed=plan.seed
     )
@@ -282,10 +282,10 @@ def _converted(model: Model, plan: FineTuningPlan, degradation: Degradation | No
     crops = CropBatches(
         model, plan.data, degradation=degradation, batch=plan.calibration, patch=plan.patch, seed=plan.seed
     )
-    pictures, targets = crops(0)
+    images, targets = crops(0)
     converted, _ = convert(
         model,
-        list(pictures),
+        list(images),
         targets=list(targets),
         converter=kinds.converters[plan.converter or CONVERTER],
         neuron=kinds.neurons[neuron],

@@ -1,7 +1,7 @@
 """Parameters to train a network from: kernels N(0, 2/(k²·C_in)), biases 0 (He et al. 2015), from a seed.
 
 Ours: the output layer starts at a tenth of that, so that a residual network begins near the identity; and the convolution
-whose activation K a gate reads, K·(x - 1) + 1, starts at a tenth with biases 1, so that its picture comes out as it went in.
+whose activation K a gate reads, K·(x - 1) + 1, starts at a tenth with biases 1, so that its image comes out as it went in.
 Networks are made without batch norm: `Conv.batch_norm_eps` of what a plugin makes is left out.
 """
 

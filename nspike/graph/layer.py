@@ -1,12 +1,12 @@
 """The layers of a network as frozen descriptions, without arithmetic.
 
 The same descriptions are run as the plain ANN, converted, and run as the spiking network.
-All layers keep the picture's height and width: convolutions are zero-padded by half their kernel.
+All layers keep the image's height and width: convolutions are zero-padded by half their kernel.
 """
 
 from dataclasses import dataclass
 
-PICTURE = "picture"
+IMAGE = "image"
 """The name under which a layer refers to the network's input, in [0, 1]."""
 
 
@@ -69,7 +69,7 @@ class Concat:
 
 @dataclass(frozen=True)
 class Gate:
-    """An activation K times the picture x: K·(x − 1) + 1, as in AOD-Net; in spikes, each gated by its pixel."""
+    """An activation K times the image x: K·(x − 1) + 1, as in AOD-Net; in spikes, each gated by its pixel."""
 
     name: str
     source: str
@@ -77,7 +77,7 @@ class Gate:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads, the picture apart."""
+        """The names of the layers that this one reads, the image apart."""
         return (self.source,)
 
 

@@ -1,6 +1,6 @@
 """A network: an ordered graph of layer descriptions, and what follows from it alone.
 
-The output of a network is a picture ("image"), or a residual that is subtracted from the picture ("subtract", DnCNN's
+The output of a network is an image ("image"), or a residual that is subtracted from the image ("subtract", DnCNN's
 noise) or added to it ("add", VDSR's detail).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nspike.errors import ModelError
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate, Layer
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate, Layer
 
 OutputMode = Literal["image", "subtract", "add"]
 
@@ -19,15 +19,15 @@ _KINDS: dict[str, type[Layer]] = {"conv": Conv, "activation": Activation, "conca
 
 @dataclass(frozen=True)
 class Network:
-    """An ordered graph: each layer reads layers before it, or the picture.
+    """An ordered graph: each layer reads layers before it, or the image.
 
     Parameters
     ----------
     name : the architecture, such as "dncnn".
-    channels : of the picture that goes in and of the output, 1 or 3.
+    channels : of the image that goes in and of the output, 1 or 3.
     layers : in an order in which they can be run.
     output : the name of the last layer, a `Conv` or a `Gate`; its value is the network's output.
-    mode : how the output becomes a picture.
+    mode : how the output becomes an image.
     rectify : whether the ANN ends in a ReLU, after `output`.
 
     Raises ModelError if the graph is inconsistent.
@@ -41,7 +41,7 @@ class Network:
     rectify: bool = False
 
     def __post_init__(self) -> None:
-        width = {PICTURE: self.channels}
+        width = {IMAGE: self.channels}
         for layer in self.layers:
             if layer.name in width:
                 raise ModelError(f"network {self.name}: two layers are called {layer.name!r}")
@@ -81,7 +81,7 @@ class Network:
         return expected
 
     def _check_edge(self, layer: Layer, source: str) -> None:
-        reads = None if source == PICTURE else self.layer(source)
+        reads = None if source == IMAGE else self.layer(source)
         ok = {
             Conv: reads is None or isinstance(reads, Activation | Concat),
             Activation: isinstance(reads, Conv),
@@ -91,7 +91,7 @@ class Network:
         if not ok:
             raise ModelError(
                 f"network {self.name}: layer {layer.name!r} ({type(layer).__name__.lower()}) cannot read {source!r}; "
-                "a convolution reads the picture, activations or a concatenation; an activation reads a convolution; "
+                "a convolution reads the image, activations or a concatenation; an activation reads a convolution; "
                 "a concatenation and a gate read activations"
             )
 
@@ -126,10 +126,10 @@ class Network:
         return tuple(layer for layer in self.layers if isinstance(layer, Activation))
 
     def activations_into(self, name: str) -> tuple[Activation, ...]:
-        """The activations that layer `name` reads, through a concatenation too, in channel order; none for the picture."""
+        """The activations that layer `name` reads, through a concatenation too, in channel order; none for the image."""
         found: list[Activation] = []
         for source in self.layer(name).sources:
-            if source == PICTURE:
+            if source == IMAGE:
                 continue
             reads = self.layer(source)
             found.extend(self.activations_into(source) if isinstance(reads, Concat) else [reads])  # type: ignore[list-item]
@@ -144,8 +144,8 @@ class Network:
         )
 
     def halos(self) -> dict[str, int]:
-        """For each layer and the picture: how many pixels around a tile are needed of it."""
-        need = {PICTURE: 0} | {layer.name: 0 for layer in self.layers}
+        """For each layer and the image: how many pixels around a tile are needed of it."""
+        need = {IMAGE: 0} | {layer.name: 0 for layer in self.layers}
         for layer in reversed(self.layers):
             reach = need[layer.name] + (layer.radius if isinstance(layer, Conv) else 0)
             for source in layer.sources:
@@ -155,7 +155,7 @@ class Network:
     @property
     def radius(self) -> int:
         """The receptive radius in pixels."""
-        return self.halos()[PICTURE]
+        return self.halos()[IMAGE]
 
     @property
     def macs_per_pixel(self) -> int:

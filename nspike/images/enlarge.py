@@ -16,9 +16,9 @@ _BAND = 64
 
 
 class Enlargement:
-    """A picture (H, W) or (H, W, 3), uint8, uint16 or float64 in [0, 1], enlarged `scale` times: (S·H, S·W).
+    """An image (H, W) or (H, W, 3), uint8, uint16 or float64 in [0, 1], enlarged `scale` times: (S·H, S·W).
 
-    A grey picture is its own luma; a colour picture's luma and chroma are MATLAB's (`nspike.images.color`).
+    A grey image is its own luma; a colour image's luma and chroma are MATLAB's (`nspike.images.color`).
     """
 
     def __init__(self, pixels: NDArray[Any], scale: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures from files and to files, without losing a bit that nobody was told about.
+"""Images from files and to files, without losing a bit that nobody was told about.
 
 Read: BMP, GIF, JPEG, PNG, TIFF, WebP; written: the same without GIF. 8 bits a sample everywhere; 16 bits as PNG (grey and
 colour, with or without alpha) and as grey TIFF. What would be cut, guessed or flattened is refused with its reason.
@@ -47,8 +47,8 @@ WRITE_SUFFIXES = (*sorted(_WRITTEN),)
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture, upright, as in its file.
+class ImageData:
+    """An image, upright, as in its file.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ class Picture:
         pixels, alpha = self.pixels, self.alpha
         if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
             raise BadInputError(
-                f"a picture is uint8 or uint16, (H, W) or (H, W, 3); these pixels are {pixels.dtype} {pixels.shape}"
+                f"an image is uint8 or uint16, (H, W) or (H, W, 3); these pixels are {pixels.dtype} {pixels.shape}"
             )
         if not pixels.size:
-            raise BadInputError("a picture needs at least one pixel")
+            raise BadInputError("an image needs at least one pixel")
         if alpha is not None and (alpha.dtype != pixels.dtype or alpha.shape != pixels.shape[:2]):
             raise BadInputError(
                 f"the alpha of {pixels.dtype} pixels {pixels.shape} must be {pixels.dtype} {pixels.shape[:2]}, "
@@ -83,8 +83,8 @@ class Picture:
             )
 
 
-def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """The pictures in `folder`, by their suffix, sorted by name; not those in its folders, and no hidden files.
+def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+    """The images in `folder`, by their suffix, sorted by name; not those in its folders, and no hidden files.
 
     Raises
     ------
@@ -104,16 +104,16 @@ def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     ]
 
 
-def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a picture.
+def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageData:
+    """Read an image.
 
-    Palettes are expanded, 1-bit pictures become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
+    Palettes are expanded, 1-bit images become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
     is applied. The format is told by the file's content, not by its name.
 
     Raises
     ------
     BadInputError
-        naming the file: missing, not a picture, damaged, truncated, empty, larger than `max_pixels` (found before
+        naming the file: missing, not an image, damaged, truncated, empty, larger than `max_pixels` (found before
         anything is decoded), animated or of several pages, or of a kind that could not be read without losing bits.
     """
     path = Path(path)
@@ -121,7 +121,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
         data = _contents(path, _LARGEST_PIXEL * max_pixels + _LARGEST_METADATA)
         kind = next((kind for signature, kind in _SIGNATURES if data.startswith(signature)), None)
         if kind is None:
-            raise BadInputError("is not a picture in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
+            raise BadInputError("is not an image in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
         decode = _read_png if kind == "PNG" else _pillow.decode
         with _pillow.without_limit():
             samples, profile, exif, orientation = decode(data, kind, max_pixels)
@@ -133,7 +133,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
         raise BadInputError(f"{path}: {str(error) or type(error).__name__}") from error
     samples = _exif.turn(samples, orientation)
     color = samples.shape[2] >= 3
-    return Picture(
+    return ImageData(
         pixels=np.ascontiguousarray(samples[..., :3] if color else samples[..., 0]),
         alpha=None if samples.shape[2] in (1, 3) else np.ascontiguousarray(samples[..., -1]),
         icc_profile=profile if _profile_fits(profile, color) else None,
@@ -144,8 +144,8 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Pictu
     )
 
 
-def write(path: str | os.PathLike[str], picture: Picture, *, fsync: bool = False) -> None:
-    """Write `picture` in the format that the suffix of `path` names, completely or not at all.
+def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False) -> None:
+    """Write `image` in the format that the suffix of `path` names, completely or not at all.
 
     PNG, TIFF, WebP (lossless) and BMP are exact; JPEG has quality 95 without chroma subsampling. WebP stores grey as RGB.
     BMP cannot hold a colour profile or EXIF, and drops them.
@@ -156,24 +156,24 @@ def write(path: str | os.PathLike[str], picture: Picture, *, fsync: bool = False
         for an unknown suffix, for 16 bits or alpha in a format that cannot hold them, and when the system refuses (no
         space, read-only, missing folder).
     """
-    kind = check_kept(path, picture)
-    pixels, alpha = picture.pixels, picture.alpha
-    profile = picture.icc_profile if _profile_fits(picture.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
+    kind = check_kept(path, image)
+    pixels, alpha = image.pixels, image.alpha
+    profile = image.icc_profile if _profile_fits(image.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
     samples = pixels if pixels.ndim == 3 else pixels[..., None]
     if alpha is not None:
         samples = np.concatenate([samples, alpha[..., None]], axis=2)
     try:
         if pixels.dtype == np.uint16 and kind == "PNG":
-            data = _png16.encode(samples, profile, (picture.exif or b"")[6:])
+            data = _png16.encode(samples, profile, (image.exif or b"")[6:])
         else:
-            data = _pillow.encode(samples, kind, profile, picture.exif)
+            data = _pillow.encode(samples, kind, profile, image.exif)
     except Exception as error:  # Pillow's encoders too raise nearly anything
         raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
     write_bytes(path, data, fsync=fsync)
 
 
-def check_kept(path: str | os.PathLike[str], picture: Picture) -> str:
-    """The format that the suffix of `path` names. Raises OutputError if it cannot hold all of `picture`, or is unknown."""
+def check_kept(path: str | os.PathLike[str], image: ImageData) -> str:
+    """The format that the suffix of `path` names. Raises OutputError if it cannot hold all of `image`, or is unknown."""
     suffix = Path(path).suffix.lower()
     kind = _WRITTEN.get(suffix)
     if kind is None:
@@ -181,7 +181,7 @@ def check_kept(path: str | os.PathLike[str], picture: Picture) -> str:
             f"cannot write {path}: unknown suffix {suffix!r}; known are {', '.join(WRITE_SUFFIXES)}."
             + nearest(suffix, WRITE_SUFFIXES)
         )
-    pixels, alpha = picture.pixels, picture.alpha
+    pixels, alpha = image.pixels, image.alpha
     deep = pixels.dtype == np.uint16
     if deep and kind != "PNG" and not (kind == "TIFF" and pixels.ndim == 2 and alpha is None):
         what = "16-bit colour or alpha" if kind == "TIFF" else "16 bits"
@@ -194,7 +194,7 @@ def check_kept(path: str | os.PathLike[str], picture: Picture) -> str:
 def _contents(path: Path, limit: int) -> bytes:
     status = os.stat(path)  # before opening: a pipe would wait for its writer
     if stat.S_ISDIR(status.st_mode):
-        raise BadInputError("is a folder, not a picture")
+        raise BadInputError("is a folder, not an image")
     if not stat.S_ISREG(status.st_mode):
         raise BadInputError("is not a regular file")
     if not status.st_size:
@@ -208,7 +208,7 @@ def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
     png = _png16.parse(data)
     check_size(png.width, png.height, max_pixels)
     if png.animated:
-        raise BadInputError("is animated (APNG); only still pictures can be restored: extract the frames first")
+        raise BadInputError("is animated (APNG); only still images can be restored: extract the frames first")
     if png.depth != 16:
         return _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
     orientation, exif = _exif.split(png.chunks.get(b"eXIf"))

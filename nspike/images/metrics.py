@@ -1,9 +1,9 @@
-"""How near a restored picture is to the true one: PSNR, SSIM in its two usual forms, and the conversion rate.
+"""How near a restored image is to the true one: PSNR, SSIM in its two usual forms, and the conversion rate.
 
     PSNR = 10·log10(range² / MSE)
     SSIM = mean of (2·μa·μb + C1)(2·σab + C2) / ((μa² + μb² + C1)(σa² + σb² + C2)),  C1 = (0.01·range)², C2 = (0.03·range)²
 
-Sources: Wang et al., Image quality assessment, 2004 (`gauss11`: 11x11 Gaussian of σ 1.5, only windows inside the picture,
+Sources: Wang et al., Image quality assessment, 2004 (`gauss11`: 11x11 Gaussian of σ 1.5, only windows inside the image,
 divided by n, as in MATLAB's ssim_index); scikit-image's default (`uniform7`: 7x7 mean, divided by n - 1, as in the papers
 that took it). Sums run in a fixed order.
 """
@@ -24,7 +24,7 @@ _WINDOWS = {
 
 
 def psnr(a: ArrayLike, b: ArrayLike, data_range: float) -> float:
-    """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal pictures.
+    """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal images.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def psnr(a: ArrayLike, b: ArrayLike, data_range: float) -> float:
 
 
 def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11") -> float:
-    """The structural similarity, 1 for equal pictures; of colour pictures, the mean over the channels.
+    """The structural similarity, 1 for equal images; of colour images, the mean over the channels.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
     Raises
     ------
     BadInputError
-        for different shapes, an unknown window, and pictures smaller than the window.
+        for different shapes, an unknown window, and images smaller than the window.
     """
     first, second = _pair(a, b, data_range)
     if window not in _WINDOWS:
@@ -57,7 +57,7 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
     weights, correction = _WINDOWS[window]
     if first.ndim not in (2, 3) or min(first.shape[:2]) < len(weights):
         raise BadInputError(
-            f"SSIM {window} needs pictures of at least {len(weights)}x{len(weights)} pixels, (H, W) or (H, W, C); "
+            f"SSIM {window} needs images of at least {len(weights)}x{len(weights)} pixels, (H, W) or (H, W, C); "
             f"these are {first.shape}"
         )
     if first.ndim == 2:
@@ -87,7 +87,7 @@ def conversion_rate(
 def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape:
-        raise BadInputError(f"only pictures of one size can be compared, not {first.shape} with {second.shape}")
+        raise BadInputError(f"only images of one size can be compared, not {first.shape} with {second.shape}")
     if not first.size or not first.ndim:
         raise BadInputError(f"there are no pixels to compare: the shape is {first.shape}")
     if not data_range > 0:

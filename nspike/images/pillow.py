@@ -50,10 +50,10 @@ def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | 
         raise BadInputError(f"is a {kind} file that is damaged, or of a kind that cannot be read") from error
     with image:
         check_size(*image.size, max_pixels)
-        # A phone's JPEG with several pictures (MPO: depth, gain map) shows its first one, as everywhere.
+        # A phone's JPEG with several images (MPO: depth, gain map) shows its first one, as everywhere.
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise BadInputError(
-                f"has {getattr(image, 'n_frames', 0)} frames or pages; only single pictures can be restored: "
+                f"has {getattr(image, 'n_frames', 0)} frames or pages; only single images can be restored: "
                 "extract them first"
             )
         orientation, exif = _tiff_metadata(image) if kind == "TIFF" else _exif.split(image.info.get("exif"))
@@ -67,7 +67,7 @@ def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | 
 
 
 def _samples(image: "Image") -> Samples:
-    """The samples (H, W, 1 to 4) of a decoded picture, or an error where Pillow's mode is not of our kinds."""
+    """The samples (H, W, 1 to 4) of a decoded image, or an error where Pillow's mode is not of our kinds."""
     mode = image.mode
     if mode in ("1", "L", "P", "RGB") and "transparency" in image.info:
         image = image.convert("LA" if mode in ("1", "L") else "RGBA")
@@ -107,7 +107,7 @@ def _tiff_metadata(image: "Image") -> tuple[int, bytes | None]:
             )
         if bits != 16 or tags.get(_TIFF_PHOTOMETRIC, 1) != 1:
             raise BadInputError(f"is a {bits}-bit grey TIFF of an unusual kind; convert it to a 16-bit PNG first")
-    with contextlib.suppress(Exception):  # damaged metadata must not cost the picture
+    with contextlib.suppress(Exception):  # damaged metadata must not cost the image
         exif, source = pillow.Exif(), image.getexif()
         for tag in _KEPT_TIFF_TAGS:
             if tag in source:

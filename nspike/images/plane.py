@@ -1,4 +1,4 @@
-"""The input plane: the picture as integers, from which on everything is exact.
+"""The input plane: the image as integers, from which on everything is exact.
 
 It is int32 on the grid 1/65535, so that 8-bit p is 257·p and 16-bit p is p, both without rounding. Floats are rounded once,
 half to even. Values outside [0, 1] are allowed down to -4 and up to 4: noisy benchmark inputs are not clipped.
@@ -31,14 +31,14 @@ def to_plane(array: NDArray[Any]) -> NDArray[np.int32]:
         return array.astype(np.int32)
     if not np.issubdtype(array.dtype, np.floating):
         raise BadInputError(
-            f"a picture is uint8, uint16, or floats in [0, 1], not {array.dtype}; convert it so that its range is clear"
+            f"an image is uint8, uint16, or floats in [0, 1], not {array.dtype}; convert it so that its range is clear"
         )
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
-        raise BadInputError("the picture holds values that are not finite (NaN or infinity)")
+        raise BadInputError("the image holds values that are not finite (NaN or infinity)")
     if values.size and np.abs(values).max() > LIMIT:
         raise BadInputError(
-            f"floating-point pictures have black 0 and white 1, at most {LIMIT} in magnitude; this one reaches from "
+            f"floating-point images have black 0 and white 1, at most {LIMIT} in magnitude; this one reaches from "
             f"{values.min():g} to {values.max():g}. Is it on a scale of 255? Divide it, or pass it as uint8"
         )
     return np.rint(values * UNIT).astype(np.int32)
@@ -66,5 +66,5 @@ def to_pixels(values: NDArray[np.float64], dtype: DTypeLike = np.uint8) -> NDArr
     if wanted not in (np.uint8, np.uint16):
         raise BadInputError(f"pixels are uint8 or uint16, not {wanted}")
     if np.isnan(values).any():
-        raise BadInputError("the picture holds values that are not numbers (NaN)")
+        raise BadInputError("the image holds values that are not numbers (NaN)")
     return np.rint(np.clip(values, 0.0, 1.0) * np.iinfo(wanted).max).astype(wanted)

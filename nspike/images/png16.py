@@ -39,7 +39,7 @@ class PNG:
 
     @property
     def transparent_level(self) -> int | None:
-        """The grey level, scaled to 0..255, that is transparent in a grey picture of at most 8 bits; or None."""
+        """The grey level, scaled to 0..255, that is transparent in a grey image of at most 8 bits; or None."""
         key = self.chunks.get(b"tRNS", b"")
         if self.color != 0 or self.depth > 8 or len(key) < 2:
             return None
@@ -74,7 +74,7 @@ def parse(file: bytes) -> PNG:
     if compression or filtering or interlace > 1:
         raise ValueError("its PNG header names an unknown compression, filter or interlacing")
     if not data:
-        raise ValueError("it holds no picture data")
+        raise ValueError("it holds no image data")
     return PNG(width, height, depth, color, interlace == 1, chunks, data)
 
 
@@ -109,7 +109,7 @@ def decode(png: PNG) -> NDArray[np.uint16]:
     total = sum(height * (1 + width * size) for _, _, height, width in passes)
     raw = np.frombuffer(zlib.decompressobj().decompress(b"".join(png.data), total), np.uint8)
     if len(raw) < total:
-        raise ValueError("it is truncated: picture data are missing")
+        raise ValueError("it is truncated: image data are missing")
     samples = np.empty((png.height, png.width, channels), np.uint16)
     at = 0
     for rows, columns, height, width in passes:

@@ -29,7 +29,7 @@ def imresize(
 
     Parameters
     ----------
-    array : float64 (H, W) or (H, W, C). MATLAB rounds integer pictures between the axes; here they must be floats.
+    array : float64 (H, W) or (H, W, C). MATLAB rounds integer images between the axes; here they must be floats.
     scale : the new size is ceil(scale·H), ceil(scale·W)
 
     Returns

@@ -1,7 +1,7 @@
-"""Anytime output: the picture after each step of one run, how good it is, and what it has cost until then.
+"""Anytime output: the image after each step of one run, how good it is, and what it has cost until then.
 
-The picture after step t is what the head reads at step t of the run with all its T steps and post steps: see
-`nspike.engine.readout`. The quality of a picture p against another, r, both of N samples with white W, is
+The image after step t is what the head reads at step t of the run with all its T steps and post steps: see
+`nspike.engine.readout`. The quality of an image p against another, r, both of N samples with white W, is
 
     PSNR = 10·log10(W²·N / Σ (p - r)²)
 
@@ -34,10 +34,10 @@ _FINE = 2.0**32
 
 @dataclass(frozen=True)
 class Step:
-    """After one step: spikes and synaptic operations until then, and the PSNR in dB (infinite for equal pictures).
+    """After one step: spikes and synaptic operations until then, and the PSNR in dB (infinite for equal images).
 
     step from 1; post : whether it is a post step; psnr : against the reference, None without one; psnr_last : against the
-    picture after the last step.
+    image after the last step.
     """
 
     step: int
@@ -51,15 +51,15 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The steps of a run, and its result, which is the picture after the last of them."""
+    """The steps of a run, and its result, which is the image after the last of them."""
 
     steps: tuple[Step, ...]
     result: Result
 
     def stop(self, *, within: float = WITHIN, match: float = MATCH) -> int:
-        """Where to stop: the earliest step whose picture is good enough.
+        """Where to stop: the earliest step whose image is good enough.
 
-        With a reference: within so many dB of the best step. Without: at least `match` dB against the last picture.
+        With a reference: within so many dB of the best step. Without: at least `match` dB against the last image.
         """
         if any(step.psnr is None for step in self.steps):
             return next(step.step for step in self.steps if step.psnr_last >= match)
@@ -79,13 +79,13 @@ def curve(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Curve:
-    """Restore a picture and look at it after every step.
+    """Restore an image and look at it after every step.
 
     Parameters
     ----------
     model, pixels, scale, tile, memory, threads, progress : as for `nspike.restore`.
-    reference : the clean picture, of the result's size; 8 or 16 bits, or floats for floats.
-    keep : (step from 1, shape, dtype) -> an array to fill with the picture after that step.
+    reference : the clean image, of the result's size; 8 or 16 bits, or floats for floats.
+    keep : (step from 1, shape, dtype) -> an array to fill with the image after that step.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def curve(
 
 
 class _Gauge:
-    """Fills the picture of each step and adds up how far it is from the last one and from the reference."""
+    """Fills the image of each step and adds up how far it is from the last one and from the reference."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class _Gauge:
         plane: NDArray[np.int32],
         output: NDArray[np.float64],
     ) -> None:
-        """The engine's step sink; the tile of the last picture is there already."""
+        """The engine's step sink; the tile of the last image is there already."""
         target = self._kept[step] if self._kept else self._scratch
         self._fill(target, n, y0, y1, x0, x1, plane, output)
         window = np.s_[y0:y1, x0:x1, n] if self._separate else np.s_[y0:y1, x0:x1]
@@ -168,7 +168,7 @@ class _Gauge:
             self.from_reference[step] += _squares(target[window], self._reference[window])
 
     def psnr(self, squares: int) -> float:
-        """In dB, from the sum over the whole picture."""
+        """In dB, from the sum over the whole image."""
         white = 65535.0 if self._image.dtype.kind == "u" else math.sqrt(_FINE)
         return 10.0 * math.log10(white**2 * self._image.size / squares) if squares else math.inf
 
@@ -194,7 +194,7 @@ def _check_reference(reference: Pixels, image: Pixels) -> None:
         raise BadInputError(f"the reference is {reference.shape}, and the result will be {image.shape}")
     kinds = (np.uint8, np.uint16) if image.dtype.kind == "u" else (np.float32, np.float64)
     if reference.dtype not in kinds:
-        raise BadInputError(f"the reference is {reference.dtype}, and the picture {image.dtype}; give both as pixels")
+        raise BadInputError(f"the reference is {reference.dtype}, and the image {image.dtype}; give both as pixels")
 
 
 def _steps(ledger: Ledger, gauge: _Gauge) -> tuple[Step, ...]:

@@ -29,7 +29,7 @@ class Audit:
 
 def audit(
     model: Model,
-    picture: str | os.PathLike[str],
+    image: str | os.PathLike[str],
     *,
     model_digest: str | None = None,
     scale: int | None = None,
@@ -40,7 +40,7 @@ def audit(
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Audit:
-    """Run `model` on the picture's file and certify every spike.
+    """Run `model` on the image's file and certify every spike.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def audit(
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
-    pixels = images.read(picture, max_pixels=max_pixels)
+    pixels = images.read(image, max_pixels=max_pixels)
     neuron, head = neuron_of(model), head_of(model)
     result = restore(
         model,
@@ -80,7 +80,7 @@ def audit(
 def verify(
     stored: Mapping[str, Any],
     model: Model,
-    picture: str | os.PathLike[str],
+    image: str | os.PathLike[str],
     *,
     tile: int | None = None,
     memory: int = MEMORY,
@@ -90,7 +90,7 @@ def verify(
 ) -> Iterator[str]:
     """Run again what a certificate tells of, and yield each difference in words; none if it holds.
 
-    `model` is the model of its file; the certificate's neuron, head and T are put in. Where the picture or the model is
+    `model` is the model of its file; the certificate's neuron, head and T are put in. Where the image or the model is
     another one, that alone is yielded, without a run.
     """
     digest = weights.digest(model)
@@ -98,10 +98,10 @@ def verify(
     if named.get("digest") != digest:
         yield f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; this is {model.info.name!r}, {digest}"
         return
-    file_digest = images.read(picture, max_pixels=max_pixels).sha256
+    file_digest = images.read(image, max_pixels=max_pixels).sha256
     entry = _part(stored, "input")
     if entry.get("file_sha256") != file_digest:
-        yield f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {picture} has {file_digest}"
+        yield f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
         return
     parameters = _part(stored, "parameters")
     neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
@@ -113,7 +113,7 @@ def verify(
         raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
     found = audit(
         model,
-        picture,
+        image,
         model_digest=digest,
         scale=scale,
         tile=tile,
@@ -153,8 +153,8 @@ def model_of(stored: Mapping[str, Any]) -> Model:
     )
 
 
-def picture_of(stored: Mapping[str, Any], folders: list[Path]) -> Path:
-    """The picture whose file has the certificate's digest, among those in `folders`.
+def image_of(stored: Mapping[str, Any], folders: list[Path]) -> Path:
+    """The image whose file has the certificate's digest, among those in `folders`.
 
     Raises UsageError where there is none.
     """
@@ -163,10 +163,10 @@ def picture_of(stored: Mapping[str, Any], folders: list[Path]) -> Path:
     wanted = _part(stored, "input").get("file_sha256")
     for folder in folders:
         try:
-            pictures = images.list_pictures(folder)
+            candidates = images.list_images(folder)
         except NspikeError:
             continue
-        for path in pictures:
+        for path in candidates:
             if sha256(path.read_bytes()).hexdigest() == wanted:
                 return path
-    raise UsageError(f"name the picture that this is of: its file's SHA-256 is {wanted}")
+    raise UsageError(f"name the image that this is of: its file's SHA-256 is {wanted}")

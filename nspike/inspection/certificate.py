@@ -1,9 +1,9 @@
 """The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
 
-It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the picture it holds all
+It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the image it holds all
 that a stranger needs to run a declared neuron again: docs/reference/certificate.md has every field, and
 docs/check_certificate.py does it.
-Verifying runs the model again on the same picture and compares; the first difference is named by layer and step, in the
+Verifying runs the model again on the same image and compares; the first difference is named by layer and step, in the
 order in which the engine works.
 """
 
@@ -47,7 +47,7 @@ def certificate(
     ----------
     model, neuron, head : what ran; model_digest is that of the model as it is in its file.
     ledger : of a run with `digest=True`.
-    file_digest : SHA-256 of the picture's file, if it came from one; scale : of a super-resolution.
+    file_digest : SHA-256 of the image's file, if it came from one; scale : of a super-resolution.
     image : the result, uint8, uint16 or float64.
     """
     spiking = model.spiking
@@ -164,7 +164,7 @@ def loads(text: str | bytes, origin: str) -> dict[str, Any]:
     if values.get("version") != VERSION:
         raise BadInputError(
             f"{origin} is a certificate of version {values.get('version')!r}; this nspike reads version {VERSION}. Verify it "
-            "with the nspike that wrote it, or make a new one (nspike audit PICTURE --json FILE)"
+            "with the nspike that wrote it, or make a new one (nspike audit IMAGE --json FILE)"
         )
     return values
 

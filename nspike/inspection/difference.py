@@ -1,9 +1,9 @@
 """The difference between two traces: which spike differs first, and how many do.
 
-First is meant in this order: the layer, in network order; the step; the picture plane; the channel; y; x. In a
+First is meant in this order: the layer, in network order; the step; the image plane; the channel; y; x. In a
 feed-forward network all that the first differing layer reads is then equal on both sides, at every step, so that the layer
 itself is what differs; and in it, all steps before. A layer that only one side holds is not compared. A step that only one
-side has, a post step, is silent on the other. Places are those of the network's picture, from 0; steps count from 1.
+side has, a post step, is silent on the other. Places are those of the network's image, from 0; steps count from 1.
 """
 
 import os
@@ -28,7 +28,7 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """One spike: a step from 1, a plane of the picture, a channel (spike planes times channels), and a pixel.
+    """One spike: a step from 1, a plane of the image, a channel (spike planes times channels), and a pixel.
 
     in_a : whether it is A that has it, and not B.
     """
@@ -91,7 +91,7 @@ def diff(
     layers : which to compare; by default all that both have.
     progress : called with (done, total).
 
-    Raises BadInputError for traces that cannot be compared: of other pictures, of another T, of other shapes, of windows
+    Raises BadInputError for traces that cannot be compared: of other images, of another T, of other shapes, of windows
     that do not overlap, damaged, or without a layer in common; UsageError for an unknown layer.
 
     Examples
@@ -129,13 +129,13 @@ def _opened(source: Source, opened: ExitStack) -> Trace:
 
 
 def _check_runs(a: Trace, b: Trace) -> None:
-    """That both are of one picture and one T."""
+    """That both are of one image and one T."""
     if a.info is None or b.info is None:
         return
     mine, theirs = a.info["input"], b.info["input"]
     if mine["plane_sha256"] != theirs["plane_sha256"]:
         sizes = [f"{i['width']}x{i['height']}, SHA-256 {i['plane_sha256'][:12]}" for i in (mine, theirs)]
-        raise BadInputError(f"{a.name} and {b.name} are of different pictures: {sizes[0]}, and {sizes[1]}")
+        raise BadInputError(f"{a.name} and {b.name} are of different images: {sizes[0]}, and {sizes[1]}")
     steps = [trace["parameters"]["timesteps"] for trace in (a.info, b.info)]
     if steps[0] != steps[1]:
         raise BadInputError(
@@ -159,7 +159,7 @@ def _common(a: Trace, b: Trace, layers: Sequence[str] | None) -> list[str]:
 
 
 def _places(a: Trace, b: Trace, names: Sequence[str]) -> tuple[Rect, Rect, Rect]:
-    """Where the trains of each lie in the network's picture, and where both do."""
+    """Where the trains of each lie in the network's image, and where both do."""
     windows = [a.window, b.window]
     for i, (trace, other) in enumerate(((a, b), (b, a))):
         if windows[i] is not None:

@@ -1,6 +1,6 @@
 """Replaying: the recorded spikes of one layer, fed into the rest of the network.
 
-What the output still needs is run, as in `nspike.engine.run`, on the same picture; the recorded layer, and layers that only it
+What the output still needs is run, as in `nspike.engine.run`, on the same image; the recorded layer, and layers that only it
 reads, are not. So the ledger begins with what is run: of the recorded layer it has the spikes and the operations that they
 cause, but no updates of neurons. Where the rest of the network has another neuron, the network has the most post steps of
 both, and a neuron does not fire in post steps that it does not have. A trace made elsewhere is taken to be of the model's
@@ -22,7 +22,7 @@ from nspike.engine.tiling import Rect
 from nspike.errors import BadInputError, UsageError
 from nspike.images import file as images
 from nspike.inspection.traces import Trace, damage, read_trace
-from nspike.inspection.tracing import Picture, read_picture
+from nspike.inspection.tracing import ImageSource, read_image
 from nspike.inspection.trains import Train
 from nspike.model import file as weights
 from nspike.model.model import OUTPUT, Model
@@ -35,7 +35,7 @@ from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, w
 def replay(
     trace: Trace | str | os.PathLike[str],
     model: Model,
-    picture: Picture,
+    image: ImageSource,
     *,
     layer: str | None = None,
     model_digest: str | None = None,
@@ -50,9 +50,9 @@ def replay(
 
     Parameters
     ----------
-    trace : of the whole picture, or its file; nspike's own or one made elsewhere, and perhaps changed since.
+    trace : of the whole image, or its file; nspike's own or one made elsewhere, and perhaps changed since.
     model : what the rest is; its neuron and head may have been swapped.
-    picture : the traced one, a file or pixels.
+    image : the traced one, a file or pixels.
     layer : which; needed where the trace holds several.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale : of a super-resolution; by default the trace's.
@@ -61,9 +61,9 @@ def replay(
     Returns
     -------
     Result
-        the restored picture, and the ledger with digests of all that was replayed and run.
+        the restored image, and the ledger with digests of all that was replayed and run.
 
-    Raises BadInputError for a trace of a window, another picture or another model, or one that does not fit; UsageError for
+    Raises BadInputError for a trace of a window, another image or another model, or one that does not fit; UsageError for
     an unknown layer, or a neuron that cannot go on from these spikes; ModelError, PluginError.
     """
     at_least_one(tile=tile, memory=memory, threads=threads)
@@ -73,7 +73,7 @@ def replay(
             return replay(
                 opened,
                 model,
-                picture,
+                image,
                 layer=layer,
                 model_digest=model_digest,
                 scale=scale,
@@ -85,13 +85,13 @@ def replay(
             )
     name = _layer(trace, layer, model)
     _check_model(trace, model, model_digest)
-    pixels, _ = read_picture(picture, max_pixels)
+    pixels, _ = read_image(image, max_pixels)
     start = time.perf_counter()
     if scale is None and trace.info is not None:
         scale = trace.info["input"].get("scale")
-    planes, image, fill = way(model, pixels, scale_of(model, scale))
+    planes, restored, fill = way(model, pixels, scale_of(model, scale))
     if trace.info is not None and plane_digest(planes) != trace.info["input"]["plane_sha256"]:
-        raise BadInputError(f"{trace.name} is of another picture than this one; replay it on the one that was traced")
+        raise BadInputError(f"{trace.name} is of another image than this one; replay it on the one that was traced")
     train = trace.trains[name]
     neuron = _neuron(trace, model)
     ledger = run(
@@ -99,7 +99,7 @@ def replay(
         planes,
         neuron=neuron_of(model),
         head=head_of(model),
-        sink=partial(fill, image),
+        sink=partial(fill, restored),
         tile=tile,
         memory=memory,
         threads=threads,
@@ -107,7 +107,7 @@ def replay(
         progress=progress,
         given=Given(name, neuron, train.shape, partial(_read, trace.name, train)),
     )
-    return Result(image, ledger, time.perf_counter() - start)
+    return Result(restored, ledger, time.perf_counter() - start)
 
 
 def changed_steps(trace: Trace, layer: str, result: Result) -> list[int]:
@@ -136,7 +136,7 @@ def _layer(trace: Trace, layer: str | None, model: Model) -> str:
         raise BadInputError(f"model {model.info.name} has no layer {layer!r}; it has: {', '.join(known)}")
     if not trace.whole:
         raise BadInputError(
-            f"{trace.name} holds a window of the picture; a replay needs the whole layer: trace it without --window"
+            f"{trace.name} holds a window of the image; a replay needs the whole layer: trace it without --window"
         )
     return layer
 

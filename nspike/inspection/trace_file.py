@@ -3,11 +3,11 @@
 Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON with the keys
 
     input, model, parameters    as in a certificate
-    window                      x, y, width, height: what part of the network's picture is held
+    window                      x, y, width, height: what part of the network's image is held
     layers                      in network order: name, channels, gains of the spike planes, events per step (of the window),
                                 and sha256 per step as in a certificate, or null where a window is held
 
-and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the picture, spike planes times
+and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the image, spike planes times
 channels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only
 what is written last makes it a trace, so a file that was cut short is none.
 """
@@ -35,7 +35,7 @@ _LEVEL = 1
 
 @dataclass(frozen=True)
 class Shape:
-    """The trains of one layer: planes of the picture, steps, and spike planes times channels."""
+    """The trains of one layer: planes of the image, steps, and spike planes times channels."""
 
     planes: int
     steps: int

@@ -2,7 +2,7 @@
 
 A trace made elsewhere is an HDF5 file (of the 1.10 format or later: h5py's libver="latest") or an NPZ file with one array a
 layer, called as the layer is, of zeros and ones: (steps, channels, height, width), or (planes, steps, channels, height,
-width) where a picture has several planes. It holds the whole picture or the window of what it is compared with.
+width) where an image has several planes. It holds the whole image or the window of what it is compared with.
 """
 
 import json
@@ -52,7 +52,7 @@ class Trace:
 
     @property
     def window(self) -> Rect | None:
-        """What part of the network's picture is held, if the trace says so."""
+        """What part of the network's image is held, if the trace says so."""
         if self.info is None:
             return None
         window = self.info["window"]
@@ -60,7 +60,7 @@ class Trace:
 
     @property
     def whole(self) -> bool:
-        """Whether the whole picture is held, as far as the trace says."""
+        """Whether the whole image is held, as far as the trace says."""
         return self.info is None or (
             [self.info["window"][key] for key in ("x", "y", "width", "height")]
             == [0, 0, self.info["input"]["width"], self.info["input"]["height"]]
@@ -74,7 +74,7 @@ class Trace:
         return self.trains[layer]
 
     def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_]:
-        """The spikes of a layer in one plane of the picture, bool (steps, channels, height, width).
+        """The spikes of a layer in one plane of the image, bool (steps, channels, height, width).
 
         Raises UsageError for an unknown layer or plane, BadInputError where the file is damaged.
         """

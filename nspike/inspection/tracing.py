@@ -1,4 +1,4 @@
-"""Tracing: a run whose spikes are kept in a file, whole layers or a window of the picture."""
+"""Tracing: a run whose spikes are kept in a file, whole layers or a window of the image."""
 
 import os
 import time
@@ -25,12 +25,12 @@ from nspike.registry.parts import check, head_of, neuron_of, swap
 from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
 from nspike.restoration.opening import load
 
-Picture = str | os.PathLike[str] | NDArray[Any]
+ImageSource = str | os.PathLike[str] | NDArray[Any]
 
 
 def trace(
     model: Model,
-    picture: Picture,
+    image: ImageSource,
     path: str | os.PathLike[str],
     *,
     layers: Sequence[str] | None = None,
@@ -43,14 +43,14 @@ def trace(
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Result:
-    """Run `model` on a picture and write the spikes to the file `path`, which is complete or not there.
+    """Run `model` on an image and write the spikes to the file `path`, which is complete or not there.
 
     Parameters
     ----------
     model : with a spiking form; its parts may have been swapped.
-    picture : a file, or pixels as `nspike.restore` takes them.
+    image : a file, or pixels as `nspike.restore` takes them.
     layers : the names of those to keep; by default all that fire.
-    window : x, y, width, height of what to keep of the network's picture (which super-resolution has enlarged); by
+    window : x, y, width, height of what to keep of the network's image (which super-resolution has enlarged); by
         default all of it.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale, tile, memory, threads, progress : as for `nspike.restore`; but for `scale`, none changes the trace.
@@ -58,7 +58,7 @@ def trace(
     Returns
     -------
     Result
-        the restored picture, and the ledger with digests.
+        the restored image, and the ledger with digests.
 
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
@@ -66,12 +66,12 @@ def trace(
 
     at_least_one(tile=tile, memory=memory, threads=threads)
     check(model)
-    pixels, file_digest = read_picture(picture, max_pixels)
+    pixels, file_digest = read_image(image, max_pixels)
     neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
     integers = build(model, neuron, head)
     chosen = _chosen(integers, layers)
     start = time.perf_counter()
-    planes, image, fill = way(model, pixels, scale)
+    planes, restored, fill = way(model, pixels, scale)
     count, _, height, width = planes.shape
     part = _window(window, width, height)
     stages = [stage for stage in integers.stages if stage.name in chosen]
@@ -83,7 +83,7 @@ def trace(
             planes,
             neuron=neuron,
             head=head,
-            sink=partial(fill, image),
+            sink=partial(fill, restored),
             tile=tile,
             memory=memory,
             threads=threads,
@@ -92,20 +92,20 @@ def trace(
             recorder=writer.record,
         )
         digest = model_digest or weights.digest(model)
-        values = certificate(model, digest, neuron, head, ledger, file_digest=file_digest, scale=scale, image=image)
+        values = certificate(model, digest, neuron, head, ledger, file_digest=file_digest, scale=scale, image=restored)
         gains = {stage.name: stage.neuron.planes for stage in stages}
         whole = part == Rect(0, height, 0, width)
         writer.finish(describe(values, part, shapes, gains, writer.events, whole=whole))
         opened.close()
-    return Result(image, ledger, time.perf_counter() - start)
+    return Result(restored, ledger, time.perf_counter() - start)
 
 
-def read_picture(picture: Picture, max_pixels: int) -> tuple[NDArray[Any], str | None]:
+def read_image(image: ImageSource, max_pixels: int) -> tuple[NDArray[Any], str | None]:
     """The pixels, and of a file its SHA-256."""
-    if isinstance(picture, str | os.PathLike):
-        found = images.read(picture, max_pixels=max_pixels)
+    if isinstance(image, str | os.PathLike):
+        found = images.read(image, max_pixels=max_pixels)
         return found.pixels, found.sha256
-    return picture, None
+    return image, None
 
 
 def _chosen(integers: IntegerNetwork, layers: Sequence[str] | None) -> set[str]:
@@ -129,7 +129,7 @@ def _window(window: tuple[int, int, int, int] | None, width: int, height: int) -
         raise UsageError(f"the window is {w}x{h} pixels; expected at least 1x1")
     if x < 0 or y < 0 or x + w > width or y + h > height:
         raise UsageError(
-            f"the window, {w}x{h} from ({x}, {y}) on, lies outside the picture, which is {width}x{height} for the network"
+            f"the window, {w}x{h} from ({x}, {y}) on, lies outside the image, which is {width}x{height} for the network"
         )
     return Rect(y, y + h, x, x + w)
 

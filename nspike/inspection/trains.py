@@ -30,7 +30,7 @@ class Train(Protocol):
         """(planes, steps, channels, height, width)."""
 
     def read(self, n: int, step: int, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
-        """The spikes of picture plane n at a step from 0, bool (channels, rows, columns)."""
+        """The spikes of image plane n at a step from 0, bool (channels, rows, columns)."""
 
 
 @dataclass(frozen=True, eq=False)

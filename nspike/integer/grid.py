@@ -21,7 +21,7 @@ ANALOG_LIMIT = 32767
 RANGE = 2**24
 MOST_STEPS = 126
 NEVER_FIRES = np.int32(2**31 - 1)
-PICTURE_GAIN = 4
+IMAGE_GAIN = 4
 """The input plane holds values in [-4, 4]."""
 
 

@@ -1,6 +1,6 @@
 """The normalised weights of a spiking network: the one definition that the converter, trainer and engine share.
 
-With λ of the layer that is read (1 for the picture) and λ of the layer that is driven, all in float64:
+With λ of the layer that is read (1 for the image) and λ of the layer that is driven, all in float64:
 
     W'[o, i] = W[o, i]·λ_in[i] / λ_out[o];   b'[o] = b[o] / λ_out[o]
 
@@ -71,7 +71,7 @@ def gate_scale(network: Network, spiking: Spiking, name: str) -> Floats:
 
 
 def input_scale(network: Network, spiking: Spiking, name: str) -> Floats:
-    """λ of each channel that layer `name` reads, float64 (C_in,): 1 for the picture, each slice of a concatenation its own."""
+    """λ of each channel that layer `name` reads, float64 (C_in,): 1 for the image, each slice of a concatenation its own."""
     sources = network.activations_into(name)
     if not sources:
         return np.ones(network.channels)

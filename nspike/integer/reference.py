@@ -4,7 +4,7 @@
 
 It runs the unrounded model, for the conversion report, and the rounded one, on w_int·2^-k: those are dyadic, so that
 float64 sums are exact in any order, BLAS included, and the spikes are the engine's. What the engine rounds at run time,
-the current of the picture and a gate's pixel weights, is then rounded here to the same grid.
+the current of the image and a gate's pixel weights, is then rounded here to the same grid.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from nspike.model.model import OUTPUT, Model
 
 Floats = NDArray[np.float64]
 
-PICTURE_UNIT = 65535
+IMAGE_UNIT = 65535
 _READ_EXPONENT = 20  # heads read integers: the grid on which they see an unrounded network
 _CHUNK = 2**21  # numbers that an unrolled convolution may hold
 
@@ -151,13 +151,13 @@ def from_integers(integers: IntegerNetwork) -> FloatNetwork:
     return FloatNetwork(i.network, tuple(stages), i.timesteps, i.post_steps, i.head, i.head_parameters, i.output_scale)
 
 
-def simulate(network: FloatNetwork, picture: Floats) -> Simulation:
-    """Run one picture float64 (C, H, W) in [0, 1]; for a rounded network it is first put on the input plane's grid."""
+def simulate(network: FloatNetwork, image: Floats) -> Simulation:
+    """Run one image float64 (C, H, W) in [0, 1]; for a rounded network it is first put on the input plane's grid."""
     spikes: dict[str, NDArray[np.bool_]] = {}
     residual: dict[str, Floats] = {}
     for stage in network.stages:
-        currents = _currents(stage, network, picture, spikes)
-        steps, shape = network.timesteps + network.post_steps, (len(stage.theta), *picture.shape[1:])
+        currents = _currents(stage, network, image, spikes)
+        steps, shape = network.timesteps + network.post_steps, (len(stage.theta), *image.shape[1:])
         v = np.broadcast_to(stage.v0[:, None, None], shape).copy()
         fired = np.zeros((steps, *shape), np.bool_)
         for t in range(steps):
@@ -171,16 +171,16 @@ def simulate(network: FloatNetwork, picture: Floats) -> Simulation:
 
 
 def _currents(
-    stage: FloatStage, network: FloatNetwork, picture: Floats, spikes: Mapping[str, NDArray[np.bool_]]
+    stage: FloatStage, network: FloatNetwork, image: Floats, spikes: Mapping[str, NDArray[np.bool_]]
 ) -> Floats:
     """What arrives at every step without the bias, float64 (steps, C, H, W)."""
     steps = network.timesteps + network.post_steps
     if not stage.sources:
-        constant = _analog(stage, picture)
+        constant = _analog(stage, image)
         return np.stack([constant if t < network.timesteps else np.zeros_like(constant) for t in range(steps)])
     arriving = np.concatenate([spikes[source] for source in stage.sources], axis=1)
     if isinstance(stage.layer, Gate):
-        plane = picture if stage.exponent is None else np.rint(picture * PICTURE_UNIT) / PICTURE_UNIT
+        plane = image if stage.exponent is None else np.rint(image * IMAGE_UNIT) / IMAGE_UNIT
         weights = (plane - 1.0) * stage.gate[:, None, None]
         if stage.exponent is not None:
             k = stage.exponent[:, None, None]
@@ -190,13 +190,13 @@ def _currents(
     return np.concatenate([before, convolve(arriving[network.timesteps :], stage.weights[-1])])
 
 
-def _analog(stage: FloatStage, picture: Floats) -> Floats:
-    """The current that the picture causes, rounded once for a rounded stage."""
+def _analog(stage: FloatStage, image: Floats) -> Floats:
+    """The current that the image causes, rounded once for a rounded stage."""
     if stage.exponent is None:
-        return np.asarray(convolve(picture[None], stage.weights[0])[0], np.float64)
+        return np.asarray(convolve(image[None], stage.weights[0])[0], np.float64)
     k = stage.exponent[:, None, None]
-    exact = convolve(np.rint(picture * PICTURE_UNIT)[None], stage.weights[0])[0]
-    return np.asarray(np.ldexp(np.rint(np.ldexp(exact, k) / PICTURE_UNIT), -k), np.float64)
+    exact = convolve(np.rint(image * IMAGE_UNIT)[None], stage.weights[0])[0]
+    return np.asarray(np.ldexp(np.rint(np.ldexp(exact, k) / IMAGE_UNIT), -k), np.float64)
 
 
 def convolve(x: NDArray[np.generic], weights: Floats) -> Floats:

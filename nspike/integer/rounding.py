@@ -20,9 +20,9 @@ from nspike.graph.layer import Conv, Gate
 from nspike.graph.network import Network
 from nspike.integer.grid import (
     ANALOG_LIMIT,
+    IMAGE_GAIN,
     MOST_STEPS,
     NEVER_FIRES,
-    PICTURE_GAIN,
     RANGE,
     SPIKE_LIMIT,
     IntegerLayer,
@@ -42,7 +42,7 @@ class Stage:
 
     name : of the activation, or `OUTPUT`.
     layer : the convolution or gate.
-    sources : the activations that it reads; none for the picture.
+    sources : the activations that it reads; none for the image.
     integer : the layer on its grid; weights (phases, C, ΣC·planes, k, k), empty for a gate.
     gate : float64 (C,), what a gate multiplies (x - 1) by, in units of the layer's scale; empty for a convolution.
     v0 : int32 (C,).
@@ -159,13 +159,13 @@ def _stage(
         if sources:
             integer = quantise(phases, bias, theta, limit=SPIKE_LIMIT)
         else:
-            integer = quantise(phases, bias, theta, gain=PICTURE_GAIN, limit=ANALOG_LIMIT)
+            integer = quantise(phases, bias, theta, gain=IMAGE_GAIN, limit=ANALOG_LIMIT)
     else:
         _check_plain(neurons[sources[0]], values[sources[0]], timesteps)
         gate = gate_scale(network, spiking, layer.name)
         bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[name], np.float64), (channels,))
         # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
-        largest = (gate * (PICTURE_GAIN + 1))[None, :, None, None, None]
+        largest = (gate * (IMAGE_GAIN + 1))[None, :, None, None, None]
         k = exponents(largest, bias, theta, limit=RANGE)
         none = np.zeros((1, channels, 0, 1, 1), np.int16)
         integer = IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(theta, k), 1))

@@ -8,7 +8,7 @@ from nspike.kernels.vector import GROUP, list_bits
 
 @kernel
 def weigh(words, pad, worth, column, gain, out, first, last):
-    """Rows first .. last-1 of n = Σ worth(t)·gain·s(t), over all pictures; out float32 (N, rows, columns, C), zeros.
+    """Rows first .. last-1 of n = Σ worth(t)·gain·s(t), over all images; out float32 (N, rows, columns, C), zeros.
 
     words uint64 (N, rows, columns, steps, words) with a border of `pad`; worth float32 (steps,); for each bit of a pixel its
     column of `out`, int32, and its gain, float32.

@@ -1,6 +1,6 @@
 """Dense float32 convolution, for the plain ANN. No spike is decided here.
 
-Pixels are rows of channels (y, x, channel), with zeros around the picture; the k·C_in numbers that one kernel row sees are
+Pixels are rows of channels (y, x, channel), with zeros around the image; the k·C_in numbers that one kernel row sees are
 then contiguous. A tile of a few pixels by `lanes` output channels is kept in vector registers while one kernel row is
 added to it. Every output is summed in the same order (kernel row, column, input channel), so that neither threads nor
 tiles change a bit.

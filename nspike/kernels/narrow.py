@@ -177,7 +177,7 @@ def fire(currents, steps, threshold, reset, columns, first_row, v, out):
 
 @kernel
 def analog_rows(plane, at, size, weights, bias, first_row, out):
-    """The constant current of a block of rows from the picture, int32 (C, rows, padded columns).
+    """The constant current of a block of rows from the image, int32 (C, rows, padded columns).
 
     plane int32 (channels, rows, columns); at (2,): the source row and column of output (0, 0)'s first tap, what lies
     outside being zero; weights int64 (C, channels, k, k); bias int32 (C,). Rounding as in `wide`.
@@ -238,7 +238,7 @@ def pack(fired, columns, step, first_row, out):
 def count(spikes, at, planes, fan_y, fan_x, events, weighted):
     """Count the spikes of channels planes[0] .. planes[1] of a core; the arguments are those of `wide.count`.
 
-    A word's columns count alike but near the picture's border, where fan_x differs from column to column.
+    A word's columns count alike but near the image's border, where fan_x differs from column to column.
     """
     steps, _, _, words = spikes.shape
     readers, height = fan_y.shape

@@ -5,7 +5,7 @@ floats. Backward, t descending, with g_v = ∂L/∂v, φ the surrogate derivativ
 
     G = ∂L/∂s - a·θ·g_v;   g_u = g_v + G·φ;   ∂L/∂I = g_u;   ∂L/∂θ -= f·G·φ + a·g_v·s;   g_v <- g_u
 
-Spikes of a picture are packed as uint64 (rows, columns, steps, words) with a border of zeros; its trace is float32
+Spikes of an image are packed as uint64 (rows, columns, steps, words) with a border of zeros; its trace is float32
 (rows, columns, steps, channels), its gradients float32 (steps, rows, columns, channels).
 """
 
@@ -53,7 +53,7 @@ def _step(current, bias, v, threshold, reset, scale, step, post, out, at, trace,
 
 @kernel
 def conv_fire(spikes, at, size, weights, steps, bias, v0, threshold, reset, scale, out, pad, v_out, trace, first, last):
-    """Rows first .. last-1 of one picture, as `wide.conv_fire` runs them.
+    """Rows first .. last-1 of one image, as `wide.conv_fire` runs them.
 
     at: the border of `spikes` less the kernel's radius; scale float32 (columns,): 2^-k; out: the layer's spikes, all zero,
     with a border of `pad`, or empty; v_out int32 (rows, columns, C) or empty; trace (rows, columns, steps, C) or empty: x.

@@ -197,7 +197,7 @@ def _fire(v, current, bias, threshold, reset, step, out):
 
 @inline
 def _analog_current(plane, y, x, at, size, weights, bias, total, current):
-    """One pixel's current from the picture: Σ w·p in int64, divided by 65535 and rounded once; p is on the grid 1/65535.
+    """One pixel's current from the image: Σ w·p in int64, divided by 65535 and rounded once; p is on the grid 1/65535.
 
     The quotient is never half-way between two integers, 65535 being odd, and far too small for the division's own
     rounding to matter.
@@ -222,7 +222,7 @@ def _analog_current(plane, y, x, at, size, weights, bias, total, current):
 
 @kernel
 def analog_fire(plane, at, size, weights, steps, bias, v0, threshold, reset, out, out_at, block):
-    """The first layer: convolve the picture once, fire for all steps with that constant current.
+    """The first layer: convolve the image once, fire for all steps with that constant current.
 
     plane int32 (C, rows, columns); weights int64 (k·k·C, columns); at: the source row and column of output (0, 0)'s first
     tap, what lies outside being zero; else as `conv_fire`.

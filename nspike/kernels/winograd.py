@@ -299,7 +299,7 @@ def kernel_gradient(images, words, bytes_table, pad, steps, size, gradient, firs
     """Add to sums flat float32 (36, C padded to ROWS, C_out) what images first .. last-1 give of (A ∂g Aᵀ) ⊙ (Bᵀ d B).
 
     images flat float32 (N, H, W, C); or empty, and then words uint64 (M, rows, columns, steps, words) with `pad` of zeros
-    around, image n being picture n % M at step steps + n // M; bytes_table float32 (256, 8): the bits of a byte.
+    around, image n being image n % M at step steps + n // M; bytes_table float32 (256, 8): the bits of a byte.
     size (H, W, C, C_out); gradient flat float32 (N, H, W, C_out).
     """
     height, width, channels, kept = size
@@ -318,12 +318,12 @@ def kernel_gradient(images, words, bytes_table, pad, steps, size, gradient, firs
             if images.size:
                 _fill(strip, images, n, top - 1, height, width, channels, TILE * rows + 2, columns)
             else:
-                picture, step = n % words.shape[0], steps + n // words.shape[0]
+                image, step = n % words.shape[0], steps + n // words.shape[0]
                 _unpack(
                     strip,
                     words,
                     bytes_table,
-                    picture,
+                    image,
                     top - 1,
                     height,
                     width,

@@ -12,6 +12,7 @@ converted model, `spiking` (JSON), `digest` (of the content), and arrays in PyTo
 """
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -23,14 +24,18 @@ from numpy.typing import NDArray
 from nspike.errors import ModelError, NspikeError
 from nspike.files import hdf5 as _hdf5
 from nspike.files.atomic import write_bytes
+from nspike.graph.layer import IMAGE
 from nspike.graph.network import Network
 from nspike.model import content as _model_content
 from nspike.model.content import Integers
 from nspike.model.model import Info, Model
 from nspike.runtime.version import VERSION as NSPIKE
 
-VERSION = 1
-"""The version of the format that is written, and the newest that is read."""
+VERSION = 2
+"""The version of the format that is written, and the newest that is read.
+
+Format 1 called the network's input "picture"; it is read, and what is read from it has the digest of format 2.
+"""
 
 _NEEDS = "0.1.0"  # the first nspike that reads VERSION
 _HEADER = re.compile(rb"nspike model file, format (\d{1,9}), needs nspike (\S{1,40}) or later\nsha256 ([0-9a-f]{64})\n")
@@ -100,11 +105,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     ModelError
         that names the file: it is missing, no model file, of a newer version, damaged, or inconsistent.
     """
-    attributes, arrays = _read(Path(path))
+    version, attributes, arrays = _read(Path(path))
     plain = {name: array for name, array in arrays.items() if not name.startswith("integers/")}
     try:
         texts = _texts(attributes)
-        model = _model_content.from_content(texts, plain)
+        model = _model_content.from_content(_renamed(texts, version), plain)
         if _model_content.digest(texts, plain) != attributes.get("digest"):
             raise ModelError("the content's digest differs from the one in the file")
         if attributes.get("receptive_radius") != model.network.radius or attributes.get("size_multiple") != 1:
@@ -118,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[Any]]]:
     """The integers in a model file by layer and name, empty if it has none. Raises ModelError as `load` does."""
-    attributes, arrays = _read(Path(path))
+    _, attributes, arrays = _read(Path(path))
     whole = {name: array for name, array in arrays.items() if name.startswith("integers/")}
     if whole and _model_content.digest({}, whole) != attributes.get("integers_digest"):
         raise ModelError(f"{path}: the digest of the integers differs from the one in the file")
@@ -136,16 +141,16 @@ def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[A
 def read_info(path: str | os.PathLike[str]) -> FileInfo:
     """What a model file says about itself; the arrays are not unpacked. Raises ModelError as `load` does."""
     path = Path(path)
-    attributes, _ = _read(path, datasets=False)
+    version, attributes, _ = _read(path, datasets=False)
     try:
-        texts = _texts(attributes)
+        texts = _renamed(_texts(attributes), version)
         spiking = _model_content.read_spiking_texts(texts) if "spiking" in texts else {}
         return FileInfo(
             path=path,
             size=path.stat().st_size,
-            version=VERSION,
+            version=version,
             writer=str(attributes.get("writer", "")),
-            digest=str(attributes.get("digest", "")),
+            digest=str(attributes.get("digest", "")) if version == VERSION else digest(load(path)),
             info=_model_content.read_info(texts),
             network=_model_content.read_network(texts),
             neuron=spiking.get("neuron"),
@@ -173,18 +178,29 @@ def _texts(attributes: _hdf5.Attributes) -> dict[str, str]:
     return {name: str(attributes[name]) for name in ("network", "info", "spiking") if name in attributes}
 
 
-def _read(path: Path, *, datasets: bool = True) -> tuple[_hdf5.Attributes, _hdf5.Arrays]:
-    data = _checked_bytes(path)
+def _renamed(texts: dict[str, str], version: int) -> dict[str, str]:
+    """The texts in the words of `VERSION`."""
+    if version == VERSION:
+        return texts
+    network = json.loads(texts.get("network", "{}"))
+    for layer in network.get("layers", ()):
+        if layer.get("source") == "picture":
+            layer["source"] = IMAGE
+    return texts | {"network": json.dumps(network)}
+
+
+def _read(path: Path, *, datasets: bool = True) -> tuple[int, _hdf5.Attributes, _hdf5.Arrays]:
+    version, data = _checked_bytes(path)
     try:
-        return _hdf5.read(data, datasets=datasets)
+        return version, *_hdf5.read(data, datasets=datasets)
     except _hdf5.Refused as refused:
         raise ModelError(f"{path}: not allowed in a model file: {refused}") from refused
     except Exception as error:  # a damaged file can make the library raise anything
         raise _damaged(path, error) from error
 
 
-def _checked_bytes(path: Path) -> bytes:
-    """The bytes of a file whose header and checksum are right."""
+def _checked_bytes(path: Path) -> tuple[int, bytes]:
+    """The format's version and the bytes of a file whose header and checksum are right."""
     try:
         size = path.stat().st_size
         if path.is_dir():
@@ -199,16 +215,17 @@ def _checked_bytes(path: Path) -> bytes:
     if match is None:
         hint = "the file is empty" if not data else "import a trained network's file with `nspike import` first"
         raise ModelError(f"{path}: not an nspike model file; {hint}")
-    if int(match[1]) != VERSION:
+    version = int(match[1])
+    if not 1 <= version <= VERSION:
         raise ModelError(
-            f"{path}: has the model format {int(match[1])}, which needs nspike {match[2].decode(errors='replace')} or "
-            f"later; this is nspike {NSPIKE}, which reads format {VERSION}"
+            f"{path}: has the model format {version}, which needs nspike {match[2].decode(errors='replace')} or "
+            f"later; this is nspike {NSPIKE}, which reads formats 1 to {VERSION}"
         )
     if match[2] != _NEEDS.encode() or data[match.end() : _hdf5.HEADER_BYTES].strip(b"\0"):
         raise ModelError(f"{path}: damaged in its header; fetch or make it again")
     if hashlib.sha256(data[_hdf5.HEADER_BYTES :]).hexdigest().encode() != match[3]:
         raise ModelError(f"{path}: damaged: its checksum differs (cut short or changed); fetch or make it again")
-    return data
+    return version, data
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> ModelError:

@@ -10,7 +10,7 @@ from nspike.contracts.ledger import Ledger
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A restored picture.
+    """A restored image.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Arithmetic alone: a multiply-accumulate (MAC) and an accumulation (AC) of 32-bit floats, as papers price spiking networks.
 
 The column `paper` is theirs: every spike reaches k²·C_out targets, the border ignored; the first layer, which reads the
-picture, is charged at every step, or once; no biases, no neurons, of the head its convolution alone. The column `exact`
+image, is charged at every step, or once; no biases, no neurons, of the head its convolution alone. The column `exact`
 charges all that the ledger counts: the fan-out that each spike has, the first layer once (its current is the same at every
-step), biases, the skip from the picture, one accumulation for each update of a neuron, and the head's scaled additions as
+step), biases, the skip from the image, one accumulation for each update of a neuron, and the head's scaled additions as
 multiply-accumulates. The ANN is charged its multiply-accumulates alone, not its biases, ReLUs and skips: where the two
 sides differ, it is in the ANN's favour.
 """

@@ -10,7 +10,7 @@ reused in a register. So both sides are upper bounds.
     MAC of the ANN        a 32-bit weight and a 32-bit input are read, a 32-bit sum is read and written
 
 Membranes, inputs and sums lie in the table's working memory; weights in the smallest of its memories that holds them all,
-larger networks in several of the largest. A weight comes from DRAM once for a picture. Spikes themselves (a bit each) are
+larger networks in several of the largest. A weight comes from DRAM once for an image. Spikes themselves (a bit each) are
 not charged. Accesses cost what they do per 64 bits, in proportion to the bits.
 """
 

@@ -1,4 +1,4 @@
-"""The report's charts, as SVG that takes the page's text colour, and its pictures, as data URIs of bounded size."""
+"""The report's charts, as SVG that takes the page's text colour, and its images, as data URIs of bounded size."""
 
 import base64
 import io
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from nspike.contracts.ledger import Ledger
 
 LONGEST = 1024
-"""The longest side of a picture in the page."""
+"""The longest side of an image in the page."""
 
 LOSSLESS = 512 * 512
-"""Up to how many pixels a picture is kept without loss."""
+"""Up to how many pixels an image is kept without loss."""
 
 _INK = "#010203"  # stands for the page's text colour until the SVG is in the page
 _SETTINGS = {
@@ -100,7 +100,7 @@ def _svg(figure: Any, title: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
 
 
-def picture_uri(pixels: NDArray[Any]) -> str:
+def image_uri(pixels: NDArray[Any]) -> str:
     """Pixels (H, W) or (H, W, 3), uint8, uint16 or float64, at most `LONGEST` a side; large ones as JPEG."""
     from PIL import Image
 

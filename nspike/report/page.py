@@ -30,13 +30,13 @@ TEMPLATE = Path(__file__).with_name("page.html.jinja")
 class Story:
     """What a report tells.
 
-    picture : the name of the file; pixels : as it was read; audit : the run; maps : gathered while it ran.
+    image : the name of the file; pixels : as it was read; audit : the run; maps : gathered while it ran.
     energy : the models to price it with; residuals : see `nspike.report.residual`.
     model_name, changes, notes, warnings : what was chosen, in words; command : that repeats it.
     ann_seconds : the plain ANN's time, if measured.
     """
 
-    picture: str
+    image: str
     pixels: NDArray[Any]
     audit: Audit
     maps: RateMaps
@@ -86,11 +86,11 @@ def _values(story: Story) -> dict[str, Any]:
     height, width = result.image.shape[:2]
     return {
         "version": VERSION,
-        "picture": story.picture,
+        "image": story.image,
         "size": f"{width} × {height}",
         "aspect": f"{width} / {height}",
-        "before": charts.picture_uri(story.pixels),
-        "after": charts.picture_uri(result.image),
+        "before": charts.image_uri(story.pixels),
+        "after": charts.image_uri(result.image),
         "model": story.model_name,
         "parameters": certificate["parameters"],
         "changes": [*story.changes, *story.notes],
@@ -110,7 +110,7 @@ def _values(story: Story) -> dict[str, Any]:
         "certificate": certificate,
         "certificate_uri": f"data:application/json;base64,{base64.b64encode(text.encode()).decode()}",
         "command": shlex.join(story.command),
-        "verify": shlex.join(["nspike", "audit", story.picture, "--verify", "certificate.json"]),
+        "verify": shlex.join(["nspike", "audit", story.image, "--verify", "certificate.json"]),
     }
 
 

@@ -2,7 +2,7 @@
 
 What is above is charge that no spike has passed on, which MPRN is to release (SpikingIR, Figure 4). What is below was
 inhibited, and where it never fired it says the 0 of a ReLU. The engine keeps no membrane of an inner layer, so a part of
-the picture is simulated again in float64 with the same integers: the `SIDE` pixels in its middle, as if they were all.
+the image is simulated again in float64 with the same integers: the `SIDE` pixels in its middle, as if they were all.
 """
 
 from collections.abc import Mapping

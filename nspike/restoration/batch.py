@@ -1,7 +1,7 @@
-"""Many pictures: which are meant, where each result goes, and which are done already.
+"""Many images: which are meant, where each result goes, and which are done already.
 
-A result of a run over several pictures has a record beside it, NAME.nspike.json: digests of the input, the model and the
-output, the settings, the counts. It is written before the picture, without the output's digest, and again after it: so a
+A result of a run over several images has a record beside it, NAME.nspike.json: digests of the input, the model and the
+output, the settings, the counts. It is written before the image, without the output's digest, and again after it: so a
 run that was stopped anywhere can be started again and does what is left.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.files.atomic import write_bytes
-from nspike.images.file import WRITE_SUFFIXES, list_pictures
+from nspike.images.file import WRITE_SUFFIXES, list_images
 
 FORMAT = 1
 _MAGIC = frozenset("*?[")
@@ -29,7 +29,7 @@ class ExistsError(OutputError):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture: where it is, where its result goes, its clean picture if given, whether it gets a record."""
+    """One image: where it is, where its result goes, its clean image if given, whether it gets a record."""
 
     source: Path
     target: Path
@@ -43,9 +43,9 @@ class Job:
 
 
 def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
-    """The pictures that the arguments name (files, folders, globs), each once, and whether a folder was among them.
+    """The images that the arguments name (files, folders, globs), each once, and whether a folder was among them.
 
-    Raises BadInputError for a folder without pictures and a glob that matches none. A file need not exist.
+    Raises BadInputError for a folder without images and a glob that matches none. A file need not exist.
     """
     found: dict[str, Path] = {}
     folders = False
@@ -53,9 +53,9 @@ def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
         path = Path(argument)
         if path.is_dir():
             folders = True
-            paths = list_pictures(path)
+            paths = list_images(path)
             if not paths:
-                raise BadInputError(f"{argument}: there are no pictures in this folder")
+                raise BadInputError(f"{argument}: there are no images in this folder")
         elif _MAGIC & set(argument) and not path.exists():
             paths = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(name)]
             if not paths:
@@ -74,10 +74,10 @@ def plan(
 
     Parameters
     ----------
-    sources : the pictures.
-    output : a file for one picture, or a folder (which need not exist) for any number; None for ./NAME_TASK.png.
+    sources : the images.
+    output : a file for one image, or a folder (which need not exist) for any number; None for ./NAME_TASK.png.
     folder : whether the sources are those of a folder, which need an output.
-    reference : the clean picture of one, or the folder of all: NAME.*, or SCENE.* for NAME = SCENE_LEVEL.
+    reference : the clean image of one, or the folder of all: NAME.*, or SCENE.* for NAME = SCENE_LEVEL.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def plan(
         a reference that is missing.
     """
     if output is None and folder:
-        raise UsageError("the pictures of a folder need -o FOLDER, which is made if it does not exist")
+        raise UsageError("the images of a folder need -o FOLDER, which is made if it does not exist")
     into = Path(output) if output is not None and _is_folder(output, len(sources) > 1 or folder) else None
     recorded = into is not None or len(sources) > 1
     jobs = []
@@ -108,11 +108,11 @@ def _is_folder(output: str, several: bool) -> bool:
     known = path.suffix.lower() in WRITE_SUFFIXES
     if several:
         if path.exists() or known:
-            raise UsageError(f"-o {output}: several pictures need a folder, not a file")
+            raise UsageError(f"-o {output}: several images need a folder, not a file")
         return True
     if not known:
         raise UsageError(
-            f"-o {output}: expected a picture's name ({', '.join(WRITE_SUFFIXES)}), or a folder, ending in a slash if new"
+            f"-o {output}: expected an image's name ({', '.join(WRITE_SUFFIXES)}), or a folder, ending in a slash if new"
         )
     return False
 
@@ -135,14 +135,14 @@ def _reference(reference: str | None, source: Path, several: bool) -> Path | Non
     path = Path(reference)
     if not path.is_dir():
         if several:
-            raise UsageError(f"--reference {reference}: several pictures need the folder of their clean pictures")
+            raise UsageError(f"--reference {reference}: several images need the folder of their clean images")
         return path
-    clean = {picture.stem: picture for picture in reversed(list_pictures(path))}
+    clean = {image.stem: image for image in reversed(list_images(path))}
     scene = source.stem
     while scene not in clean and "_" in scene:
         scene = scene.rpartition("_")[0]
     if scene not in clean:
-        raise BadInputError(f"{source}: its clean picture is not in {reference}")
+        raise BadInputError(f"{source}: its clean image is not in {reference}")
     return clean[scene]
 
 
@@ -180,7 +180,7 @@ def state(job: Job, settings: Mapping[str, Any], *, overwrite: bool) -> State:
 
 
 def write_record(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any] | None, version: str) -> None:
-    """Write a job's record: before its picture with report None, and after it."""
+    """Write a job's record: before its image with report None, and after it."""
     record = {
         "format": FORMAT,
         "nspike": version,

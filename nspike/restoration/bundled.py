@@ -1,4 +1,4 @@
-"""The bundled pictures that `nspike run` restores when it is given none: one for each task, with its clean version."""
+"""The bundled images that `nspike run` restores when it is given none: one for each task, with its clean version."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ _NAMES: dict[Task, tuple[str, str]] = {
 }
 
 
-def picture_for(task: Task) -> tuple[Path, Path]:
-    """The files of a degraded picture and of its clean version; for super-resolution, the clean one is twice as large."""
+def image_for(task: Task) -> tuple[Path, Path]:
+    """The files of a degraded image and of its clean version; for super-resolution, the clean one is twice as large."""
     folder = Path(images.__file__).parent / "bundled"
     degraded, clean = _NAMES[task]
     return folder / degraded, folder / clean

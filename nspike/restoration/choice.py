@@ -1,6 +1,6 @@
-"""Which model restores a picture, when its user named only a task, or a noise level, or nothing.
+"""Which model restores an image, when its user named only a task, or a noise level, or nothing.
 
-Denoising without a noise level estimates it from the picture (`nspike.degradations.noise`) and takes the shipped model that
+Denoising without a noise level estimates it from the image (`nspike.degradations.noise`) and takes the shipped model that
 was trained for the nearest one.
 """
 
@@ -64,7 +64,7 @@ class Choice:
 
 
 class Chooser:
-    """Chooses the model for each picture of a run, and loads each model once.
+    """Chooses the model for each image of a run, and loads each model once.
 
     Raises UsageError for options that exclude each other or are out of range.
     """
@@ -85,17 +85,17 @@ class Chooser:
             raise UsageError(f"scale is for super-resolution; the task is {self.task}")
         shipped = self._load(self._name(request.sigma))[
             0
-        ]  # what is wrong with the request shows before the first picture
+        ]  # what is wrong with the request shows before the first image
         if shipped.info.task != self.task:
             raise UsageError(f"model {shipped.info.name} is for {shipped.info.task}, not for {self.task}")
 
     def choose(self, pixels: NDArray[Any]) -> Choice:
-        """The model for a picture, uint8 or uint16, (H, W) or (H, W, 3)."""
+        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3)."""
         request, sigma, notes = self.request, self.request.sigma, []
         if self.task == "denoise" and sigma is None:
             sigma = noise_of(pixels)
             if sigma is None:
-                notes.append("the picture is too small to estimate its noise")
+                notes.append("the image is too small to estimate its noise")
             else:
                 notes.append(f"noise estimated: sigma {sigma:.1f}")
         shipped, model, digest, changes = self._load(self._name(sigma))
@@ -143,7 +143,7 @@ class Chooser:
 
 
 def noise_of(pixels: NDArray[Any]) -> float | None:
-    """The estimated noise of a picture in units of 1/255, from its middle if it is large; None if it is tiny."""
+    """The estimated noise of an image in units of 1/255, from its middle if it is large; None if it is tiny."""
     height, width = pixels.shape[:2]
     if min(height, width) < _LEAST:
         return None

@@ -1,10 +1,10 @@
-"""A picture through a model: planes in, tiles out, the picture again.
+"""An image through a model: planes in, tiles out, the image again.
 
-A grey model takes a colour picture channel by channel. An RGB model takes a grey picture three times, and the mean of
+A grey model takes a colour image channel by channel. An RGB model takes a grey image three times, and the mean of
 what comes out is the result. A luma model ("y") enlarges: the bicubic enlargement (MATLAB's) of the luma goes through the
-network, the chroma is the enlargement itself, and a grey picture is its own luma.
+network, the chroma is the enlargement itself, and a grey image is its own luma.
 
-8- and 16-bit pictures are never held as floats: beside the picture and its result there are only tiles, and for an
+8- and 16-bit images are never held as floats: beside the image and its result there are only tiles, and for an
 enlargement one int32 luma plane. The arithmetic between the network and the pixels is elementwise float64.
 """
 
@@ -38,7 +38,7 @@ Observer: TypeAlias = Callable[[str, int, Any, NDArray[np.bool_]], None]
 """(layer, n, core (a `nspike.engine.tiling.Rect`), spikes bool (steps, channels, h, w)): those of a tile of plane n, unpacked."""
 
 MEMORY = 256 << 20
-"""How many bytes the engine may work with, beside the picture and its result."""
+"""How many bytes the engine may work with, beside the image and its result."""
 LARGEST_SCALE = 8
 _BAND = 64
 _LEAST_BAND = 256
@@ -94,15 +94,15 @@ def restore(
     from nspike.engine import run as engine
 
     start = time.perf_counter()
-    picture, image, fill = way(model, source, scale)
+    network_planes, image, fill = way(model, source, scale)
     sink = partial(fill, image)
     if ann:
-        _run_ann(plain.run, model, picture, sink, threads, memory, progress)
-        ledger = ann_ledger(model.network, picture.shape)
+        _run_ann(plain.run, model, network_planes, sink, threads, memory, progress)
+        ledger = ann_ledger(model.network, network_planes.shape)
     else:
         ledger = engine.run(
             model,
-            picture,
+            network_planes,
             neuron=neuron_of(model),
             head=head_of(model),
             sink=sink,
@@ -117,17 +117,17 @@ def restore(
 
 
 def way(model: Model, pixels: Pixels, scale: int | None) -> tuple[Pixels, Pixels, Fill]:
-    """A picture's way through a model: the planes (N, C, H, W) for the network, the result, and what fills that.
+    """An image's way through a model: the planes (N, C, H, W) for the network, the result, and what fills that.
 
     `scale` is as `scale_of` gives it. Raises BadInputError and UsageError as `restore` does.
     """
     source = _checked(pixels)
-    picture, image, fill = _same_size(model, source) if scale is None else _enlarged(model, source, scale)
-    return picture, image, _in_bands(fill)
+    network_planes, image, fill = _same_size(model, source) if scale is None else _enlarged(model, source, scale)
+    return network_planes, image, _in_bands(fill)
 
 
 def input_planes(model: Model, pixels: Pixels, scale: int | None = None) -> NDArray[np.int32]:
-    """The integers that the network is given for a picture, (N, C, H, W). Raises as `restore` does."""
+    """The integers that the network is given for an image, (N, C, H, W). Raises as `restore` does."""
     return _integers(way(model, pixels, scale_of(model, scale))[0])
 
 
@@ -140,7 +140,7 @@ def scale_of(model: Model, scale: int | None) -> int | None:
     """The scale to enlarge by; None for a model that keeps the size."""
     if model.info.task != "superres":
         if scale not in (None, 1):
-            raise UsageError(f"model {model.info.name} keeps the picture's size: a scale is for super-resolution")
+            raise UsageError(f"model {model.info.name} keeps the image's size: a scale is for super-resolution")
         return None
     if scale is None:
         scale = (trained_scales(model) or [2])[0]
@@ -160,9 +160,9 @@ def _checked(pixels: Pixels) -> Pixels:
     """The pixels as uint8, uint16 or float64."""
     pixels = np.asarray(pixels)
     if pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
-        raise BadInputError(f"a picture is (H, W) grey or (H, W, 3) RGB; this array is {pixels.shape}")
+        raise BadInputError(f"an image is (H, W) grey or (H, W, 3) RGB; this array is {pixels.shape}")
     if not pixels.size:
-        raise BadInputError(f"a picture needs at least one pixel; this array is {pixels.shape}")
+        raise BadInputError(f"an image needs at least one pixel; this array is {pixels.shape}")
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     to_plane(pixels)  # checks the values
@@ -170,7 +170,7 @@ def _checked(pixels: Pixels) -> Pixels:
 
 
 def _restored(mode: OutputMode, plane: NDArray[np.int32], output: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The network's output as a picture in [0, 1]."""
+    """The network's output as an image in [0, 1]."""
     if mode == "subtract":
         output = plane / float(UNIT) - output
     elif mode == "add":
@@ -190,11 +190,11 @@ def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Fill]:
     planes = source if source.dtype.kind == "u" else to_plane(source)
     first = planes.transpose(2, 0, 1) if color else planes[None]  # (channels, H, W)
     if model.network.channels == 1:
-        picture = first[:, None]
+        network_planes = first[:, None]
     elif color:
-        picture = first[None]
+        network_planes = first[None]
     else:
-        picture = np.broadcast_to(first[None], (1, model.network.channels, *source.shape))
+        network_planes = np.broadcast_to(first[None], (1, model.network.channels, *source.shape))
 
     def fill(
         image: Pixels,
@@ -219,7 +219,7 @@ def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Fill]:
                 total = total + value
             _put(image, window, total / len(values))
 
-    return picture, image, fill
+    return network_planes, image, fill
 
 
 def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels, Fill]:
@@ -229,7 +229,7 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
     mode = model.network.mode
     enlargement = Enlargement(source, scale)
     image = np.empty((enlargement.height, enlargement.width, *source.shape[2:]), source.dtype)
-    picture = enlargement.luma_plane()[None, None]
+    network_planes = enlargement.luma_plane()[None, None]
 
     def fill(
         image: Pixels,
@@ -250,7 +250,7 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
         ycbcr[..., 0] = values
         _put(image, window, ycbcr_to_rgb(ycbcr))
 
-    return picture, image, fill
+    return network_planes, image, fill
 
 
 def _in_bands(fill: Fill) -> Fill:
@@ -276,14 +276,14 @@ def _in_bands(fill: Fill) -> Fill:
 def _run_ann(
     run: Callable[..., NDArray[np.float32]],
     model: Model,
-    picture: Pixels,
+    network_planes: Pixels,
     sink: Sink,
     threads: int | None,
     memory: int,
     progress: Progress | None,
 ) -> None:
     """The plain ANN with the engine's ways in and out, in bands of rows whose floats take about half of `memory`."""
-    count, channels, height, width = picture.shape
+    count, channels, height, width = network_planes.shape
     halo = model.network.radius
     rows = max(memory // (16 * channels * width) - 2 * halo, _LEAST_BAND)
     starts = range(0, height, rows)
@@ -298,7 +298,7 @@ def _run_ann(
         output = run(
             model.network,
             model.parameters,
-            _float_plane(picture[n, :, top:bottom])[None],
+            _float_plane(network_planes[n, :, top:bottom])[None],
             threads=threads,
             memory=memory // 2,
             progress=report,
@@ -306,7 +306,7 @@ def _run_ann(
         for y in range(y0, y1, _BAND):
             last = min(y + _BAND, y1)
             part = output[:, y - y0 : last - y0].astype(np.float64)
-            sink(n, y, last, 0, width, _integers(picture[n, :, y:last]), part)
+            sink(n, y, last, 0, width, _integers(network_planes[n, :, y:last]), part)
 
 
 def ann_ledger(network: Network, shape: tuple[int, ...]) -> Ledger:

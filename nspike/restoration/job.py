@@ -1,4 +1,4 @@
-"""One picture of a run, from its file to its result's file, with what it cost."""
+"""One image of a run, from its file to its result's file, with what it cost."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from nspike.runtime.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """How pictures are run; none of it changes a result."""
+    """How images are run; none of it changes a result."""
 
     energy: Sequence[EnergyModel] = ()
     tile: int | None = None
@@ -35,7 +35,7 @@ class Options:
 
 
 def process(job: Job, chooser: Chooser, options: Options, progress: Progress | None = None) -> dict[str, Any]:
-    """Restore one picture, or find that it is done.
+    """Restore one image, or find that it is done.
 
     Returns
     -------
@@ -50,18 +50,18 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     """
     if not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
-    picture = images.read(job.source, max_pixels=options.max_pixels)
-    choice = chooser.choose(picture.pixels)
-    settings = _settings(picture, choice, chooser)
+    original = images.read(job.source, max_pixels=options.max_pixels)
+    choice = chooser.choose(original.pixels)
+    settings = _settings(original, choice, chooser)
     report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
     if job.recorded and state(job, settings, overwrite=options.overwrite) == "done":
         return {**recorded_report(job), **report, "state": "skipped"}
     make_folder(job.target.parent)
-    images.check_kept(job.target, picture)
-    clean = None if job.reference is None else _clean(job, picture.pixels, choice.scale or 1, options.max_pixels)
+    images.check_kept(job.target, original)
+    clean = None if job.reference is None else _clean(job, original.pixels, choice.scale or 1, options.max_pixels)
     result = restore(
         choice.model,
-        picture.pixels,
+        original.pixels,
         scale=choice.scale,
         tile=options.tile,
         memory=options.memory,
@@ -71,25 +71,25 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     )
     report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:
-        report |= {"reference": str(job.reference), "quality": _quality(picture.pixels, result.image, clean)}
+        report |= {"reference": str(job.reference), "quality": _quality(original.pixels, result.image, clean)}
     if job.recorded:
         write_record(job, settings, None, VERSION)
-    images.write(job.target, finished(picture, result.image, choice.scale))
+    images.write(job.target, finished(original, result.image, choice.scale))
     if job.recorded:
         kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
         write_record(job, settings, kept, VERSION)
     return report
 
 
-def finished(picture: images.Picture, image: NDArray[Any], scale: int | None) -> images.Picture:
-    """The picture with the result in it; its alpha enlarged as the result is."""
-    alpha = picture.alpha
+def finished(original: images.ImageData, image: NDArray[Any], scale: int | None) -> images.ImageData:
+    """The image with the result in it; its alpha enlarged as the result is."""
+    alpha = original.alpha
     if alpha is not None and scale not in (None, 1):
         alpha = _enlarged(alpha, scale or 1)
-    return replace(picture, pixels=image, alpha=alpha)
+    return replace(original, pixels=image, alpha=alpha)
 
 
-def _settings(picture: images.Picture, choice: Choice, chooser: Chooser) -> dict[str, Any]:
+def _settings(original: images.ImageData, choice: Choice, chooser: Chooser) -> dict[str, Any]:
     """Everything that decides a result."""
     spiking = choice.model.spiking
     parts = {} if chooser.request.ann or spiking is None else {
@@ -98,7 +98,7 @@ def _settings(picture: images.Picture, choice: Choice, chooser: Chooser) -> dict
         "T": spiking.timesteps,
     }  # fmt: skip
     return {
-        "input": picture.sha256,
+        "input": original.sha256,
         "model": choice.digest,
         "network": "ann" if chooser.request.ann else "snn",
         **parts,
@@ -150,7 +150,7 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
 
 
 def _clean(job: Job, source: NDArray[Any], scale: int, max_pixels: int) -> NDArray[Any]:
-    """The clean picture, of the size that the result will have."""
+    """The clean image, of the size that the result will have."""
     assert job.reference is not None
     clean = images.read(job.reference, max_pixels=max_pixels).pixels
     expected = (scale * source.shape[0], scale * source.shape[1], *source.shape[2:])
@@ -162,7 +162,7 @@ def _clean(job: Job, source: NDArray[Any], scale: int, max_pixels: int) -> NDArr
 
 
 def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> dict[str, Any]:
-    """Of the input and of the output against the clean picture; an input that is smaller is enlarged by bicubic."""
+    """Of the input and of the output against the clean image; an input that is smaller is enlarged by bicubic."""
     if source.shape != image.shape:
         source = to_pixels(imresize(_floats(source), size=(image.shape[0], image.shape[1])), source.dtype)
     return {
@@ -172,7 +172,7 @@ def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> 
 
 
 def _plain(quality: Quality) -> dict[str, float | None]:
-    """PSNR, None for equal pictures, and both SSIMs, None for pictures smaller than the window."""
+    """PSNR, None for equal images, and both SSIMs, None for images smaller than the window."""
     values = {"psnr": quality.psnr} | {f"ssim_{window}": quality.ssim(window) for window in WINDOWS}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 

@@ -24,7 +24,7 @@ def run(
     timesteps: int | None = None,
     **options: Any,
 ) -> Result:
-    """Restore a picture: uint8, uint16, or floats with black 0 and white 1; (H, W) grey or (H, W, 3) RGB.
+    """Restore an image: uint8, uint16, or floats with black 0 and white 1; (H, W) grey or (H, W, 3) RGB.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A batch through neurons with a kernel of their own, for training: the engine's own stage, one picture after the other."""
+"""A batch through neurons with a kernel of their own, for training: the engine's own stage, one image after the other."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """A plain network that can be trained: its layers as differentiable operations, in float32, on whole batches.
 
-Batch norm is folded first. An ANN that ends in a ReLU is trained without it: a picture is clipped at 0 anyway, and what is
+Batch norm is folded first. An ANN that ends in a ReLU is trained without it: an image is clipped at 0 anyway, and what is
 below would not learn.
 """
 
@@ -16,7 +16,7 @@ from nspike.ann import run as ann
 from nspike.autograd.activation import clipped_relu, qcfs, relu
 from nspike.autograd.convolve import conv2d
 from nspike.autograd.tensor import Tensor, add, concatenate, subtract
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv
 from nspike.graph.network import Network
 from nspike.model.model import Model
 
@@ -79,12 +79,12 @@ class DifferentiableAnn:
         return replace(self._model, network=network, parameters=arrays)
 
     def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
-        """The restored pictures (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
+        """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
         values = self._values(plane, seed)
-        picture, output = values[PICTURE], values[self.network.output]
+        image, output = values[IMAGE], values[self.network.output]
         if self.network.mode == "image":
             return output
-        return subtract(picture, output) if self.network.mode == "subtract" else add(picture, output)
+        return subtract(image, output) if self.network.mode == "subtract" else add(image, output)
 
     def activations(self, plane: NDArray[np.float32], *, seed: int | None = None) -> dict[str, NDArray[np.float32]]:
         """What each activation gives, float32 (N, C, H, W)."""
@@ -92,22 +92,22 @@ class DifferentiableAnn:
         return {layer.name: values[layer.name].data for layer in self.network.activations}
 
     def _values(self, plane: NDArray[np.float32], seed: int | None) -> dict[str, Tensor]:
-        picture = Tensor(np.asarray(plane, np.float32))
-        values: dict[str, Tensor] = {PICTURE: picture}
+        image = Tensor(np.asarray(plane, np.float32))
+        values: dict[str, Tensor] = {IMAGE: image}
         for layer in self.network.layers:
-            values[layer.name] = self._layer(layer, values, picture, seed)
+            values[layer.name] = self._layer(layer, values, image, seed)
         return values
 
-    def _layer(self, layer: Any, values: Mapping[str, Tensor], picture: Tensor, seed: int | None = None) -> Tensor:
+    def _layer(self, layer: Any, values: Mapping[str, Tensor], image: Tensor, seed: int | None = None) -> Tensor:
         if isinstance(layer, Conv):
             bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
             return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
         if isinstance(layer, Concat):
             return concatenate([values[source] for source in layer.sources])
         if isinstance(layer, Activation):
-            constant = all(conv.source == PICTURE for conv in self.network.convs if conv.name == layer.source)
+            constant = all(conv.source == IMAGE for conv in self.network.convs if conv.name == layer.source)
             return self._activation(layer.name, values[layer.source], None if constant else seed)
-        return values[layer.source] * (picture - 1.0) + 1.0
+        return values[layer.source] * (image - 1.0) + 1.0
 
     def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:
         if self.kind == "relu":

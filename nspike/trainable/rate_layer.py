@@ -109,7 +109,7 @@ class RateLayer:
         return [*found, by_ratio if p.threshold.size == by_ratio.size else by_ratio.sum(keepdims=True)]
 
     def _read(self) -> Floats:
-        """What the layer has read in all, float32 (N, H, W, C_in): the picture T times, or n_in."""
+        """What the layer has read in all, float32 (N, H, W, C_in): the image T times, or n_in."""
         if not self.sources:
             return (self.frame.plane * (self.frame.timesteps / UNIT)).astype(np.float32)
         assert self.source_neuron is not None

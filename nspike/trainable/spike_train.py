@@ -92,7 +92,7 @@ class SpikeTrain(Tensor):
 
 
 def rate(train: SpikeTrain, timesteps: int, *, post: bool = False) -> Tensor:
-    """(1/T)·Σ s over the steps up to T, the mean over pictures, pixels and neurons; with `post` over the post steps too."""
+    """(1/T)·Σ s over the steps up to T, the mean over images, pixels and neurons; with `post` over the post steps too."""
     n, height, width, steps, _ = train.data.shape
     neurons = n * (height - 2 * train.pad) * (width - 2 * train.pad) * train.neurons
     counted = np.arange(steps) < (steps if post else timesteps)

@@ -44,7 +44,7 @@ def check_gradient(name: str) -> None:
 class Outcome:
     """What a run gave.
 
-    restored : float64 (N, C, H, W), the pictures, not clipped. output : the network's, in units of the ANN's.
+    restored : float64 (N, C, H, W), the images, not clipped. output : the network's, in units of the ANN's.
     rates : firing rate of each layer of neurons but the output, a number each. trains : its spikes.
     """
 
@@ -168,11 +168,11 @@ class DifferentiableNetwork:
             attach(layer.train, layer.parents, partial(_back, layer))
             trains[stage.name] = layer.train
         output = self._read(self._run(prepared[OUTPUT], frame, trains), integers)
-        picture = Tensor(plane / UNIT)
+        image = Tensor(plane / UNIT)
         restored = {
             "image": lambda: output,
-            "subtract": lambda: subtract(picture, output),
-            "add": lambda: add(picture, output),
+            "subtract": lambda: subtract(image, output),
+            "add": lambda: add(image, output),
         }
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored[network.mode](), output, rates, trains)

@@ -44,7 +44,7 @@ NO_TIME = "has a kernel of its own, which no gradient goes back through in time;
 class Frame:
     """What all layers of a run share.
 
-    plane : int32 (N, H, W, C), the pictures on the input plane.
+    plane : int32 (N, H, W, C), the images on the input plane.
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
     surrogate : the derivative of the firing test. follow_reset : whether ∂L/∂s includes the reset, not detached.
     recompute : whether membranes are computed again for the way back.
@@ -136,7 +136,7 @@ class SpikingLayer:
     prepared : the stage, laid out for the wide kernels.
     neuron : that fires in it. fires_until : the steps after which it is silent, for the output layer: T, or 0.
     parameters : its floats.
-    sources : the spikes that it reads, none for the picture, and for each the floats of the layer that fired them.
+    sources : the spikes that it reads, none for the image, and for each the floats of the layer that fired them.
     source_neuron : that fired them.
     membranes : whether to keep v at the end, int32 (N, H, W, C).
 
@@ -202,7 +202,7 @@ class SpikingLayer:
     # ----- Forward -----
 
     def _known_currents(self) -> NDArray[np.int32] | None:
-        """What the picture gives, or spikes through a gate, int32 (1 or steps, N, H, W, C); None for a convolution of spikes."""
+        """What the image gives, or spikes through a gate, int32 (1 or steps, N, H, W, C); None for a convolution of spikes."""
         integer, plane = self.stage.integer, self.frame.plane
         if isinstance(self.stage.layer, Gate):
             exact = np.ldexp((plane / UNIT - 1.0) * self.stage.gate, integer.exponent)
@@ -356,8 +356,8 @@ class SpikingLayer:
             return [(currents * gates, None)], None, []
         if not self.sources:
             total = currents[:count].sum(axis=0)
-            picture = (frame.plane / UNIT).astype(np.float32)
-            return [], convolution.kernel_gradient(picture, total, self.prepared.size, pad=self.prepared.radius), []
+            image = (frame.plane / UNIT).astype(np.float32)
+            return [], convolution.kernel_gradient(image, total, self.prepared.size, pad=self.prepared.radius), []
         one = len(self.stage.integer.weights) == 1 and not self._worthy()
         phases = [(0, frame.steps)] if one or count == frame.steps else [(0, count), (count, frame.steps)]
         channels = sum(train.channels for train, _ in self.sources)

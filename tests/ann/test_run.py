@@ -85,12 +85,12 @@ def test_neither_tiles_nor_threads_change_a_bit(plugin, tensors):
     assert seen[-1] == (12, 12)
 
 
-def test_activations_are_those_of_the_whole_picture():
+def test_activations_are_those_of_the_whole_image():
     network, parameters = aodnet.read(aod())
-    picture = np.random.default_rng(3).random((3, 20, 33), dtype=np.float32)
+    image = np.random.default_rng(3).random((3, 20, 33), dtype=np.float32)
     captured = {a.name: None for a in network.activations}
-    output = ann.run(network, parameters, picture[None], capture=captured)
-    tiles = list(ann.activations(network, parameters, [picture], tile=20))
+    output = ann.run(network, parameters, image[None], capture=captured)
+    tiles = list(ann.activations(network, parameters, [image], tile=20))
     assert len(tiles) == 2
     for name, values in (captured | {"output": output}).items():
         np.testing.assert_array_equal(np.concatenate([tile[name] for tile in tiles], axis=2), values[0])

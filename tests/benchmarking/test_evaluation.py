@@ -1,4 +1,4 @@
-"""Protocols and evaluation, on small pictures and models."""
+"""Protocols and evaluation, on small images and models."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from nspike.images.color import rgb_to_ycbcr
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize
 from nspike.restoration.image import restore
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 GRAY = tiny_model()
 RGB = tiny_model("dehaze", "rgb", "image")
@@ -31,14 +31,14 @@ def save(path, pixels):
 @pytest.fixture
 def grey_folder(tmp_path):
     for i in range(3):
-        save(tmp_path / "grey" / f"{i}.png", picture(30 + i, 33, seed=i))
+        save(tmp_path / "grey" / f"{i}.png", image(30 + i, 33, seed=i))
     return tmp_path / "grey"
 
 
 @pytest.fixture
 def pairs(tmp_path):
     for i in range(2):
-        clean = picture(24, 28, 3, seed=i)
+        clean = image(24, 28, 3, seed=i)
         save(tmp_path / "pairs" / "GT" / f"scene_{i}.png", clean)
         save(tmp_path / "pairs" / "hazy" / f"scene_{i}_{i + 5}.png", clean // 2 + 100)
     return tmp_path / "pairs"
@@ -48,7 +48,7 @@ def only(protocol, folder, **settings):
     return list(cases(PROTOCOLS[protocol], folder, Settings(**settings)))
 
 
-def test_gray_noise_is_seeded_for_each_picture_and_not_limited(grey_folder):
+def test_gray_noise_is_seeded_for_each_image_and_not_limited(grey_folder):
     first, second, _ = only("gray", grey_folder, sigma=50.0, seed=7)
     clean = np.asarray(Image.open(grey_folder / "1.png"))
     np.random.seed(7)
@@ -60,7 +60,7 @@ def test_gray_noise_is_seeded_for_each_picture_and_not_limited(grey_folder):
 def test_gray_scores_eight_bits(grey_folder):
     case = only("gray", grey_folder, sigma=25.0)[0]
     clean = np.asarray(Image.open(grey_folder / "0.png"))
-    output = clean / 255.0 + 0.49 / 255  # rounds to the clean picture
+    output = clean / 255.0 + 0.49 / 255  # rounds to the clean image
     assert case.score(output).psnr == np.inf
     quality = case.score(case.degraded)
     assert quality.psnr == metrics.psnr(to_pixels(case.degraded), clean, 255)
@@ -68,7 +68,7 @@ def test_gray_scores_eight_bits(grey_folder):
 
 
 def test_gray_reads_colour_as_grey(tmp_path):
-    pixels = picture(20, 20, 3)
+    pixels = image(20, 20, 3)
     save(tmp_path / "c.png", pixels)
     case = only("gray", tmp_path, sigma=0.0)[0]
     assert np.array_equal(case.degraded * 255, np.asarray(Image.fromarray(pixels).convert("L")))
@@ -76,7 +76,7 @@ def test_gray_reads_colour_as_grey(tmp_path):
 
 @pytest.mark.parametrize(("scale", "shape"), [(2, (34, 46)), (3, (33, 45)), (4, (32, 44))])
 def test_y_crop_is_cumulative(tmp_path, scale, shape):
-    pixels = picture(35, 47, 3)
+    pixels = image(35, 47, 3)
     save(tmp_path / "c.png", pixels)
     case = only("y-crop", tmp_path, scale=scale)[0]
     assert case.degraded.shape == shape
@@ -99,18 +99,18 @@ def test_rgb_pairs_by_scene(pairs):
 
 def test_evaluating_a_denoiser(grey_folder):
     found = evaluate(GRAY, grey_folder, limit=2, seed=3)
-    assert [picture.name for picture in found.pictures] == ["0.png", "1.png"]
+    assert [image.name for image in found.images] == ["0.png", "1.png"]
     values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert values["protocol"] == {"name": "gray", "ssim": "gauss11", "sigma": 25.0, "seed": 3, "scale": None}
     case = only("gray", grey_folder, sigma=25.0, seed=3)[1]
     result = restore(GRAY, case.degraded)
-    second = values["pictures"][1]
+    second = values["images"][1]
     assert second["psnr"] == case.score(result.image).psnr
     assert second["input"]["psnr"] == case.score(case.degraded).psnr
     assert second["ann"]["psnr"] == case.score(restore(GRAY, case.degraded, ann=True).image).psnr
     assert (second["spikes"], second["synops"]) == (result.ledger.spikes, result.ledger.synops)
     mean = values["mean"]
-    assert mean["psnr"] == np.mean([p["psnr"] for p in values["pictures"]])
+    assert mean["psnr"] == np.mean([p["psnr"] for p in values["images"]])
     assert mean["ssim"] == mean["ssim_gauss11"] != mean["ssim_uniform7"]
     assert mean["conversion_rate"] == metrics.conversion_rate(mean["psnr"], mean["ann"]["psnr"])
     assert values["energy_model"]["name"] == "horowitz45"
@@ -138,13 +138,13 @@ def test_evaluating_the_plain_ann(grey_folder):
     assert values["ran"] == "ann"
     assert "conversion_rate" not in values["mean"]
     assert set(values["mean"]["energy"]["paper"]) == {"ann"}
-    assert "spikes" not in values["pictures"][0]
+    assert "spikes" not in values["images"][0]
     with pytest.raises(ModelError, match="plain ANN"):
         evaluate(plain, grey_folder)
 
 
 def test_colour_noise(tmp_path):
-    save(tmp_path / "c.png", picture(20, 24, 3))
+    save(tmp_path / "c.png", image(20, 24, 3))
     values = evaluate(GRAY, tmp_path, protocol="rgb", sigma=25).to_dict()
     assert values["protocol"]["sigma"] == 25
 
@@ -156,8 +156,8 @@ def test_progress(grey_folder):
     assert calls[-1] == 1
 
 
-def test_pictures_smaller_than_the_ssim_window(tmp_path):
-    save(tmp_path / "small.png", picture(8, 8))
+def test_images_smaller_than_the_ssim_window(tmp_path):
+    save(tmp_path / "small.png", image(8, 8))
     values = evaluate(GRAY, tmp_path).to_dict()
     assert values["mean"]["ssim_gauss11"] is None
     assert values["mean"]["ssim_uniform7"] is not None
@@ -184,21 +184,21 @@ def test_usage(grey_folder, model, options, error):
 
 
 def test_bad_folders(tmp_path, pairs):
-    with pytest.raises(BadInputError, match="no pictures"):
+    with pytest.raises(BadInputError, match="no images"):
         evaluate(GRAY, tmp_path)
     with pytest.raises(BadInputError):
         evaluate(GRAY, tmp_path / "nowhere")
     with pytest.raises(BadInputError, match="hazy/"):
         evaluate(RGB, tmp_path)
     (pairs / "GT" / "scene_1.png").unlink()
-    with pytest.raises(BadInputError, match=r"scene_1_6\.png: its clean picture is not in"):
+    with pytest.raises(BadInputError, match=r"scene_1_6\.png: its clean image is not in"):
         evaluate(RGB, pairs)
-    save(tmp_path / "deep" / "a.png", picture(20, 20, dtype=np.uint16))
+    save(tmp_path / "deep" / "a.png", image(20, 20, dtype=np.uint16))
     with pytest.raises(BadInputError, match="16 bits"):
         evaluate(GRAY, tmp_path / "deep")
 
 
 def test_pairs_of_two_sizes(pairs):
-    save(pairs / "GT" / "scene_0.png", picture(24, 29, 3))
+    save(pairs / "GT" / "scene_0.png", image(24, 29, 3))
     with pytest.raises(BadInputError, match="not of the same shape"):
         evaluate(RGB, pairs)

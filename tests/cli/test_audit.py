@@ -123,7 +123,7 @@ def test_a_certificate_that_holds(here, capsys, certificate):
     done = run(capsys, "audit", "--verify", "c.json")
     assert (done.code, done.out) == (0, "c.json holds: photo.png, 2 layers, 5 steps, every spike the same\n")
     done = run(capsys, "audit", "photo.png", "--verify", "c.json", "--threads", 1, "--tile", 64, "--json", "-")
-    assert json.loads(done.out) == {"certificate": "c.json", "picture": "photo.png", "holds": True, "differences": []}
+    assert json.loads(done.out) == {"certificate": "c.json", "image": "photo.png", "holds": True, "differences": []}
 
 
 def test_an_edited_digit(here, capsys, certificate):
@@ -154,7 +154,7 @@ def test_many_differences_are_counted(here, capsys, certificate):
     assert "and 10 more" in done.err
 
 
-def test_another_picture(here, capsys, certificate):
+def test_another_image(here, capsys, certificate):
     done = run(capsys, "audit", "noisy.png", "--verify", "c.json")
     assert done.code == 1
     assert "First difference: input: the certificate is of a file" in done.err
@@ -175,14 +175,14 @@ def test_a_model_that_is_not_shipped(here, capsys, tmp_path):
     assert run(capsys, "audit", "--verify", "c.json", "--model", "mine.h5").code == 0
 
 
-def test_the_picture_is_looked_for_beside_the_certificate(here, capsys, certificate, tmp_path, monkeypatch):
+def test_the_image_is_looked_for_beside_the_certificate(here, capsys, certificate, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run(capsys, "audit", "--verify", certificate).code == 0
     (here / "photo.png").unlink()
     done = run(capsys, "audit", "--verify", certificate)
     assert done.code == 2
-    assert "name the picture" in done.err
+    assert "name the image" in done.err
 
 
 def test_a_neuron_from_a_file(here, capsys):
@@ -232,7 +232,7 @@ def test_bad_certificates(here, capsys, content, code, message):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "name a picture"),
+        ([], 2, "name an image"),
         (["gone.png"], 3, "gone.png: No such file"),
         (["."], 3, "is a folder"),
         (["photo.png", "-T", "0"], 2, "at least 1"),

@@ -145,7 +145,7 @@ def test_damaged_model_files(here, capsys, command):
     good = (here / "good.h5").read_bytes()
     flipped = bytearray(good)
     flipped[-100] ^= 1
-    future = good.replace(b"format 1, needs nspike 0.1.0", b"format 9, needs nspike 9.9.9")
+    future = good.replace(b"format 2, needs nspike 0.1.0", b"format 9, needs nspike 9.9.9")
     assert future != good
     for content, says in (
         (good[:-1000], "bad.h5"),
@@ -338,12 +338,12 @@ def test_a_kernel_that_does_not_compile(here, capsys):
     assert not (here / "photo_denoise.png").exists()
 
 
-# ----- pictures -----
+# ----- images -----
 
 READERS = (("run",), ("audit",), ("run", "--ann"), ("run", "--task", "superres"))
 
 
-def bad_pictures(folder):
+def bad_images(folder):
     """Name -> what the message says of it."""
     good = (folder / "photo.png").read_bytes()
     (folder / "empty.png").write_bytes(b"")
@@ -361,7 +361,7 @@ def bad_pictures(folder):
     return {
         "empty.png": "is empty",
         "cut.png": "cut.png",
-        "text.png": "not a picture",
+        "text.png": "not an image",
         "folder.png": "folder",
         "moving.gif": "has 3 frames",
         "moving.png": "animated",
@@ -372,12 +372,12 @@ def bad_pictures(folder):
 
 
 @pytest.mark.parametrize("command", READERS, ids=" ".join)
-def test_bad_pictures(here, capsys, command):
-    for name, says in bad_pictures(here).items():
+def test_bad_images(here, capsys, command):
+    for name, says in bad_images(here).items():
         refused(here, capsys, 3, *command, name, says=[name, says])
 
 
-def test_bad_pictures_of_other_commands(here, capsys):
+def test_bad_images_of_other_commands(here, capsys):
     run(capsys, "import", "dncnn_25.pth", "--network", "dncnn", "--sigma", 25, "-o", "ann.h5")
     photos = here / "photos"
     (photos / "p9.png").write_bytes(b"hello")
@@ -386,11 +386,11 @@ def test_bad_pictures_of_other_commands(here, capsys):
     for path in photos.iterdir():
         path.unlink()
     refused(here, capsys, 3, "evaluate", "dncnn-s25", "--data", "photos", says="photos")
-    refused(here, capsys, 3, "convert", "ann.h5", "--calibrate", "photos", "-o", "x.h5", says="no pictures")
-    refused(here, capsys, 3, "run", "photos", "-o", "out", says="no pictures")
+    refused(here, capsys, 3, "convert", "ann.h5", "--calibrate", "photos", "-o", "x.h5", says="no images")
+    refused(here, capsys, 3, "run", "photos", "-o", "out", says="no images")
 
 
-def test_a_picture_that_may_not_be_read(here, capsys, monkeypatch):
+def test_a_image_that_may_not_be_read(here, capsys, monkeypatch):
     real = Path.read_bytes
 
     def forbidden(path):
@@ -404,7 +404,7 @@ def test_a_picture_that_may_not_be_read(here, capsys, monkeypatch):
     assert "photo.png: Permission denied" in done.err
 
 
-def test_a_picture_that_is_a_pipe_does_not_block(here, capsys):
+def test_a_image_that_is_a_pipe_does_not_block(here, capsys):
     os.mkfifo(here / "pipe.png")
     done = run(capsys, "run", "pipe.png")
     assert done.code == 3
@@ -412,7 +412,7 @@ def test_a_picture_that_is_a_pipe_does_not_block(here, capsys):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (9, 1, 3)])
-def test_the_smallest_pictures_work(here, capsys, shape):
+def test_the_smallest_images_work(here, capsys, shape):
     write(here / "dot.png", *shape)
     for command in (("run", "--overwrite"), ("run", "--task", "dehaze"), ("run", "--task", "superres"), ("audit",)):
         done = run(capsys, *command, "dot.png")
@@ -539,7 +539,7 @@ def test_control_c_while_a_model_is_written(here, capsys, command, target, monke
 
 
 def test_tracebacks_never_reach_the_user(here):
-    """In a process of its own, with files of every wrong kind where a model, picture, checkpoint or plugin should be."""
+    """In a process of its own, with files of every wrong kind where a model, image, checkpoint or plugin should be."""
     hostile(here / "evil.pth")
     (here / "evil.py").write_text("raise SystemExit('bye')")
     wrong = ["evil.pth", "evil.py", "photos", "gone", "photo.png"]

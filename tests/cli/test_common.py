@@ -57,18 +57,18 @@ def test_text():
 
 
 def test_progress_only_where_wanted(capsys, monkeypatch):
-    with Progress(2, "pictures") as progress:
+    with Progress(2, "images") as progress:
         progress.advance()
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("NSPIKE_PROGRESS", "1")
-    with Progress(2, "pictures") as progress:
+    with Progress(2, "images") as progress:
         progress._start -= 90
         progress._last = -1.0
         progress.advance()
         progress.advance()
     caught = capsys.readouterr()
     assert caught.out == ""
-    assert caught.err.splitlines()[:3] == ["pictures: 0/2", "pictures: 1/2, 1 min 30 s left", "pictures: 2/2"]
+    assert caught.err.splitlines()[:3] == ["images: 0/2", "images: 1/2, 1 min 30 s left", "images: 2/2"]
     assert [duration(s) for s in (0.4, 59, 60, 3599, 7261)] == [
         "0 s",
         "59 s",

@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from nspike.converting.importing import import_checkpoint
-from nspike.images.file import Picture, write
+from nspike.images.file import ImageData, write
 from nspike.model.file import load, load_integers, save
 from tests.cli.console import run
 from tests.converting.test_importing import dncnn_tensors
@@ -15,14 +15,14 @@ QUICK = ("--crops", 3, "--crop-size", 16)
 
 @pytest.fixture
 def ann(tmp_path):
-    """An imported network, and beside it a folder of pictures."""
+    """An imported network, and beside it a folder of images."""
     save_file(dncnn_tensors(), tmp_path / "small.safetensors")
     path = tmp_path / "ann.h5"
     save(path, import_checkpoint(tmp_path / "small.safetensors", "dncnn", degradation={"sigma": 25.0}))
     (tmp_path / "photos").mkdir()
     draw = np.random.default_rng(0)
     for name in "ab":
-        write(tmp_path / "photos" / f"{name}.png", Picture(draw.integers(0, 256, (24, 24), np.uint8)))
+        write(tmp_path / "photos" / f"{name}.png", ImageData(draw.integers(0, 256, (24, 24), np.uint8)))
     return path
 
 
@@ -97,7 +97,7 @@ def test_wrong_files(capsys, ann, tmp_path):
         (tmp_path / "none.h5", photos, target, 3, "no such model file"),
         (tmp_path / "small.safetensors", photos, target, 3, "nspike import"),
         (ann, tmp_path / "none", target, 3, "none"),
-        (ann, tmp_path, target, 3, "no pictures"),
+        (ann, tmp_path, target, 3, "no images"),
         (ann, photos, tmp_path / "none" / "snn.h5", 5, "does not exist"),
     ]:
         outcome = run(capsys, "convert", model, "--calibrate", folder, "-o", output, *QUICK)

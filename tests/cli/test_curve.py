@@ -30,7 +30,7 @@ def test_curve(here, capsys):
     assert "stop at step 5 of 5: the first at 1000 dB or more against the last, 100 % of the operations" in done.out
 
 
-def test_pictures_of_all_steps(here, capsys):
+def test_images_of_all_steps(here, capsys):
     for name, arguments in (("photo", ["--plugin", "if", "-T", 3]), ("small", ["--task", "superres", "--scale", 2])):
         done = run(capsys, "curve", f"{name}.png", *arguments, "--save-steps", "steps", "--json", "-")
         saved = json.loads(done.out)["saved"]
@@ -43,14 +43,14 @@ def test_pictures_of_all_steps(here, capsys):
         assert "exists already" in done.err
         done = run(capsys, "curve", f"{name}.png", *arguments, "--save-steps", "steps", "--overwrite")
         assert done.code == 0
-        assert "pictures written to" in done.out
+        assert "images written to" in done.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         (["--within", 1], 2, "--within needs --reference"),
-        (["--reference", "clean.png", "--match", 1], 2, "--match is for pictures without --reference"),
+        (["--reference", "clean.png", "--match", 1], 2, "--match is for images without --reference"),
         (["--reference", "clean.png", "--within", -1], 2, "within = -1 dB is out of range"),
         (["--match", "nan"], 2, "out of range"),
         (["--reference", "small.png"], 3, "the reference is"),

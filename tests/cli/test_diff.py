@@ -81,7 +81,7 @@ def test_colour_names_the_plane(here, capsys):
     write(here / "colour.png", 20, 24, 3)
     done = run(capsys, "diff", "colour.png", "--plugin", "if", "--against", "lif")
     assert done.code == 1
-    assert re.search(r"first difference: layer relu1, step \d, picture plane \d, channel", done.out)
+    assert re.search(r"first difference: layer relu1, step \d, image plane \d, channel", done.out)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_colour_names_the_plane(here, capsys):
         (["photo_trace.h5", "photo.png", "--against", "if"], 2, "one of these is a trace"),
         (["photo_trace.h5", "photo.png", "--sigma", 3], 2, "says what was run"),
         (["photo_trace.h5", "photo.png", "-T", 7], 3, "so that their steps do not mean the same"),
-        (["photo_trace.h5", "noisy.png"], 3, "are of different pictures"),
+        (["photo_trace.h5", "noisy.png"], 3, "are of different images"),
         (["photo_trace.h5", "photo_trace.h5", "--layer", "relu3"], 2, "Did you mean 'relu2'"),
         (["photo.png", "--against", "dncnn-s26"], 2, "'dncnn-s25'"),
         (["photo.png", "--against", "neuron:iff"], 4, "'if'"),
         (["gone.png", "--against", "if"], 3, "gone.png: No such file"),
         (["photo_trace.h5", "clean.h5"], 3, "clean.h5: No such file"),
         (["photo_trace.h5", "photos"], 3, "photos: is a folder"),
-        (["photo_trace.h5", "small_trace.h5"], 3, "are of different pictures: 48x40"),
+        (["photo_trace.h5", "small_trace.h5"], 3, "are of different images: 48x40"),
         (["photo_trace.h5", "shapes.npz"], 3, "they cannot be compared"),
         (["photo_trace.h5", "other.npz"], 3, "no layer in common"),
         (["photo_trace.h5", "short.h5"], 3, "short.h5: damaged, or cut short"),

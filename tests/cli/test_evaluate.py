@@ -9,7 +9,7 @@ from PIL import Image
 import nspike
 from nspike.model.file import save
 from tests.cli.console import run
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 
@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
     save(tmp_path / "ann.h5", replace(MODEL, spiking=None))
     (tmp_path / "data").mkdir()
     for i in range(2):
-        Image.fromarray(picture(30, 32 + i, seed=i)).save(tmp_path / "data" / f"{i}.png")
+        Image.fromarray(image(30, 32 + i, seed=i)).save(tmp_path / "data" / f"{i}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,7 +42,7 @@ def test_swapped_parts_and_limit(here, capsys):
     arguments = ["evaluate", "tiny.h5", "--data", "data", "--plugin", "if", "-T", 3, "--limit", 1, "--json", "-"]
     found = json.loads(run(capsys, *arguments).out)
     assert len(found["changes"]) == 2
-    assert [picture["name"] for picture in found["pictures"]] == ["0.png"]
+    assert [image["name"] for image in found["images"]] == ["0.png"]
     assert "not the shipped configuration" in run(capsys, *arguments[:-2]).out
 
 

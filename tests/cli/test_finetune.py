@@ -12,23 +12,23 @@ import pytest
 
 from nspike.errors import OutputError
 from nspike.fitting import learning
-from nspike.images.file import Picture, write
+from nspike.images.file import ImageData, write
 from nspike.integer.normalise import normalised_conv
 from nspike.model.file import load, load_integers, save
 from nspike.registry.plugins import registry
 from tests.cli.console import run, start
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 QUICK = ("--patch", 16, "--batch", 2, "--steps", 3, "--set", "validation_limit=1")
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A model, training and validation pictures; the current folder."""
+    """A model, training and validation images; the current folder."""
     for folder, count in (("photos", 2), ("check", 2)):
         (tmp_path / folder).mkdir()
         for i in range(count):
-            write(tmp_path / folder / f"{i}.png", Picture(picture(32, 40, seed=i)))
+            write(tmp_path / folder / f"{i}.png", ImageData(image(32, 40, seed=i)))
     save(tmp_path / "tiny.h5", tiny_model(head="cpm", timesteps=3))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -192,10 +192,10 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
         (["--set", "gradient=rates"], 2, "Did you mean 'rate'"),
         (["--model", "tinny.h5"], 3, "no such model file"),
         (["--data", "none"], 3, "none: No such file"),
-        (["--data", "empty"], 3, "empty: there are no pictures"),
+        (["--data", "empty"], 3, "empty: there are no images"),
         (["--data", "broken"], 3, "broken/0.png"),
         (["--patch", 64], 3, "40x32 pixels are too few for crops of 64"),
-        (["--validation", "empty"], 3, "empty: there are no pictures"),
+        (["--validation", "empty"], 3, "empty: there are no images"),
         (["--steps", -1], 2, "no negative numbers"),
         (["-o", "none/out.h5"], 5, "the folder none does not exist"),
     ],
@@ -203,7 +203,7 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
 def test_wrong_use(capsys, desk, arguments, code, error):
     (desk / "empty").mkdir()
     (desk / "broken").mkdir()
-    (desk / "broken" / "0.png").write_bytes(b"not a picture")
+    (desk / "broken" / "0.png").write_bytes(b"not an image")
     outcome = finetune(capsys, *arguments)
     assert (outcome.code, outcome.out) == (code, "")
     assert error in outcome.err

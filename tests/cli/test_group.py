@@ -100,7 +100,7 @@ def test_installed_script_calls_main():
     [
         (errors.DifferenceError("spikes differ"), 1),
         (errors.UsageError("T is out of range"), 2),
-        (errors.BadInputError("no picture"), 3),
+        (errors.BadInputError("no image"), 3),
         (errors.ModelError("damaged"), 3),
         (errors.PluginError("unknown"), 4),
         (errors.OutputError("disk full"), 5),
@@ -262,7 +262,7 @@ def test_launcher_without_an_installation(monkeypatch, capsys):
 
 
 def test_group_module_holds_the_whole_table():
-    shipped = {path.stem for path in (ROOT / "nspike" / "cli").glob("*.py")}
+    shipped = {path.stem for path in (ROOT / "nspike" / "cli").rglob("*.py")}
     helpers = {"__init__", "group", "common", "text", "progress"}
     commands = {module for module, _ in group_module.COMMANDS.values()}
     assert commands <= shipped

@@ -11,7 +11,7 @@ from nspike.model.file import save
 from tests.cli.console import run
 from tests.cli.traces import contents, other_trace
 from tests.desk import lay_out
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_modified_replay_with_another_neuron(here, capsys, traced):
 
 
 def test_replaying_an_enlargement_with_transparency(here, capsys):
-    images.write(here / "clear.png", images.Picture(picture(20, 24, 3), alpha=picture(20, 24)))
+    images.write(here / "clear.png", images.ImageData(image(20, 24, 3), alpha=image(20, 24)))
     for command in (["trace"], ["run", "-o", "run.png"]):
         done = run(capsys, command[0], "clear.png", "--task", "superres", "--scale", 2, *command[1:])
         assert done.code == 0, done
@@ -67,20 +67,20 @@ def test_replaying_an_enlargement_with_transparency(here, capsys):
     [
         (["photo_trace.h5"], 2, "holds several layers; say which"),
         (["photo_trace.h5", "--layer", "rel2"], 2, "Did you mean 'relu2'"),
-        (["photo_trace.h5", "noisy.png", "--layer", "relu1"], 3, "is of another picture"),
+        (["photo_trace.h5", "noisy.png", "--layer", "relu1"], 3, "is of another image"),
         (["photo_trace.h5", "--layer", "relu1", "--model", "other.h5"], 3, "is of another model: 'dncnn-s25'"),
         (["photo_trace.h5", "--layer", "relu1", "-T", 4], 2, "the trace says it"),
         (["photo_trace.h5", "--layer", "relu1", "--plugin", "lif"], 2, "has a kernel of its own and 0 post steps"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "photo.png"], 2, "would replace an input"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "noisy.png"], 5, "noisy.png: it exists already"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "x.xyz"], 5, "unknown suffix"),
-        (["part.h5"], 3, "holds a window of the picture"),
-        (["theirs.npz"], 2, "name the picture"),
+        (["part.h5"], 3, "holds a window of the image"),
+        (["theirs.npz"], 2, "name the image"),
         (["theirs.npz", "photo.png"], 2, "name one with --model"),
-        (["theirs.npz", "small.png", "--model", "aodnet"], 3, "this picture and model need"),
+        (["theirs.npz", "small.png", "--model", "aodnet"], 3, "this image and model need"),
         (["photo.png"], 3, "photo.png: not a trace"),
         (["short.h5"], 3, "damaged, or cut short"),
-        (["lost.h5", "--layer", "relu1"], 2, "name the picture that this is of"),
+        (["lost.h5", "--layer", "relu1"], 2, "name the image that this is of"),
     ],
 )
 def test_bad_input_of_replay(here, capsys, traced, arguments, code, says):
@@ -104,7 +104,7 @@ def test_bad_input_of_replay(here, capsys, traced, arguments, code, says):
     )
     other_trace(here, lambda arrays: arrays.pop("relu2"))
     (here / "short.h5").write_bytes(traced.read_bytes()[:4000])
-    nspike.trace(nspike.load("dncnn-s25"), picture(9, 9), here / "lost.h5")
+    nspike.trace(nspike.load("dncnn-s25"), image(9, 9), here / "lost.h5")
     before = contents(here)
     done = run(capsys, "replay", *arguments)
     assert done.code == code, done

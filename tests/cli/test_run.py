@@ -18,7 +18,7 @@ from nspike.model import shipped as models
 from nspike.model.file import save
 from nspike.restoration import job
 from tests.cli.console import run, start
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 
@@ -40,16 +40,16 @@ def here(tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
-def save_picture(path, *shape, **options):
+def save_image(path, *shape, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(*shape, **options)).save(path)
+    Image.fromarray(image(*shape, **options)).save(path)
     return path
 
 
 @pytest.fixture
 def folder(here):
     for i in range(3):
-        save_picture(here / "in" / f"p{i}.png", 30 + i, 33, 3 if i == 2 else None, seed=i)
+        save_image(here / "in" / f"p{i}.png", 30 + i, 33, 3 if i == 2 else None, seed=i)
     return here / "in"
 
 
@@ -61,10 +61,10 @@ def load(path):
     return json.loads(path.read_text())
 
 
-# ----- one picture -----
+# ----- one image -----
 
 
-def test_no_picture_restores_a_bundled_one(here, capsys):
+def test_no_image_restores_a_bundled_one(here, capsys):
     done = run(capsys, "run", "--plugin", "mprn")
     assert done.code == 0
     assert "bundled" in done.out
@@ -75,21 +75,21 @@ def test_no_picture_restores_a_bundled_one(here, capsys):
 
 
 @pytest.mark.parametrize(("task", "output"), [("dehaze", "coffee_hazy"), ("superres", "astronaut_lr")])
-def test_no_picture_but_a_task(here, capsys, task, output):
+def test_no_image_but_a_task(here, capsys, task, output):
     done = run(capsys, "run", "--task", task, "--ann")
     assert done.code == 0
     assert "quality" in done.out
     assert names(here) == [f"{output}_{task}.png"]
 
 
-def test_one_picture(here, capsys):
-    save_picture(here / "a.png", 40, 48)
+def test_one_image(here, capsys):
+    save_image(here / "a.png", 40, 48)
     done = run(capsys, "run", "a.png", "--json", "r.json")
     assert done.code == 0
     for text in ("spikes", "synops", "modelled, not measured", "ANN", "MP/s", "noise estimated"):
         assert text in done.out
     assert names(here) == ["a.png", "a_denoise.png", "r.json"]
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     result = MODEL.run(pixels)
     assert np.array_equal(images.read("a_denoise.png").pixels, result.image)
     report = load(here / "r.json")["files"][0]
@@ -100,13 +100,13 @@ def test_one_picture(here, capsys):
 
 
 def test_json_alone_on_stdout(here, capsys):
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     done = run(capsys, "run", "a.png", "--json", "-")
     assert json.loads(done.out)["restored"] == 1
 
 
 def test_an_output_that_exists(here, capsys):
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     (here / "out.png").write_bytes(b"precious")
     done = run(capsys, "run", "a.png", "-o", "out.png")
     assert done.code == 5
@@ -117,26 +117,26 @@ def test_an_output_that_exists(here, capsys):
 
 
 def test_an_input_is_never_replaced(here, capsys):
-    before = save_picture(here / "a.png").read_bytes()
+    before = save_image(here / "a.png").read_bytes()
     done = run(capsys, "run", "a.png", "-o", "./a.png", "--overwrite")
     assert done.code == 2
     assert (here / "a.png").read_bytes() == before
 
 
 def test_parts_are_swapped(here, capsys):
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     done = run(capsys, "run", "a.png", "--plugin", "if", "--plugin", "head:rate", "-T", 7, "--plugin", "memory45")
     assert done.code == 0
     assert "not the shipped configuration: neuron if instead of mprn" in done.out
     assert "T = 7 instead of 4" in done.out
     assert "memory45" in done.out
     assert "horowitz45" not in done.out
-    expected = MODEL.run(picture(), neuron="if", head="rate", timesteps=7).image
+    expected = MODEL.run(image(), neuron="if", head="rate", timesteps=7).image
     assert np.array_equal(images.read("a_denoise.png").pixels, expected)
 
 
 def test_a_plugin_from_a_file(here, capsys):
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     (here / "mine.py").write_text(
         "from nspike import Neuron, hookimpl\n"
         "@hookimpl\n"
@@ -149,19 +149,19 @@ def test_a_plugin_from_a_file(here, capsys):
 
 
 def test_reference(here, capsys):
-    save_picture(here / "a.png")
-    save_picture(here / "clean.png", seed=5)
+    save_image(here / "a.png")
+    save_image(here / "clean.png", seed=5)
     done = run(capsys, "run", "a.png", "--reference", "clean.png", "--json", "r.json")
     assert "quality   PSNR" in done.out
     quality = load(here / "r.json")["files"][0]["quality"]
-    a, b = picture() / 255.0, picture(seed=5) / 255.0
+    a, b = image() / 255.0, image(seed=5) / 255.0
     assert quality["input"]["psnr"] == nspike.images.metrics.psnr(a, b, 1.0)
     assert set(quality["output"]) == {"psnr", "ssim_gauss11", "ssim_uniform7"}
 
 
 def test_reference_of_another_size(here, capsys):
-    save_picture(here / "a.png")
-    save_picture(here / "clean.png", 20, 20)
+    save_image(here / "a.png")
+    save_image(here / "clean.png", 20, 20)
     done = run(capsys, "run", "a.png", "--reference", "clean.png")
     assert done.code == 3
     assert "20x20 grey" in done.err
@@ -169,9 +169,9 @@ def test_reference_of_another_size(here, capsys):
 
 
 def test_enlarging_with_alpha_and_16_bits(here, capsys):
-    pixels = picture(20, 24, 3)
+    pixels = image(20, 24, 3)
     Image.fromarray(np.dstack([pixels, np.full((20, 24), 200, np.uint8)])).save("a.png")
-    images.write("deep.png", images.Picture(picture(20, 24, 3, np.uint16)))
+    images.write("deep.png", images.ImageData(image(20, 24, 3, np.uint16)))
     assert run(capsys, "run", "a.png", "--task", "superres", "--scale", 3).code == 0
     assert run(capsys, "run", "deep.png", "--task", "superres", "--scale", 2).code == 0
     result = images.read("a_superres.png")
@@ -182,7 +182,7 @@ def test_enlarging_with_alpha_and_16_bits(here, capsys):
 
 
 def test_tiles_and_memory_change_nothing(here, capsys):
-    save_picture(here / "a.png", 150, 140)
+    save_image(here / "a.png", 150, 140)
     run(capsys, "run", "a.png", "-o", "one.png", "--threads", 1, "--tile", 64)
     run(capsys, "run", "a.png", "-o", "two.png", "--threads", 2, "--memory", "1G")
     assert np.array_equal(images.read("one.png").pixels, images.read("two.png").pixels)
@@ -192,7 +192,7 @@ def test_a_plain_ann(here, capsys):
     from dataclasses import replace
 
     save(here / "ann.h5", replace(MODEL, spiking=None))
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     done = run(capsys, "run", "a.png", "--model", "ann.h5")
     assert done.code == 3
     assert "--ann" in done.err
@@ -200,24 +200,24 @@ def test_a_plain_ann(here, capsys):
     assert done.code == 0
     assert "as a plain ANN" in done.out
     assert "spikes" not in done.out
-    assert np.array_equal(images.read("a_denoise.png").pixels, MODEL.run(picture(), ann=True).image)
+    assert np.array_equal(images.read("a_denoise.png").pixels, MODEL.run(image(), ann=True).image)
 
 
 # ----- many -----
 
 
 def test_a_folder_is_run_and_resumed(folder, here, capsys):
-    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "bad.png").write_bytes(b"no image")
     done = run(capsys, "run", "in", "-o", "out", "--sigma", 25)
     assert done.code == 1
-    assert "3 restored, 0 skipped, 1 failed\n  in/bad.png: is not a picture" in done.out
+    assert "3 restored, 0 skipped, 1 failed\n  in/bad.png: is not an image" in done.out
     records = [f"p{i}.nspike.json" for i in range(3)]
     assert names(here / "out") == sorted([f"p{i}.png" for i in range(3)] + records)
     record = load(here / "out" / "p0.nspike.json")
     assert record["nspike"] == nspike.__version__
     assert record["output"]["sha256"] == images.read(here / "out" / "p0.png").sha256
     assert record["settings"]["input"] == images.read(folder / "p0.png").sha256
-    assert record["report"]["spikes"] == MODEL.run(picture(30, 33, seed=0)).ledger.spikes
+    assert record["report"]["spikes"] == MODEL.run(image(30, 33, seed=0)).ledger.spikes
     assert str(here) not in (here / "out" / "p0.nspike.json").read_text()
 
     (folder / "bad.png").unlink()
@@ -246,7 +246,7 @@ def test_files_and_globs_without_an_output(folder, here, capsys):
 
 
 def test_outputs_of_one_name(folder, here, capsys):
-    save_picture(here / "in2" / "p0.jpg")
+    save_image(here / "in2" / "p0.jpg")
     done = run(capsys, "run", "in", "in2", "-o", "out")
     assert done.code == 2
     assert "both" in done.err
@@ -259,7 +259,7 @@ def test_a_folder_needs_an_output(folder, capsys):
 
 def test_references_of_a_folder(folder, here, capsys):
     for i in range(3):
-        save_picture(here / "clean" / f"p{i}.png", 30 + i, 33, 3 if i == 2 else None, seed=9)
+        save_image(here / "clean" / f"p{i}.png", 30 + i, 33, 3 if i == 2 else None, seed=9)
     done = run(capsys, "run", "in", "-o", "out", "--reference", "clean")
     assert done.code == 0
     assert done.out.count("quality") == 3
@@ -307,7 +307,7 @@ def test_what_is_wrong_for_all_stops_the_run(folder, here, capsys, monkeypatch):
     ],
 )
 def test_errors(here, capsys, arguments, code, message):
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     done = run(capsys, "run", "a.png", *arguments)
     assert (done.code, message in done.err) == (code, True), done
     assert names(here) == ["a.png"]
@@ -322,9 +322,9 @@ def test_errors(here, capsys, arguments, code, message):
         ("gone.png", False),
     ],
 )
-def test_bad_pictures(here, capsys, name, content):
+def test_bad_images(here, capsys, name, content):
     if content is None:
-        content = save_picture(here / "a.png").read_bytes()[:-60]
+        content = save_image(here / "a.png").read_bytes()[:-60]
         (here / "a.png").unlink()
     if content is not False:
         (here / name).write_bytes(content)
@@ -335,7 +335,7 @@ def test_bad_pictures(here, capsys, name, content):
 
 
 def test_one_pixel(here, capsys):
-    save_picture(here / "a.png", 1, 1)
+    save_image(here / "a.png", 1, 1)
     done = run(capsys, "run", "a.png")
     assert done.code == 0
     assert "too small to estimate" in done.out
@@ -375,14 +375,14 @@ def test_control_c(folder, here, capsys, monkeypatch):
     monkeypatch.setattr(job, "restore", interrupted)
     done = run(capsys, "run", "in", "-o", "out")
     assert done.code == 130
-    assert "1 of 3 pictures are done; the same command goes on from there" in done.err
+    assert "1 of 3 images are done; the same command goes on from there" in done.err
     assert names(here / "out") == ["p0.nspike.json", "p0.png"]
     monkeypatch.setattr(job, "restore", real)
     assert "2 restored, 1 skipped" in run(capsys, "run", "in", "-o", "out").out
 
 
 def test_control_c_from_outside(here, tmp_path):
-    save_picture(here / "a.png", 800, 800)
+    save_image(here / "a.png", 800, 800)
     model = str(tmp_path / "dncnn-s25.h5")
     command = [sys.executable, "-m", "nspike", "run", "a.png", "--model", model, "-T", "60", "--tile", "64"]
     child = start(command, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here)
@@ -397,7 +397,7 @@ def test_control_c_from_outside(here, tmp_path):
 
 def test_progress_is_on_stderr(here, capsys, monkeypatch):
     monkeypatch.setenv("NSPIKE_PROGRESS", "1")
-    save_picture(here / "a.png")
+    save_image(here / "a.png")
     done = run(capsys, "run", "a.png")
     assert "percent" in done.err
     assert "percent" not in done.out

@@ -66,7 +66,7 @@ def test_what_is_there_is_kept(here, capsys, traced):
     ("arguments", "code", "says"),
     [
         (["photo.png", "--layer", "relu3"], 2, "Did you mean 'relu2'"),
-        (["photo.png", "--window", 40, 0, 9, 9], 2, "lies outside the picture, which is 48x40"),
+        (["photo.png", "--window", 40, 0, 9, 9], 2, "lies outside the image, which is 48x40"),
         (["photo.png", "--window", 1, 1, 0, 9], 2, "at least 1x1"),
         (["gone.png"], 3, "No such file"),
         (["photo.png", "--model", "dncnn-s26"], 3, "Did you mean 'dncnn-s25'"),

@@ -67,7 +67,7 @@ def test_from_a_checkpoint(capsys, desk):
     assert load(desk / "out.h5").info.provenance["checkpoint"] == "net.pth"
 
 
-def test_haze_is_made_from_clean_pictures(capsys, desk):
+def test_haze_is_made_from_clean_images(capsys, desk):
     outcome = train(capsys, "aodnet")
     assert outcome.code == 0, outcome.err
     model = load(desk / "out.h5")

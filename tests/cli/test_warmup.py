@@ -16,12 +16,13 @@ EVERYTHING = """
 import sys, json
 import numpy as np
 import nspike
+import nspike.restoration.method
 from nspike.cli.group import main
 from nspike.kernels import compile_notice
 from nspike.kernels._jit import FOLDER
 from nspike.registry.plugins import registry
 from tests.graphs import branched, random_model
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 def kept():
     return {str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.nb[ic]")}
@@ -33,12 +34,12 @@ wide = random_model(branched(20, 30, 70))
 gated = random_model(branched(4, 5, 3, channels=3, gate=True))
 for neuron in registry().neurons:
     for model, pixels in (
-        (tiny_model(), picture(70, 66)),
-        (tiny_model(), picture(70, 66, 3, np.uint16)),
-        (tiny_model(width=64), picture(20, 20) / 255),
-        (tiny_model("superres", "y", "add"), picture(20, 20, 3)),
-        (wide, picture(40, 40)),
-        (gated, picture(40, 40, 3)),
+        (tiny_model(), image(70, 66)),
+        (tiny_model(), image(70, 66, 3, np.uint16)),
+        (tiny_model(width=64), image(20, 20) / 255),
+        (tiny_model("superres", "y", "add"), image(20, 20, 3)),
+        (wide, image(40, 40)),
+        (gated, image(40, 40, 3)),
     ):
         for head in registry().heads:
             model.run(pixels, neuron=neuron, head=head, threads=2, tile=64, digest=True)
@@ -49,7 +50,7 @@ json.dump({"before": before, "after": after, "new": sorted(kept() - warm), "kept
 
 @pytest.mark.timeout(600)
 def test_after_it_no_run_compiles(tmp_path):
-    """Every neuron, head, kind of network and depth of picture, with a cache of its own."""
+    """Every neuron, head, kind of network and depth of image, with a cache of its own."""
     done = subprocess.run(
         [sys.executable, "-c", EVERYTHING],
         capture_output=True,

@@ -11,7 +11,7 @@ from nspike.errors import PluginError
 from nspike.registry.plugins import registry
 from tests.cli.console import run as nspike
 from tests.desk import lay_out
-from tests.graphs import chain, picture, random_model, run
+from tests.graphs import chain, image, random_model, run
 from tests.own_neurons import theta_only
 
 
@@ -25,7 +25,7 @@ def stepping(step, **parts):
 
 def fails(neuron, message, width=3, head="membrane"):
     with pytest.raises(PluginError, match=message):
-        run(random_model(chain(width)), picture(0, 1, 1, 3, 3), neuron, head)
+        run(random_model(chain(width)), image(0, 1, 1, 3, 3), neuron, head)
 
 
 # ----- declared -----
@@ -107,7 +107,7 @@ def test_what_step_parameters_does_to_its_arguments_stays_there():
     def silent(v, current, state, params, phase, out):
         pass
 
-    model, pixels = random_model(chain(3)), picture(0, 1, 1, 3, 3)
+    model, pixels = random_model(chain(3)), image(0, 1, 1, 3, 3)
     run(model, pixels, stepping(silent, step_parameters=step_parameters))
     run(model, pixels)
 
@@ -175,12 +175,12 @@ def uses_what_cannot_be_compiled(v, current, state, params, phase, out):
 
 def test_what_does_not_compile_is_explained_in_a_line():
     with pytest.raises(PluginError, match=r"neuron bad failed at step 1.*NameError: name 'threshold'") as caught:
-        run(random_model(chain(3)), picture(0, 1, 1, 3, 3), stepping(uses_an_unknown_name))
+        run(random_model(chain(3)), image(0, 1, 1, 3, 3), stepping(uses_an_unknown_name))
     assert "\n" not in str(caught.value)
     with pytest.raises(
         PluginError, match=r"neuron bad failed at step 1.*TypingError: .*\(test_bad_neurons.py"
     ) as caught:
-        run(random_model(chain(3)), picture(0, 1, 1, 3, 3), stepping(uses_what_cannot_be_compiled))
+        run(random_model(chain(3)), image(0, 1, 1, 3, 3), stepping(uses_what_cannot_be_compiled))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 

@@ -7,7 +7,7 @@ from nspike.contracts.energy import EnergyColumn, EnergyModel, break_even
 from nspike.errors import PluginError
 from nspike.registry.plugins import registry
 from tests.plugins.test_horowitz45 import small_ledger
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 
 def priced(estimate):
@@ -40,7 +40,7 @@ def test_no_rate_at_all(fixed, each):
 def test_at_that_rate_both_cost_the_same(name):
     """Every count that spikes cause is scaled to the rate that was found."""
     model = registry().energy_models[name]
-    ledger = tiny_model(head="cpm").run(picture(100, 120)).ledger
+    ledger = tiny_model(head="cpm").run(image(100, 120)).ledger
     for i, rate in enumerate(break_even(model, ledger)):
         factor = rate / ledger.firing_rate
 

@@ -15,7 +15,7 @@ from tests.cli.console import run
 from tests.desk import lay_out, write
 from tests.documents import blocks, write_files
 from tests.package_maker import make_package
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("write_a*.md"))
@@ -69,7 +69,7 @@ def test_hook_register_neurons(fresh, tmp_path):
     """At 0.75 of θ the declared neuron is MPRN with β = 0."""
     neuron = load(tmp_path, "releasing")
     assert neuron.post_steps == 1
-    pixels, model = picture(20, 24), tiny_model()
+    pixels, model = image(20, 24), tiny_model()
     mine = model.run(pixels, neuron="releasing", digest=True)
     same = model.run(pixels, neuron="mprn", digest=True)
     assert [layer.digests for layer in mine.ledger.layers] == [layer.digests for layer in same.ledger.layers]
@@ -78,7 +78,7 @@ def test_hook_register_neurons(fresh, tmp_path):
 
 def test_hook_register_neurons_with_a_kernel(fresh, tmp_path):
     load(tmp_path, "signed")
-    model, pixels = tiny_model(), picture(70, 30)
+    model, pixels = tiny_model(), image(70, 30)
     result = model.run(pixels, neuron="signed", digest=True)
     events = result.ledger.layers[0].events
     assert events.shape == (2, 4)
@@ -104,8 +104,8 @@ def test_hook_register_heads(fresh, tmp_path):
     """With a gain of one it reads what `membrane` reads; a trained gain is used."""
     load(tmp_path, "gain")
     model = tiny_model()
-    assert np.array_equal(model.run(picture(), head="gain").image, model.run(picture(), head="membrane").image)
-    training = {"model": model, "head": "gain", "data": pictures(tmp_path), "timesteps": 2, "steps": 2}
+    assert np.array_equal(model.run(image(), head="gain").image, model.run(image(), head="membrane").image)
+    training = {"model": model, "head": "gain", "data": images(tmp_path), "timesteps": 2, "steps": 2}
     tuned = nspike.finetune(training | {"batch": 1, "patch": 24}).model
     assert tuned.spiking.head == "gain"
     assert tuned.spiking.head_parameters["gain"]["gain"] != 1.0
@@ -118,13 +118,13 @@ def test_hook_register_losses(fresh, tmp_path):
     nspike.check_gradients(lambda a, b: loss.compute(a, b, {}), restored, target[:, :, ::-1])
     value = loss.compute(nspike.Tensor(restored), nspike.Tensor(target), {}).item()
     assert value == pytest.approx(np.log(np.cosh(20 * (restored - target))).mean())
-    training = {"model": tiny_model(), "pixel": "log_cosh", "data": pictures(tmp_path), "timesteps": 2, "steps": 1}
+    training = {"model": tiny_model(), "pixel": "log_cosh", "data": images(tmp_path), "timesteps": 2, "steps": 1}
     assert nspike.finetune(training | {"batch": 1, "patch": 24}).last.pixel > 0
 
 
 def test_hook_register_energy_models(fresh, tmp_path):
     model = load(tmp_path, "loihi")
-    ledger = tiny_model().run(picture()).ledger
+    ledger = tiny_model().run(image()).ledger
     (column,) = model.estimate(ledger)
     assert column.snn == 23.6e-12 * ledger.synops
     assert column.ann == 4.6e-12 * ledger.ann_macs
@@ -140,14 +140,14 @@ def test_hook_register_networks(fresh, tmp_path):
     save_file(tensors, tmp_path / "two.safetensors")
     model = nspike.import_checkpoint(tmp_path / "two.safetensors", "twolayers", degradation={"sigma": 25.0})
     nspike.save(tmp_path / "two.h5", nspike.convert(model, [draw.random((1, 16, 16), np.float32)])[0])
-    result = nspike.load(tmp_path / "two.h5").run(picture())
+    result = nspike.load(tmp_path / "two.h5").run(image())
     assert result.ledger.spikes > 0
     del tensors["last.bias"]
     save_file(tensors, tmp_path / "less.safetensors")
     with pytest.raises(nspike.BadInputError, match=r"less.safetensors: twolayers: missing keys: last.bias"):
         nspike.import_checkpoint(tmp_path / "less.safetensors", "twolayers")
     registry.cache_clear()
-    assert nspike.load(tmp_path / "two.h5").run(picture()).ledger.spikes == result.ledger.spikes, "without the plugin"
+    assert nspike.load(tmp_path / "two.h5").run(image()).ledger.spikes == result.ledger.spikes, "without the plugin"
 
 
 def test_hook_register_formats(fresh, tmp_path):
@@ -163,8 +163,8 @@ def test_hook_register_formats(fresh, tmp_path):
         nspike.import_checkpoint(tmp_path / "evil.npz", "dncnn", format="npz")
 
 
-def pictures(folder):
-    """A folder with a picture to train on."""
+def images(folder):
+    """A folder with an image to train on."""
     write(folder / "photos" / "p.png", 32, 32)
     return str(folder / "photos")
 
@@ -219,7 +219,7 @@ def test_the_example_neuron_rounds(package):
             fired[name] += v >= threshold
             v -= v >= threshold
     assert fired == {"rounding": 3, "if": 2}
-    model, pixels = tiny_model(neuron="if"), picture(24, 20)
+    model, pixels = tiny_model(neuron="if"), image(24, 20)
     plain, rounded = (model.run(pixels, neuron=name).ledger.layers[0].events for name in ("if", "rounding"))
     assert (plain[:, :-1] == rounded[:, :-1]).all()
     assert rounded[0, -1] > plain[0, -1], "only the last step differs"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nspike.engine.accounts import fan, macs
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 from tests import naive
@@ -20,9 +20,9 @@ def test_fan_and_macs(kernel, size):
 
 
 def hand_made(timesteps=2):
-    """One channel that fires at every step where the picture is white; 5 channels of 3×3 read it; a 3×3 output."""
+    """One channel that fires at every step where the image is white; 5 channels of 3×3 read it; a 3×3 output."""
     layers = (
-        Conv("one", PICTURE, 1, 1, 1, bias=False),
+        Conv("one", IMAGE, 1, 1, 1, bias=False),
         Activation("a", "one", 1),
         Conv("two", "a", 1, 5, 3),
         Activation("b", "two", 5),
@@ -41,7 +41,7 @@ def hand_made(timesteps=2):
 
 
 def test_a_ledger_by_hand():
-    """A 3×4 picture, white in a corner and inside: 4 + 9 = 13 positions of a 3×3 kernel read those pixels."""
+    """A 3×4 image, white in a corner and inside: 4 + 9 = 13 positions of a 3×3 kernel read those pixels."""
     pixels = np.zeros((1, 1, 3, 4), np.uint8)
     pixels[0, 0, 0, 0] = pixels[0, 0, 1, 1] = 255
     _, ledger, spikes = run(hand_made(), pixels, "if", "cpm")

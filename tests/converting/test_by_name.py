@@ -16,7 +16,7 @@ def ann_model(plugin=dncnn, tensors=None):
     return Model(Info("test", "denoise", "gray", provenance={"recipe": "random"}), network, parameters)
 
 
-def pictures(count=3, channels=1, side=30):
+def images(count=3, channels=1, side=30):
     rng = np.random.default_rng(0)
     steps = rng.normal(0, 0.05, (count, channels, side, side + 4))
     return list((0.5 + np.cumsum(steps, axis=3)).astype(np.float32))
@@ -29,7 +29,7 @@ def run(model, planes, neuron=if_.NEURON, head=membrane.HEAD, **options):
 def test_a_converted_model_and_its_report():
     seen = []
     model, report = run(
-        ann_model(), pictures(), options={"percentile": 99}, progress=lambda done, total: seen.append((done, total))
+        ann_model(), images(), options={"percentile": 99}, progress=lambda done, total: seen.append((done, total))
     )
     assert all(conv.batch_norm_eps is None for conv in model.network.convs)
     assert set(model.spiking.scales) == {"relu1", "relu2", "relu3", OUTPUT}
@@ -41,7 +41,7 @@ def test_a_converted_model_and_its_report():
     assert report.layers[0].clipped == pytest.approx(0.01 * 0.5, abs=0.01)
     assert 0 < report.layers[0].rate < 1
     assert report.crops == 3
-    assert "only 3 pictures" in report.note
+    assert "only 3 images" in report.note
     assert json.loads(json.dumps(report.to_dict()))["layers"][0]["name"] == "relu1"
     assert "relu3" in report.to_text()
     assert "against the ANN" in report.to_text()
@@ -50,7 +50,7 @@ def test_a_converted_model_and_its_report():
 
 def test_more_steps_come_nearer_to_the_ann():
     model = ann_model()
-    few, many = (run(model, pictures(), timesteps=t, options={"percentile": 100})[1] for t in (4, 64))
+    few, many = (run(model, images(), timesteps=t, options={"percentile": 100})[1] for t in (4, 64))
     assert many.psnr_to_ann > few.psnr_to_ann + 10
     assert few.first_bad is not None
     assert many.first_bad is None
@@ -59,13 +59,13 @@ def test_more_steps_come_nearer_to_the_ann():
 
 def test_release_leaves_smaller_residuals():
     model = ann_model()
-    plain, release = (run(model, pictures(), neuron=n)[1].layers[0] for n in (if_.NEURON, mprn.NEURON))
+    plain, release = (run(model, images(), neuron=n)[1].layers[0] for n in (if_.NEURON, mprn.NEURON))
     assert release.residual_half < plain.residual_half
     assert release.error < plain.error
 
 
 def test_twelve_crops_and_targets():
-    planes = pictures(14, side=CROP + 6)
+    planes = images(14, side=CROP + 6)
     targets = [plane - 0.01 for plane in planes]
     model = ann_model(tensors=chain(2, 3))
     _, report = run(model, planes, targets=targets, timesteps=5)
@@ -76,21 +76,21 @@ def test_twelve_crops_and_targets():
 
 
 def test_aodnet_with_cpm():
-    model, report = run(ann_model(aodnet, aod()), pictures(channels=3), neuron=mprn.NEURON, head=cpm.CPM, timesteps=20)
+    model, report = run(ann_model(aodnet, aod()), images(channels=3), neuron=mprn.NEURON, head=cpm.CPM, timesteps=20)
     assert model.spiking.scales[OUTPUT].tolist() == [1, 1, 1]
     assert model.spiking.head_parameters["cpm"]["weight"].shape == (3, 3, 3, 3)
     assert report.psnr_to_ann > 20
 
 
 def test_parameters_of_the_neuron_go_before_the_converters():
-    model, _ = run(ann_model(), pictures(), options={"v_init": 0.5}, neuron=mprn.NEURON, neuron_parameters={"beta": 1})
+    model, _ = run(ann_model(), images(), options={"v_init": 0.5}, neuron=mprn.NEURON, neuron_parameters={"beta": 1})
     assert model.spiking.neuron_parameters["mprn"]["relu1"] == {"beta": 1.0, "v_init": 0.5}
-    model, _ = run(ann_model(), pictures(), options={"v_init": 0.5}, neuron_parameters={"v_init": 0.1})
+    model, _ = run(ann_model(), images(), options={"v_init": 0.5}, neuron_parameters={"v_init": 0.1})
     assert model.spiking.neuron_parameters["if"]["relu1"] == {"v_init": 0.1}
 
 
 def test_a_neuron_with_its_own_kernel_has_a_shorter_report():
-    model, report = run(ann_model(), pictures(1), neuron=lif.NEURON)
+    model, report = run(ann_model(), images(1), neuron=lif.NEURON)
     assert model.spiking.neuron == "lif"
     assert "lif" in report.note
     assert report.layers == ()
@@ -100,7 +100,7 @@ def test_a_neuron_with_its_own_kernel_has_a_shorter_report():
 
 
 def test_the_same_twice():
-    one, two = (run(ann_model(), pictures()) for _ in range(2))
+    one, two = (run(ann_model(), images()) for _ in range(2))
     assert one[1] == two[1]
     np.testing.assert_array_equal(one[0].spiking.scales["relu2"], two[0].spiking.scales["relu2"])
 
@@ -113,13 +113,13 @@ def test_the_same_twice():
         ({"options": {"percentile": 10}}, UsageError, "percentile"),
         ({"neuron_parameters": {"gamma": 1}}, UsageError, "gamma"),
         ({"planes": []}, BadInputError, "at least one"),
-        ({"planes": pictures(channels=3)}, BadInputError, r"\(1, H, W\)"),
+        ({"planes": images(channels=3)}, BadInputError, r"\(1, H, W\)"),
         ({"planes": [np.full((1, 8, 8), np.nan, np.float32)]}, BadInputError, "NaN"),
-        ({"targets": pictures(2)}, BadInputError, "shapes"),
+        ({"targets": images(2)}, BadInputError, "shapes"),
     ],
 )
 def test_what_cannot_be_converted(change, error, message):
-    planes = change.pop("planes", pictures())
+    planes = change.pop("planes", images())
     with pytest.raises(error, match=message):
         run(ann_model(), planes, **change)
 
@@ -127,4 +127,4 @@ def test_what_cannot_be_converted(change, error, message):
 def test_a_converter_that_breaks_its_contract():
     broken = Converter("broken", "", "", (), lambda calibration, options: Scales({"relu1": np.ones(3)}, {}))
     with pytest.raises(PluginError, match="broken: scales of 'relu1' must be 8 positive"):
-        convert(ann_model(), pictures(), converter=broken, neuron=if_.NEURON, head=membrane.HEAD)
+        convert(ann_model(), images(), converter=broken, neuron=if_.NEURON, head=membrane.HEAD)

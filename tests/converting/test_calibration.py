@@ -6,7 +6,7 @@ import pytest
 from nspike.converting.calibration import calibration_crops
 from nspike.errors import BadInputError, UsageError
 from nspike.images.color import rgb_to_ycbcr
-from nspike.images.file import Picture, write
+from nspike.images.file import ImageData, write
 from nspike.images.resize import imresize
 from nspike.model.model import Model
 from tests.small_models import small_ann, small_network
@@ -20,7 +20,7 @@ def model(channels=1, **info):
 
 def put(path, pixels):
     path.parent.mkdir(exist_ok=True)
-    write(path, Picture(pixels))
+    write(path, ImageData(pixels))
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def folder(tmp_path):
     put(tmp_path / "a.png", draw.integers(0, 256, (40, 50), np.uint8))
     put(tmp_path / "b.png", draw.integers(0, 256, (30, 20, 3), np.uint8))
     put(tmp_path / "c.png", draw.integers(0, 65536, (60, 60), np.uint16))
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     return tmp_path
 
 
 def test_noise_of_the_models_sigma(folder):
     degraded, clean = calibration_crops(model(degradation={"sigma": 25.0}), folder, crops=30, size=24)
     assert len(degraded) == len(clean) == 30
-    assert {c.shape for c in clean} == {(1, 24, 24), (1, 24, 20)}, "a picture smaller than the crop gives all it has"
+    assert {c.shape for c in clean} == {(1, 24, 24), (1, 24, 20)}, "an image smaller than the crop gives all it has"
     assert all(c.dtype == np.float32 and c.min() >= 0 and c.max() <= 1 for c in clean)
     noise = np.concatenate([(d - c).ravel() for d, c in zip(degraded, clean, strict=True)])
     assert noise.std() * 255 == pytest.approx(25, rel=0.05)
@@ -52,7 +52,7 @@ def test_same_seed_same_crops(folder):
     assert all(np.array_equal(x, y) for x, y in zip(first, more, strict=False)), "more crops change none of the first"
 
 
-def test_fewer_crops_than_pictures(folder):
+def test_fewer_crops_than_images(folder):
     degraded, _ = calibration_crops(model(degradation={"sigma": 5}), folder, crops=2, size=16)
     assert len(degraded) == 2
 
@@ -74,7 +74,7 @@ def test_enlarged_luma(tmp_path):
     assert degraded[1].shape == clean[1].shape == (1, 20, 20), "cut to a multiple of the second scale"
 
 
-def test_hazy_pictures_as_they_are(tmp_path):
+def test_hazy_images_as_they_are(tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
     put(tmp_path / "hazy.png", pixels)
     ann = model(3, task="dehaze", colour="rgb", degradation={})
@@ -109,7 +109,7 @@ def test_what_cannot_be(folder, tmp_path):
     for options, error, match in [
         ({"crops": 0}, UsageError, "at least 1 crop"),
         ({"size": 4}, UsageError, "at least 8 pixels"),
-        ({"folder": tmp_path / "empty"}, BadInputError, "no pictures"),
+        ({"folder": tmp_path / "empty"}, BadInputError, "no images"),
         ({"folder": tmp_path / "none"}, BadInputError, "No such file"),
         ({"model": model(degradation={})}, UsageError, "--sigma"),
         ({"model": model(task="superres", degradation={})}, UsageError, "--scale"),

@@ -9,13 +9,13 @@ from nspike.degradations.haze import FAR, NEAR
 from nspike.degradations.kinds import Degradation
 from nspike.errors import BadInputError, UsageError
 from nspike.images import file as images
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 
 def fill(folder, *shape, count=3):
     folder.mkdir(parents=True)
     for i in range(count):
-        images.write(folder / f"p{i}.png", images.Picture(picture(*shape, seed=i)))
+        images.write(folder / f"p{i}.png", images.ImageData(image(*shape, seed=i)))
     return folder
 
 
@@ -50,7 +50,7 @@ def test_dehazing_takes_pairs(tmp_path):
         (tmp_path / "pairs" / name).mkdir(parents=True)
         for i in range(2):
             file = f"s{i}_1.png" if name == "hazy" else f"s{i}.png"
-            images.write(tmp_path / "pairs" / name / file, images.Picture(picture(30, 32, 3, seed=seed + i)))
+            images.write(tmp_path / "pairs" / name / file, images.ImageData(image(30, 32, 3, seed=seed + i)))
     model = tiny_model(task="dehaze", colour="rgb", mode="image")
     degraded, clean = CropBatches(model, tmp_path / "pairs", batch=2, patch=16)(0)
     assert degraded.shape == clean.shape == (2, 3, 16, 16)
@@ -62,9 +62,9 @@ def test_dehazing_takes_pairs(tmp_path):
 def test_haze_is_made_from_disparities_or_from_random_depths(tmp_path):
     folder = tmp_path / "scenes"
     fill(folder, 40, 40, 3, count=2)
-    images.write(folder / "a_view1.png", images.Picture(picture(40, 40, 3)))
+    images.write(folder / "a_view1.png", images.ImageData(image(40, 40, 3)))
     disparity = np.repeat(np.linspace(10, 200, 40).astype(np.uint8)[:, None], 40, axis=1)
-    images.write(folder / "a_disp1.png", images.Picture(disparity))
+    images.write(folder / "a_disp1.png", images.ImageData(disparity))
     model = tiny_model(task="dehaze", colour="rgb", mode="image")
     assert len(CropBatches(model, folder).sources) == 3
     for name in ("p0.png", "p1.png"):
@@ -115,11 +115,11 @@ def test_refusals(tmp_path):
     with pytest.raises(BadInputError, match=r"p\d.png: 24x20 pixels are too few for crops of 32"):
         CropBatches(tiny_model(), fill(tmp_path / "small", 20, 24), patch=32)(0)
     fill(tmp_path / "mixed", 40, 40, count=30)
-    images.write(tmp_path / "mixed" / "p17.png", images.Picture(picture(10, 40)))
+    images.write(tmp_path / "mixed" / "p17.png", images.ImageData(image(10, 40)))
     with pytest.raises(BadInputError, match=r"p17.png: 40x10 pixels are too few"):
         CropBatches(tiny_model(), tmp_path / "mixed", patch=32).check()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInputError, match="no pictures"):
+    with pytest.raises(BadInputError, match="no images"):
         CropBatches(tiny_model(), tmp_path / "empty")
     with pytest.raises(UsageError, match="at least 1 crop of at least 8"):
         CropBatches(tiny_model(), tmp_path / "small", batch=0)

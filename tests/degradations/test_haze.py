@@ -14,7 +14,7 @@ def test_the_scattering_model():
     t = np.exp(-1.5 * depth[2, 3])
     np.testing.assert_allclose(hazy[2, 3], pixels[2, 3] * t + 0.8 * (1 - t))
     np.testing.assert_allclose(add_haze(pixels, depth, beta=0, airlight=1), pixels)
-    with pytest.raises(BadInputError, match="the depth of a picture"):
+    with pytest.raises(BadInputError, match="the depth of an image"):
         add_haze(pixels, depth[1:], beta=1, airlight=1)
 
 

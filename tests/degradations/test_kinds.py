@@ -6,13 +6,13 @@ import pytest
 from nspike.degradations.kinds import KINDS, Degradation, degradation_of, degrade
 from nspike.degradations.sources import Scene
 from nspike.errors import BadInputError, UsageError
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 GIVEN = {"noise": {"sigma": [10, 30]}, "bicubic": {"scales": [2, 3]}}
 
 
 def scene():
-    return Scene(picture(30, 30, 3) / 255.0)
+    return Scene(image(30, 30, 3) / 255.0)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pairs"])
@@ -22,15 +22,15 @@ def test_every_kind_is_a_function_of_the_draw(kind):
     assert first[0].shape == first[1].shape == (3, 30, 30)
     assert first[0].dtype == np.float32
     np.testing.assert_array_equal(first[0], again[0])
-    np.testing.assert_array_equal(first[1], scene().picture.transpose(2, 0, 1).astype(np.float32))
+    np.testing.assert_array_equal(first[1], scene().image.transpose(2, 0, 1).astype(np.float32))
     assert np.std(first[0] - first[1]) > 0.005
     if kind != "bicubic":
         assert not np.array_equal(first[0], other[0])
 
 
 def test_a_scene_that_is_degraded_already_stays_so():
-    hazy = picture(30, 30, 3, seed=4) / 255.0
-    degraded, clean = degrade(Scene(scene().picture, hazy), Degradation("pairs"), 0, np.random.default_rng(0))
+    hazy = image(30, 30, 3, seed=4) / 255.0
+    degraded, clean = degrade(Scene(scene().image, hazy), Degradation("pairs"), 0, np.random.default_rng(0))
     np.testing.assert_array_equal(degraded, hazy.transpose(2, 0, 1).astype(np.float32))
     assert not np.array_equal(degraded, clean)
     with pytest.raises(BadInputError, match="pairs needs folders"):

@@ -33,7 +33,7 @@ def test_noise_refuses(pixels, sigma):
 
 
 @pytest.mark.parametrize("sigma", [5, 15, 25, 50])
-def test_estimate_finds_the_noise_on_a_smooth_picture(sigma):
+def test_estimate_finds_the_noise_on_a_smooth_image(sigma):
     y, x = np.mgrid[:200, :240] / 200
     clean = 0.4 + 0.3 * np.sin(3 * x) * np.cos(2 * y)
     assert estimate_sigma(add_gaussian(clean, sigma, 3)) * 255 == pytest.approx(sigma, rel=0.03)
@@ -54,14 +54,14 @@ def test_estimate_equals_the_slow_version():
 
 
 def test_estimate_of_colour_is_the_mean_over_channels():
-    picture = np.random.default_rng(2).random((40, 40, 3))
-    assert estimate_sigma(picture) == pytest.approx(np.mean([estimate_sigma(picture[..., c]) for c in range(3)]))
+    image = np.random.default_rng(2).random((40, 40, 3))
+    assert estimate_sigma(image) == pytest.approx(np.mean([estimate_sigma(image[..., c]) for c in range(3)]))
 
 
 def test_estimate_is_not_misled_by_clipped_areas():
-    picture = np.zeros((200, 200))
-    picture[120:] = 0.5
-    noisy = np.clip(picture - 0.2 * (picture == 0) + add_gaussian(np.zeros((200, 200)), 15, 0), 0, 1)
+    image = np.zeros((200, 200))
+    image[120:] = 0.5
+    noisy = np.clip(image - 0.2 * (image == 0) + add_gaussian(np.zeros((200, 200)), 15, 0), 0, 1)
     assert estimate_sigma(noisy) * 255 == pytest.approx(15, rel=0.1)
 
 

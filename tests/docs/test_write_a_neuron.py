@@ -14,7 +14,7 @@ from nspike.contracts.neuron import Neuron
 from nspike.testing import CHECKS
 from tests.documents import blocks
 from tests.environments import environment
-from tests.tiny import picture
+from tests.tiny import image
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "write_a_neuron.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -29,9 +29,9 @@ def commands(text):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """An environment, and a folder with a picture."""
+    """An environment, and a folder with an image."""
     folder = tmp_path_factory.mktemp("stranger")
-    Image.fromarray(picture(40, 48)).save(folder / "photo.png")
+    Image.fromarray(image(40, 48)).save(folder / "photo.png")
     return environment(folder / "environment"), folder
 
 

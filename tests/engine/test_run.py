@@ -10,7 +10,7 @@ from nspike.contracts.neuron import Neuron
 from nspike.errors import BadInputError, ModelError, PluginError, UsageError
 from nspike.registry.plugins import registry
 from tests import naive
-from tests.graphs import agree, branched, chain, picture, random_model, run
+from tests.graphs import agree, branched, chain, image, random_model, run
 from tests.own_neurons import BURST, TERNARY
 
 U8, U16, I32 = np.uint8, np.uint16, np.int32
@@ -66,7 +66,7 @@ def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
         "recycling": {"weight": draw.normal(size=(c, c, 1, 1))},
     }
     model = random_model(network, shape[-1], neuron_parameters=own, head_parameters=heads, level=0.4)
-    slow = agree(model, picture(shape[-2], *shape, dtype=dtype), neuron, head, threads=2)
+    slow = agree(model, image(shape[-2], *shape, dtype=dtype), neuron, head, threads=2)
     assert slow.spikes[network.activations[0].name].any()
 
 
@@ -82,7 +82,7 @@ def test_random_networks(seed):
     level, timesteps = float(draw.choice([-0.3, 0.2, 0.6, 2.0])), int(draw.integers(1, 7))
     model = random_model(network, seed, level=level, timesteps=timesteps)
     shape = (1, channels, int(draw.integers(1, 8)), int(draw.integers(1, 8)))
-    pixels = picture(seed, *shape, dtype=[U8, U16, I32][seed % 3])
+    pixels = image(seed, *shape, dtype=[U8, U16, I32][seed % 3])
     agree(model, pixels, str(neuron), str(head), threads=int(draw.integers(1, 4)))
 
 
@@ -91,7 +91,7 @@ def test_random_networks(seed):
 @pytest.mark.parametrize("level", [-5.0, 5.0])
 def test_silent_and_saturated(network, neuron, level):
     model = random_model(network, level=level)
-    slow = agree(model, picture(0, 1, 1, 5, 66), neuron, "cpm")
+    slow = agree(model, image(0, 1, 1, 5, 66), neuron, "cpm")
     rate = slow.spikes["act0"][:, :4].mean()
     assert rate == (0.0 if level < 0 else pytest.approx(1.0, abs=0.02))
 
@@ -110,12 +110,12 @@ def test_silent_and_saturated(network, neuron, level):
 )
 def test_neurons_of_many_planes_with_state(network, neuron):
     model = random_model(network, 3, timesteps=6, level=0.4)
-    slow = agree(model, picture(4, 1, 1, 6, 9, dtype=I32), neuron, "cpm", threads=2)
+    slow = agree(model, image(4, 1, 1, 6, 9, dtype=I32), neuron, "cpm", threads=2)
     first = slow.spikes[network.activations[0].name].reshape(
         1, 6 + neuron.naive.post_steps, len(neuron.naive.planes), -1
     )
     assert first.any(axis=(0, 1, 3)).all()
-    big = picture(5, 1, 1, 70, 66)
+    big = image(5, 1, 1, 70, 66)
     one, other = (run(model, big, neuron.fast, "cpm", tile=tile, threads=t) for tile, t in ((None, 1), (64, 3)))
     np.testing.assert_array_equal(one[0], other[0])
     assert [layer.digests for layer in one[1].layers] == [layer.digests for layer in other[1].layers]
@@ -123,7 +123,7 @@ def test_neurons_of_many_planes_with_state(network, neuron):
 
 def test_a_gate_takes_plain_spikes_only():
     model = random_model(branched(2, 2, 2, channels=3, gate=True))
-    pixels = picture(0, 1, 3, 4, 4)
+    pixels = image(0, 1, 3, 4, 4)
     with pytest.raises(ModelError, match="cannot feed a gate"):
         run(model, pixels, TERNARY.fast)
     betas = {"mprn_beta": {"d": {"beta": 0.5}}}
@@ -149,7 +149,7 @@ def test_tiles_and_threads_change_no_bit(network, shape, neuron, head):
     if head == "cpm":
         weight = np.random.default_rng(0).normal(size=(network.channels,) * 2 + (3, 3))
         model = random_model(network, 7, timesteps=2, head_parameters={"cpm": {"weight": weight}})
-    pixels = picture(8, *shape)
+    pixels = image(8, *shape)
     slow = agree(model, pixels, neuron, head)
     for tile, threads in OPTIONS:
         agree(model, pixels, neuron, head, slow, tile=tile, threads=threads)
@@ -163,16 +163,16 @@ def test_tiles_and_threads_change_no_bit(network, shape, neuron, head):
 def test_a_tile_far_smaller_than_the_halo():
     network = chain(2, 2, 2, 2, kernels=(31, 15, 31, 17))
     model = random_model(network, 1, timesteps=1)
-    pixels = picture(0, 1, 1, 20, 140)
+    pixels = image(0, 1, 1, 20, 140)
     assert network.radius > 32
     whole, tiled = run(model, pixels), run(model, pixels, tile=64)
     np.testing.assert_array_equal(whole[0], tiled[0])
     agree(model, pixels[..., :30])
 
 
-def test_pictures_of_any_layout():
+def test_images_of_any_layout():
     model = random_model(chain(3, channels=3))
-    pixels = picture(0, 1, 3, 5, 7)
+    pixels = image(0, 1, 3, 5, 7)
     expected = run(model, pixels)[0]
     for same in (
         np.asfortranarray(pixels),
@@ -193,7 +193,7 @@ def test_dead_filters(width):
         model.parameters[f"{name}.weight"][::2] = 1e-41
         model.parameters[f"{name}.bias"][::2] = 0
         model.parameters[f"{name}.weight"][1] = 0
-    slow = agree(model, picture(0, 1, 1, 6, 7), "mprn", "membrane")
+    slow = agree(model, image(0, 1, 1, 6, 7), "mprn", "membrane")
     assert not slow.spikes["act0"][:, :, ::2].any()
 
 
@@ -212,7 +212,7 @@ def test_the_largest_membranes_fit(sign, width):
 
 
 def test_steps():
-    pixels = picture(0, 1, 1, 3, 5)
+    pixels = image(0, 1, 1, 3, 5)
     for width in (3, 9):
         agree(random_model(chain(width), timesteps=1), pixels, "mprn", "cpm")
         agree(random_model(chain(width), timesteps=125), pixels, "mprn", "cpm")
@@ -231,7 +231,7 @@ def test_trained_weights_and_biases_replace_the_anns():
             "biases": {"conv0": draw.normal(0.2, 0.1, width).astype(np.float32)},
         }
         model = model.with_spiking(dataclasses.replace(model.spiking, **trained))
-        agree(model, picture(0, 1, 1, 6, 7), "mprn", "cpm")
+        agree(model, image(0, 1, 1, 6, 7), "mprn", "cpm")
 
 
 def capture(model, pixels, neuron):
@@ -246,7 +246,7 @@ def capture(model, pixels, neuron):
 @pytest.mark.parametrize("neuron", ["if", "mprn", "mprn_beta", "lif"])
 def test_the_output_loses_no_charge(network, neuron):
     model = random_model(network, 2, timesteps=7)
-    pixels = picture(3, 1, network.channels, 6, 8, dtype=I32)
+    pixels = image(3, 1, network.channels, 6, 8, dtype=I32)
     layer = capture(model, pixels, neuron)
     slow = naive.run(model, pixels, naive.NEURONS[neuron], "cpm")
     np.testing.assert_array_equal(layer.charge, slow.inputs["output"][0])
@@ -277,7 +277,7 @@ def untyped(v, current, state, params, phase, out):
 
 @pytest.mark.parametrize("width", [2, 9])
 def test_a_broken_neuron_is_named(width):
-    model, pixels = random_model(chain(width)), picture(0, 1, 1, 3, 3)
+    model, pixels = random_model(chain(width)), image(0, 1, 1, 3, 3)
     with pytest.raises(PluginError, match=r"neuron broken wrote 0 \.\. 2 as spikes"):
         run(model, pixels, broken(two))
     with pytest.raises(PluginError, match="neuron broken failed at step 2 of layer act0"):
@@ -294,7 +294,7 @@ def test_what_does_not_fit():
     for dtype in (np.float32, np.int64, bool):
         with pytest.raises(BadInputError, match="expected uint8, uint16, or int32"):
             run(model, np.zeros((1, 1, 4, 4), dtype))
-    pixels = picture(0, 1, 1, 4, 4)
+    pixels = image(0, 1, 1, 4, 4)
     for tile in (0, 63, 65, -64):
         with pytest.raises(UsageError, match="multiple of 64"):
             run(model, pixels, tile=tile)
@@ -307,7 +307,7 @@ def test_what_does_not_fit():
 
 
 def test_nothing_is_digested_unless_asked():
-    model, pixels = random_model(chain(2)), picture(0, 1, 1, 4, 4)
+    model, pixels = random_model(chain(2)), image(0, 1, 1, 4, 4)
     _, ledger, _ = run(model, pixels, digest=False)
     assert ledger.layers[0].digests == ()
     assert registry().neurons["if"].planes == (1,)

@@ -6,10 +6,10 @@ import pytest
 
 from nspike.engine.tiling import Rect, bytes_per_pixel, choose, fans, reach, tiles
 from nspike.errors import UsageError
-from nspike.graph.layer import PICTURE
+from nspike.graph.layer import IMAGE
 from nspike.integer.rounding import build
 from nspike.registry.plugins import registry
-from tests.graphs import branched, chain, picture, random_model, run
+from tests.graphs import branched, chain, image, random_model, run
 
 
 def integers(network, head="membrane", neuron="if", timesteps=4):
@@ -29,7 +29,7 @@ def test_tiles_cover_each_pixel_once_in_raster_order(height, width, size):
     assert corners == sorted(corners)
 
 
-def test_grown_stays_in_the_picture():
+def test_grown_stays_in_the_image():
     assert Rect(0, 64, 64, 100).grown(10, 70, 100) == Rect(0, 70, 54, 100)
     assert Rect(64, 128, 64, 128).grown(3, 500, 500) == Rect(61, 131, 61, 131)
 
@@ -37,7 +37,7 @@ def test_grown_stays_in_the_picture():
 def test_reach_shrinks_layer_by_layer():
     found = reach(integers(branched(2, 2, 2, kernels=(1, 3, 5, 7)), "cpm"))
     # the head 1, conv_d 3, conv_c 2, conv_b 1
-    assert found == {"output": 1, "c": 4, "b": 6, "a": 7, PICTURE: 7}
+    assert found == {"output": 1, "c": 4, "b": 6, "a": 7, IMAGE: 7}
 
 
 def test_fans():
@@ -69,7 +69,7 @@ def test_the_largest_tile_that_fits():
 def observed_peak(network, neuron, head, timesteps, memory):
     """Bytes that NumPy held at most while the engine ran, beside what was held before; and the number of tiles."""
     model = random_model(network, timesteps=timesteps)
-    pixels = picture(0, 1, network.channels, 256, 256)
+    pixels = image(0, 1, network.channels, 256, 256)
     count = []
     options = {"observer": None, "digest": False, "threads": 1, "memory": memory}
     run(model, pixels[..., :3, :3], neuron, head, **options)  # compiled and imported

@@ -15,7 +15,7 @@ RECIPE = Recipe(steps=6, rate=2e-3, neuron_rate=5e-3, k=0.01)
 
 
 def batches(number):
-    """Smooth pictures with noise of σ = 25."""
+    """Smooth images with noise of σ = 25."""
     draw = np.random.default_rng([3, number])
     y, x = np.mgrid[:16, :16] / 16
     slopes = draw.uniform(-0.5, 0.5, (3, 2, 1, 1, 1))

@@ -6,9 +6,9 @@ import pytest
 import nspike
 from nspike.errors import BadInputError, ModelError, UsageError
 from nspike.fitting.trainer import with_baseline
-from nspike.images.file import Picture, write
+from nspike.images.file import ImageData, write
 from nspike.runtime import parallel
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 QUICK = {"steps": 2, "batch": 2, "patch": 16}
 
@@ -16,7 +16,7 @@ QUICK = {"steps": 2, "batch": 2, "patch": 16}
 @pytest.fixture
 def photos(tmp_path):
     for i in range(2):
-        write(tmp_path / f"{i}.png", Picture(picture(32, 40, seed=i)))
+        write(tmp_path / f"{i}.png", ImageData(image(32, 40, seed=i)))
     return tmp_path
 
 
@@ -57,7 +57,7 @@ def test_the_best_model_is_the_result(photos):
     trained = nspike.finetune(values)
     assert trained.validations[-1].psnr < trained.validations[0].psnr
     assert trained.step == 0
-    pixels = picture(24, 24)
+    pixels = image(24, 24)
     np.testing.assert_array_equal(trained.model.run(pixels).image, model.run(pixels).image)
     last = nspike.finetune({key: value for key, value in values.items() if key != "validation"})
     assert last.step == 2
@@ -106,7 +106,7 @@ def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     assert made == {"out.h5", "out.plain.h5", "out.levels.h5"}
     model, plain = trained.model, nspike.load(folder / "out.plain.h5")
     assert model.info.provenance["training"]["before"]["done"] == 2
-    pixels = picture(24, 24)
+    pixels = image(24, 24)
     for name, array in plain.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], array)
 

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from nspike.errors import ModelError
-from nspike.graph.layer import PICTURE, Activation, Concat, Conv, Gate
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
 from nspike.graph.network import Network
-from tests.graphs import branched, chain, picture, random_model, run
+from tests.graphs import branched, chain, image, random_model, run
 
 
 def network(*layers, output="out", channels=1, mode="image"):
     return Network("net", channels, layers, output, mode)
 
 
-C, A = Conv("c", PICTURE, 1, 4, 3), Activation("a", "c", 4)
+C, A = Conv("c", IMAGE, 1, 4, 3), Activation("a", "c", 4)
 OUT = Conv("out", "a", 4, 1, 3)
 
 
@@ -22,17 +22,17 @@ OUT = Conv("out", "a", 4, 1, 3)
     ("layers", "message"),
     [
         ((C, A, A, OUT), "two layers are called 'a'"),
-        ((Conv(PICTURE, PICTURE, 1, 4, 3), A, OUT), "two layers are called 'picture'"),
+        ((Conv(IMAGE, IMAGE, 1, 4, 3), A, OUT), "two layers are called 'image'"),
         ((A, C, OUT), "reads 'c', which is not before it"),
         ((C, A, Conv("out", "b", 4, 1, 3)), "reads 'b', which is not before it"),
         ((C, Activation("a", "c", 3), OUT), "expects 3 channels and reads 4"),
         ((C, A, Conv("out", "a", 5, 1, 3)), "expects 5 channels and reads 4"),
-        ((Conv("c", PICTURE, 1, 4, 2), A, OUT), "kernel 2, expected an odd one"),
+        ((Conv("c", IMAGE, 1, 4, 2), A, OUT), "kernel 2, expected an odd one"),
         ((C, Activation("a", "c", 4, (1.0, 2.0)), OUT), "ceiling of 'a' must be 1 or 4 positive numbers"),
         ((C, Activation("a", "c", 4, (0.0,)), OUT), "ceiling of 'a' must be 1 or 4 positive numbers"),
         ((C, Activation("a", "c", 4, None, 3), OUT), "'a' has 3 levels; they need a ceiling"),
         ((C, Activation("a", "c", 4, (1.0,), 0), OUT), "'a' has 0 levels; they need a ceiling"),
-        ((Conv("c", PICTURE, 1, 4, -1), A, OUT), "kernel -1"),
+        ((Conv("c", IMAGE, 1, 4, -1), A, OUT), "kernel -1"),
         ((C, A), "must be a convolution or a gate"),
         ((C, Activation("out", "c", 4)), "must be a convolution or a gate"),
         ((C, A, Conv("out", "a", 4, 3, 3)), "3 channels come out, 1 go in"),
@@ -41,8 +41,8 @@ OUT = Conv("out", "a", 4, 1, 3)
         ((C, Conv("out", "c", 4, 1, 3)), r"'out' \(conv\) cannot read 'c'"),
         ((C, A, Activation("b", "a", 4), Conv("out", "b", 4, 1, 3)), r"'b' \(activation\) cannot read 'a'"),
         ((C, A, Concat("d", ("a", "c")), Conv("out", "d", 8, 1, 3)), r"'d' \(concat\) cannot read 'c'"),
-        ((C, A, Concat("d", (PICTURE, "a")), Conv("out", "d", 5, 1, 3)), r"'d' \(concat\) cannot read 'picture'"),
-        ((Conv("c", PICTURE, 1, 1, 3), Gate("out", "c", 1)), r"'out' \(gate\) cannot read 'c'"),
+        ((C, A, Concat("d", (IMAGE, "a")), Conv("out", "d", 5, 1, 3)), r"'d' \(concat\) cannot read 'image'"),
+        ((Conv("c", IMAGE, 1, 1, 3), Gate("out", "c", 1)), r"'out' \(gate\) cannot read 'c'"),
     ],
 )
 def test_an_inconsistent_graph(layers, message):
@@ -56,9 +56,9 @@ def test_modes():
 
 
 def test_no_activation_has_the_output_layers_name():
-    layers = (Conv("c", PICTURE, 1, 1, 3), Activation("output", "c", 1), Conv("out", "output", 1, 1, 3))
+    layers = (Conv("c", IMAGE, 1, 1, 3), Activation("output", "c", 1), Conv("out", "output", 1, 1, 3))
     with pytest.raises(ModelError, match="no activation may be called 'output'"):
-        run(random_model(network(*layers)), picture(0, 1, 1, 3, 3))
+        run(random_model(network(*layers)), image(0, 1, 1, 3, 3))
 
 
 def test_what_follows_from_the_graph():
@@ -77,7 +77,7 @@ def test_what_follows_from_the_graph():
 @pytest.mark.parametrize("net", [chain(2, kernels=(1, 5)), chain(3, 9, kernels=(3, 1, 5)), branched(2, 9, 3)])
 def test_the_radius_is_how_far_a_pixel_is_seen(net):
     model = random_model(net, 1, timesteps=6, level=0.4)
-    pixels = picture(0, 1, 1, 25, 25)
+    pixels = image(0, 1, 1, 25, 25)
     before = run(model, pixels)[0]
     seen = 0
     for value in (0, 90, 255):

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps
 import nspike
 from nspike.errors import BadInputError, OutputError
 from nspike.files import atomic
-from nspike.images.file import READ_SUFFIXES, WRITE_SUFFIXES, Picture, list_pictures, read, write
+from nspike.images.file import READ_SUFFIXES, WRITE_SUFFIXES, ImageData, list_images, read, write
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -39,18 +39,18 @@ def orientation_block(orientation):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff", ".bmp", ".webp"])
 @pytest.mark.parametrize("shape", [(13, 10), (13, 10, 3), (1, 1), (1, 1, 3)])
 def test_lossless_8_bit_is_read_as_pillow_wrote_it(tmp_path, suffix, shape):
-    pixels, path = noise(shape), tmp_path / f"picture{suffix}"
+    pixels, path = noise(shape), tmp_path / f"image{suffix}"
     Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
-    picture = read(path)
+    decoded = read(path)
     if suffix == ".webp" and len(shape) == 2:
         pixels = np.stack([pixels] * 3, axis=2)  # WebP has no grey
-    assert np.array_equal(picture.pixels, pixels)
-    assert picture.pixels.dtype == np.uint8
-    assert picture.pixels.flags.c_contiguous
-    assert picture.pixels.flags.writeable
-    assert picture.alpha is None
-    assert picture.path == path
-    assert picture.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert np.array_equal(decoded.pixels, pixels)
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.flags.c_contiguous
+    assert decoded.pixels.flags.writeable
+    assert decoded.alpha is None
+    assert decoded.path == path
+    assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_jpeg_is_read_as_pillow_decodes_it(tmp_path):
@@ -64,44 +64,44 @@ def test_jpeg_is_read_as_pillow_decodes_it(tmp_path):
 def test_alpha_is_kept(tmp_path, suffix):
     rgba = noise((9, 8, 4))
     Image.fromarray(rgba).save(tmp_path / f"a{suffix}", **({"lossless": True, "exact": True} if "w" in suffix else {}))
-    picture = read(tmp_path / f"a{suffix}")
-    assert np.array_equal(picture.pixels, rgba[..., :3])
-    assert np.array_equal(picture.alpha, rgba[..., 3])
+    decoded = read(tmp_path / f"a{suffix}")
+    assert np.array_equal(decoded.pixels, rgba[..., :3])
+    assert np.array_equal(decoded.alpha, rgba[..., 3])
 
 
 def test_grey_alpha(tmp_path):
     la = noise((9, 8, 2))
     Image.fromarray(la).save(tmp_path / "a.png")
-    picture = read(tmp_path / "a.png")
-    assert np.array_equal(picture.pixels, la[..., 0])
-    assert np.array_equal(picture.alpha, la[..., 1])
+    decoded = read(tmp_path / "a.png")
+    assert np.array_equal(decoded.pixels, la[..., 0])
+    assert np.array_equal(decoded.alpha, la[..., 1])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".gif", ".tif", ".bmp"])
 def test_palette_is_expanded(tmp_path, suffix):
     image = Image.fromarray(noise((12, 11, 3))).quantize(16)
     image.save(tmp_path / f"p{suffix}")
-    picture = read(tmp_path / f"p{suffix}")
-    assert np.array_equal(picture.pixels, np.asarray(image.convert("RGB")))
-    assert picture.alpha is None
+    decoded = read(tmp_path / f"p{suffix}")
+    assert np.array_equal(decoded.pixels, np.asarray(image.convert("RGB")))
+    assert decoded.alpha is None
 
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(0, 256, 16))])
 def test_palette_with_transparency_gets_alpha(tmp_path, transparency):
     image = Image.fromarray(noise((12, 11, 3))).quantize(16)
     image.save(tmp_path / "p.png", transparency=transparency)
-    picture = read(tmp_path / "p.png")
+    decoded = read(tmp_path / "p.png")
     index = np.asarray(image)
     levels = np.frombuffer(transparency, np.uint8) if isinstance(transparency, bytes) else 255 * (np.arange(16) != 3)
-    assert np.array_equal(picture.alpha, levels[index])
-    assert np.array_equal(picture.pixels, np.asarray(image.convert("RGB")))
+    assert np.array_equal(decoded.alpha, levels[index])
+    assert np.array_equal(decoded.pixels, np.asarray(image.convert("RGB")))
 
 
 def test_gif_with_transparency_gets_alpha(tmp_path):
     image = Image.fromarray(noise((12, 11, 3))).quantize(16)
     image.save(tmp_path / "p.gif", transparency=int(np.asarray(image)[0, 0]))
-    picture = read(tmp_path / "p.gif")
-    assert np.array_equal(picture.alpha == 0, np.asarray(image) == np.asarray(image)[0, 0])
+    decoded = read(tmp_path / "p.gif")
+    assert np.array_equal(decoded.alpha == 0, np.asarray(image) == np.asarray(image)[0, 0])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
@@ -117,18 +117,18 @@ def test_grey_of_few_bits_with_a_transparent_level(tmp_path, depth):
     packed = np.packbits((levels[..., None] >> np.arange(depth - 1, -1, -1)) & 1, axis=None).reshape(6, -1)
     rows = np.pad(packed, ((0, 0), (1, 0)))
     (tmp_path / "g.png").write_bytes(png(8, 6, depth, 0, rows.tobytes(), (b"tRNS", struct.pack(">H", 1))))
-    picture = read(tmp_path / "g.png")
-    assert np.array_equal(picture.pixels, levels * (255 // (2**depth - 1)))
-    assert np.array_equal(picture.alpha, np.where(levels == 1, 0, 255))
+    decoded = read(tmp_path / "g.png")
+    assert np.array_equal(decoded.pixels, levels * (255 // (2**depth - 1)))
+    assert np.array_equal(decoded.alpha, np.where(levels == 1, 0, 255))
 
 
 def test_8_bit_colour_key_becomes_alpha(tmp_path):
     pixels = noise((6, 5, 3))
     Image.fromarray(pixels).save(tmp_path / "k.png", transparency=tuple(int(v) for v in pixels[2, 3]))
-    picture = read(tmp_path / "k.png")
-    assert picture.alpha[2, 3] == 0
-    assert (picture.alpha == 255).sum() == 29
-    assert np.array_equal(picture.pixels, pixels)
+    decoded = read(tmp_path / "k.png")
+    assert decoded.alpha[2, 3] == 0
+    assert (decoded.alpha == 255).sum() == 29
+    assert np.array_equal(decoded.pixels, pixels)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -140,7 +140,7 @@ def test_exif_orientation_is_applied_and_cleared(tmp_path, suffix, orientation):
     pixels[8:, 16:] = [20, 130, 160]
     upright = np.asarray(ImageOps.exif_transpose(with_exif(pixels, block)))
     if suffix == "16.png":
-        write(path, Picture(pixels.astype(np.uint16) * 257, exif=block))
+        write(path, ImageData(pixels.astype(np.uint16) * 257, exif=block))
         assert np.array_equal(read(path).pixels, upright.astype(np.uint16) * 257)
     else:
         options = {".webp": {"lossless": True}, ".jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
@@ -166,16 +166,16 @@ def with_exif(pixels, block):
     "block",
     [b"Exif\0\0", b"Exif\0\0rubbish", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"II*\0"],
 )
-def test_damaged_exif_does_not_cost_the_picture(tmp_path, block):
+def test_damaged_exif_does_not_cost_the_image(tmp_path, block):
     pixels = noise((4, 5), np.uint16)
-    write(tmp_path / "e.png", Picture(pixels, exif=b"Exif\0\0" + block.removeprefix(b"Exif\0\0") + b" "))
+    write(tmp_path / "e.png", ImageData(pixels, exif=b"Exif\0\0" + block.removeprefix(b"Exif\0\0") + b" "))
     assert np.array_equal(read(tmp_path / "e.png").pixels, pixels)
     assert read(tmp_path / "e.png").exif is None
 
 
 def test_orientation_out_of_range_is_upright(tmp_path):
     pixels = noise((4, 6), np.uint16)
-    write(tmp_path / "e.png", Picture(pixels, exif=orientation_block(77)))
+    write(tmp_path / "e.png", ImageData(pixels, exif=orientation_block(77)))
     assert np.array_equal(read(tmp_path / "e.png").pixels, pixels)
 
 
@@ -183,23 +183,23 @@ def test_orientation_out_of_range_is_upright(tmp_path):
 def test_icc_profile_and_exif_survive_a_round_trip(tmp_path, name):
     pixels = noise((8, 8), np.uint16) if "deep" in name else noise((8, 8, 3))
     profile = PROFILE[:16] + b"GRAY" + PROFILE[20:] if "deep" in name else PROFILE
-    write(tmp_path / name, Picture(pixels, icc_profile=profile, exif=orientation_block(1)))
-    picture = read(tmp_path / name)
-    assert picture.icc_profile == profile
+    write(tmp_path / name, ImageData(pixels, icc_profile=profile, exif=orientation_block(1)))
+    decoded = read(tmp_path / name)
+    assert decoded.icc_profile == profile
     exif = Image.Exif()
-    exif.load(picture.exif)
+    exif.load(decoded.exif)
     assert exif[0x010F] == "a camera"
 
 
 def test_a_profile_of_other_pixels_is_not_kept(tmp_path):
     grey = PROFILE[:16] + b"GRAY" + PROFILE[20:]
-    write(tmp_path / "a.png", Picture(noise((8, 8, 3)), icc_profile=grey))
+    write(tmp_path / "a.png", ImageData(noise((8, 8, 3)), icc_profile=grey))
     assert "icc_profile" not in Image.open(tmp_path / "a.png").info
-    write(tmp_path / "b.webp", Picture(noise((8, 8)), icc_profile=grey))
+    write(tmp_path / "b.webp", ImageData(noise((8, 8)), icc_profile=grey))
     assert read(tmp_path / "b.webp").icc_profile is None
 
 
-def test_a_phone_jpeg_of_several_pictures_shows_its_first(tmp_path):
+def test_a_phone_jpeg_of_several_images_shows_its_first(tmp_path):
     first, second = (Image.fromarray(noise((16, 16, 3), seed=seed)) for seed in (1, 2))
     first.save(tmp_path / "m.jpg", "MPO", save_all=True, append_images=[second])
     assert Image.open(tmp_path / "m.jpg").n_frames == 2
@@ -218,12 +218,12 @@ def test_content_decides_not_the_name(tmp_path):
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3), (1, 1), (300, 2, 3)])
 def test_16_bit_png_round_trip(tmp_path, shape, alpha):
     pixels = noise(shape, np.uint16)
-    picture = Picture(pixels, alpha=noise(shape[:2], np.uint16, 1) if alpha else None)
-    write(tmp_path / "d.png", picture)
+    decoded = ImageData(pixels, alpha=noise(shape[:2], np.uint16, 1) if alpha else None)
+    write(tmp_path / "d.png", decoded)
     again = read(tmp_path / "d.png")
     assert again.pixels.dtype == np.uint16
     assert np.array_equal(again.pixels, pixels)
-    assert np.array_equal(again.alpha, picture.alpha) if alpha else again.alpha is None
+    assert np.array_equal(again.alpha, decoded.alpha) if alpha else again.alpha is None
     with Image.open(tmp_path / "d.png") as image:  # another reader sees the same, as far as it can
         image.load()
         top = np.asarray(image)
@@ -240,7 +240,7 @@ def test_16_bit_grey_tiff(tmp_path, big):
         tmp_path / "a.tif"
     )
     assert np.array_equal(read(tmp_path / "a.tif").pixels, pixels)
-    write(tmp_path / "b.tif", Picture(pixels))
+    write(tmp_path / "b.tif", ImageData(pixels))
     assert np.array_equal(read(tmp_path / "b.tif").pixels, pixels)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.tif")), pixels)
 
@@ -284,9 +284,9 @@ def test_16_bit_png_with_each_row_filter(tmp_path, color, channels, kind):
     kinds = [4, 3, 0, 1, 2, 4, 4, 3, 3, 1, 2, 0] if kind == "mixed" else [kind] * 12
     filtered = slow_filter(rows, 2 * channels, kinds).tobytes()
     (tmp_path / "f.png").write_bytes(png(7, 12, 16, color, filtered))
-    picture = read(tmp_path / "f.png")
-    assert np.array_equal(picture.pixels, samples[..., :3] if channels >= 3 else samples[..., 0])
-    assert channels in (1, 3) or np.array_equal(picture.alpha, samples[..., -1])
+    decoded = read(tmp_path / "f.png")
+    assert np.array_equal(decoded.pixels, samples[..., :3] if channels >= 3 else samples[..., 0])
+    assert channels in (1, 3) or np.array_equal(decoded.alpha, samples[..., -1])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (5, 4), (9, 11)])
@@ -331,24 +331,24 @@ def test_16_bit_colour_tiff_is_refused_never_cut(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "picture", "message"),
+    ("name", "decoded", "message"),
     [
-        ("a.jpg", Picture(noise((4, 4), np.uint16)), r"16 bits .*\.png"),
-        ("a.bmp", Picture(noise((4, 4), np.uint16)), r"16 bits .*\.png"),
-        ("a.webp", Picture(noise((4, 4, 3), np.uint16)), r"16 bits .*\.png"),
-        ("a.tif", Picture(noise((4, 4, 3), np.uint16)), r"16-bit colour or alpha .*\.png"),
-        ("a.tif", Picture(noise((4, 4), np.uint16), alpha=noise((4, 4), np.uint16)), r"16-bit colour or alpha"),
-        ("a.jpg", Picture(noise((4, 4)), alpha=noise((4, 4))), "transparency"),
-        ("a.bmp", Picture(noise((4, 4, 3)), alpha=noise((4, 4))), "transparency"),
-        ("a.pgn", Picture(noise((4, 4))), r"unknown suffix '\.pgn'.*\.webp.*Did you mean '\.png'"),
-        ("a", Picture(noise((4, 4))), r"unknown suffix ''; known are \.bmp"),
-        ("a.gif", Picture(noise((4, 4))), r"unknown suffix"),
-        ("a.webp", Picture(np.zeros((1, 17000), np.uint8)), "cannot write"),
+        ("a.jpg", ImageData(noise((4, 4), np.uint16)), r"16 bits .*\.png"),
+        ("a.bmp", ImageData(noise((4, 4), np.uint16)), r"16 bits .*\.png"),
+        ("a.webp", ImageData(noise((4, 4, 3), np.uint16)), r"16 bits .*\.png"),
+        ("a.tif", ImageData(noise((4, 4, 3), np.uint16)), r"16-bit colour or alpha .*\.png"),
+        ("a.tif", ImageData(noise((4, 4), np.uint16), alpha=noise((4, 4), np.uint16)), r"16-bit colour or alpha"),
+        ("a.jpg", ImageData(noise((4, 4)), alpha=noise((4, 4))), "transparency"),
+        ("a.bmp", ImageData(noise((4, 4, 3)), alpha=noise((4, 4))), "transparency"),
+        ("a.pgn", ImageData(noise((4, 4))), r"unknown suffix '\.pgn'.*\.webp.*Did you mean '\.png'"),
+        ("a", ImageData(noise((4, 4))), r"unknown suffix ''; known are \.bmp"),
+        ("a.gif", ImageData(noise((4, 4))), r"unknown suffix"),
+        ("a.webp", ImageData(np.zeros((1, 17000), np.uint8)), "cannot write"),
     ],
 )
-def test_what_a_format_cannot_hold_is_refused(tmp_path, name, picture, message):
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, decoded, message):
     with pytest.raises(OutputError, match=message):
-        write(tmp_path / name, picture)
+        write(tmp_path / name, decoded)
     assert not list(tmp_path.iterdir())
 
 
@@ -366,15 +366,15 @@ def hostile_files(folder):
     (folder / "good.png").unlink()
     return {
         "empty.png": (b"", "empty"),
-        "text.png": (b"this is no picture", "not a picture in a known format"),
-        "random.jpg": (rng.bytes(5000), "not a picture in a known format"),
+        "text.png": (b"this is no image", "not an image in a known format"),
+        "random.jpg": (rng.bytes(5000), "not an image in a known format"),
         "flipped.png": (bytes(flipped), "checksum"),
         "gap.png": (good[: gap.start] + good[gap.stop :], "checksum|truncated"),
         "huge.png": (png(100000, 100000, 8, 2, b""), "100000x100000"),
         "huge16.png": (png(100000, 100000, 16, 2, b""), "100000x100000"),
         "largest.png": (png(2**31 - 1, 2**31 - 1, 16, 6, b""), "too large"),
         "zero.png": (png(0, 5, 8, 0, b""), "no pixels"),
-        "nodata.png": (b"".join([good[:33], good[-12:]]), "no picture data"),
+        "nodata.png": (b"".join([good[:33], good[-12:]]), "no image data"),
         "noheader.png": (good[:8] + good[-12:], "header"),
         "short16.png": (png(9, 9, 16, 2, bytes(100)), "truncated"),
         "filter16.png": (png(2, 2, 16, 0, b"\x09" * 10), "filter"),
@@ -406,7 +406,7 @@ def test_truncated_files(tmp_path, name):
     if name == "t.gif":
         Image.fromarray(noise((60, 70, 3))).quantize(64).save(path)
     else:
-        write(path, Picture(noise((60, 70, 3), np.uint16 if "16" in name else np.uint8)))
+        write(path, ImageData(noise((60, 70, 3), np.uint16 if "16" in name else np.uint8)))
     whole = path.read_bytes()
     for part in (0.01, 0.1, 0.3, 0.5, 0.8, 0.95):
         path.write_bytes(whole[: int(len(whole) * part)])
@@ -490,9 +490,9 @@ def test_pillows_own_limit_neither_warns_nor_changes(tmp_path, monkeypatch):
         (np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)),
     ],
 )
-def test_a_picture_is_checked(pixels, alpha):
+def test_a_image_is_checked(pixels, alpha):
     with pytest.raises(BadInputError):
-        Picture(pixels, alpha=alpha)
+        ImageData(pixels, alpha=alpha)
 
 
 # ---------------------------------------------------------------- what is written
@@ -503,7 +503,7 @@ def test_a_picture_is_checked(pixels, alpha):
 def test_written_files_are_read_again(tmp_path, suffix, shape):
     smooth = np.add.outer(np.arange(13) * 5, np.arange(10) * 7).astype(np.uint8)
     pixels = smooth if len(shape) == 2 else np.stack([smooth, smooth[::-1], smooth // 2], axis=2)
-    write(tmp_path / f"w{suffix.upper()}", Picture(pixels))
+    write(tmp_path / f"w{suffix.upper()}", ImageData(pixels))
     again = read(tmp_path / f"w{suffix.upper()}").pixels
     if suffix == ".webp" and len(shape) == 2:
         again = again[..., 0]
@@ -514,21 +514,21 @@ def test_written_files_are_read_again(tmp_path, suffix, shape):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3)])
 def test_alpha_round_trip(tmp_path, suffix, shape):
-    picture = Picture(noise(shape), alpha=noise((5, 6), seed=1))
-    write(tmp_path / f"a{suffix}", picture)
+    decoded = ImageData(noise(shape), alpha=noise((5, 6), seed=1))
+    write(tmp_path / f"a{suffix}", decoded)
     again = read(tmp_path / f"a{suffix}")
-    assert np.array_equal(again.alpha, picture.alpha)
-    assert np.array_equal(again.pixels, picture.pixels if suffix != ".webp" or len(shape) == 3 else grey3(picture))
+    assert np.array_equal(again.alpha, decoded.alpha)
+    assert np.array_equal(again.pixels, decoded.pixels if suffix != ".webp" or len(shape) == 3 else grey3(decoded))
 
 
-def grey3(picture):
-    return np.stack([picture.pixels] * 3, axis=2)
+def grey3(decoded):
+    return np.stack([decoded.pixels] * 3, axis=2)
 
 
 def test_non_contiguous_pixels(tmp_path):
     for dtype in (np.uint8, np.uint16):
         pixels = noise((10, 12, 3), dtype)[::-2, ::3]
-        write(tmp_path / "n.png", Picture(pixels))
+        write(tmp_path / "n.png", ImageData(pixels))
         assert np.array_equal(read(tmp_path / "n.png").pixels, pixels)
 
 
@@ -542,11 +542,11 @@ def fail_with(code):
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, call, code):
-    write(tmp_path / "a.png", Picture(noise((5, 5))))
+    write(tmp_path / "a.png", ImageData(noise((5, 5))))
     before = (tmp_path / "a.png").read_bytes()
     monkeypatch.setattr(atomic.os, call, fail_with(code))
     with pytest.raises(OutputError, match=rf"cannot write .*a\.png: {os.strerror(code)}"):
-        write(tmp_path / "a.png", Picture(noise((50, 50))), fsync=True)
+        write(tmp_path / "a.png", ImageData(noise((50, 50))), fsync=True)
     monkeypatch.undo()
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == before
@@ -558,7 +558,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(atomic.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "a.png", Picture(noise((5, 5))))
+        write(tmp_path / "a.png", ImageData(noise((5, 5))))
     assert not list(tmp_path.iterdir())
 
 
@@ -566,25 +566,25 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 def test_a_full_device(tmp_path):
     (tmp_path / "full.png").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="No space left"):
-        write(tmp_path / "full.png", Picture(noise((5, 5))))
+        write(tmp_path / "full.png", ImageData(noise((5, 5))))
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
 def test_targets(tmp_path):
-    picture = Picture(noise((5, 5)))
+    decoded = ImageData(noise((5, 5)))
     with pytest.raises(OutputError, match=r"the folder .*missing does not exist"):
-        write(tmp_path / "missing" / "a.png", picture)
+        write(tmp_path / "missing" / "a.png", decoded)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(OutputError, match="it is a folder"):
-        write(tmp_path / "folder.png", picture)
+        write(tmp_path / "folder.png", decoded)
     with pytest.raises(OutputError, match="null"):
-        write(tmp_path / "nul\0.png", picture)
+        write(tmp_path / "nul\0.png", decoded)
     (tmp_path / "link.png").symlink_to("real.png")
-    write(tmp_path / "link.png", picture)
+    write(tmp_path / "link.png", decoded)
     assert (tmp_path / "link.png").is_symlink()
     assert (tmp_path / "real.png").is_file()
     longest = "x" * 251 + ".png"
-    write(tmp_path / longest, picture)
+    write(tmp_path / longest, decoded)
     assert read(tmp_path / longest).pixels.shape == (5, 5)
 
 
@@ -592,17 +592,17 @@ def test_targets(tmp_path):
 def test_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):
-        write(tmp_path / "a.png", Picture(noise((5, 5))))
+        write(tmp_path / "a.png", ImageData(noise((5, 5))))
 
 
 def test_new_files_have_the_usual_permissions(tmp_path):
-    write(tmp_path / "a.png", Picture(noise((5, 5))))
+    write(tmp_path / "a.png", ImageData(noise((5, 5))))
     (tmp_path / "b").touch()
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
 def test_replacing_the_pixels_keeps_the_rest(tmp_path):
-    write(tmp_path / "a.png", Picture(noise((6, 5, 3)), alpha=noise((6, 5)), icc_profile=PROFILE))
+    write(tmp_path / "a.png", ImageData(noise((6, 5, 3)), alpha=noise((6, 5)), icc_profile=PROFILE))
     restored = replace(read(tmp_path / "a.png"), pixels=noise((6, 5, 3), seed=9))
     write(tmp_path / "b.png", restored)
     again = read(tmp_path / "b.png")
@@ -611,19 +611,19 @@ def test_replacing_the_pixels_keeps_the_rest(tmp_path):
     assert np.array_equal(again.alpha, restored.alpha)
 
 
-# ---------------------------------------------------------------- folders, imports, bundled pictures
+# ---------------------------------------------------------------- folders, imports, bundled images
 
 
-def test_list_pictures(tmp_path):
+def test_list_images(tmp_path):
     for name in ("b.png", "a.JPG", "c.tiff", "note.txt", ".hidden.png", "d.webp"):
         (tmp_path / name).touch()
     (tmp_path / "sub.png").mkdir()
-    assert [path.name for path in list_pictures(tmp_path)] == ["a.JPG", "b.png", "c.tiff", "d.webp"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.JPG", "b.png", "c.tiff", "d.webp"]
     assert set(WRITE_SUFFIXES) < set(READ_SUFFIXES)
     with pytest.raises(BadInputError, match="is a file"):
-        list_pictures(tmp_path / "b.png")
+        list_images(tmp_path / "b.png")
     with pytest.raises(BadInputError, match="No such file"):
-        list_pictures(tmp_path / "none")
+        list_images(tmp_path / "none")
 
 
 def test_importing_images_loads_neither_pillow_nor_scipy():
@@ -635,14 +635,14 @@ def test_importing_images_loads_neither_pillow_nor_scipy():
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
-def test_bundled_pictures():
+def test_bundled_images():
     folder = Path(nspike.__file__).parent / "images" / "bundled"
-    pictures = list_pictures(folder)
-    assert len(pictures) == 8
+    images = list_images(folder)
+    assert len(images) == 8
     notes = (folder / "README.md").read_text()
-    for path in pictures:
+    for path in images:
         assert f"`{path.name}`" in notes
         assert read(path).pixels.dtype == np.uint8
-    assert sum(path.stat().st_size for path in pictures) < 1_500_000
+    assert sum(path.stat().st_size for path in images) < 1_500_000
     for degraded, clean in (("camera_noisy25", "camera"), ("chelsea_noisy25", "chelsea"), ("coffee_hazy", "coffee")):
         assert read(folder / f"{degraded}.png").pixels.shape == read(folder / f"{clean}.png").pixels.shape

@@ -20,9 +20,9 @@ def slow_ssim(a, b, data_range, window):
     values = []
     for top in range(a.shape[0] - size + 1):
         for left in range(a.shape[1] - size + 1):
-            p, q = (picture[top : top + size, left : left + size].astype(float) for picture in (a, b))
+            p, q = (image[top : top + size, left : left + size].astype(float) for image in (a, b))
             mp, mq = (weights * p).sum(), (weights * q).sum()
-            vp, vq = (unbiased * (weights * (picture - m) ** 2).sum() for picture, m in ((p, mp), (q, mq)))
+            vp, vq = (unbiased * (weights * (image - m) ** 2).sum() for image, m in ((p, mp), (q, mq)))
             cov = unbiased * (weights * (p - mp) * (q - mq)).sum()
             values.append((2 * mp * mq + c1) * (2 * cov + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
     return np.mean(values)
@@ -61,7 +61,7 @@ def test_psnr_by_hand():
     assert psnr(a / 255, b / 255, 1) == pytest.approx(psnr(a, b, 255), abs=1e-12)
 
 
-def test_psnr_of_equal_pictures_is_infinite():
+def test_psnr_of_equal_images_is_infinite():
     assert psnr(np.ones((3, 3)), np.ones((3, 3)), 1) == math.inf
 
 
@@ -79,7 +79,7 @@ def test_metrics_refuse_what_cannot_be_compared():
 
 
 @pytest.mark.parametrize(("window", "size"), [("gauss11", 11), ("uniform7", 7)])
-def test_ssim_refuses_pictures_smaller_than_its_window(window, size):
+def test_ssim_refuses_images_smaller_than_its_window(window, size):
     assert ssim(np.zeros((size, size)), np.zeros((size, size)), 1, window) == 1
     with pytest.raises(BadInputError, match=f"at least {size}x{size}"):
         ssim(np.zeros((size - 1, 40)), np.zeros((size - 1, 40)), 1, window)

@@ -1,4 +1,4 @@
-"""The picture after each step is what `tests.naive` reads out there; the last one is the run's."""
+"""The image after each step is what `tests.naive` reads out there; the last one is the run's."""
 
 import math
 
@@ -12,9 +12,9 @@ from nspike.images.metrics import psnr
 from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import branched, chain, random_model
-from tests.graphs import picture as pixels_of
+from tests.graphs import image as pixels_of
 from tests.own_neurons import TERNARY
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 HOW = [{"threads": 1}, {"threads": 3, "tile": 64}]
@@ -74,9 +74,9 @@ def test_a_neuron_with_a_kernel_of_its_own():
 
 @pytest.mark.parametrize("parts", [{}, {"neuron": "if", "head": "cpm"}, {"head": "rate", "timesteps": 7}])
 @pytest.mark.parametrize("shape", [(70, 66), (40, 48, 3)])
-def test_the_last_picture_is_the_runs(parts, shape):
+def test_the_last_image_is_the_runs(parts, shape):
     model = nspike.swap(MODEL, **parts)[0]
-    pixels, kept = picture(*shape), []
+    pixels, kept = image(*shape), []
     expected = model.run(pixels)
 
     def keep(step, shape, dtype):
@@ -100,9 +100,9 @@ def test_the_last_picture_is_the_runs(parts, shape):
 
 
 def test_costs_and_quality(tmp_path):
-    """Synaptic operations summed over naive's spikes; PSNR of the pictures that are kept."""
+    """Synaptic operations summed over naive's spikes; PSNR of the images that are kept."""
     model = nspike.swap(MODEL, head="cpm")[0]
-    pixels, clean, kept = picture(70, 66), picture(70, 66, seed=5), []
+    pixels, clean, kept = image(70, 66), image(70, 66, seed=5), []
 
     def keep(step, shape, dtype):
         kept.append(np.empty(shape, dtype))
@@ -125,7 +125,7 @@ def test_costs_and_quality(tmp_path):
 
 
 def test_depths_and_floats():
-    pixels, clean = picture(40, 48), picture(40, 48, seed=5)
+    pixels, clean = image(40, 48), image(40, 48, seed=5)
     expected = [step.psnr for step in nspike.curve(MODEL, pixels, reference=clean).steps]
     wide = nspike.curve(MODEL, pixels, reference=clean.astype(np.uint16) * 257)
     assert [step.psnr for step in wide.steps] == expected
@@ -136,8 +136,8 @@ def test_depths_and_floats():
 
 
 def test_where_to_stop():
-    pixels = picture(70, 66)
-    found = nspike.curve(MODEL, pixels, reference=picture(70, 66, seed=5))
+    pixels = image(70, 66)
+    found = nspike.curve(MODEL, pixels, reference=image(70, 66, seed=5))
     quality = [step.psnr for step in found.steps]
     for within in (0.0, 0.1, 1.0, 100.0):
         good = [i + 1 for i, value in enumerate(quality) if value >= max(quality) - within]
@@ -153,11 +153,11 @@ def test_where_to_stop():
 
 
 def test_bad_references():
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     for reference, says in (
-        (picture(40, 47), r"the reference is \(40, 47\), and the result will be \(40, 48\)"),
-        (picture(40, 48, 3), "the reference is"),
-        (pixels / 255, "the reference is float64, and the picture uint8"),
+        (image(40, 47), r"the reference is \(40, 47\), and the result will be \(40, 48\)"),
+        (image(40, 48, 3), "the reference is"),
+        (pixels / 255, "the reference is float64, and the image uint8"),
     ):
         with pytest.raises(BadInputError, match=says):
             nspike.curve(MODEL, pixels, reference=reference)

@@ -7,13 +7,13 @@ import pytest
 import nspike
 from nspike.errors import BadInputError, ModelError, PluginError, UsageError
 from nspike.inspection import auditing
-from nspike.inspection.auditing import audit, model_of, picture_of, verify
+from nspike.inspection.auditing import audit, image_of, model_of, verify
 from nspike.inspection.certificate import dumps, hash_array
 from nspike.model import shipped as models
 from nspike.model.file import digest, save
 from tests.desk import write
 from tests.graphs import branched, random_model
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 
@@ -53,11 +53,11 @@ def test_the_content(photo):
     done = audit(MODEL, photo)
     values = done.certificate
     assert values["input"]["file_sha256"] == hashlib.sha256(photo.read_bytes()).hexdigest()
-    plane = 257 * picture(150, 140).astype("<i4")
+    plane = 257 * image(150, 140).astype("<i4")
     assert values["input"]["plane_sha256"] == hashlib.sha256(plane.tobytes()).hexdigest()
     assert values["model"] == {"name": "tiny", "digest": digest(MODEL)}
     assert values["output"]["sha256"] == hash_array(done.result.image)
-    assert values["totals"]["spikes"] == done.result.ledger.spikes == MODEL.run(picture(150, 140)).ledger.spikes
+    assert values["totals"]["spikes"] == done.result.ledger.spikes == MODEL.run(image(150, 140)).ledger.spikes
     counted = sum(sum(step["events"]) for layer in values["layers"] for step in layer["steps"])
     assert counted == values["totals"]["spikes"]
     assert [len(layer["steps"]) for layer in values["layers"]] == [5, 5]
@@ -71,7 +71,7 @@ def test_digests_are_those_of_the_documentation(photo):
     from nspike.registry.parts import head_of, neuron_of
 
     integers = build(MODEL, neuron_of(MODEL), head_of(MODEL))
-    plane = 257.0 * picture(150, 140)[None] / 65535
+    plane = 257.0 * image(150, 140)[None] / 65535
     spikes = floatsim.simulate(floatsim.from_integers(integers), plane).spikes["relu1"]  # (steps, C, H, W)
     values = audit(MODEL, photo).certificate
     for step, entry in enumerate(values["layers"][0]["steps"]):
@@ -119,7 +119,7 @@ def test_another_network_differs_first_where_it_is_another(photo):
     assert not any(d.startswith("layer relu1") and "sha256" in d for d in found)
 
 
-def test_another_picture_is_told_without_a_run(photo, tmp_path, monkeypatch):
+def test_another_image_is_told_without_a_run(photo, tmp_path, monkeypatch):
     stored = audit(MODEL, photo).certificate
     other = write(tmp_path / "other.png", 150, 140, seed=3)
     monkeypatch.setattr(auditing, "restore", lambda *_, **__: pytest.fail("it was run"))
@@ -165,7 +165,7 @@ def test_damaged_certificates(photo, part, key, value, error, message):
 def test_a_scale_for_a_model_that_keeps_the_size(photo):
     stored = audit(MODEL, photo).certificate
     stored["input"]["scale"] = 2
-    with pytest.raises(UsageError, match="keeps the picture's size"):
+    with pytest.raises(UsageError, match="keeps the image's size"):
         list(verify(stored, MODEL, photo))
 
 
@@ -176,7 +176,7 @@ def test_a_plain_ann_cannot_be_audited(photo):
 
 
 def test_a_graph_with_a_gate_is_certified(tmp_path):
-    """Concatenations and the product with the picture are in it."""
+    """Concatenations and the product with the image are in it."""
     model = random_model(branched(4, 5, 3, channels=3, gate=True))
     photo = write(tmp_path / "hazy.png", 66, 70, 3)
     one = audit(model, photo, threads=1)
@@ -199,10 +199,10 @@ def test_the_model_is_found_by_its_digest(tmp_path, monkeypatch, photo):
         model_of(stored)
 
 
-def test_the_picture_is_found_by_its_digest(tmp_path, photo):
+def test_the_image_is_found_by_its_digest(tmp_path, photo):
     stored = audit(MODEL, photo).certificate
     write(tmp_path / "a.png", 20, 20)
-    assert picture_of(stored, [tmp_path / "nowhere", tmp_path]) == photo
+    assert image_of(stored, [tmp_path / "nowhere", tmp_path]) == photo
     photo.unlink()
-    with pytest.raises(UsageError, match="name the picture"):
-        picture_of(stored, [tmp_path])
+    with pytest.raises(UsageError, match="name the image"):
+        image_of(stored, [tmp_path])

@@ -24,7 +24,7 @@ from nspike.model.shipped import find
 from tests.desk import write
 from tests.graphs import branched, random_model
 from tests.test_imports import imports
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "check_certificate.py"
 
@@ -67,7 +67,7 @@ def saved(folder, model, photo, name="c.json", **options):
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    """A true certificate, its model's file, and its picture."""
+    """A true certificate, its model's file, and its image."""
     folder = tmp_path_factory.mktemp("check")
     photo = write(folder / "photo.png", 70, 66)
     return *saved(folder, tiny_model(head="cpm"), photo), photo
@@ -192,7 +192,7 @@ def test_every_tampering_is_refuted(case, tmp_path, path, change, where):
     assert (code, text.startswith(f"REFUTED: {where}")) == (1, True), text
 
 
-def test_another_picture(case, tmp_path):
+def test_another_image(case, tmp_path):
     certificate, model, _ = case
     code, text = launch(certificate, model, write(tmp_path / "other.png", 70, 66, seed=3))
     assert (code, text.startswith("REFUTED: input, file_sha256: ")) == (1, True)
@@ -266,7 +266,7 @@ def test_pixels_that_another_decoder_reads(case, tmp_path):
     """The same file, another plane: as a JPEG may be read elsewhere."""
     certificate, model, _ = case
     values = copy.deepcopy(json.loads(certificate.read_text()))
-    Image.fromarray(picture(70, 66, seed=4)).save(tmp_path / "p.png")
+    Image.fromarray(image(70, 66, seed=4)).save(tmp_path / "p.png")
     values["input"]["file_sha256"] = hashlib.sha256((tmp_path / "p.png").read_bytes()).hexdigest()
     (tmp_path / "c.json").write_text(json.dumps(values))
     code, text = check(tmp_path / "c.json", model, tmp_path / "p.png")

@@ -7,7 +7,7 @@ import pytest
 import nspike
 from nspike.errors import BadInputError, UsageError
 from nspike.inspection.difference import Place
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 
@@ -52,7 +52,7 @@ def traces(tmp_path):
     """trace(name, model, **options) -> the file."""
 
     def make(name, model=MODEL, pixels=None, **options):
-        nspike.trace(model, picture(70, 48) if pixels is None else pixels, tmp_path / name, **options)
+        nspike.trace(model, image(70, 48) if pixels is None else pixels, tmp_path / name, **options)
         return tmp_path / name
 
     return make
@@ -133,8 +133,8 @@ def test_layers_that_only_one_has(traces):
 
 def test_what_cannot_be_compared(traces):
     mine = traces("a.h5")
-    with pytest.raises(BadInputError, match=r"are of different pictures: 48x70, SHA-256 .*, and 48x71"):
-        nspike.diff(mine, traces("b.h5", pixels=picture(71, 48)))
+    with pytest.raises(BadInputError, match=r"are of different images: 48x70, SHA-256 .*, and 48x71"):
+        nspike.diff(mine, traces("b.h5", pixels=image(71, 48)))
     with pytest.raises(BadInputError, match=r"T = 4 and .* T = 6"):
         nspike.diff(mine, traces("b.h5", nspike.swap(MODEL, timesteps=6)[0]))
     with pytest.raises(BadInputError, match=r"layer 'relu1' is .* \(1, 5, 8, 70, 48\) in .* and \(1, 5, 9, 70, 48\)"):

@@ -12,8 +12,8 @@ from nspike.integer.rounding import build
 from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import branched, chain, random_model
-from tests.graphs import picture as pixels_of
-from tests.tiny import picture, tiny_model
+from tests.graphs import image as pixels_of
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 HOW = [{"threads": 1}, {"threads": 3, "tile": 64}]
@@ -73,7 +73,7 @@ def test_any_train_gives_what_naive_gives(network, layer, recorded, rest, head):
 @pytest.mark.parametrize("parts", [{}, {"neuron": "if", "head": "cpm"}, {"neuron": "lif", "head": "rate"}])
 def test_an_unmodified_trace_gives_the_run_again(tmp_path, layer, parts):
     model = nspike.swap(MODEL, **parts)[0]
-    pixels = picture(150, 70, 3)
+    pixels = image(150, 70, 3)
     result = nspike.trace(model, pixels, tmp_path / "t.h5", layers=[layer])
     for how in HOW:
         again = nspike.replay(tmp_path / "t.h5", model, pixels, **how)
@@ -92,7 +92,7 @@ def test_an_unmodified_trace_gives_the_run_again(tmp_path, layer, parts):
 
 def test_super_resolution(tmp_path):
     model = tiny_model("superres", "y", "add")
-    pixels = picture(30, 24, 3)
+    pixels = image(30, 24, 3)
     result = nspike.trace(model, pixels, tmp_path / "t.h5", scale=3, layers=["relu1"])
     np.testing.assert_array_equal(nspike.replay(tmp_path / "t.h5", model, pixels).image, result.image)
 
@@ -112,7 +112,7 @@ def test_layers_that_nothing_reads_are_not_run(tmp_path):
 
 
 def test_another_neuron_for_the_rest_of_the_network(tmp_path):
-    pixels = picture(66, 48)
+    pixels = image(66, 48)
     nspike.trace(MODEL, pixels, tmp_path / "t.h5", layers=["relu1"])
     rest = nspike.swap(MODEL, neuron="if")[0]
     digest = nspike.audit(MODEL, _written(tmp_path, pixels)).certificate["model"]["digest"]
@@ -127,14 +127,14 @@ def test_another_neuron_for_the_rest_of_the_network(tmp_path):
 def _written(folder, pixels):
     from nspike.images import file as images
 
-    images.write(folder / "p.png", images.Picture(pixels))
+    images.write(folder / "p.png", images.ImageData(pixels))
     return folder / "p.png"
 
 
 def test_a_modified_trace(tmp_path):
     import h5py
 
-    pixels = picture(66, 48)
+    pixels = image(66, 48)
     result = nspike.trace(MODEL, pixels, tmp_path / "t.h5", layers=["relu1"])
     with h5py.File(tmp_path / "t.h5", "r+") as file:
         packed = file["spikes/relu1"]
@@ -150,7 +150,7 @@ def test_a_modified_trace(tmp_path):
 
 
 def test_a_trace_made_elsewhere(tmp_path):
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     result = nspike.trace(MODEL, pixels, tmp_path / "t.h5")
     with nspike.read_trace(tmp_path / "t.h5") as trace:
         np.savez(tmp_path / "t.npz", relu2=trace.spikes("relu2").astype(np.float32))
@@ -162,21 +162,21 @@ def test_a_trace_made_elsewhere(tmp_path):
 
 
 def test_what_cannot_be_replayed(tmp_path):
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     nspike.trace(MODEL, pixels, tmp_path / "t.h5")
     replay = nspike.replay
     with pytest.raises(UsageError, match=r"holds several layers; say which \(--layer\): relu1, relu2"):
         replay(tmp_path / "t.h5", MODEL, pixels)
     with pytest.raises(UsageError, match="Did you mean 'relu2'"):
         replay(tmp_path / "t.h5", MODEL, pixels, layer="relu3")
-    with pytest.raises(BadInputError, match="is of another picture"):
-        replay(tmp_path / "t.h5", MODEL, picture(40, 48, seed=2), layer="relu1")
-    with pytest.raises(BadInputError, match="is of another picture"):
-        replay(tmp_path / "t.h5", MODEL, picture(41, 48), layer="relu1")
+    with pytest.raises(BadInputError, match="is of another image"):
+        replay(tmp_path / "t.h5", MODEL, image(40, 48, seed=2), layer="relu1")
+    with pytest.raises(BadInputError, match="is of another image"):
+        replay(tmp_path / "t.h5", MODEL, image(41, 48), layer="relu1")
     with pytest.raises(BadInputError, match="is of another model: 'tiny'"):
         replay(tmp_path / "t.h5", tiny_model(seed=9), pixels, layer="relu1")
     nspike.trace(MODEL, pixels, tmp_path / "part.h5", window=(0, 0, 48, 39), layers=["relu1"])
-    with pytest.raises(BadInputError, match="holds a window of the picture; a replay needs the whole layer"):
+    with pytest.raises(BadInputError, match="holds a window of the image; a replay needs the whole layer"):
         replay(tmp_path / "part.h5", MODEL, pixels)
     fires = nspike.swap(MODEL, head="cpm")[0]
     nspike.trace(fires, pixels, tmp_path / "out.h5", layers=["output"])
@@ -185,12 +185,12 @@ def test_what_cannot_be_replayed(tmp_path):
 
 
 def test_trains_that_do_not_fit(tmp_path):
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     for name, shape, says in (
-        ("relu1", (5, 8, 40, 47), "this picture and model need"),
+        ("relu1", (5, 8, 40, 47), "this image and model need"),
         ("relu1", (6, 8, 40, 48), "up to 5"),
-        ("relu1", (5, 9, 40, 48), "this picture and model need"),
-        ("relu1", (3, 5, 8, 40, 48), "this picture and model need"),
+        ("relu1", (5, 9, 40, 48), "this image and model need"),
+        ("relu1", (3, 5, 8, 40, 48), "this image and model need"),
         ("act", (5, 8, 40, 48), "has no layer 'act'"),
     ):
         np.savez(tmp_path / "t.npz", **{name: np.zeros(shape, bool)})

@@ -17,9 +17,9 @@ from nspike.registry.plugins import registry
 from tests import naive
 from tests.desk import write
 from tests.graphs import branched, chain, random_model
-from tests.graphs import picture as pixels_of
+from tests.graphs import image as pixels_of
 from tests.own_neurons import TERNARY
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 HOW = [{"threads": 1}, {"threads": 2, "tile": 64}, {"threads": 3, "tile": 128}]
@@ -109,7 +109,7 @@ WINDOWS = [
 
 @pytest.mark.parametrize("window", WINDOWS)
 def test_windows(tmp_path, window):
-    pixels = picture(150, 140)
+    pixels = image(150, 140)
     nspike.trace(MODEL, pixels, tmp_path / "all.h5")
     x, y, w, h = window
     for how in HOW:
@@ -141,7 +141,7 @@ def test_what_it_says_of_itself(tmp_path):
 
 def test_the_file_is_as_documented(tmp_path):
     """Read with h5py and numpy alone, by the words of docs/reference/files.md."""
-    nspike.trace(MODEL, picture(40, 47), tmp_path / "t.h5")
+    nspike.trace(MODEL, image(40, 47), tmp_path / "t.h5")
     with h5py.File(tmp_path / "t.h5") as file:
         assert (file.attrs["format"], file.attrs["version"]) == (b"nspike trace", 1)
         info = json.loads(file.attrs["trace"])
@@ -156,12 +156,12 @@ def test_the_file_is_as_documented(tmp_path):
 
 
 def test_unknown_layers_and_windows_outside(tmp_path):
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     for layer, says in (("relu3", "Did you mean 'relu2'"), ("output", "no neuron in the output layer")):
         with pytest.raises(UsageError, match=says):
             nspike.trace(MODEL, pixels, tmp_path / "t.h5", layers=[layer])
     for window, says in (
-        ((0, 0, 49, 1), "outside the picture, which is 48x40"),
+        ((0, 0, 49, 1), "outside the image, which is 48x40"),
         ((-1, 0, 4, 4), "outside"),
         ((40, 39, 8, 2), "outside"),
         ((0, 0, 0, 4), "at least 1x1"),
@@ -172,7 +172,7 @@ def test_unknown_layers_and_windows_outside(tmp_path):
 
 
 def test_nothing_half_written_is_left(tmp_path, monkeypatch):
-    pixels = picture(40, 48)
+    pixels = image(40, 48)
     (tmp_path / "t.h5").write_bytes(b"older")
 
     def interrupted(done, total):
@@ -190,7 +190,7 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("room", [0, 100, 5_000, 9_000, "last"])
 def test_a_disk_that_fills_up(tmp_path, monkeypatch, room):
-    nspike.trace(MODEL, picture(70, 80), tmp_path / "t.h5")
+    nspike.trace(MODEL, image(70, 80), tmp_path / "t.h5")
     before = (tmp_path / "t.h5").read_bytes()
     room = len(before) - 1 if room == "last" else room
 
@@ -202,14 +202,14 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, room):
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", pwrite)
     with pytest.raises(OutputError, match=r"cannot write .*t\.h5: No space left on device"):
-        nspike.trace(MODEL, picture(70, 80), tmp_path / "t.h5")
+        nspike.trace(MODEL, image(70, 80), tmp_path / "t.h5")
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
     assert (tmp_path / "t.h5").read_bytes() == before
 
 
 @pytest.fixture
 def traced(tmp_path):
-    nspike.trace(MODEL, picture(40, 48), tmp_path / "t.h5")
+    nspike.trace(MODEL, image(40, 48), tmp_path / "t.h5")
     return tmp_path / "t.h5"
 
 

@@ -20,19 +20,19 @@ def spiking_of(network, seed=0):
 def test_normalised_layers_of_aodnet_compute_the_ann_in_units_of_the_scales():
     network, parameters = aodnet.read(aod())
     spiking = spiking_of(network)
-    picture = np.random.default_rng(1).random((1, 3, 12, 14), dtype=np.float32)
+    image = np.random.default_rng(1).random((1, 3, 12, 14), dtype=np.float32)
     values = {a.name: None for a in network.activations}
-    output = ann.run(network, parameters, picture, capture=values)[0]
+    output = ann.run(network, parameters, image, capture=values)[0]
     units = {name: v[0] / spiking.scales[name][:, None, None] for name, v in values.items()}
     for conv in network.convs:
-        sources = [units[a.name] for a in network.activations_into(conv.name)] or [picture[0].astype(np.float64)]
+        sources = [units[a.name] for a in network.activations_into(conv.name)] or [image[0].astype(np.float64)]
         weights, bias = normalised_conv(network, parameters, spiking, conv.name)
         assert weights.dtype == bias.dtype == np.float64
         found = np.maximum(convolve(np.concatenate(sources)[None], weights)[0] + bias[:, None, None], 0)
         np.testing.assert_allclose(found, units[driven(network, conv.name)], atol=1e-5)
     gate = gate_scale(network, spiking, "gate")[:, None, None]
     scale = spiking.scales[OUTPUT][:, None, None]
-    found = units["relu5"] * gate * (picture[0].astype(np.float64) - 1) + 1 / scale
+    found = units["relu5"] * gate * (image[0].astype(np.float64) - 1) + 1 / scale
     np.testing.assert_allclose(np.maximum(found, 0), output / scale, atol=1e-5)
 
 

@@ -41,7 +41,7 @@ def test_the_rounded_network_spikes_as_the_engine_does(case):
         plane[None],
         neuron=neuron,
         head=head,
-        sink=lambda n, y0, y1, x0, x1, picture, output: outputs.append(output.copy()),
+        sink=lambda n, y0, y1, x0, x1, image, output: outputs.append(output.copy()),
         observer=lambda name, n, core, fired: spikes.__setitem__(name, fired.copy()),
         threads=1,
     )
@@ -57,9 +57,9 @@ def test_the_rounded_network_spikes_as_the_engine_does(case):
 def test_the_unrounded_network_is_near_the_rounded_one(case):
     plugin, tensors, neuron, head, values = case
     model = converted(plugin, tensors, neuron, head, values)
-    picture = np.random.default_rng(4).random((model.network.channels, 15, 15))
-    exact = floatsim.simulate(floatsim.from_model(model, neuron, head), picture)
-    rounded = floatsim.simulate(floatsim.from_integers(build(model, neuron, head)), picture)
+    image = np.random.default_rng(4).random((model.network.channels, 15, 15))
+    exact = floatsim.simulate(floatsim.from_model(model, neuron, head), image)
+    rounded = floatsim.simulate(floatsim.from_integers(build(model, neuron, head)), image)
     for name, fired in exact.spikes.items():
         assert np.mean(fired != rounded.spikes[name]) < 0.02
     assert np.abs(exact.output - rounded.output).mean() < 0.02
@@ -68,10 +68,10 @@ def test_the_unrounded_network_is_near_the_rounded_one(case):
 def test_charge_is_conserved_in_every_layer():
     model = converted(dncnn, chain(4, 5), if_.NEURON, membrane.HEAD)
     network = floatsim.from_model(model, if_.NEURON, membrane.HEAD)
-    picture = np.random.default_rng(5).random((1, 11, 12))
-    run = floatsim.simulate(network, picture)
+    image = np.random.default_rng(5).random((1, 11, 12))
+    run = floatsim.simulate(network, image)
     for stage in network.stages:
-        arriving = run.spikes[stage.sources[0]].sum(axis=0) if stage.sources else network.timesteps * picture
+        arriving = run.spikes[stage.sources[0]].sum(axis=0) if stage.sources else network.timesteps * image
         charge = floatsim.convolve(arriving[None].astype(float), stage.weights[0])[0]
         charge += network.timesteps * stage.bias[:, None, None]
         released = run.spikes[stage.name].sum(axis=0) * stage.theta[:, None, None]

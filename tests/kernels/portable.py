@@ -7,7 +7,7 @@ import sys
 from numba.core import config
 
 from nspike.kernels._jit import INTERPRETED
-from tests.graphs import branched, chain, picture, random_model, run
+from tests.graphs import branched, chain, image, random_model, run
 from tests.own_neurons import BURST
 
 CASES = (
@@ -24,7 +24,7 @@ def results(count):
     found = []
     for i, (network, shape, neuron, head) in enumerate(CASES[:count]):
         model = random_model(network, i, timesteps=3, level=0.6)
-        output, ledger, _ = run(model, picture(i, *shape), neuron, head, threads=1)
+        output, ledger, _ = run(model, image(i, *shape), neuron, head, threads=1)
         layers = [[layer.name, layer.digests, layer.events.tolist(), layer.synops.tolist()] for layer in ledger.layers]
         found.append([layers, hashlib.sha256(output.tobytes()).hexdigest()])
     return json.loads(json.dumps(found))

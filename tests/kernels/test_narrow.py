@@ -126,7 +126,7 @@ def test_analog_rows(width, size, read):
     weights, bias = layer(draw, 3, read, size, 32767, -32767), draw.integers(-99, 99, 3).astype(np.int32)
     out = np.zeros((3, 4, columns(width)), np.int32)
     narrow.analog_rows(plane, np.array([-(size // 2)] * 2), size, weights, bias, 2, out)
-    expected = naive.picture_current(plane, weights)[:, 2:6] + bias[:, None, None]
+    expected = naive.image_current(plane, weights)[:, 2:6] + bias[:, None, None]
     np.testing.assert_array_equal(out[..., :width], expected)
     assert not out[..., width:].any()
 

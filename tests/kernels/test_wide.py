@@ -177,7 +177,7 @@ def test_analog(read, channels, size, shape):
     kernel = case.weights[0]
     flat = np.zeros((size * size * read, case.columns), np.int64)
     flat[:, :channels] = kernel.transpose(2, 3, 1, 0).reshape(-1, channels)
-    constant = naive.picture_current(plane, kernel) + case.bias[0][:, None, None]
+    constant = naive.image_current(plane, kernel) + case.bias[0][:, None, None]
     at, block = np.array([-(size // 2)] * 2), np.array([0, shape[0], 0, shape[1]])
     bias = padded(case.bias[0], case.columns)
     out = np.zeros((shape[0] * shape[1], channels), np.int32)

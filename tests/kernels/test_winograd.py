@@ -58,12 +58,12 @@ import json
 import numpy as np
 from nspike.trainable.spiking import DifferentiableNetwork
 from nspike.registry.plugins import registry
-from tests.graphs import chain, picture, random_model
+from tests.graphs import chain, image, random_model
 
 net = DifferentiableNetwork(
     random_model(chain(32, 32), 1, timesteps=2, level=0.4), registry().neurons["mprn"], registry().heads["cpm"]
 )
-net.run(picture(0, 1, 1, 5, 6, dtype=np.int32) // 4).restored.square().mean().backward()
+net.run(image(0, 1, 1, 5, 6, dtype=np.int32) // 4).restored.square().mean().backward()
 print(json.dumps({name: [float(np.sum(t.grad)), float(np.abs(t.grad).sum())] for name, t in net.parameters().items()}))
 """
 

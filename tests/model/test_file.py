@@ -14,6 +14,8 @@ import pytest
 
 from nspike.errors import ModelError, OutputError
 from nspike.files import hdf5 as _hdf5
+from nspike.graph.layer import IMAGE
+from nspike.model import content
 from nspike.model.file import digest, load, load_integers, read_info, save
 from nspike.model.model import Model
 from tests.small_models import small_ann, small_snn
@@ -40,10 +42,12 @@ def same(left, right):
     return left == right and type(left) is type(right)
 
 
-def wrap(data):
+def wrap(data, version=2):
     """Give changed HDF5 bytes a right header, as an attacker would."""
     body = bytes(data)[_hdf5.HEADER_BYTES :]
-    header = f"nspike model file, format 1, needs nspike 0.1.0 or later\nsha256 {hashlib.sha256(body).hexdigest()}\n"
+    header = (
+        f"nspike model file, format {version}, needs nspike 0.1.0 or later\nsha256 {hashlib.sha256(body).hexdigest()}\n"
+    )
     return header.encode().ljust(_hdf5.HEADER_BYTES, b"\0") + body
 
 
@@ -115,7 +119,7 @@ def test_read_info(tmp_path, whole):
     path.write_bytes(whole)
     found = read_info(path)
     assert (found.neuron, found.head, found.timesteps, found.integers) == ("if", "membrane", 10, True)
-    assert (found.version, found.writer, found.size) == (1, "nspike 0.1.0", len(whole))
+    assert (found.version, found.writer, found.size) == (2, "nspike 0.1.0", len(whole))
     assert found.info == small_snn().info
     assert found.network == small_snn().network
     save(path, small_ann())
@@ -274,8 +278,28 @@ def test_flipped_bytes_with_a_right_checksum(tmp_path, whole):
 
 
 def test_future_version(tmp_path, whole):
-    data = whole.replace(b"format 1, needs nspike 0.1.0", b"format 2, needs nspike 3.4.0", 1)
-    refused(tmp_path, data, r"model format 2, which needs nspike 3\.4\.0 or later; this is nspike 0\.1\.0")
+    data = whole.replace(b"format 2, needs nspike 0.1.0", b"format 3, needs nspike 3.4.0", 1)
+    refused(tmp_path, data, r"model format 3, which needs nspike 3\.4\.0 or later; this is nspike 0\.1\.0")
+
+
+def test_format_1_is_read_in_the_words_of_today(tmp_path, whole):
+    """There the network's input was called "picture"."""
+    attributes, arrays = _hdf5.read(whole)
+    network = json.loads(attributes["network"])
+    for layer in network["layers"]:
+        if layer.get("source") == IMAGE:
+            layer["source"] = "picture"
+    attributes["network"] = json.dumps(network)
+    texts = {name: attributes[name] for name in ("network", "info", "spiking")}
+    plain = {name: array for name, array in arrays.items() if not name.startswith("integers/")}
+    attributes["digest"] = content.digest(texts, plain)
+    data, path = _hdf5.write(attributes, arrays), tmp_path / "old.h5"
+    path.write_bytes(wrap(data, version=1))
+    assert same(load(path), small_snn())
+    assert (read_info(path).version, read_info(path).digest) == (1, digest(small_snn()))
+    path.write_bytes(wrap(data, version=2))
+    with pytest.raises(ModelError, match="picture"):
+        load(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\3\4 a checkpoint", b"\x89HDF\r\n\x1a\n", os.urandom(2000)])
@@ -476,9 +500,9 @@ def test_hostile_file(tmp_path, whole, change, error):
         '{"layers": 3}',
         '{"name": "x", "channels": NaN, "layers": [], "output": "", "mode": "image"}',
         '{"name": "x", "channels": 1, "output": "c", "mode": "add", "layers": '
-        '[{"kind": "conv", "name": "c", "source": "picture", "in_channels": 1, "out_channels": 1, "kernel": 70001}]}',
+        '[{"kind": "conv", "name": "c", "source": "image", "in_channels": 1, "out_channels": 1, "kernel": 70001}]}',
         '{"name": "x", "channels": 1, "output": "c", "mode": "add", "layers": '
-        '[{"kind": "conv", "name": "c/d", "source": "picture", "in_channels": 1, "out_channels": 1, "kernel": 3}]}',
+        '[{"kind": "conv", "name": "c/d", "source": "image", "in_channels": 1, "out_channels": 1, "kernel": 3}]}',
         '{"name": "x", "channels": 1, "output": "c", "mode": "add", "layers": '
         '[{"kind": "conv", "name": ["c"], "source": {}, "in_channels": 1, "out_channels": "1", "kernel": 3}]}',
     ],

@@ -5,7 +5,7 @@ from nspike_plugins import cpm
 from nspike import OutputLayer
 from nspike.integer.grid import RANGE
 from tests.engine.test_run import capture
-from tests.graphs import branched, chain, picture, random_model, run
+from tests.graphs import branched, chain, image, random_model, run
 
 
 def identity_model(network, timesteps, level):
@@ -19,7 +19,7 @@ def identity_model(network, timesteps, level):
 @pytest.mark.parametrize("neuron", ["if", "mprn", "mprn_beta", "lif"])
 @pytest.mark.parametrize("network", [chain(4), chain(17, channels=3), branched(2, 3, 9, channels=3, gate=True)])
 def test_an_identity_kernel_is_the_mean_current(network, neuron, level):
-    pixels = picture(6, 1, network.channels, 5, 9)
+    pixels = image(6, 1, network.channels, 5, 9)
     for timesteps in (8, 10):
         model = identity_model(network, timesteps, level)
         mean = run(model, pixels, neuron, "membrane")[0]
@@ -36,7 +36,7 @@ def test_the_identity_holds_for_negative_and_saturating_currents():
     for bias in (-3.0, 0.0, 3.0):
         model = identity_model(chain(4), 8, 0.3)
         model.parameters["conv1.bias"][:] = bias
-        pixels = picture(6, 1, 1, 5, 9)
+        pixels = image(6, 1, 1, 5, 9)
         layer = capture(model, pixels, "mprn")
         theta = layer.theta[:, None, None]
         assert theta.item() & (theta.item() - 1) == 0

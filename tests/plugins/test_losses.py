@@ -40,7 +40,7 @@ def test_energy_is_the_mean_of_the_layers():
     assert [float(rate.grad) for rate in rates] == pytest.approx([1 / 3] * 3)
 
 
-def test_equal_pictures_cost_nothing():
+def test_equal_images_cost_nothing():
     for loss in (losses.MSE, losses.L1, losses.FFT):
         x = nspike.Tensor(A, requires_grad=True)
         value = loss.compute(x, nspike.Tensor(A), {})

@@ -2,7 +2,7 @@ import numpy as np
 from nspike_plugins import membrane
 
 from nspike import OutputLayer
-from tests.graphs import chain, picture, random_model, run
+from tests.graphs import chain, image, random_model, run
 
 
 def test_by_hand():
@@ -15,7 +15,7 @@ def test_by_hand():
 def test_it_has_no_output_neuron():
     assert not membrane.HEAD.fires
     assert membrane.HEAD.initial(3) == {}
-    _, ledger, spikes = run(random_model(chain(3), level=3.0), picture(0, 1, 1, 4, 4), "mprn", "membrane")
+    _, ledger, spikes = run(random_model(chain(3), level=3.0), image(0, 1, 1, 4, 4), "mprn", "membrane")
     assert not spikes["output"].any()
     assert [layer.name for layer in ledger.layers] == ["act0"]
 
@@ -23,7 +23,7 @@ def test_it_has_no_output_neuron():
 def test_a_saturated_network_of_one_convolution_gives_its_value():
     """No spikes between: the mean current is the convolution itself, to the grid's rounding."""
     model = random_model(chain(), timesteps=5)
-    pixels = picture(0, 1, 1, 6, 7)
+    pixels = image(0, 1, 1, 6, 7)
     output = run(model, pixels, "if", "membrane")[0][0, 0]
     padded = np.pad(pixels[0, 0] / 255.0, 1)
     weight, bias = model.parameters["conv0.weight"][0, 0], model.parameters["conv0.bias"][0]

@@ -25,7 +25,7 @@ def test_hand_worked_trace():
     assert spikes(trace(NEURON, 0.125)) == [0] * 6
 
 
-def test_no_picture_and_no_bias_in_the_post_step():
+def test_no_image_and_no_bias_in_the_post_step():
     run = trace(NEURON, 0.0625, bias=0.0625)
     assert run.residual["relu1"] == 5 * 0.125
 

@@ -10,11 +10,11 @@ from nspike_plugins.qcfs import CONVERTER
 from nspike.converting.conversion import convert
 from nspike.engine.run import run
 from nspike.errors import UsageError
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import Info, Model
 from nspike.trainable.plain import DifferentiableAnn
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 
 def limited(levels=4):
@@ -24,7 +24,7 @@ def limited(levels=4):
 
 
 def planes(count=3):
-    return [(picture(20, 20, seed=i) / 255.0).astype(np.float32)[None] for i in range(count)]
+    return [(image(20, 20, seed=i) / 255.0).astype(np.float32)[None] for i in range(count)]
 
 
 def converted(model, timesteps=4, neuron=if_.NEURON, **options):
@@ -52,12 +52,12 @@ def test_scales_are_the_trained_ones():
 
 @pytest.mark.parametrize("neuron", [if_.NEURON, mprn.NEURON, mprn_beta.NEURON], ids=lambda neuron: neuron.name)
 def test_a_layer_gives_its_trained_activation(neuron):
-    """One layer that reads the picture, and an output that adds nothing: T = L, constant input.
+    """One layer that reads the image, and an output that adds nothing: T = L, constant input.
 
     A neuron that releases what is left after T does not round a second time; above λ it fires once more than T times.
     """
     layers = (
-        Conv("conv1", PICTURE, 1, 1, 1, False),
+        Conv("conv1", IMAGE, 1, 1, 1, False),
         Activation("relu1", "conv1", 1, (0.8,), 5),
         Conv("conv2", "relu1", 1, 1, 1, False),
     )

@@ -38,5 +38,5 @@ def test_an_export_is_recognised_and_runs(file, name, count, eps):
     assert sum(array.size for array in parameters.values()) == count
     assert network.convs[1].batch_norm_eps == eps
     plane = np.full((1, network.channels, 12, 12), 0.5, np.float32)
-    picture = ann.restore(network, ann.run(network, parameters, plane), plane)
-    assert np.abs(picture - plane).mean() < 0.4
+    image = ann.restore(network, ann.run(network, parameters, plane), plane)
+    assert np.abs(image - plane).mean() < 0.4

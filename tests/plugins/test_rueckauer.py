@@ -10,9 +10,9 @@ from nspike.errors import UsageError
 from tests.plugins.chains import aod, chain
 
 
-def scales(plugin, tensors, pictures, **options):
+def scales(plugin, tensors, images, **options):
     network, parameters = plugin.read(tensors)
-    calibration = Calibration(network, parameters, 10, lambda: ann.activations(network, parameters, pictures))
+    calibration = Calibration(network, parameters, 10, lambda: ann.activations(network, parameters, images))
     return CONVERTER.scales(calibration, CONVERTER.values(options)), calibration
 
 
@@ -51,8 +51,8 @@ def test_hardly_active_channels_take_the_layers_scale():
 
 
 def test_scales_of_a_residual_network():
-    pictures = [np.random.default_rng(i).random((1, 40, 40), dtype=np.float32) for i in range(3)]
-    found, calibration = scales(dncnn, chain(4, 9), pictures, percentile=100, theta_scale=0.5, v_init=0.25)
+    images = [np.random.default_rng(i).random((1, 40, 40), dtype=np.float32) for i in range(3)]
+    found, calibration = scales(dncnn, chain(4, 9), images, percentile=100, theta_scale=0.5, v_init=0.25)
     every = list(calibration.activations())
     for name in ("relu1", "relu3"):
         assert found.scales[name].shape == (9,)
@@ -63,10 +63,10 @@ def test_scales_of_a_residual_network():
     assert found.neuron_parameters == {"v_init": 0.25}
 
 
-def test_the_order_of_the_pictures_does_not_matter_and_a_picture_has_scale_one():
-    pictures = [np.random.default_rng(i).random((3, 20, 30), dtype=np.float32) for i in range(3)]
-    one, _ = scales(aodnet, aod(), pictures)
-    other, _ = scales(aodnet, aod(), pictures[::-1])
+def test_the_order_of_the_images_does_not_matter_and_a_image_has_scale_one():
+    images = [np.random.default_rng(i).random((3, 20, 30), dtype=np.float32) for i in range(3)]
+    one, _ = scales(aodnet, aod(), images)
+    other, _ = scales(aodnet, aod(), images[::-1])
     for name, scale in one.scales.items():
         np.testing.assert_array_equal(scale, other.scales[name])
     assert one.scales["output"].tolist() == [1, 1, 1]

@@ -3,15 +3,15 @@
 import numpy as np
 from nspike_plugins.membrane import HEAD
 
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.integer.reference import from_model, simulate
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
 
 def trace(neuron, drive, *, parameters=None, weights=(1.0, 1.0), bias=0.0, theta=1.0, timesteps=5):
-    """Run a chain of 1×1 convolutions of the given `weights` on a picture of one pixel, `drive`; the first has `bias`."""
-    layers, arrays, source = [], {}, PICTURE
+    """Run a chain of 1×1 convolutions of the given `weights` on an image of one pixel, `drive`; the first has `bias`."""
+    layers, arrays, source = [], {}, IMAGE
     for i, weight in enumerate(weights, start=1):
         layers.append(Conv(f"conv{i}", source, 1, 1, 1))
         source = f"relu{i}"

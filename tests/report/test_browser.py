@@ -96,7 +96,7 @@ def test_a_layer_is_chosen(seen):
     assert seen.page.evaluate("getComputedStyle(document.getElementById('map')).opacity") == "0.2"
 
 
-def test_every_picture_is_drawn(seen):
+def test_every_image_is_drawn(seen):
     assert seen.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
     assert seen.page.locator("svg").count() == 2
     assert all(box.bounding_box()["width"] > 300 for box in seen.page.locator("svg").all())

@@ -22,7 +22,7 @@ from nspike.report.residual import SIDE, residuals
 from nspike.restoration.image import input_planes
 from tests.cli.console import run
 from tests.desk import lay_out, write
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("shape", "tile"), [((130, 140), 64), ((130, 140), None), ((70, 600), 64)])
 def test_maps_are_means_of_the_spikes(shape, tile):
-    model, pixels = tiny_model(), picture(*shape)
+    model, pixels = tiny_model(), image(*shape)
     maps, whole = RateMaps(1, *shape, model.spiking.timesteps), {}
 
     def observer(layer, n, core, spikes):
@@ -59,22 +59,22 @@ def test_maps_are_means_of_the_spikes(shape, tile):
 
 def test_maps_of_three_planes():
     model, maps = tiny_model(), RateMaps(3, 20, 24, 4)
-    ledger = nspike.restore(model, picture(20, 24, 3), observer=maps).ledger
+    ledger = nspike.restore(model, image(20, 24, 3), observer=maps).ledger
     for layer in ledger.layers:
         assert maps.rates()[layer.name].mean() == pytest.approx(layer.events.sum() / (layer.neuron_updates[0] * 4))
 
 
 def test_a_map_is_clear_where_nothing_fires():
     uri = charts.map_uri(np.array([[0.0, 0.5], [1.0, 2.0]]), 1.0)
-    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
-    assert [image.getpixel(at)[3] for at in ((0, 0), (1, 0), (0, 1), (1, 1))] == [0, 255, 255, 255]
+    shown = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")
+    assert [shown.getpixel(at)[3] for at in ((0, 0), (1, 0), (0, 1), (1, 1))] == [0, 255, 255, 255]
 
 
 # ----- residual potential -----
 
 
 def test_residuals_are_those_of_the_simulation():
-    model, pixels = tiny_model(head="cpm"), picture(30, 40)
+    model, pixels = tiny_model(head="cpm"), image(30, 40)
     found = residuals(model, input_planes(model, pixels))
     run_ = floatsim.simulate(
         floatsim.from_integers(build(model, neuron_of(model), head_of(model))), 257.0 * pixels[None] / 65535
@@ -86,8 +86,8 @@ def test_residuals_are_those_of_the_simulation():
     assert all(found[name].over > 0 and found[name].under > 0 for name in ("relu1", "relu2"))
 
 
-def test_residuals_of_a_large_picture_are_those_of_its_middle():
-    model, pixels = tiny_model(), picture(200, 300)
+def test_residuals_of_a_large_image_are_those_of_its_middle():
+    model, pixels = tiny_model(), image(200, 300)
     y, x = (200 - SIDE) // 2, (300 - SIDE) // 2
     middle = residuals(model, input_planes(model, pixels[y : y + SIDE, x : x + SIDE]))
     assert residuals(model, input_planes(model, pixels)) == middle
@@ -95,7 +95,7 @@ def test_residuals_of_a_large_picture_are_those_of_its_middle():
 
 def test_a_kernel_of_its_own_is_not_simulated():
     model = nspike.swap(tiny_model(), neuron="lif")[0]
-    assert residuals(model, input_planes(model, picture(20, 20))) == {}
+    assert residuals(model, input_planes(model, image(20, 20))) == {}
 
 
 # ----- the page -----
@@ -181,23 +181,23 @@ def test_names_are_escaped(here, capsys):
     assert "&lt;script&gt;alert(1)" in html
 
 
-def test_a_large_picture_makes_no_large_page(here, capsys):
+def test_a_large_image_makes_no_large_page(here, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (700, 1100), np.uint8)
-    images.write(here / "large.png", images.Picture(noise))
+    images.write(here / "large.png", images.ImageData(noise))
     assert run(capsys, "audit", "large.png", "--sigma", 25, "--report", "r.html").code == 0
     assert (here / "r.html").stat().st_size < 3 << 20
 
 
-def test_pictures_are_bounded():
+def test_images_are_bounded():
     for shape, kind in (((300, 400), "png"), ((3000, 40, 3), "png"), ((1500, 1600, 3), "jpeg")):
-        uri = charts.picture_uri(np.zeros(shape, np.uint16))
-        image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        uri = charts.image_uri(np.zeros(shape, np.uint16))
+        shown = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert uri.startswith(f"data:image/{kind};base64,")
-        assert max(image.size) <= charts.LONGEST
+        assert max(shown.size) <= charts.LONGEST
 
 
 def test_charts_take_the_colour_of_the_page():
-    ledger = tiny_model().run(picture(20, 24)).ledger
+    ledger = tiny_model().run(image(20, 24)).ledger
     for svg in (charts.rates_chart(ledger), charts.spikes_chart(ledger)):
         assert svg.startswith('<svg role="img" aria-label="')
         assert "currentColor" in svg

@@ -13,7 +13,7 @@ from nspike.model import shipped as models
 from nspike.model.file import digest, save
 from nspike.restoration.batch import ExistsError, Job, file_digest, gather, make_folder, plan, state, write_record
 from nspike.restoration.choice import Chooser, Request, noise_of
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 SETTINGS = {"input": "aa", "model": "bb", "T": 4}
 
@@ -47,7 +47,7 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "shipped", lambda: sorted(found))
 
 
-# ----- which pictures -----
+# ----- which images -----
 
 
 def test_gather(folder, monkeypatch):
@@ -103,7 +103,7 @@ def test_plan_usage(folder, tmp_path):
         (two, "out.png", {}, "need a folder"),
         (two, str(touch(tmp_path / "file")), {}, "need a folder"),
         (one, "out", {}, "ending in a slash"),
-        (one, "out.gif", {}, "expected a picture's name"),
+        (one, "out.gif", {}, "expected an image's name"),
         ([folder / "b.png", folder / "deeper" / "b.jpg"], "new", {}, "both be written"),
         (one, str(folder), {}, "would replace an input"),
         (one, str(folder / "b.png"), {}, "would replace an input"),
@@ -153,7 +153,7 @@ def test_state_of_a_changed_output(done):
         state(done, SETTINGS, overwrite=False)
 
 
-def test_state_of_a_run_that_was_killed_between_record_and_picture(done):
+def test_state_of_a_run_that_was_killed_between_record_and_image(done):
     write_record(done, SETTINGS, None, "0.1.0")
     assert state(done, SETTINGS, overwrite=False) == "replace"
     with pytest.raises(ExistsError):
@@ -169,7 +169,7 @@ def test_state_without_a_readable_record(done, record):
         state(done, SETTINGS, overwrite=False)
 
 
-def test_state_of_a_single_picture(tmp_path):
+def test_state_of_a_single_image(tmp_path):
     job = Job(tmp_path / "in.png", tmp_path / "out.png")
     assert state(job, {}, overwrite=False) == "new"
     touch(job.target)
@@ -217,7 +217,7 @@ def test_noise_outside_the_trained_range_is_told(shipped):
     assert not Chooser(Request(model="dncnn-s25", sigma=30)).choose(noisy(3)).warnings
 
 
-def test_noise_of_large_pictures_is_taken_from_the_middle():
+def test_noise_of_large_images_is_taken_from_the_middle():
     pixels = noisy(20, 1400, 1300)
     middle = pixels[188:1212, 138:1162] / 255.0
     assert noise_of(pixels) == 255 * noise.estimate_sigma(middle)
@@ -225,19 +225,19 @@ def test_noise_of_large_pictures_is_taken_from_the_middle():
     assert noise_of(pixels[:5]) is None
 
 
-def test_tiny_pictures_get_the_default(shipped):
+def test_tiny_images_get_the_default(shipped):
     choice = Chooser(Request()).choose(noisy(20, 1, 1))
     assert choice.name == models.DEFAULT
     assert "too small" in choice.notes[0]
 
 
 def test_tasks(shipped):
-    assert Chooser(Request(task="dehaze")).choose(picture(channels=3)).name == "aodnet"
-    choice = Chooser(Request(task="superres")).choose(picture())
+    assert Chooser(Request(task="dehaze")).choose(image(channels=3)).name == "aodnet"
+    choice = Chooser(Request(task="superres")).choose(image())
     assert (choice.name, choice.scale) == ("vdsr", 2)
-    assert Chooser(Request(scale=4)).choose(picture()).scale == 4
+    assert Chooser(Request(scale=4)).choose(image()).scale == 4
     assert Chooser(Request(model="aodnet")).task == "dehaze"
-    assert "none that" in Chooser(Request(model="vdsr", scale=5)).choose(picture()).warnings[0]
+    assert "none that" in Chooser(Request(model="vdsr", scale=5)).choose(image()).warnings[0]
 
 
 def test_parts_are_swapped(shipped):
@@ -263,14 +263,14 @@ def test_parts_are_swapped(shipped):
         (Request(task="superres", scale=7), ModelError, "7"),
     ],
 )
-def test_bad_requests_fail_before_the_first_picture(shipped, request_, error, message):
+def test_bad_requests_fail_before_the_first_image(shipped, request_, error, message):
     with pytest.raises(error, match=message):
         Chooser(request_)
 
 
-def test_pictures_are_bundled_for_every_task():
-    from nspike.restoration.bundled import picture_for
+def test_images_are_bundled_for_every_task():
+    from nspike.restoration.bundled import image_for
 
     for task, times in (("denoise", 1), ("dehaze", 1), ("superres", 2)):
-        degraded, clean = (Image.open(path) for path in picture_for(task))
+        degraded, clean = (Image.open(path) for path in image_for(task))
         assert clean.size == (times * degraded.width, times * degraded.height)

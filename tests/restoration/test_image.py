@@ -16,7 +16,7 @@ from nspike.images.resize import imresize
 from nspike.model.file import save
 from nspike.registry.parts import head_of, neuron_of
 from nspike.restoration.image import restore
-from tests.tiny import picture, tiny_model
+from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
 RGB = tiny_model("dehaze", "rgb", "image")
@@ -36,7 +36,7 @@ def raw(model, planes):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_grey(dtype):
-    pixels = picture(dtype=dtype)
+    pixels = image(dtype=dtype)
     result = restore(MODEL, pixels)
     expected = pixels / np.iinfo(dtype).max - raw(MODEL, pixels[None, None])[0, 0]
     assert result.image.dtype == dtype
@@ -47,7 +47,7 @@ def test_grey(dtype):
 
 
 def test_floats_may_lie_outside_and_come_back_limited():
-    noisy = picture() / 255.0 + np.random.default_rng(3).normal(0, 0.3, (40, 48))
+    noisy = image() / 255.0 + np.random.default_rng(3).normal(0, 0.3, (40, 48))
     result = restore(MODEL, noisy)
     plane = to_plane(noisy)
     expected = plane / 65535.0 - raw(MODEL, plane[None, None])[0, 0]
@@ -58,7 +58,7 @@ def test_floats_may_lie_outside_and_come_back_limited():
 
 
 def test_colour_through_a_grey_model_goes_channel_by_channel():
-    pixels = picture(channels=3)
+    pixels = image(channels=3)
     result = restore(MODEL, pixels)
     assert result.ledger.planes == 3
     for channel in range(3):
@@ -66,13 +66,13 @@ def test_colour_through_a_grey_model_goes_channel_by_channel():
 
 
 def test_colour_through_an_rgb_model():
-    pixels = picture(channels=3)
+    pixels = image(channels=3)
     expected = raw(RGB, pixels.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0)
     assert np.array_equal(restore(RGB, pixels).image, to_pixels(expected))
 
 
 def test_grey_through_an_rgb_model_is_the_mean():
-    pixels = picture()
+    pixels = image()
     red, green, blue = np.clip(raw(RGB, np.broadcast_to(pixels, (1, 3, 40, 48)))[0], 0, 1)
     assert np.array_equal(restore(RGB, pixels).image, to_pixels((red + green + blue) / 3))
 
@@ -80,7 +80,7 @@ def test_grey_through_an_rgb_model_is_the_mean():
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize(("model", "channels"), [(MODEL, 3), (RGB, 3), (RGB, None), (LUMA, 3)])
 def test_tiles_and_threads_change_nothing(model, channels, plain):
-    pixels = picture(150, 140, channels)
+    pixels = image(150, 140, channels)
     whole = restore(model, pixels, threads=2, ann=plain)
     tiled = restore(model, pixels, threads=1, ann=plain, **({"memory": 1 << 19} if plain else {"tile": 64}))
     assert np.array_equal(whole.image, tiled.image)
@@ -88,7 +88,7 @@ def test_tiles_and_threads_change_nothing(model, channels, plain):
 
 
 def test_enlarging_grey():
-    pixels = picture(20, 24)
+    pixels = image(20, 24)
     result = restore(LUMA, pixels, scale=3)
     plane = np.rint(imresize(pixels / 255.0, 3.0) * 65535).astype(np.int32)
     expected = plane / 65535.0 + raw(LUMA, plane[None, None])[0, 0]
@@ -98,7 +98,7 @@ def test_enlarging_grey():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_enlarging_colour(dtype):
-    pixels = picture(21, 24, 3, dtype)
+    pixels = image(21, 24, 3, dtype)
     result = restore(LUMA, pixels)  # twice: the smallest trained scale
     ycbcr = imresize(rgb_to_ycbcr(pixels / float(np.iinfo(dtype).max)), 2.0)
     plane = np.rint(ycbcr[..., 0] * 65535).astype(np.int32)
@@ -107,14 +107,14 @@ def test_enlarging_colour(dtype):
 
 
 def test_scale_one_takes_a_luma_as_it_is():
-    pixels = picture() / 255.0
+    pixels = image() / 255.0
     plane = to_plane(pixels)
     expected = plane / 65535.0 + raw(LUMA, plane[None, None])[0, 0]
     assert np.array_equal(restore(LUMA, pixels, scale=1).image, np.clip(expected, 0, 1))
 
 
 def test_windows_of_an_enlargement_are_those_of_the_whole():
-    pixels = picture(19, 23, 3)
+    pixels = image(19, 23, 3)
     enlargement = Enlargement(pixels, 4)
     whole = imresize(rgb_to_ycbcr(pixels / 255.0), 4.0)
     for window in [(0, 76, 0, 92), (5, 70, 13, 14), (64, 76, 64, 92), (0, 1, 91, 92)]:
@@ -123,7 +123,7 @@ def test_windows_of_an_enlargement_are_those_of_the_whole():
 
 
 def test_the_plain_ann():
-    pixels = picture()
+    pixels = image()
     result = restore(replace(MODEL, spiking=None), pixels, ann=True)
     plane = (pixels / 255.0).astype(np.float32)[None, None]
     expected = pixels / 255.0 - ann.run(MODEL.network, MODEL.parameters, plane)[0, 0]
@@ -133,7 +133,7 @@ def test_the_plain_ann():
     assert result.ledger.ann_macs_paper == MODEL.network.macs_per_pixel * pixels.size
 
 
-def test_smallest_pictures():
+def test_smallest_images():
     for model in (MODEL, RGB, LUMA):
         for shape in [(1, 1), (1, 1, 3), (2, 1, 3)]:
             assert restore(model, np.full(shape, 77, np.uint8)).image.ndim == len(shape)
@@ -142,7 +142,7 @@ def test_smallest_pictures():
 @pytest.mark.parametrize("plain", [False, True])
 def test_progress_reaches_the_end(plain):
     calls = []
-    restore(MODEL, picture(channels=3), ann=plain, progress=lambda done, total: calls.append((done, total)))
+    restore(MODEL, image(channels=3), ann=plain, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1][0] == calls[-1][1]
 
 
@@ -163,7 +163,7 @@ def test_bad_pixels(pixels):
 
 
 def test_bad_options():
-    pixels = picture()
+    pixels = image()
     for model, options in [
         (MODEL, {"scale": 2}),
         (LUMA, {"scale": 0}),
@@ -179,7 +179,7 @@ def test_bad_options():
 
 
 def test_model_run_swaps_parts():
-    pixels = picture()
+    pixels = image()
     assert np.array_equal(MODEL.run(pixels).image, restore(MODEL, pixels).image)
     result = MODEL.run(pixels, neuron="if", timesteps=6, digest=True)
     swapped, _ = nspike.swap(MODEL, neuron="if", timesteps=6)
@@ -190,7 +190,7 @@ def test_model_run_swaps_parts():
 
 def test_load_and_run(tmp_path):
     save(tmp_path / "tiny.h5", MODEL)
-    result = nspike.load(tmp_path / "tiny.h5").run(picture(), threads=1)
-    assert np.array_equal(result.image, MODEL.run(picture()).image)
+    result = nspike.load(tmp_path / "tiny.h5").run(image(), threads=1)
+    assert np.array_equal(result.image, MODEL.run(image()).image)
     with pytest.raises(ModelError, match="lists the shipped ones"):
         nspike.load(tmp_path / "other.h5")

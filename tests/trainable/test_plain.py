@@ -71,10 +71,10 @@ def test_gradients(name, kind):
     weights = np.random.default_rng(1).normal(size=plane.shape)
 
     def value():
-        picture = Tensor(plane)
-        values = {"picture": picture}
+        image = Tensor(plane)
+        values = {"image": image}
         for layer in network.network.layers:
-            values[layer.name] = network._layer(layer, values, picture)
+            values[layer.name] = network._layer(layer, values, image)
         return total(multiply(values[network.network.output], weights))
 
     value().backward()

@@ -14,7 +14,7 @@ from nspike.model.model import OUTPUT
 from nspike.registry.plugins import registry
 from nspike.runtime import parallel
 from nspike.trainable.spiking import DifferentiableNetwork
-from tests.graphs import branched, chain, picture, random_model
+from tests.graphs import branched, chain, image, random_model
 from tests.own_neurons import BURST, TERNARY
 from tests.trainable.test_spiking import agrees_with_the_engine, model_of
 
@@ -50,12 +50,12 @@ def rated(network, neuron, head, seed=2, **options):
 @pytest.mark.parametrize("case", NETWORKS.values(), ids=NETWORKS)
 def test_spikes_equal_the_engines(case):
     network = case[0]
-    agrees_with_the_engine(rated(*case), picture(1, 3, network.channels, 9, 7, dtype=np.int32) // 3)
+    agrees_with_the_engine(rated(*case), image(1, 3, network.channels, 9, 7, dtype=np.int32) // 3)
 
 
 @pytest.mark.parametrize("neuron", ["mprn", TERNARY.fast, BURST.fast], ids=["mprn", "ternary", "burst"])
 def test_counts_are_weighted_sums_of_spikes(neuron):
-    train = rated(chain(65, 3), neuron, "membrane").run(picture(0, 2, 1, 9, 7).astype(np.int32) * 257).trains["act0"]
+    train = rated(chain(65, 3), neuron, "membrane").run(image(0, 2, 1, 9, 7).astype(np.int32) * 257).trains["act0"]
     dense = train.dense()
     worth, gains = np.linspace(0.5, 2.0, dense.shape[1]), np.array(train.planes)
     planes = dense.reshape(*dense.shape[:2], gains.size, 65, *dense.shape[3:])
@@ -92,7 +92,7 @@ def reference(net, pixels, weigh, price):
     model, spiking = net.model, net.model.spiking
     network, timesteps = model.network, spiking.timesteps
     trains = net.run(pixels).trains
-    image = pixels / 65535.0
+    plane = pixels / 65535.0
     counts = counts_of(net, trains)
     wanted = {name: np.zeros_like(array) for name, array in counts.items()}
     gains = np.array(net.neuron.planes)
@@ -104,10 +104,10 @@ def reference(net, pixels, weigh, price):
         unit = np.ldexp(1.0, -integer.exponent)
         theta, bias = (integer.theta * unit)[:, None, None], (integer.bias * unit)[:, None, None]
         sources = network.activations_into(layer.name)
-        read = np.concatenate([counts[s.name] for s in sources], axis=1) if sources else image * timesteps
+        read = np.concatenate([counts[s.name] for s in sources], axis=1) if sources else plane * timesteps
         if isinstance(layer, Gate):
             scale = gate_scale(network, spiking, layer.name)[:, None, None]
-            gates = np.rint((image - 1) * scale / unit[:, None, None]) * unit[:, None, None]
+            gates = np.rint((plane - 1) * scale / unit[:, None, None]) * unit[:, None, None]
             charge = read * gates
         else:
             weight = kernel_of(net, integer, sources) * unit[:, None, None, None]
@@ -164,7 +164,7 @@ def products(x, g, size):
 def test_the_gradient_is_that_of_the_counts(case, price):
     network = case[0]
     net = rated(*case)
-    pixels = picture(4, 2, network.channels, 10, 9).astype(np.int32) * 257
+    pixels = image(4, 2, network.channels, 10, 9).astype(np.int32) * 257
     weigh = np.random.default_rng(0).normal(size=pixels.shape)
     outcome = net.run(pixels)
     loss = (outcome.output * Tensor(weigh)).sum()
@@ -183,7 +183,7 @@ def test_the_gradient_is_that_of_the_counts(case, price):
 @pytest.mark.parametrize("head", ["cpm", "rate", "recycling"])
 def test_training_along_it_lowers_the_loss_on_the_engines_spikes(neuron, head):
     net = rated(chain(8, 8), neuron, head)
-    pixels = picture(1, 2, 1, 16, 16).astype(np.int32) * 257
+    pixels = image(1, 2, 1, 16, 16).astype(np.int32) * 257
     wanted = Tensor(np.full(pixels.shape, 0.4))
     losses = []
     for _ in range(60):
@@ -201,7 +201,7 @@ def test_training_along_it_lowers_the_loss_on_the_engines_spikes(neuron, head):
 
 @pytest.mark.parametrize("neuron", ["mprn", "lif", BURST.fast], ids=["mprn", "lif", "burst"])
 def test_threads_change_no_spike(neuron):
-    pixels = picture(2, 3, 1, 13, 11).astype(np.int32) * 257
+    pixels = image(2, 3, 1, 13, 11).astype(np.int32) * 257
     found = []
     try:
         for threads in (1, 3):
@@ -221,7 +221,7 @@ def test_threads_change_no_spike(neuron):
 
 def test_rates_are_spikes_of_a_neuron():
     net = rated(chain(9, 8), BURST.fast, "membrane")
-    outcome = net.run(picture(4, 2, 1, 8, 9).astype(np.int32) * 257)
+    outcome = net.run(image(4, 2, 1, 8, 9).astype(np.int32) * 257)
     for name, train in outcome.trains.items():
         expected = train.dense()[:, : net.model.spiking.timesteps].sum() / (4 * 2 * 8 * 9 * train.neurons)
         assert outcome.rates[name].item() == pytest.approx(expected)

@@ -11,7 +11,7 @@ from nspike.model import file as weights
 from nspike.model.model import OUTPUT
 from nspike.registry.plugins import registry
 from nspike.trainable.spiking import DifferentiableNetwork
-from tests.graphs import branched, chain, picture, random_model, run
+from tests.graphs import branched, chain, image, random_model, run
 
 NETWORKS = {
     "narrow": (chain(3, 2, channels=3, kernels=(3, 5)), "mprn", "membrane"),
@@ -61,13 +61,13 @@ def agrees_with_the_engine(net, pixels):
 def test_spikes_equal_the_engines(case):
     network, neuron, head = case
     net = trainable(model_of(*case), neuron, head)
-    pixels = picture(1, 3, network.channels, 9, 7, dtype=np.int32) // 3
+    pixels = image(1, 3, network.channels, 9, 7, dtype=np.int32) // 3
     agrees_with_the_engine(net, pixels)
 
 
 @pytest.mark.parametrize("name", ["dncnn-s25", "aodnet", "vdsr"])
 def test_shipped_models_spike_as_in_the_engine(name):
-    """Real weights and a real picture: zero differences."""
+    """Real weights and a real image: zero differences."""
     path = Path(__file__).parents[2] / "weights" / f"{name}.h5"
     if not path.exists():
         pytest.skip(f"{name} is not shipped")
@@ -83,7 +83,7 @@ def test_shipped_models_spike_as_in_the_engine(name):
 def test_spikes_equal_the_engines_after_training(recompute):
     """Steps along the gradient, thresholds and what the neurons and the head train included."""
     net = trainable(model_of(*NETWORKS["worth"]), "mprn_beta", "cpm", per="channel", recompute=recompute)
-    pixels = picture(2, 2, 1, 8, 9, dtype=np.int32) // 4
+    pixels = image(2, 2, 1, 8, 9, dtype=np.int32) // 4
     before = {name: tensor.data.copy() for name, tensor in net.parameters().items()}
     for _ in range(3):
         outcome = net.run(pixels)
@@ -103,7 +103,7 @@ def test_spikes_equal_the_engines_after_training(recompute):
 
 
 def test_recomputing_changes_no_bit():
-    pixels = picture(3, 2, 1, 8, 9, dtype=np.int32) // 4
+    pixels = image(3, 2, 1, 8, 9, dtype=np.int32) // 4
     found = []
     for recompute in (False, True):
         net = trainable(model_of(*NETWORKS["wide"]), "mprn", "cpm", recompute=recompute)
@@ -115,7 +115,7 @@ def test_recomputing_changes_no_bit():
 
 def test_rates_are_the_engines_counts():
     net = trainable(model_of(*NETWORKS["wide"]), "mprn", "membrane")
-    pixels = picture(4, 2, 1, 8, 9)
+    pixels = image(4, 2, 1, 8, 9)
     outcome = net.run(pixels.astype(np.int32) * 257)
     _, ledger, _ = run(net.to_model(), pixels, "mprn", "membrane")
     counts = {layer.name: layer.events[0, :4].sum() for layer in ledger.layers}
@@ -132,7 +132,7 @@ def test_constrain():
     net.constrain()
     assert net.to_model().spiking.thresholds["act0"].min() == pytest.approx(0.05)
     assert net.to_model().spiking.neuron_parameters["mprn_beta"]["act1"]["beta"] == pytest.approx(1e-3)
-    net.run(picture(0, 1, 1, 5, 5, dtype=np.int32))
+    net.run(image(0, 1, 1, 5, 5, dtype=np.int32))
 
 
 def test_what_a_gate_reads_stays_worth_one():
@@ -196,7 +196,7 @@ def test_heads_against_differences():
 def test_what_no_spike_follows_has_its_exact_gradient():
     """The last convolution under the membrane head: the loss is a square in it, so differences are exact but for rounding."""
     net = trainable(model_of(chain(16, 16), "mprn", "membrane"), "mprn", "membrane")
-    pixels = picture(7, 2, 1, 9, 8, dtype=np.int32) // 4
+    pixels = image(7, 2, 1, 9, 8, dtype=np.int32) // 4
     target = np.random.default_rng(8).random(pixels.shape)
 
     def loss():
@@ -228,7 +228,7 @@ def through(torch, exact, value):
 
 
 def twin(torch, net, pixels, surrogate):
-    """The network in PyTorch, float64, from the rounded integers and the definitions: restored pictures, rates, parameters."""
+    """The network in PyTorch, float64, from the rounded integers and the definitions: restored images, rates, parameters."""
     from nspike.integer.rounding import build
 
     class Fire(torch.autograd.Function):
@@ -343,7 +343,7 @@ def test_gradients_agree_with_a_twin_in_torch(name, surrogate):
     torch = pytest.importorskip("torch")
     network, neuron, head = NETWORKS[name]
     net = trainable(model_of(*NETWORKS[name]), neuron, head, surrogate=surrogate)
-    pixels = picture(5, 2, network.channels, 9, 11, dtype=np.int32) // 4
+    pixels = image(5, 2, network.channels, 9, 11, dtype=np.int32) // 4
     target = np.random.default_rng(6).random(pixels.shape)
     outcome = net.run(pixels)
     energy = sum(outcome.rates.values(), start=0.0) * 0.3

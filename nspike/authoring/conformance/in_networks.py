@@ -47,7 +47,7 @@ def agreement(subject: Subject) -> str:
     spikes = 0
     for name, widths in WIDTHS.items():
         model = networks.model(subject.neuron, subject.values, widths)
-        plane = networks.picture(*SMALL)
+        plane = networks.image(*SMALL)
         run = networks.run(model, subject.neuron, plane)
         network = networks.integers(model, subject.neuron)
         for layer, course in networks.by_definition(network, plane).items():
@@ -79,7 +79,7 @@ def conservation(subject: Subject) -> str:
     neurons = 0
     for name, widths in WIDTHS.items():
         model = networks.model(subject.neuron, subject.values, widths)
-        plane = networks.picture(*SMALL)
+        plane = networks.image(*SMALL)
         run = networks.run(model, subject.neuron, plane)
         network = networks.integers(model, subject.neuron)
         courses = networks.by_definition(network, plane)
@@ -107,12 +107,12 @@ def _run(
     subject: Subject, widths: tuple[int, ...], size: tuple[int, int], tile: int | None = None, threads: int = 1
 ) -> Run:
     model = networks.model(subject.neuron, subject.values, widths)
-    return networks.run(model, subject.neuron, _picture(size), tile=tile, threads=threads)
+    return networks.run(model, subject.neuron, _image(size), tile=tile, threads=threads)
 
 
 @lru_cache
-def _picture(size: tuple[int, int]) -> NDArray[np.int32]:
-    return networks.picture(*size)
+def _image(size: tuple[int, int]) -> NDArray[np.int32]:
+    return networks.image(*size)
 
 
 def _difference(one: Run, two: Run) -> str | None:

@@ -13,7 +13,7 @@ from nspike.contracts.ledger import Ledger
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
 from nspike.engine.tiling import Rect
-from nspike.graph.layer import PICTURE, Activation, Conv
+from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork, Stage, build
@@ -54,7 +54,7 @@ def model(neuron: Neuron, values: Mapping[str, float], widths: tuple[int, ...], 
     draw = np.random.default_rng(seed)
     layers: list[Conv | Activation] = []
     parameters: dict[str, NDArray[np.float32]] = {}
-    source, read = PICTURE, 1
+    source, read = IMAGE, 1
     for i, width in enumerate((*widths, 1), start=1):
         layers.append(Conv(f"conv{i}", source, read, width, 3))
         spread = 1.5 / np.sqrt(9 * read)
@@ -72,13 +72,13 @@ def model(neuron: Neuron, values: Mapping[str, float], widths: tuple[int, ...], 
     return Model(Info("conformance", "denoise", "gray"), network, parameters, spiking)
 
 
-def picture(height: int, width: int, seed: int = 0) -> NDArray[np.int32]:
-    """A random picture on the input plane's grid, int32 (1, H, W), values outside [0, 1] too."""
+def image(height: int, width: int, seed: int = 0) -> NDArray[np.int32]:
+    """A random image on the input plane's grid, int32 (1, H, W), values outside [0, 1] too."""
     return np.random.default_rng(seed).integers(-UNIT // 4, 3 * UNIT // 2, (1, height, width), dtype=np.int32)
 
 
 def run(model: Model, neuron: Neuron, plane: NDArray[np.int32], *, tile: int | None = None, threads: int = 1) -> Run:
-    """The engine over one picture."""
+    """The engine over one image."""
     spikes: dict[str, NDArray[np.bool_]] = {}
     output = np.zeros(plane.shape)
 
@@ -126,7 +126,7 @@ def currents(
 
 
 def by_definition(network: IntegerNetwork, plane: NDArray[np.int32]) -> dict[str, Course]:
-    """The course of every layer of neurons, pixels in raster order; slow, for small pictures."""
+    """The course of every layer of neurons, pixels in raster order; slow, for small images."""
     spikes: dict[str, NDArray[np.bool_]] = {}
     courses: dict[str, Course] = {}
     for stage in network.stages:

@@ -17,7 +17,7 @@ LARGEST = 0.01
 
 def training(subject: Subject) -> str:
     """The forward pass of training is the engine's, spike for spike, and steps along the gradient are finite."""
-    reached, plane = False, networks.picture(*SIZE)
+    reached, plane = False, networks.image(*SIZE)
     for name, widths in WIDTHS.items():
         model = networks.model(subject.neuron, subject.values, widths)
         net = DifferentiableNetwork(model, subject.neuron, HEAD)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("picture", required=False)
+@click.argument("image", required=False)
 @click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
 @click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
 @click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @choice_options
 @machine_options
 def command(
-    picture: str | None,
+    image: str | None,
     json_file: str | None,
     report_file: str | None,
     ann: bool,
@@ -38,11 +38,11 @@ def command(
     memory: int,
     max_pixels: int,
 ) -> int:
-    """Run a picture and certify every spike, or verify a certificate by running again.
+    """Run an image and certify every spike, or verify a certificate by running again.
 
     A certificate holds digests of the file, the input, the model and of every layer's spikes at every step, and the exact
     counts. It is the same, byte for byte, for any number of threads, any tile and any machine. Verifying needs the same
-    picture (looked for beside the certificate and here, if not named) and the same model.
+    image (looked for beside the certificate and here, if not named) and the same model.
 
     \b
     Examples:
@@ -54,8 +54,8 @@ def command(
     from nspike.cli.commands.run import parts_of
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (picture, verified, model))
-    keep_apart("--report", report_file, (picture, verified, model, json_file))
+    keep_apart("--json", json_file, (image, verified, model))
+    keep_apart("--report", report_file, (image, verified, model, json_file))
     how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
     if verified is not None:
         named = [spec for spec in plugins if not spec.endswith(".py")]
@@ -65,13 +65,13 @@ def command(
             if value is not None:
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
         parts_of(plugins)  # loads the files; their neuron or head is used where the certificate names it
-        return _verify(verified, picture, model, json_file, how)
-    if picture is None:
-        raise UsageError("name a picture to audit, or a certificate to verify (--verify FILE)")
+        return _verify(verified, image, model, json_file, how)
+    if image is None:
+        raise UsageError("name an image to audit, or a certificate to verify (--verify FILE)")
     from nspike.restoration.choice import Request
 
     request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
-    return _make(picture, request, plugins, json_file, report_file, ann, how)
+    return _make(image, request, plugins, json_file, report_file, ann, how)
 
 
 ENERGY = ("horowitz45", "memory45", "quantised45")
@@ -79,7 +79,7 @@ ENERGY = ("horowitz45", "memory45", "quantised45")
 
 
 def _make(
-    picture: str,
+    image: str,
     request: "Request",
     plugins: tuple[str, ...],
     json_file: str | None,
@@ -102,7 +102,7 @@ def _make(
 
         check_extra()
     chooser = Chooser(replace(request, neuron=parts.get("neuron"), head=parts.get("head")))
-    pixels = images.read(picture, max_pixels=how["max_pixels"]).pixels
+    pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
     choice = chooser.choose(pixels)
     announce_compilation()
     maps = None if report_file is None else _maps(choice, pixels)
@@ -110,20 +110,20 @@ def _make(
         how = {**how, "tile": how["tile"] or REPORT_TILE, "observer": maps}
     with Meter(1) as meter:
         done = audit(
-            choice.model, picture, model_digest=choice.digest, scale=choice.scale, progress=meter.picture(0), **how
+            choice.model, image, model_digest=choice.digest, scale=choice.scale, progress=meter.image(0), **how
         )
     ann_seconds = _ann_seconds(choice, pixels, how) if ann else None
     text = dumps(done.certificate)
     if json_file not in (None, "-"):
         write_bytes(str(json_file), text.encode())
     if report_file is not None:
-        command = _command(picture, request, plugins, choice)
-        _write_report(report_file, picture, pixels, choice, done, maps, energy, command, ann_seconds)
+        command = _command(image, request, plugins, choice)
+        _write_report(report_file, image, pixels, choice, done, maps, energy, command, ann_seconds)
     if json_file == "-":
         click.echo(text, nl=False)
         return 0
     extra = "digests" if report_file is None else "digests and maps"
-    click.echo(printable(_describe(picture, choice, done, energy, ann_seconds, extra)))
+    click.echo(printable(_describe(image, choice, done, energy, ann_seconds, extra)))
     for what, file in (("certificate", json_file), ("report", report_file)):
         if file is not None:
             click.echo(printable(f"{what} written to {file}"))
@@ -150,9 +150,9 @@ def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
     return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
 
 
-def _command(picture: str, request: "Request", plugins: tuple[str, ...], choice: Any) -> list[str]:
+def _command(image: str, request: "Request", plugins: tuple[str, ...], choice: Any) -> list[str]:
     """What repeats the run, with the names of files alone."""
-    words = ["nspike", "audit", Path(picture).name]
+    words = ["nspike", "audit", Path(image).name]
     words += ["--model", Path(request.model).name if request.model is not None else choice.name]
     words += ["--scale", str(choice.scale)] if choice.scale is not None else []
     words += [word for spec in plugins for word in ("--plugin", Path(spec).name)]
@@ -162,7 +162,7 @@ def _command(picture: str, request: "Request", plugins: tuple[str, ...], choice:
 
 def _write_report(
     file: str,
-    picture: str,
+    image: str,
     pixels: Any,
     choice: Any,
     done: Any,
@@ -176,7 +176,7 @@ def _write_report(
     from nspike.restoration.image import input_planes
 
     story = Story(
-        picture=Path(picture).name,
+        image=Path(image).name,
         pixels=pixels,
         audit=done,
         maps=maps,
@@ -191,13 +191,13 @@ def _write_report(
     write(file, story)
 
 
-def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None, extra: str) -> str:
+def _describe(image: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None, extra: str) -> str:
     from nspike.cli.figures import energy_text
 
     ledger, values = done.result.ledger, done.certificate
     parameters = values["parameters"]
     lines = [
-        f"{picture}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
+        f"{image}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
         + (f" + {parameters['post_steps']}" if parameters["post_steps"] else "")
     ]
     lines += [f"not the shipped configuration: {change}" for change in choice.changes]
@@ -216,21 +216,21 @@ def _describe(picture: str, choice: Any, done: Any, energy: list[Any], ann_secon
     return "\n".join(lines)
 
 
-def _verify(verified: str, picture: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
+def _verify(verified: str, image: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
     import nspike
     from nspike.cli.commands.run import announce_compilation
     from nspike.cli.common import to_json
     from nspike.files.atomic import write_bytes
-    from nspike.inspection.auditing import model_of, picture_of, verify
+    from nspike.inspection.auditing import image_of, model_of, verify
     from nspike.inspection.certificate import read
 
     stored = read(verified)
     loaded = nspike.load(model) if model is not None else model_of(stored)
-    source = Path(picture) if picture is not None else picture_of(stored, [Path(verified).parent, Path()])
+    source = Path(image) if image is not None else image_of(stored, [Path(verified).parent, Path()])
     announce_compilation()
     with Meter(1) as meter:
-        found = list(verify(stored, loaded, source, progress=meter.picture(0), **how))
-    report = {"certificate": verified, "picture": str(source), "holds": not found, "differences": found}
+        found = list(verify(stored, loaded, source, progress=meter.image(0), **how))
+    report = {"certificate": verified, "image": str(source), "holds": not found, "differences": found}
     if json_file == "-":
         click.echo(to_json(report), nl=False)
         return 1 if found else 0

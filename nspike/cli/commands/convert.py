@@ -13,7 +13,7 @@ KINDS = ("neuron", "head", "converter")
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
-@click.option("--calibrate", "folder", required=True, metavar="FOLDER", help="Pictures to find the scales on.")
+@click.option("--calibrate", "folder", required=True, metavar="FOLDER", help="Images to find the scales on.")
 @click.option("--converter", metavar="NAME", help="How scales are found. [rueckauer]")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the converter; repeatable."
@@ -22,7 +22,7 @@ KINDS = ("neuron", "head", "converter")
 @click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
 @click.option("-T", "--timesteps", type=int, default=10, show_default=True, metavar="N", help="Time steps.")
-@click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the pictures.")
+@click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images.")
 @click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="Their side in pixels.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of crops and noise.")
 @click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Convert an imported network to spikes.
 
-    MODEL is a model file with an ANN, made by `nspike import`. The pictures of FOLDER are clean ones: noise is added, or
+    MODEL is a model file with an ANN, made by `nspike import`. The images of FOLDER are clean ones: noise is added, or
     they are shrunk and enlarged, as the network was trained for. For dehazing they are hazy, or pairs in hazy/ and GT/.
     Prints, for each layer, how well its spikes carry the ANN's activations.
 

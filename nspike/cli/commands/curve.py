@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("picture")
-@click.option("--reference", metavar="CLEAN", help="The clean picture, to measure the quality against.")
+@click.argument("image")
+@click.option("--reference", metavar="CLEAN", help="The clean image, to measure the quality against.")
 @click.option(
     "--within", type=float, metavar="DB", help="With --reference, stop within so many dB of the best step. [0.1]"
 )
 @click.option(
-    "--match", type=float, metavar="DB", help="Without, stop at so many dB against the last step's picture. [40]"
+    "--match", type=float, metavar="DB", help="Without, stop at so many dB against the last step's image. [40]"
 )
-@click.option("--save-steps", metavar="FOLDER", help="Write the picture after each step: NAME_step01.png, ...")
+@click.option("--save-steps", metavar="FOLDER", help="Write the image after each step: NAME_step01.png, ...")
 @spiking_options
 @machine_options
 @overwrite_option
 @json_option
 def command(
-    picture: str,
+    image: str,
     reference: str | None,
     within: float | None,
     match: float | None,
@@ -55,10 +55,10 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> None:
-    """Show how good the picture is after each step of one run, what it has cost until then, and where to stop.
+    """Show how good the image is after each step of one run, what it has cost until then, and where to stop.
 
-    The picture after step t is what the head reads at step t of the run, not that of another run with T = t. The last one
-    is the picture of `nspike run`.
+    The image after step t is what the head reads at step t of the run, not that of another run with T = t. The last one
+    is the image of `nspike run`.
 
     \b
     Examples:
@@ -76,21 +76,21 @@ def command(
     if within is not None and reference is None:
         raise UsageError("--within needs --reference: without one, --match says where to stop")
     if match is not None and reference is not None:
-        raise UsageError("--match is for pictures without --reference; with one, --within says where to stop")
+        raise UsageError("--match is for images without --reference; with one, --within says where to stop")
     levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
     check_levels(**levels)
-    keep_apart("--json", json_file, (picture, reference, model))
+    keep_apart("--json", json_file, (image, reference, model))
     choice, read = choose(
-        picture, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
+        image, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
     )
     clean = None if reference is None else images.read(reference, max_pixels=max_pixels).pixels
-    targets = [] if save_steps is None else _targets(save_steps, picture, choice)
+    targets = [] if save_steps is None else _targets(save_steps, image, choice)
     for target in targets:
         check_free(target, overwrite)
     announce_compilation()
     with ExitStack() as opened:
-        pictures: list[Any] = []
-        keep = _kept(pictures, opened) if targets else None
+        outputs: list[Any] = []
+        keep = _kept(outputs, opened) if targets else None
         with Meter(1) as meter:
             found = curve(
                 choice.model,
@@ -101,12 +101,12 @@ def command(
                 tile=tile,
                 memory=memory,
                 threads=threads,
-                progress=meter.picture(0),
+                progress=meter.image(0),
             )
-        _write(targets, pictures, read, choice.scale)
+        _write(targets, outputs, read, choice.scale)
     stop = found.stop(**levels)
     report = {
-        "picture": picture,
+        "image": image,
         "reference": reference,
         **configuration(choice),
         "steps": list(found.steps),
@@ -115,44 +115,44 @@ def command(
         "saved": [str(target) for target in targets],
         "seconds": found.result.seconds,
     }
-    text = [headline(picture, choice), "", _table(found), "", _stop(found, stop, reference, levels)]
+    text = [headline(image, choice), "", _table(found), "", _stop(found, stop, reference, levels)]
     if targets:
-        text.append(f"pictures written to {targets[0]} .. {targets[-1].name}")
+        text.append(f"images written to {targets[0]} .. {targets[-1].name}")
     emit("\n".join(text), report, json_file)
 
 
-def _targets(folder: str, picture: str, choice: Any) -> list[Path]:
+def _targets(folder: str, image: str, choice: Any) -> list[Path]:
     from nspike.registry.parts import neuron_of
 
     count = choice.model.spiking.timesteps + neuron_of(choice.model).post_steps
     digits = max(2, len(str(count)))
-    return [Path(folder) / f"{Path(picture).stem}_step{step:0{digits}}.png" for step in range(1, count + 1)]
+    return [Path(folder) / f"{Path(image).stem}_step{step:0{digits}}.png" for step in range(1, count + 1)]
 
 
-def _kept(pictures: list[Any], opened: Any) -> Any:
-    """Arrays for the pictures of all steps, in files, which need no memory."""
+def _kept(outputs: list[Any], opened: Any) -> Any:
+    """Arrays for the images of all steps, in files, which need no memory."""
     from tempfile import TemporaryDirectory
 
     import numpy as np
 
     folder = opened.enter_context(TemporaryDirectory(prefix="nspike-", ignore_cleanup_errors=True))
-    opened.callback(pictures.clear)
+    opened.callback(outputs.clear)
 
     def keep(step: int, shape: tuple[int, ...], dtype: Any) -> Any:
-        pictures.append(np.memmap(Path(folder) / str(step), dtype, "w+", shape=shape))
-        return pictures[-1]
+        outputs.append(np.memmap(Path(folder) / str(step), dtype, "w+", shape=shape))
+        return outputs[-1]
 
     return keep
 
 
-def _write(targets: list[Path], pictures: list[Any], read: Any, scale: int | None) -> None:
+def _write(targets: list[Path], outputs: list[Any], read: Any, scale: int | None) -> None:
     import numpy as np
 
     from nspike.images import file as images
     from nspike.restoration.batch import make_folder
     from nspike.restoration.job import finished
 
-    for target, pixels in zip(targets, pictures, strict=True):
+    for target, pixels in zip(targets, outputs, strict=True):
         make_folder(target.parent)
         images.write(target, finished(read, np.asarray(pixels), scale))
 

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run that is to be traced: a model on a picture, and how to call it."""
+    """A run that is to be traced: a model on an image, and how to call it."""
 
     model: "Model"
     digest: str
     scale: int | None
-    picture: str
+    image: str
 
     @property
     def label(self) -> str:
-        """The picture, the model and its parts."""
+        """The image, the model and its parts."""
         spiking = self.model.spiking
         assert spiking is not None
-        return f"{self.picture} ({self.model.info.name}, {spiking.neuron}, {spiking.head})"
+        return f"{self.image} ({self.model.info.name}, {spiking.neuron}, {spiking.head})"
 
 
 @click.command()
@@ -41,7 +41,7 @@ class Run:
 @click.argument("b", required=False)
 @click.option("--against", metavar="NAME", multiple=True, help="Compare two runs: this model, neuron or head is B's.")
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Compare this layer. May be repeated. [all]")
-@click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Of runs, compare this part of the picture. [all]")
+@click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Of runs, compare this part of the image. [all]")
 @spiking_options
 @machine_options
 @json_option
@@ -65,9 +65,9 @@ def command(
 ) -> int:
     """Find the first spike that differs, and count how many do, layer by layer and step by step.
 
-    A and B are traces, nspike's or made elsewhere (HDF5 or NPZ), or one is a picture: then nspike runs on it now. With
-    one picture and --against, two runs are compared. First means: the first layer in network order, in it the first step,
-    then picture plane, channel, y and x. Exit code 0: the same, 1: different, 2 and more: an error.
+    A and B are traces, nspike's or made elsewhere (HDF5 or NPZ), or one is an image: then nspike runs on it now. With
+    one image and --against, two runs are compared. First means: the first layer in network order, in it the first step,
+    then image plane, channel, y and x. Exit code 0: the same, 1: different, 2 and more: an error.
 
     \b
     Examples:
@@ -96,16 +96,16 @@ def command(
             sources = list(traces)
         elif b is None:
             if traces:
-                raise UsageError(f"{a} is a trace; name another, or a picture to run nspike on, to compare it with")
+                raise UsageError(f"{a} is a trace; name another, or an image to run nspike on, to compare it with")
             if not against:
                 raise UsageError("name what to compare with: a trace, or --against MODEL or NEURON")
             sources = list(_both(a, plugins, against, request, max_pixels))
         elif not traces:
-            raise UsageError(f"{a} and {b} are no traces; compare a picture with a trace, or with --against")
+            raise UsageError(f"{a} and {b} are no traces; compare an image with a trace, or with --against")
         else:
-            refuse({"--against": against}, "compares two runs on a picture; one of these is a trace")
-            (picture,) = [source for source in named if isinstance(source, str)]
-            run = _like(traces[0], picture, plugins, request, max_pixels)
+            refuse({"--against": against}, "compares two runs on an image; one of these is a trace")
+            (image,) = [source for source in named if isinstance(source, str)]
+            run = _like(traces[0], image, plugins, request, max_pixels)
             window = window or _window(traces[0])
             layers = layers or tuple(n for n in traces[0].layers if n in _firing(run.model))
             sources = [run if isinstance(source, str) else source for source in named]
@@ -113,13 +113,13 @@ def command(
             announce_compilation()
         ready = _traced(sources, layers, window, how, opened)
         with Meter(1) as meter:
-            found = diff(*ready, layers=layers or None, progress=meter.picture(0))
+            found = diff(*ready, layers=layers or None, progress=meter.image(0))
     emit(_text(found, *ready), _report(found, *ready), json_file)
     return 0 if found.same else 1
 
 
 def _both(
-    picture: str, plugins: tuple[str, ...], against: tuple[str, ...], request: Mapping[str, Any], max_pixels: int
+    image: str, plugins: tuple[str, ...], against: tuple[str, ...], request: Mapping[str, Any], max_pixels: int
 ) -> tuple[Run, Run]:
     """The run that the options ask for, and the same with what is named by --against in place of its own."""
     from nspike.cli.commands.run import parts_of
@@ -127,7 +127,7 @@ def _both(
     from nspike.model.shipped import find
     from nspike.registry.plugins import registry
 
-    choice, _ = choose(picture, plugins, max_pixels, **request)
+    choice, _ = choose(image, plugins, max_pixels, **request)
     other = dict(request) | {"model": request["model"] or choice.name}
     parts, _ = parts_of(plugins, ("neuron", "head"))
     for spec in against:
@@ -144,19 +144,19 @@ def _both(
         parts[kind] = plugin.name
     if request["model"] is None:
         other |= {"task": None, "sigma": None}
-    chosen, _ = choose(picture, [f"{kind}:{name}" for kind, name in parts.items()], max_pixels, **other)
-    one, two = (Run(each.model, each.digest, each.scale, picture) for each in (choice, chosen))
+    chosen, _ = choose(image, [f"{kind}:{name}" for kind, name in parts.items()], max_pixels, **other)
+    one, two = (Run(each.model, each.digest, each.scale, image) for each in (choice, chosen))
     return one, two
 
 
-def _like(trace: "Trace", picture: str, plugins: tuple[str, ...], request: Mapping[str, Any], max_pixels: int) -> Run:
+def _like(trace: "Trace", image: str, plugins: tuple[str, ...], request: Mapping[str, Any], max_pixels: int) -> Run:
     """The run that a trace tells of, with what the options replace; or, where it does not tell, what they ask for."""
     from nspike.cli.commands.run import parts_of
     from nspike.inspection.tracing import model_of_trace
 
     if trace.info is None:
-        choice, _ = choose(picture, plugins, max_pixels, **request)
-        return Run(choice.model, choice.digest, choice.scale, picture)
+        choice, _ = choose(image, plugins, max_pixels, **request)
+        return Run(choice.model, choice.digest, choice.scale, image)
     told = {f"--{key}": request[key] for key in ("task", "sigma", "scale")}
     refuse(told, f"is not needed: {trace.name} says what was run")
     parts, _ = parts_of(plugins, ("neuron", "head"))
@@ -167,7 +167,7 @@ def _like(trace: "Trace", picture: str, plugins: tuple[str, ...], request: Mappi
         head=parts.get("head"),
         timesteps=request["timesteps"],
     )
-    return Run(model, digest, trace.info["input"].get("scale"), picture)
+    return Run(model, digest, trace.info["input"].get("scale"), image)
 
 
 def _window(trace: "Trace") -> tuple[int, int, int, int] | None:
@@ -208,13 +208,13 @@ def _traced(
             path = folder / f"{len(ready)}.h5"
             trace(
                 source.model,
-                source.picture,
+                source.image,
                 path,
                 layers=layers or None,
                 window=window,
                 model_digest=source.digest,
                 scale=source.scale,
-                progress=meter.picture(runs.index(source)),
+                progress=meter.image(runs.index(source)),
                 **how,
             )
             ready.append(replace(opened.enter_context(read_trace(path)), name=source.label))
@@ -232,7 +232,7 @@ def _text(found: "Difference", a: "Trace", b: "Trace") -> str:
         spikes = sum(int(layer.spikes_a.sum()) for layer in found.layers)
         return "\n".join([*lines, f"the same: {len(found.layers)} layers, {spikes:,} spikes"])
     layer, place = found.first
-    plane = f"picture plane {place.plane}, " if a.trains[layer].shape[0] > 1 else ""
+    plane = f"image plane {place.plane}, " if a.trains[layer].shape[0] > 1 else ""
     where = f"layer {layer}, step {place.step}, {plane}channel {place.channel}, y {place.y}, x {place.x}"
     lines += ["", f"first difference: {where}: only {'A' if place.in_a else 'B'} fires", ""]
     rows = [

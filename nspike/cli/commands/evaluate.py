@@ -17,19 +17,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.option("--data", required=True, metavar="FOLDER", help="The pictures: clean ones, or hazy/ and GT/ for rgb.")
+@click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or hazy/ and GT/ for rgb.")
 @click.option(
     "--protocol", metavar="NAME", help="gray, y-crop or rgb. [by the model: grey, luma or RGB]"
 )  # checked by the API, which suggests the nearest name
 @click.option("--sigma", type=float, metavar="S", help="Noise, of 255 (gray, rgb). [what the model was trained for]")
-@click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", help="Of the noise, anew for each picture."
-)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the noise, anew for each image.")
 @click.option("--scale", type=int, metavar="N", help="For y-crop. [the model's smallest]")
 @click.option("--ann", is_flag=True, help="Measure the plain ANN.")
 @plugin_option("neuron, head or energy model; replaces the model's part")
 @click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
 @click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
 @json_option
@@ -48,12 +46,12 @@ def command(
     memory: int,
     json_file: str | None,
 ) -> None:
-    """Measure a model's quality on a folder of pictures, as the literature does.
+    """Measure a model's quality on a folder of images, as the literature does.
 
     \b
-    gray    grey 8-bit pictures plus Gaussian noise; the output is rounded to 8 bits (KAIR, DnCNN)
+    gray    grey 8-bit images plus Gaussian noise; the output is rounded to 8 bits (KAIR, DnCNN)
     y-crop  super-resolution on luma; no rounding, PSNR without a border (pytorch-vdsr, SpikingIR)
-    rgb     pairs in hazy/ and GT/; no rounding. With --sigma: colour pictures plus noise
+    rgb     pairs in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
 
     The spiking network is compared with its ANN; --ann measures the ANN alone.
 
@@ -88,7 +86,7 @@ def command(
             energy=energy[0].name,
             memory=memory,
             threads=threads,
-            progress=meter.picture(0),
+            progress=meter.image(0),
         )
     emit(_text(found, changes), {"nspike": nspike.__version__, **found.to_dict(), "changes": changes}, json_file)
 
@@ -113,17 +111,17 @@ def _text(found: "Evaluation", changes: list[str]) -> str:
 
 
 def _table(found: "Evaluation") -> str:
-    header = ["picture", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
+    header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
     if not found.ann:
         header += ["ANN dB", "spikes", "synops", "firing %"]
     rows: list[list[Any]] = []
-    for picture in found.pictures:
-        quality = picture.quality
-        row = [picture.name, f"{picture.input.psnr:.2f}", f"{quality.psnr:.2f}"]
+    for image in found.images:
+        quality = image.quality
+        row = [image.name, f"{image.input.psnr:.2f}", f"{quality.psnr:.2f}"]
         row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}"]
-        if picture.ann is not None:
-            row += [f"{picture.ann.psnr:.2f}", f"{picture.spikes:,}", f"{picture.synops:,}"]
-            row.append(f"{100 * picture.firing_rate:.2f}")
+        if image.ann is not None:
+            row += [f"{image.ann.psnr:.2f}", f"{image.spikes:,}", f"{image.synops:,}"]
+            row.append(f"{100 * image.firing_rate:.2f}")
         rows.append(row)
     return table(header, rows)
 
@@ -131,7 +129,7 @@ def _table(found: "Evaluation") -> str:
 def _summary(found: "Evaluation") -> list[str]:
     mean, before = found.mean(), found.mean("input")
     lines = [
-        f"mean of {len(found.pictures)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
+        f"mean of {len(found.images)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
         f"{mean.uniform7:.4f} (uniform7)",
         f"input: PSNR {before.psnr:.3f} dB, SSIM {before.gauss11:.4f} (gauss11), {before.uniform7:.4f} (uniform7)",
     ]
@@ -141,7 +139,7 @@ def _summary(found: "Evaluation") -> list[str]:
             f"ANN: PSNR {ann.psnr:.3f} dB, SSIM {ann.gauss11:.4f} (gauss11), {ann.uniform7:.4f} (uniform7); "
             f"conversion rate {found.conversion_rate:.2f} %"
         )
-    lines.append(f"energy of a picture, {found.energy_model} (modelled, not measured)")
+    lines.append(f"energy of an image, {found.energy_model} (modelled, not measured)")
     for column in found.mean_energy:
         if found.ann:
             lines.append(f"  {column.name}: ANN {joules(column.ann)}")

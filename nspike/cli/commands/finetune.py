@@ -27,7 +27,7 @@ def command(
     """Fine-tune a spiking network with surrogate gradients, as SpikingIR does.
 
     What is trained is what runs: the forward pass is the engine's, spike for spike. A plain ANN is converted first. The
-    pictures are clean ones, which are degraded on the fly, or pairs. A recipe may start from what another makes, which is
+    images are clean ones, which are degraded on the fly, or pairs. A recipe may start from what another makes, which is
     made first. Stopped and started again, the same command goes on.
 
     \b

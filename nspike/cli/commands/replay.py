@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("trace")
-@click.argument("picture", required=False)
+@click.argument("image", required=False)
 @click.option("-o", "--output", metavar="OUT", help="[./NAME_replay.png]")
 @click.option("--layer", metavar="NAME", help="Which layer to replay, if the trace holds several.")
 @click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file. [the trace's]")
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     trace: str,
-    picture: str | None,
+    image: str | None,
     output: str | None,
     layer: str | None,
     model: str | None,
@@ -49,10 +49,10 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> None:
-    """Feed the recorded spikes of a layer into the rest of the network, and restore the picture with it.
+    """Feed the recorded spikes of a layer into the rest of the network, and restore the image with it.
 
-    An unchanged trace gives the output of the run that was traced. The picture is the traced one (looked for beside the
-    trace and here, if not named): the network needs it beside the spikes. The trace must be of the whole picture.
+    An unchanged trace gives the output of the run that was traced. The image is the traced one (looked for beside the
+    trace and here, if not named): the network needs it beside the spikes. The trace must be of the whole image.
 
     \b
     Examples:
@@ -64,20 +64,20 @@ def command(
     from nspike.cli.configuration import refuse
     from nspike.errors import UsageError
     from nspike.images import file as images
-    from nspike.inspection.auditing import picture_of
+    from nspike.inspection.auditing import image_of
     from nspike.inspection.replaying import changed_steps, replay
     from nspike.inspection.traces import read_trace
     from nspike.restoration.job import finished
 
     with read_trace(trace) as recorded:
         if recorded.info is None:
-            if picture is None:
-                raise UsageError(f"{trace} does not say of which picture it is; name the picture")
-            source = Path(picture)
+            if image is None:
+                raise UsageError(f"{trace} does not say of which image it is; name the image")
+            source = Path(image)
         else:
             refuse({"-T": timesteps, "--scale": scale}, "is not needed: the trace says it")
             scale = recorded.info["input"].get("scale")
-            source = Path(picture) if picture else picture_of(recorded.info, [Path(trace).parent, Path()])
+            source = Path(image) if image else image_of(recorded.info, [Path(trace).parent, Path()])
         target = output or f"{source.stem}_replay.png"
         keep_apart("-o", target, (trace, source, model))
         keep_apart("--json", json_file, (trace, source, model, target))
@@ -98,7 +98,7 @@ def command(
                 tile=tile,
                 memory=memory,
                 threads=threads,
-                progress=meter.picture(0),
+                progress=meter.image(0),
             )
         name = layer or recorded.layers[0]
         changed = changed_steps(recorded, name, result)
@@ -121,7 +121,7 @@ def command(
     report = {
         "trace": trace,
         "layer": name,
-        "picture": str(source),
+        "image": str(source),
         "output": target,
         "model": rest.info.name,
         "model_digest": digest,

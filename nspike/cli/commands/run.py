@@ -21,16 +21,16 @@ KINDS = ("neuron", "head", "energy")
 
 
 @click.command()
-@click.argument("pictures", nargs=-1, metavar="[PICTURE|FOLDER]...")
-@click.option("-o", "--output", metavar="OUT", help="A file for one picture, a folder for any. [./NAME_TASK.png]")
+@click.argument("images", nargs=-1, metavar="[IMAGE|FOLDER]...")
+@click.option("-o", "--output", metavar="OUT", help="A file for one image, a folder for any. [./NAME_TASK.png]")
 @choice_options
-@click.option("--reference", metavar="CLEAN", help="The clean picture, or the folder of them: prints the quality.")
+@click.option("--reference", metavar="CLEAN", help="The clean image, or the folder of them: prints the quality.")
 @click.option("--ann", is_flag=True, help="Run the plain ANN instead of the spiking network.")
 @machine_options
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @json_option
 def command(
-    pictures: tuple[str, ...],
+    images: tuple[str, ...],
     output: str | None,
     task: Any,
     sigma: float | None,
@@ -47,9 +47,9 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> int:
-    """Restore pictures: files, folders (the pictures directly in them) or globs; a bundled one if none is given.
+    """Restore images: files, folders (the images directly in them) or globs; a bundled one if none is given.
 
-    The results of several pictures have records beside them, NAME.nspike.json: the same command, given again, skips what
+    The results of several images have records beside them, NAME.nspike.json: the same command, given again, skips what
     is done and goes on where it was stopped.
 
     \b
@@ -60,7 +60,7 @@ def command(
       nspike run noisy.png --plugin if -T 20 --reference clean.png
     """
     from nspike.restoration.batch import gather, plan
-    from nspike.restoration.bundled import picture_for
+    from nspike.restoration.bundled import image_for
     from nspike.restoration.choice import Chooser, Request
     from nspike.restoration.job import Options
 
@@ -68,14 +68,14 @@ def command(
     chooser = Chooser(
         Request(model, task, sigma, scale, parts.get("neuron"), parts.get("head"), timesteps, ann),
     )
-    if pictures:
-        sources, folder = gather(pictures)
+    if images:
+        sources, folder = gather(images)
     else:
-        source, clean = picture_for(chooser.task)
+        source, clean = image_for(chooser.task)
         sources, folder = [source], False
         if chooser.task != "superres" or scale in (None, 2):
             reference = reference or str(clean)
-        _note(f"no picture given: restoring the bundled {source}", json_file)
+        _note(f"no image given: restoring the bundled {source}", json_file)
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference)
     keep_apart(
         "--json", json_file, [path for job in jobs for path in (job.source, job.reference, job.target)] + [model]
@@ -135,21 +135,19 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
         with Meter(len(jobs)) as meter:
             for index, job in enumerate(jobs):
                 try:
-                    report = process(job, chooser, options, meter.picture(index))
+                    report = process(job, chooser, options, meter.image(index))
                 except (BadInputError, ExistsError, MemoryError) as error:
                     if single:
                         raise
                     report = _failure(job, error)
                 meter.clear()
-                meter.picture(index)(1, 1)
+                meter.image(index)(1, 1)
                 reports.append(report)
                 if not single:
                     _show(report, json_file)
     except KeyboardInterrupt:
         if not single:
-            click.echo(
-                f"{len(reports)} of {len(jobs)} pictures are done; the same command goes on from there", err=True
-            )
+            click.echo(f"{len(reports)} of {len(jobs)} images are done; the same command goes on from there", err=True)
         raise
     failed = [report for report in reports if report["state"] == "failed"]
     counts = {name: sum(r["state"] == name for r in reports) for name in ("restored", "skipped", "failed")}

@@ -21,16 +21,16 @@ from nspike.cli.text import size, table
 
 
 @click.command()
-@click.argument("picture")
+@click.argument("image")
 @click.option("-o", "--output", metavar="FILE", help="[./NAME_trace.h5]")
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Keep this layer. May be repeated. [all]")
-@click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Keep this part of the picture. [all]")
+@click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Keep this part of the image. [all]")
 @spiking_options
 @machine_options
 @overwrite_option
 @json_option
 def command(
-    picture: str,
+    image: str,
     output: str | None,
     layers: tuple[str, ...],
     window: tuple[int, int, int, int] | None,
@@ -47,9 +47,9 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> None:
-    """Save the spikes of a run on a picture: of every layer, or of some; of the whole picture, or of a window.
+    """Save the spikes of a run on an image: of every layer, or of some; of the whole image, or of a window.
 
-    The file is HDF5, and holds the same for any number of threads and any tile. The window is of the picture that the
+    The file is HDF5, and holds the same for any number of threads and any tile. The window is of the image that the
     network sees, which super-resolution has enlarged. Compare traces with `nspike diff`.
 
     \b
@@ -62,18 +62,18 @@ def command(
     from nspike.inspection.traces import read_trace
     from nspike.inspection.tracing import trace
 
-    target = output or f"{Path(picture).stem}_trace.h5"
-    keep_apart("-o", target, (picture, model))
-    keep_apart("--json", json_file, (picture, model, target))
+    target = output or f"{Path(image).stem}_trace.h5"
+    keep_apart("-o", target, (image, model))
+    keep_apart("--json", json_file, (image, model, target))
     check_free(target, overwrite)
     choice, _ = choose(
-        picture, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
+        image, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
     )
     announce_compilation()
     with Meter(1) as meter:
         trace(
             choice.model,
-            picture,
+            image,
             target,
             layers=layers or None,
             window=window,
@@ -83,7 +83,7 @@ def command(
             memory=memory,
             threads=threads,
             max_pixels=max_pixels,
-            progress=meter.picture(0),
+            progress=meter.image(0),
         )
     with read_trace(target) as written:
         info = written.info
@@ -98,10 +98,10 @@ def command(
         )
         for entry in info["layers"]
     ]
-    text = [headline(picture, choice), ""]
+    text = [headline(image, choice), ""]
     text.append(table(("layer", "planes×steps×channels×height×width", "spikes", "last step"), rows))
     text += ["", f"trace written to {target} ({size(os.path.getsize(target))})"]
-    report = {"picture": picture, "trace": target, "bytes": os.path.getsize(target), **configuration(choice)}
+    report = {"image": image, "trace": target, "bytes": os.path.getsize(target), **configuration(choice)}
     report |= {"window": info["window"]}
     report["layers"] = [{**entry, "shape": shapes[entry["name"]]} for entry in info["layers"]]
     emit("\n".join(text), report, json_file)

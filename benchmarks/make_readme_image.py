@@ -1,6 +1,6 @@
-"""Make docs/before_after.png: a bundled noisy picture beside the same restored by the default model.
+"""Make docs/before_after.png: a bundled noisy image beside the same restored by the default model.
 
-python benchmarks/make_readme_picture.py [FILE] [--task denoise]
+python benchmarks/make_readme_image.py [FILE] [--task denoise]
 """
 
 import argparse
@@ -14,7 +14,7 @@ import nspike
 from nspike.images.file import read
 from nspike.images.metrics import psnr
 from nspike.model import shipped as models
-from nspike.restoration.bundled import picture_for
+from nspike.restoration.bundled import image_for
 
 LARGEST = 400_000
 """Bytes: more is too much for a README."""
@@ -22,12 +22,12 @@ GAP = 8
 COLOURS = 256
 
 
-def side_by_side(*pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures of one height in a row, white between them."""
-    height, white = pictures[0].shape[0], np.uint8(255)
+def side_by_side(*images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images of one height in a row, white between them."""
+    height, white = images[0].shape[0], np.uint8(255)
     row: list[NDArray[np.uint8]] = []
-    for picture in pictures:
-        colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    for image in images:
+        colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         row += [np.full((height, GAP, 3), white), colour]
     return np.concatenate(row[1:], axis=1)
 
@@ -38,20 +38,20 @@ def main() -> None:
     parser.add_argument("file", nargs="?", type=Path, default=default)
     parser.add_argument("--task", choices=["denoise", "dehaze"], default="denoise")
     args = parser.parse_args()
-    degraded, clean = (read(path).pixels for path in picture_for(args.task))
+    degraded, clean = (read(path).pixels for path in image_for(args.task))
     name = models.default_for(args.task)
     model = nspike.load(name)
     restored = model.run(degraded).image
-    image = Image.fromarray(side_by_side(degraded, restored))
-    image.save(args.file, optimize=True)
+    sheet = Image.fromarray(side_by_side(degraded, restored))
+    sheet.save(args.file, optimize=True)
     if args.file.stat().st_size > LARGEST:  # noise compresses badly: as many colours as a palette has
-        image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        sheet.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
             args.file, optimize=True
         )
     size = args.file.stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{args.file} is {size} bytes, more than {LARGEST}")
-    before, after = (psnr(picture / 255.0, clean / 255.0, 1.0) for picture in (degraded, restored))
+    before, after = (psnr(image / 255.0, clean / 255.0, 1.0) for image in (degraded, restored))
     print(f"{args.file}: {size} bytes; {name}, PSNR {before:.2f} -> {after:.2f} dB")
 
 
