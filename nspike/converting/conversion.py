@@ -14,6 +14,8 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.converting.report import Comparison, Report, first_bad
 from nspike.engine import run as engine
+from nspike.engine.program import program_of
+from nspike.engine.window import Part
 from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
 from nspike.graph.network import Network
 from nspike.images.metrics import psnr
@@ -174,10 +176,10 @@ def _rounded(model: Model, image: Plane, neuron: Neuron, head: Head, threads: in
     plane = np.rint(image.astype(np.float64) * UNIT).astype(np.int32)
     output = np.empty(image.shape)
 
-    def sink(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, values: NDArray[np.float64]) -> None:
-        output[:, y0:y1, x0:x1] = values
+    def sink(part: Part) -> None:
+        output[:, *part.core.slices] = part.output
 
-    engine.run(model, plane[None], neuron=neuron, head=head, sink=sink, threads=threads)
+    engine.run(program_of(model, neuron, head), plane[None], sink=sink, threads=threads)
     return output
 
 

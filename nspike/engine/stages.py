@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import PluginError
 from nspike.graph.layer import IMAGE, Gate
 from nspike.integer.rounding import IntegerNetwork

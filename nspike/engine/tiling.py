@@ -6,44 +6,15 @@ that of the spikes alive at the busiest layer, so a model of the graph picks the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nspike.engine.spikes import NARROW_CHANNELS
+from nspike.engine.window import Rect
 from nspike.errors import UsageError
 from nspike.graph.layer import IMAGE, Conv, Gate
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
-
-
-@dataclass(frozen=True)
-class Rect:
-    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
-
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.y1 - self.y0
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.x1 - self.x0
-
-    def grown(self, margin: int, height: int, width: int) -> "Rect":
-        """With a margin on each side, cut off at the border of an image of height × width."""
-        return Rect(
-            max(self.y0 - margin, 0),
-            min(self.y1 + margin, height),
-            max(self.x0 - margin, 0),
-            min(self.x1 + margin, width),
-        )
 
 
 def tiles(height: int, width: int, size: int) -> Iterator[Rect]:

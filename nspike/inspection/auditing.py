@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nspike.errors import BadInputError, ModelError, NspikeError, UsageError
 from nspike.images import file as images
@@ -13,7 +13,11 @@ from nspike.model import file as weights
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.parts import head_of, neuron_of, swap
-from nspike.restoration.image import MEMORY, Observer, restore
+from nspike.restoration.execute import MEMORY
+from nspike.restoration.image import restore
+
+if TYPE_CHECKING:
+    from nspike.engine.run import Observer
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -38,7 +42,7 @@ def audit(
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
-    observer: Observer | None = None,
+    observer: "Observer | None" = None,
 ) -> Audit:
     """Run `model` on the image's file and certify every spike.
 
@@ -46,7 +50,7 @@ def audit(
     ----------
     model : with a spiking form; its parts may have been swapped.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
-    scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restoration.image.restore`; none
+    scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restore`; none
         of the latter changes the certificate.
 
     Raises BadInputError, ModelError, UsageError, PluginError.

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.tiling import BLOCK, Rect
+from nspike.engine.tiling import BLOCK
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError, nearest
 from nspike.inspection.traces import Trace, damage, in_memory, read_trace
 from nspike.inspection.trains import Train

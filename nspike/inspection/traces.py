@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.files import hdf5 as _hdf5
 from nspike.files.hdf5 import Refused

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from nspike.engine.tiling import Rect
+    from nspike.engine.tile import LayerSpikes
 
 LONGEST = 256
 """The longest side of a map, in pixels."""
@@ -21,8 +21,9 @@ class RateMaps:
         self._spikes: dict[str, NDArray[np.float64]] = {}
         self._channels: dict[str, int] = {}
 
-    def __call__(self, layer: str, n: int, core: "Rect", spikes: NDArray[np.bool_]) -> None:
-        """Add the spikes bool (steps, channels, h, w) of a tile's core."""
+    def __call__(self, seen: "LayerSpikes") -> None:
+        """Add the spikes of a layer over a tile's core."""
+        layer, core, spikes = seen.layer, seen.core, seen.dense()
         shape = tuple(-(-side // self.factor) for side in self._size)
         total = self._spikes.setdefault(layer, np.zeros(shape))
         self._channels[layer] = spikes.shape[1]

@@ -19,7 +19,7 @@ from nspike.model import file as weights
 from nspike.model import shipped as models
 from nspike.model.model import Model
 from nspike.registry.parts import check, swap
-from nspike.restoration.image import trained_scales
+from nspike.restoration.way import trained_scales
 
 _SAMPLE = 1024
 _LEAST = 8

@@ -18,7 +18,8 @@ from nspike.images.resize import imresize
 from nspike.model.result import Result
 from nspike.restoration.batch import Job, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
-from nspike.restoration.image import MEMORY, Progress, restore
+from nspike.restoration.execute import MEMORY, Progress
+from nspike.restoration.image import restore
 from nspike.runtime.version import VERSION
 
 

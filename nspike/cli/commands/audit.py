@@ -173,7 +173,7 @@ def _write_report(
 ) -> None:
     from nspike.report.page import Story, write
     from nspike.report.residual import residuals
-    from nspike.restoration.image import input_planes
+    from nspike.restoration.way import input_planes
 
     story = Story(
         image=Path(image).name,
