@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
+from nspike.engine.tile import LayerSpikes
 from nspike.engine.window import Part
 from nspike.graph.layer import Conv
 from nspike.integer.rounding import as_arrays
