@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.errors import UsageError
-from nspike.graph.layer import IMAGE, Conv, Gate
+from nspike.graph.geometry import fan_out
+from nspike.graph.layer import IMAGE, Gate
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
@@ -121,7 +122,7 @@ def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:
     for stage in integers.stages:
         for source in stage.sources:
             if source == name:
-                readers.append((stage.layer.kernel, stage.channels) if isinstance(stage.layer, Conv) else (1, 1))
+                readers.append(fan_out(stage.layer))
     if name == integers.stages[-1].name and integers.head.kernel:
         readers.append((integers.head.kernel, integers.stages[-1].channels))
     return tuple(readers)
