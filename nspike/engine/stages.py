@@ -20,6 +20,7 @@ from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to
 from nspike.engine.tiling import Rect
 from nspike.errors import PluginError
 from nspike.graph.layer import IMAGE, Gate
+from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import narrow, wide
 from nspike.kernels._jit import compile_step
@@ -270,8 +271,8 @@ def _gates(p: Prepared, frame: Frame, padded: int) -> NDArray[np.int32]:
     """λ·(x - 1) for every pixel, rounded once to the channel's grid, int32 (C, rows, padded columns)."""
     gates = np.zeros((p.stage.channels, frame.height, padded), np.int32)
     for c in range(p.stage.channels):
-        weight = (frame.plane[c] / 65535.0 - 1.0) * p.stage.gate[c]
-        gates[c, :, : frame.width] = np.rint(np.ldexp(weight, p.stage.integer.exponent[c])).astype(np.int32)
+        weights = gate_weights(frame.plane[c], p.stage.gate[c], p.stage.integer.exponent[c])
+        gates[c, :, : frame.width] = weights.astype(np.int32)
     return gates
 
 
