@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.errors import UsageError
 from nspike.graph.geometry import fan_out
-from nspike.graph.layer import IMAGE, Gate
+from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
+
+NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
+"""The kinds of layers whose neurons have no kernel for wide spikes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def packings(integers: IntegerNetwork) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in integers.stages:
         few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-        narrow = isinstance(stage.layer, Gate) or (few and all(found[s] == "narrow" for s in stage.sources))
+        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(found[s] == "narrow" for s in stage.sources))
         found[stage.name] = "narrow" if narrow else "wide"
     return found
 

@@ -6,6 +6,7 @@ from nspike_plugins import aodnet, dncnn, vdsr
 
 from nspike.ann import run as ann
 from nspike.errors import BadInputError, ModelError
+from nspike.graph.mode import restored
 from tests.plugins.chains import aod, chain
 from tests.tiny import tiny_model
 
@@ -110,9 +111,9 @@ def test_folding_batch_norm():
 
 def test_restore():
     plane, output = np.full((1, 1, 2, 2), 0.5, np.float32), np.full((1, 1, 2, 2), 0.25, np.float32)
-    assert ann.restore(dncnn.read(chain(2, 4))[0], output, plane)[0, 0, 0, 0] == 0.25
-    assert ann.restore(vdsr.read(chain(2, 4, stem="net"))[0], output, plane)[0, 0, 0, 0] == 0.75
-    assert ann.restore(aodnet.read(aod())[0], output, plane) is output
+    assert restored(dncnn.read(chain(2, 4))[0].mode, plane, output)[0, 0, 0, 0] == 0.25
+    assert restored(vdsr.read(chain(2, 4, stem="net"))[0].mode, plane, output)[0, 0, 0, 0] == 0.75
+    assert restored(aodnet.read(aod())[0].mode, plane, output) is output
 
 
 def test_what_does_not_fit():
