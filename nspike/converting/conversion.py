@@ -12,14 +12,16 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import Comparison, Report, first_bad
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
 from nspike.engine.window import Part
 from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
+from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.images.metrics import psnr
-from nspike.images.plane import UNIT
+from nspike.images.plane import to_plane
 from nspike.integer import reference as floatsim
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.model import OUTPUT, Model, Spiking
@@ -41,7 +43,7 @@ def convert(
     head: Head,
     options: Mapping[str, Any] | None = None,
     neuron_parameters: Mapping[str, float] | None = None,
-    timesteps: int = 10,
+    timesteps: int = TIMESTEPS,
     targets: Sequence[Plane] | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -173,21 +175,18 @@ def measure(
 
 def _rounded(model: Model, image: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run."""
-    plane = np.rint(image.astype(np.float64) * UNIT).astype(np.int32)
     output = np.empty(image.shape)
 
     def sink(part: Part) -> None:
         output[:, *part.core.slices] = part.output
 
-    engine.run(program_of(model, neuron, head), plane[None], sink=sink, threads=threads)
+    engine.run(program_of(model, neuron, head), to_plane(image)[None], sink=sink, threads=threads)
     return output
 
 
 def _restored(network: Network, output: NDArray[Any], image: Plane) -> NDArray[np.float64]:
     """The restored image, clipped to [0, 1]."""
-    plane = image.astype(np.float64)
-    values = {"image": output, "subtract": plane - output, "add": plane + output}[network.mode]
-    return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
+    return np.asarray(np.clip(restored(network.mode, image.astype(np.float64), output), 0.0, 1.0), np.float64)
 
 
 def _crops(images: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:

@@ -11,21 +11,10 @@ from nspike.engine.digest import Leaves, merge, of
 from nspike.engine.spikes import Spikes
 from nspike.engine.tiling import fans
 from nspike.engine.window import Rect
-from nspike.graph.layer import Conv
+from nspike.graph import geometry
+from nspike.graph.geometry import fan
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.model.model import OUTPUT
-
-
-def fan(kernel: int, size: int) -> NDArray[np.int64]:
-    """For each of `size` positions along one axis: how many outputs of a zero-padded convolution read it."""
-    at = np.arange(size, dtype=np.int64)
-    radius = kernel // 2
-    return np.asarray(np.minimum(at + radius, size - 1) - np.maximum(at - radius, 0) + 1, np.int64)
-
-
-def macs(kernel: int, height: int, width: int) -> int:
-    """Taps of a zero-padded convolution that lie inside the image, over all positions."""
-    return int(fan(kernel, height).sum()) * int(fan(kernel, width).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +81,7 @@ class Accounts:
         integers, (planes, height, width) = self._integers, self._size
         network, timesteps = integers.network, integers.timesteps
         pixels = planes * height * width
-        analog = [
-            s.layer for s in integers.stages if isinstance(s.layer, Conv) and not s.sources and s.name != self._given
-        ]
+        analog = [s.layer for s in integers.stages if not s.sources and s.name != self._given]
         output = integers.stages[-1]
         head, channels = integers.head, network.channels
         head_synops = head_paper = 0
@@ -107,19 +94,17 @@ class Accounts:
             timesteps=timesteps,
             post_steps=integers.post_steps,
             layers=tuple(self._layer(stage) for stage in self._counted),
-            analog_macs=sum(planes * macs(c.kernel, height, width) * c.in_channels * c.out_channels for c in analog),
-            analog_macs_paper=sum(pixels * c.macs for c in analog),
+            analog_macs=planes * sum(geometry.macs(layer, height, width) for layer in analog),
+            analog_macs_paper=planes * sum(geometry.macs_paper(layer, height, width) for layer in analog),
             output_additions=(0 if head.fires else pixels * timesteps * int(np.count_nonzero(output.integer.bias)))
             + (pixels * channels if network.mode != "image" else 0),
             head_synops=head_synops,
             head_synops_paper=head_paper,
             head_synops_steps=tuple(int(n) for n in self._synops[OUTPUT].sum(axis=0)) if head_synops else (),
             head_macs=pixels * channels if head.fires and head.kernel else 0,
-            ann_macs=sum(
-                planes * macs(c.kernel, height, width) * c.in_channels * c.out_channels for c in network.convs
-            ),
+            ann_macs=planes * network.macs(height, width),
             ann_macs_paper=pixels * network.macs_per_pixel,
-            weights=sum(c.macs for c in network.convs),
+            weights=network.weights,
         )
 
     def _layer(self, stage: Stage) -> LayerLedger:

@@ -26,8 +26,7 @@ def _model(channels: int, hidden: int, gated: bool) -> Model:
     network = Network("warmup", channels, tuple(layers), "last", "image")
     parameters: dict[str, NDArray[np.float32]] = {}
     for conv in network.convs:
-        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
-        parameters[f"{conv.name}.weight"] = np.full(shape, 0.02, np.float32)
+        parameters[f"{conv.name}.weight"] = np.full(conv.kernel_shape, 0.02, np.float32)
         parameters[f"{conv.name}.bias"] = np.zeros(conv.out_channels, np.float32)
     scales = {a.name: np.ones(a.channels) for a in network.activations} | {OUTPUT: np.ones(channels)}
     return Model(Info("warmup", "denoise", "gray"), network, parameters, Spiking("any", "any", 1, scales, scales))

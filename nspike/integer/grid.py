@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import ModelError
+from nspike.images.plane import LIMIT
 
 SPIKE_LIMIT = 4095
 ANALOG_LIMIT = 32767
 RANGE = 2**24
 MOST_STEPS = 126
 NEVER_FIRES = np.int32(2**31 - 1)
-IMAGE_GAIN = 4
-"""The input plane holds values in [-4, 4]."""
+IMAGE_GAIN = LIMIT
+"""The largest magnitude of the input plane's values."""
 
 
 @dataclass(frozen=True)

@@ -127,15 +127,15 @@ def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[A
     whole = {name: array for name, array in arrays.items() if name.startswith("integers/")}
     if whole and _model_content.digest({}, whole) != attributes.get("integers_digest"):
         raise ModelError(f"{path}: the digest of the integers differs from the one in the file")
-    found: dict[str, dict[str, NDArray[Any]]] = {}
+    layers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, array in whole.items():
         try:
             _model_content.check_integers(name, array)
         except ModelError as error:
             raise ModelError(f"{path}: {error}") from error
         _, layer, part = name.split("/")
-        found.setdefault(layer, {})[part] = array
-    return found
+        layers.setdefault(layer, {})[part] = array
+    return layers
 
 
 def read_info(path: str | os.PathLike[str]) -> FileInfo:

@@ -64,15 +64,6 @@ def run(
 def ledger(network: Network, shape: tuple[int, ...]) -> Ledger:
     """The ledger of the plain ANN on planes of `shape` (N, C, H, W): its multiply-accumulates, and nothing of spikes."""
     planes, channels, height, width = shape
-    exact = paper = weights = 0
-    for conv in network.convs:
-        wide, high = (
-            sum(max(0, side - abs(offset)) for offset in range(-conv.radius, conv.radius + 1))
-            for side in (width, height)
-        )
-        exact += planes * conv.in_channels * conv.out_channels * high * wide
-        paper += planes * conv.macs * height * width
-        weights += conv.macs
     return Ledger(
         planes=planes,
         shape=(channels, height, width),
@@ -85,9 +76,9 @@ def ledger(network: Network, shape: tuple[int, ...]) -> Ledger:
         head_synops=0,
         head_synops_paper=0,
         head_macs=0,
-        ann_macs=exact,
-        ann_macs_paper=paper,
-        weights=weights,
+        ann_macs=planes * network.macs(height, width),
+        ann_macs_paper=planes * height * width * network.macs_per_pixel,
+        weights=network.weights,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import BadInputError, UsageError
-from nspike.graph.network import OutputMode
+from nspike.graph.mode import OutputMode, restored
 from nspike.images.color import ycbcr_to_rgb
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import UNIT, to_pixels, to_plane
@@ -86,11 +86,7 @@ def checked(pixels: Pixels) -> Pixels:
 
 def _restored(mode: OutputMode, plane: NDArray[np.int32], output: NDArray[np.float64]) -> NDArray[np.float64]:
     """The network's output as an image in [0, 1]."""
-    if mode == "subtract":
-        output = plane / float(UNIT) - output
-    elif mode == "add":
-        output = plane / float(UNIT) + output
-    return np.clip(output, 0.0, 1.0)
+    return np.asarray(np.clip(restored(mode, plane / float(UNIT), output), 0.0, 1.0), np.float64)
 
 
 def _put(image: Pixels, window: tuple[slice, ...], values: NDArray[np.float64]) -> None:
