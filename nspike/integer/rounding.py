@@ -271,7 +271,9 @@ def check_stored(stored: Mapping[str, Mapping[str, NDArray[Any]]], integers: Int
     """
     if not stored:
         return
-    expected = {(layer, name): a for layer, arrays in as_arrays(integers).items() for name, a in arrays.items() if a.size}
+    expected = {
+        (layer, name): a for layer, arrays in as_arrays(integers).items() for name, a in arrays.items() if a.size
+    }
     kept = {(layer, name): array for layer, arrays in stored.items() for name, array in arrays.items()}
     for key in {**expected, **kept}:
         ours, theirs = expected.get(key), kept.get(key)
