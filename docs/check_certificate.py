@@ -194,7 +194,7 @@ def known_courses(model, neuron, given, timesteps):
     post_steps, ranges = NEURONS[neuron]
     if not isinstance(given, dict) or set(given) != set(model.neurons()):
         raise Unchecked("the certificate is damaged: its neuron_parameters are not by layer of neurons")
-    for layer, values in given.items():
+    for values in given.values():
         good = isinstance(values, dict) and set(values) == set(ranges)
         if not good or not all(type(v) in (int, float) and ranges[name](v) for name, v in values.items()):
             raise Unchecked(f"the certificate is damaged: neuron {neuron} cannot have the parameters {values!r}")
