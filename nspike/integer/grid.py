@@ -5,7 +5,8 @@ Output channel c has the grid 2^-k, k the largest integer for which
     2^k·max|w| <= limit,   2^k·θ <= 2^24,   2^k·(g·Σ|w| + |b|) <= 2^24
 
 hold (in float64, Σ|w| being summed exactly and rounded once), g being the largest total gain that one input can have in
-one step. A membrane of up to 126 steps then fits int32, a weight int16, and each step's sum is exact even in float32. `limit` is 4095 for the kernels that sum weights as int16
+one step. A membrane of up to 126 steps then fits int32, a weight int16, and each step's sum is exact even in float32. `limit`
+is 4095 for the kernels that sum weights as int16
 in groups of eight (8·4095 < 2^15), 32767 for the analog first layer. Rounding is half to even.
 """
 

@@ -175,10 +175,8 @@ def simulate(path, pixels):
     white, network = {"uint8": 255, "uint16": 65535}[pixels.dtype.name], model.network
     x = pixels.astype(np.int64) * (257 if white == 255 else 1)
     x = x.transpose(2, 0, 1) if x.ndim == 3 else x[None]
-    if network["channels"] == 1:
-        planes = [channel[None] for channel in x]
-    else:
-        planes = [x if len(x) == 3 else np.concatenate([x, x, x])]
+    grey = network["channels"] == 1
+    planes = [channel[None] for channel in x] if grey else [np.concatenate([x] * (3 // len(x)))]
     runs = [model.run(plane) for plane in planes]
     stages = {}
     for stage in runs[0][0]:
