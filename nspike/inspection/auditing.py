@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
+INEXACT = "nspike inexact run, which certifies nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ def audit(
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
     observer: "Observer | None" = None,
+    inexact: bool = False,
 ) -> Audit:
     """Run `model` on the image's file and certify every spike.
 
@@ -54,6 +56,8 @@ def audit(
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restore`; none
         of the latter changes the certificate.
+    inexact : run a neuron whose kernel computes with floats, too. What comes back then tells of this run alone: its
+        `format` is `INEXACT`, and nothing reads it as a certificate.
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
@@ -69,6 +73,7 @@ def audit(
         digest=True,
         progress=progress,
         observer=observer,
+        inexact=inexact,
     )
     values = certificate(
         model,
@@ -80,7 +85,7 @@ def audit(
         scale=scale,
         image=result.image,
     )
-    return Audit(values, result)
+    return Audit(values | {"format": INEXACT} if inexact else values, result)
 
 
 def verify(
