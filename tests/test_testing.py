@@ -160,7 +160,7 @@ def test_report_as_text_and_values():
     assert "\n  skipped  kernel             declared" in text
     assert text.endswith("3 of 10 checks failed, 5 skipped")
     values = json.loads(json.dumps(report.to_dict()))
-    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 14)
+    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 15)
     assert values["checks"][0] == {"check": "parameters", "state": "passed", "message": "none"}
     assert [result.check for result in report.failures] == ["activity", "agreement", "training"]
 
