@@ -147,7 +147,9 @@ def _maps(choice: Any, pixels: Any) -> Any:
     color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
     scale = choice.scale or 1
     height, width = (scale * side for side in pixels.shape[:2])
-    return RateMaps(3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes))
+    return RateMaps(
+        3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes)
+    )
 
 
 def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
