@@ -19,8 +19,8 @@ _INSTRUCTION = re.compile(r"\b(?:half|float|double|fp128|x86_fp80)\b")
 def of_step(compiled: Any, planes: int = 1) -> str:
     """Where a compiled `step`, or a compiled function that it calls, computes with floats; "" if nowhere.
 
-    compiled : what `nspike.kernels._jit.compile_step` gave, compiled here for the engine's arrays if it is not yet (from the cache
-    if it is there). What is known are the types of its variables, of the functions that it calls too. Without the compiler
+    compiled : what `nspike.kernels._jit.compile_step` gave, compiled here for the engine's arrays if it is not yet (or read
+    from the cache). What is known are the types of its variables, of the functions that it calls too. Without the compiler
     nothing is known, and nothing said. Raises what Numba raises where it cannot be compiled.
     """
     if INTERPRETED or not isinstance(compiled, Dispatcher):
@@ -40,7 +40,7 @@ def of_fresh(step: Callable[..., None], planes: int = 1) -> str:
     """The same, `step` being compiled anew: no instruction of it, and of all that it calls, may be one of floats."""
     if INTERPRETED:
         return ""
-    fresh = numba.njit(nogil=True, error_model="numpy")(plain_step(step))  # type: ignore[no-untyped-call]
+    fresh = numba.njit(nogil=True, error_model="numpy")(plain_step(step))
     signature = _signature(planes)
     fresh.compile(signature)
     if place := next(filter(None, map(_annotated, [fresh, *_callees(fresh.py_func, set())])), ""):
