@@ -3,7 +3,8 @@
 On crops of the calibration images the ANN's activation a/λ of every neuron is set against the value that its spikes
 carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included, a spike of gain g counting g times. A layer is called bad from a
 relative error |r - a/λ|/|a/λ| of 1/2 on: its spikes then hold less than half of what they should. The first bad layer is the
-one to look at: those after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of SpikingIR.
+one to look at: those after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of
+SpikingIR.
 """
 
 import math

@@ -50,7 +50,7 @@ def values_of(kind, model):
 
 def test_the_ledger_counts_an_event_once_and_its_gain_in_accumulations(kind):
     """And energy models price accumulations."""
-    model = model_of(kind.fast.name, level=1.0 if kind is BURST else 0.0)
+    model = model_of(kind.fast.name, level=5.0 if kind is BURST else 0.0)
     _, ledger, _ = run(model, PIXELS[None, None], kind.fast)
     prices = registry().energy_models["horowitz45"].price(ledger)
     for layer, each in zip(ledger.layers, values_of(kind, model).values(), strict=True):
