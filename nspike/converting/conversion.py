@@ -16,6 +16,7 @@ from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import Comparison, Report, first_bad
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
+from nspike.engine.tile import LayerSpikes
 from nspike.engine.window import Part
 from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
 from nspike.graph.mode import restored
@@ -133,34 +134,44 @@ def measure(
 ) -> Report:
     """The report of a converted model on `crops`, each a degraded image (C, H, W) and the clean one or none.
 
-    A neuron with a kernel of its own is not simulated in floats: its report has the PSNR against the ANN alone.
+    A neuron with a kernel of its own is not simulated in floats: its layers are those of the engine's run, without what is
+    left in the membranes, and the change by rounding is not known.
     """
     network = model.network
     assert model.spiking is not None
     exact = floatsim.from_model(model, neuron, head) if neuron.step is None else None
-    comparison = Comparison(exact, model.spiking.scales) if exact is not None else None
+    measured = exact if exact is not None else program_of(model, neuron, head).integers
+    comparison = Comparison(measured, model.spiking.scales)
     agreement, changes = [], []
     clean = all(target is not None for _, target in crops)
     for image, target in crops:
         captured: dict[str, Any] = {a.name: None for a in network.activations}
         output = ann.run(network, model.parameters, image[None], threads=threads, capture=captured)[0]
         restored = _restored(network, output, image)
-        integers = _restored(network, _rounded(model, image, neuron, head, threads), image)
+        spikes: dict[str, NDArray[np.bool_]] | None = None if exact is not None else {}
+        rounded = _rounded(model, image, neuron, head, threads, spikes)
+        integers = _restored(network, rounded, image)
+        values = {**{name: found[0] for name, found in captured.items()}, OUTPUT: output}
         agreement.append(psnr(integers, restored, 1.0))
-        if exact is not None and comparison is not None:
+        if spikes is not None:
+            comparison.add_engine(values, spikes, rounded)
+        if exact is not None:
             run = floatsim.simulate(exact, image.astype(np.float64))
-            comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
+            comparison.add(values, run)
             against = target if clean and target is not None else restored
             before = psnr(_restored(network, run.output, image), against, 1.0)
             after = psnr(integers, against, 1.0)
             changes.append(0.0 if before == after else after - before)
         progress()
     notes = []
-    if comparison is None:
-        notes.append(f"layers not measured: neuron {neuron.name} has a kernel of its own, not simulated in floats")
+    if exact is None:
+        notes.append(
+            f"neuron {neuron.name} has a kernel of its own: what is left in its membranes and the change by rounding are not "
+            "measured"
+        )
     elif len(crops) < CROPS:
         notes.append(f"only {len(crops)} images: the change by rounding wants at least {CROPS}")
-    layers = comparison.layers() if comparison is not None else ()
+    layers = comparison.layers()
     return Report(
         layers=layers,
         first_bad=first_bad(layers),
@@ -173,14 +184,28 @@ def measure(
     )
 
 
-def _rounded(model: Model, image: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
-    """The output (C, H, W) of the integer network, which is what will run."""
+def _rounded(
+    model: Model,
+    image: Plane,
+    neuron: Neuron,
+    head: Head,
+    threads: int | None,
+    spikes: dict[str, NDArray[np.bool_]] | None,
+) -> NDArray[np.float64]:
+    """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
     output = np.empty(image.shape)
 
     def sink(part: Part) -> None:
         output[:, *part.core.slices] = part.output
 
-    engine.run(program_of(model, neuron, head), to_plane(image)[None], sink=sink, threads=threads)
+    def observer(seen: LayerSpikes) -> None:
+        assert spikes is not None
+        part = seen.dense()
+        whole = spikes.setdefault(seen.layer, np.zeros((*part.shape[:2], *image.shape[1:]), np.bool_))
+        whole[:, :, *seen.core.slices] = part
+
+    watched = None if spikes is None else observer
+    engine.run(program_of(model, neuron, head), to_plane(image)[None], sink=sink, threads=threads, observer=watched)
     return output
 
 

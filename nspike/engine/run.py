@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nspike.contracts.ledger import Ledger
 from nspike.engine.accounts import Accounts
 from nspike.engine.program import Program
+from nspike.engine.stages import check_integer
 from nspike.engine.tile import LayerSpikes, Watch, on_plane, run_tile, window
 from nspike.engine.tiling import DEFAULT_MEMORY, choose, tiles
 from nspike.engine.window import Part
@@ -45,6 +46,7 @@ def run(
     progress: Progress | None = None,
     observer: Observer | None = None,
     step_sink: StepSink | None = None,
+    inexact: bool = False,
 ) -> Ledger:
     """Run a program.
 
@@ -56,11 +58,16 @@ def run(
     threads : by default one per processor.
     digest : whether to digest every spike train.
     progress, observer, step_sink : called as the tiles run; none changes a bit.
+    inexact : run neurons whose kernel computes with floats, too.
 
     Raises BadInputError for an image of the wrong kind, UsageError for a tile or memory out of range, PluginError.
     """
     integers, given = program.integers, program.given
     _check(image, integers)
+    if not inexact:
+        for stage in integers.stages:
+            if given is None or stage.name != given.layer:
+                check_integer(stage.neuron)
     threads = available() if threads is None else threads
     pool = executor(threads)
     planes, _, height, width = image.shape

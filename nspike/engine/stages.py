@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
 from nspike.engine.window import Rect
@@ -22,7 +23,7 @@ from nspike.errors import PluginError
 from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import narrow, wide
+from nspike.kernels import floats, narrow, wide
 from nspike.kernels._jit import compile_step
 from nspike.runtime.explain import changes_its_input, explain
 
@@ -209,6 +210,26 @@ class _Stepped:
                 f"neuron {self.stage.neuron.name} wrote {self.out.min()} .. {self.out.max()} as spikes at step {step + 1} "
                 f"of layer {self.stage.name}; expected 0 or 1"
             )
+
+
+def check_integer(neuron: Neuron) -> None:
+    """Raise PluginError where the kernel of a neuron computes with floats: what such a run gives is not the same everywhere."""
+    if neuron.step is None:
+        return
+    try:
+        place = _floats(neuron.step, len(neuron.planes))
+    except Exception:  # whatever cannot be compiled fails where it runs, with its layer and step
+        return
+    if place:
+        raise PluginError(
+            f"neuron {neuron.name} computes with floating-point numbers ({place}), so that its spikes may differ from machine "
+            "to machine; keep to integers (docs/how-to/write_a_neuron.md), or run it with --inexact, without a certificate"
+        )
+
+
+@lru_cache
+def _floats(step: Callable[..., None], planes: int) -> str:
+    return floats.of_step(_compiled(step), planes)
 
 
 @lru_cache

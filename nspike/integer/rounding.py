@@ -8,6 +8,7 @@ differs, for the post steps (phase 1).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,3 +257,28 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
         }
         for stage in integers.stages
     }
+
+
+def check_stored(stored: Mapping[str, Mapping[str, NDArray[Any]]], integers: IntegerNetwork) -> None:
+    """Check that the integers in a model's file are those that follow from its numbers.
+
+    Parameters
+    ----------
+    stored : layer name -> array name -> array, as `nspike.model.file.load_whole` gives them; nothing is checked if empty.
+    integers : of the same model with its own neuron and head.
+
+    Raises ModelError that names the first array that is missing, is not one, or differs in type, shape or value.
+    """
+    if not stored:
+        return
+    expected = {
+        (layer, name): a for layer, arrays in as_arrays(integers).items() for name, a in arrays.items() if a.size
+    }
+    kept = {(layer, name): array for layer, arrays in stored.items() for name, array in arrays.items()}
+    for key in {**expected, **kept}:
+        ours, theirs = expected.get(key), kept.get(key)
+        if ours is None or theirs is None or ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
+            raise ModelError(
+                f"integers/{'/'.join(key)} is not what follows from the model's numbers: the file was changed, or its "
+                "neuron or head answers otherwise than when it was written; fetch or make it again"
+            )

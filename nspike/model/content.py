@@ -228,11 +228,11 @@ def _plain_name(name: str) -> bool:
 
 
 def _object(texts: Mapping[str, str], name: str) -> dict[str, Any]:
-    """A JSON object among the texts, without NaN or infinities."""
+    """A JSON object among the texts, without NaN, infinities or a key that stands twice."""
     if name not in texts:
         raise ModelError(f"the description {name!r} is missing")
     try:
-        values = json.loads(texts[name], parse_constant=_no_constant)
+        values = json.loads(texts[name], parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the description {name!r} is damaged: {error}") from error
     if not isinstance(values, dict):
@@ -242,6 +242,13 @@ def _object(texts: Mapping[str, str], name: str) -> dict[str, Any]:
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not a finite number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice")
+    return values
 
 
 def _json(values: Any, where: str) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.model.model import OUTPUT
+
 if TYPE_CHECKING:
     from nspike.engine.tile import LayerSpikes
 
@@ -13,9 +15,13 @@ LONGEST = 256
 
 
 class RateMaps:
-    """An engine's observer. Each pixel of a map is the mean over `factor` × `factor` pixels, channels, steps and planes."""
+    """An engine's observer. Each pixel of a map is the mean over `factor` × `factor` pixels, channels, steps and planes.
 
-    def __init__(self, planes: int, height: int, width: int, timesteps: int) -> None:
+    planes : of the image; spike_planes : of each neuron's spikes, all of which it may fire in one step.
+    """
+
+    def __init__(self, planes: int, height: int, width: int, timesteps: int, spike_planes: int = 1) -> None:
+        self._spike_planes = spike_planes
         self.factor = max(1, -(-max(height, width) // LONGEST))
         self._planes, self._size, self._timesteps = planes, (height, width), timesteps
         self._spikes: dict[str, NDArray[np.float64]] = {}
@@ -26,7 +32,7 @@ class RateMaps:
         layer, core, spikes = seen.layer, seen.core, seen.dense()
         shape = tuple(-(-side // self.factor) for side in self._size)
         total = self._spikes.setdefault(layer, np.zeros(shape))
-        self._channels[layer] = spikes.shape[1]
+        self._channels[layer] = spikes.shape[1] // (1 if layer == OUTPUT else self._spike_planes)
         rows = np.arange(core.y0, core.y1) // self.factor
         columns = np.arange(core.x0, core.x1) // self.factor
         np.add.at(total, (rows[:, None], columns[None, :]), spikes.sum(axis=(0, 1), dtype=np.int64))

@@ -55,6 +55,7 @@ class Execution:
         progress: Progress | None = None,
         observer: "Observer | None" = None,
         step_sink: "StepSink | None" = None,
+        inexact: bool = False,
     ) -> Result:
         """Run it. The options are those of `nspike.engine.run.run`."""
         from nspike.engine import run as engine
@@ -67,6 +68,7 @@ class Execution:
             progress=progress,
             observer=observer,
             step_sink=step_sink,
+            inexact=inexact,
             **self.options,
         )
         return Result(self.image, ledger, time.perf_counter() - self.started)

@@ -26,6 +26,7 @@ def restore(
     digest: bool = False,
     progress: Progress | None = None,
     observer: "Observer | None" = None,
+    inexact: bool = False,
 ) -> Result:
     """Restore `pixels` with `model`.
 
@@ -42,6 +43,7 @@ def restore(
     digest : put digests of all spikes into the ledger.
     progress : called with (done, total).
     observer : is handed every spike of the spiking form, tile by tile; small tiles keep that small.
+    inexact : run a neuron whose kernel computes with floats, too; what comes out may differ from machine to machine.
 
     Returns
     -------
@@ -53,12 +55,14 @@ def restore(
         pixels of another kind, not finite, or far outside [0, 1].
     ModelError
         a plain ANN without `ann`, or one that is damaged.
+    PluginError
+        a part of the model that is unknown or broken, or a neuron whose kernel computes with floats, without `inexact`.
     UsageError
         a scale for a model that does not enlarge, or out of range; threads, tile or memory out of range.
     """
     if not ann:
         ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
-        return ready.run(digest=digest, progress=progress, observer=observer)
+        return ready.run(digest=digest, progress=progress, observer=observer, inexact=inexact)
     at_least_one(tile=tile, memory=memory, threads=threads)
     start = time.perf_counter()
     planes, image, fill = way(model, pixels, scale_of(model, scale))

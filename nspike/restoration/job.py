@@ -25,7 +25,7 @@ from nspike.runtime.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """How images are run; none of it changes a result."""
+    """How images are run; none of it changes a result. inexact : a neuron that computes with floats may be run."""
 
     energy: Sequence[EnergyModel] = ()
     tile: int | None = None
@@ -33,6 +33,7 @@ class Options:
     threads: int | None = None
     max_pixels: int = images.MAX_PIXELS
     overwrite: bool = False
+    inexact: bool = False
 
 
 def process(job: Job, chooser: Chooser, options: Options, progress: Progress | None = None) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
         threads=options.threads,
         ann=chooser.request.ann,
         progress=progress,
+        inexact=options.inexact,
     )
     report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:
