@@ -63,7 +63,7 @@ def test_scales_of_a_residual_network():
     assert found.neuron_parameters == {"v_init": 0.25}
 
 
-def test_the_order_of_the_images_does_not_matter_and_a_image_has_scale_one():
+def test_the_order_of_the_images_does_not_matter_and_an_image_has_scale_one():
     images = [np.random.default_rng(i).random((3, 20, 30), dtype=np.float32) for i in range(3)]
     one, _ = scales(aodnet, aod(), images)
     other, _ = scales(aodnet, aod(), images[::-1])
