@@ -1,4 +1,4 @@
-"""Counts of packed spikes, and the gradient of a firing rate: what `nspike.trainable.rate_layer` needs of every neuron."""
+"""Counts of packed spikes, and the gradient of a firing rate: what `nspike.trainable.rate_rule` needs of every neuron."""
 
 import numpy as np
 
