@@ -5,7 +5,7 @@ import pytest
 
 import nspike
 from nspike.errors import BadInputError, ModelError, UsageError
-from nspike.fitting.trainer import with_baseline
+from nspike.fitting.provenance import with_baseline
 from nspike.images.file import ImageData, write
 from nspike.runtime import parallel
 from tests.tiny import image, tiny_model
@@ -116,7 +116,7 @@ def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     assert again == model.info.provenance["baseline"], "the origin of the ANN, not of what held it"
 
     step_by_step = nspike.finetune(
-        nspike.fitting.plan.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
+        nspike.fitting.reading.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
     )
     np.testing.assert_array_equal(step_by_step.model.run(pixels).image, model.run(pixels).image)
     in_memory = nspike.finetune(recipe)
@@ -179,6 +179,6 @@ def test_common_values_are_for_every_recipe(photos, tmp_path_factory):
     recipe = chain(folder, photos)
     for each in folder.glob("*.toml"):
         each.write_text(each.read_text().replace(str(photos), "elsewhere"))
-    made = nspike.finetune(recipe, folder / "out.h5", common={"data": [str(photos)], "threads": 1})
+    made = nspike.finetune(recipe, folder / "out.h5", data=[str(photos)], threads=1)
     assert made.model.info.provenance["fine_tuning"]["data"] == [photos.name]
     assert nspike.load(folder / "out.plain.h5").info.provenance["training"]["data"] == [photos.name]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nspike.errors import BadInputError, UsageError
-from nspike.fitting.plan import FineTuningPlan, TrainingPlan, is_recipe, parse, plan_of, read_recipe
+from nspike.fitting.reading import parse, read_recipe
+from nspike.fitting.recipe import FineTuningRecipe, TrainingRecipe, is_recipe, recipe_of
 from nspike.registry.plugins import registry
 
 RECIPES = sorted((Path(__file__).parents[2] / "weights" / "recipes").glob("*.toml"))
@@ -13,18 +14,18 @@ RECIPES = sorted((Path(__file__).parents[2] / "weights" / "recipes").glob("*.tom
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_the_shipped_models_recipes(path):
-    plan = plan_of(read_recipe(path))
+    recipe = recipe_of(read_recipe(path))
     kinds = registry()
-    assert all(name in kinds.losses for name in plan.recipe.pixels)
-    if isinstance(plan, TrainingPlan):
-        assert plan.network is None or kinds.networks[plan.network].network(plan.network_options)
+    assert all(name in kinds.losses for name in recipe.options.pixels)
+    if isinstance(recipe, TrainingRecipe):
+        assert recipe.network is None or kinds.networks[recipe.network].network(recipe.network_options)
     else:
-        kinds.converters[plan.converter or "qcfs"].values(plan.converter_options)
-        assert plan.neuron is None or plan.neuron in kinds.neurons
-        assert plan.head is None or plan.head in kinds.heads
-    for given in (plan.model, getattr(plan, "baseline", None)):
+        kinds.converters[recipe.converter or "qcfs"].values(recipe.converter_options)
+        assert recipe.neuron is None or recipe.neuron in kinds.neurons
+        assert recipe.head is None or recipe.head in kinds.heads
+    for given in (recipe.model, getattr(recipe, "baseline", None)):
         assert not is_recipe(given) or Path(given) in RECIPES, "a recipe that is there"
-    assert plan.name == path.stem
+    assert recipe.name == path.stem
     assert path.name in path.read_text(encoding="utf-8"), "says how it is called"
 
 
@@ -43,11 +44,11 @@ def test_paths_are_relative_to_the_recipe_where_they_exist_there(tmp_path):
     }
 
 
-def test_what_a_model_keeps_of_a_plan():
-    plan = FineTuningPlan.of(
+def test_what_a_model_keeps_of_a_recipe():
+    recipe = FineTuningRecipe.of(
         {"model": "/home/me/a.h5", "data": ["/home/me/x", "y"], "threads": 2, "name": "n", "rate": 1, "k": 0.5}
     )
-    kept = plan.to_dict()
+    kept = recipe.to_dict()
     assert (kept["model"], kept["data"], kept["rate"], kept["k"]) == ("a.h5", ["x", "y"], 1.0, 0.5)
     assert "threads" not in kept
     assert "/home" not in str(kept)
@@ -70,7 +71,7 @@ def test_what_a_model_keeps_of_a_plan():
 )
 def test_values_of_another_type(values, message):
     with pytest.raises(UsageError, match=message):
-        FineTuningPlan.of({"model": "m", "data": "d"} | values)
+        FineTuningRecipe.of({"model": "m", "data": "d"} | values)
 
 
 def test_values_of_options():
