@@ -190,3 +190,46 @@ def test_recipes():
             FineTuningOptions.from_dict(wrong)
     with pytest.raises(PluginError, match="there is no loss 'mes'"):
         FineTuning(tiny_model(), FineTuningOptions(pixel="mes"), batches)
+
+
+def test_which_parameters_are_slow():
+    """Kernels, biases and the head move by `rate`, thresholds and what neurons train by `neuron_rate`; kernels decay."""
+    options = FineTuningOptions(rate=1e-3, neuron_rate=5e-3)
+    run = FineTuning(tiny_model(neuron="mprn_beta", head="cpm"), options, batches)
+    slow = {"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "conv3.weight", "conv3.bias"}
+    slow |= {"head.weight", "head.bias"}
+    fast = {"relu1.threshold", "relu1.beta", "relu2.threshold", "relu2.beta", "output.threshold"}
+    assert run.optimiser.rates == pytest.approx(dict.fromkeys(slow, 1.0) | dict.fromkeys(fast, 5.0))
+    assert run.optimiser.decays == {"conv1.weight", "conv2.weight", "conv3.weight"}
+
+
+def test_a_record_is_saved_with_the_parameters_that_it_made(tmp_path, monkeypatch):
+    """Interrupted after a step is in the history, before its parameters are known to be whole."""
+    straight = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
+    straight.run()
+    file = tmp_path / "run.npz"
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
+    real = run._now
+
+    def interrupted():
+        if run.done == 3:
+            raise KeyboardInterrupt
+        return real()
+
+    monkeypatch.setattr(run, "_now", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    resumed = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
+    assert resumed.done == 2
+    resumed.run()
+    same(straight, resumed)
+
+
+def test_of_equal_validations_the_first_is_the_best():
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
+    before = values(run)
+    psnr = {0: 30.0, 2: 30.0, 4: 29.0, 6: 30.0}
+    best = run.run(validate=lambda model, step: state.Validation(step, psnr[step], 20.0), every=2)
+    assert run.best.step == 0
+    assert not np.array_equal(run.parameters["conv1.weight"].data, before["conv1.weight"])
+    np.testing.assert_array_equal(best.spiking.weights["conv1"], before["conv1.weight"])

@@ -1,5 +1,6 @@
 """Recipes: read from TOML, checked key by key; those of the shipped models are valid."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_what_a_model_keeps_of_a_recipe():
         ({"seed": -1}, "seed, validation_every and minutes from 0"),
         ({"warm_start": "hot"}, "expected none or regression"),
         ({"gamm": 0.1}, "Did you mean 'gamma'"),
+        ({"degradation": {"kind": 1}}, "degradation.kind = 1; expected text"),
+        ({"pixel": {}}, "pixel = {}; expected a loss, or losses with their weights"),
+        ({"pixel": {"mse": "much"}}, "expected a loss, or losses with their weights"),
+        ({"pixel": {"mse": -1.0}}, "expected a loss, or losses with their weights"),
+        ({"steps": 10**5000}, "steps beyond 2\\^53"),
+        ({"data": ["a", 3]}, "data = .*expected a list"),
+        ({"rate": float("inf")}, "rate = inf; expected a finite number"),
+        ({"converter": "x" * 999, "head": ["y" * 999]}, "head = .{80}; expected text"),
     ],
 )
 def test_values_of_another_type(values, message):
@@ -85,3 +94,34 @@ def test_what_is_no_recipe(tmp_path):
     for name, said in (("binary.toml", "cannot be read"), ("none.toml", "cannot be read: No such file")):
         with pytest.raises(BadInputError, match=said):
             read_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps = " + "9" * 5000, "is no TOML: .*limit"),
+        ("a = " + "[" * 50_000, "is no TOML: it is nested too deeply"),
+        (".".join(["a"] * 30_000) + " = 1", "is no TOML: a key has more than 33 parts"),
+        ('"=" . ' + " . ".join(["'a.b'"] * 40) + " = 1", "is no TOML: a key has more than 33 parts"),
+        ("[" + ".".join(["a"] * 99) + "]", "is no TOML: a key has more than 33 parts"),
+        ("#" * 2**20 + "#", "has at most 1048576 bytes"),
+    ],
+    ids=["number", "depth", "key", "quoted", "table", "size"],
+)
+def test_recipes_that_cost_too_much(tmp_path, text, said):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(BadInputError, match=said):
+        read_recipe(tmp_path / "r.toml")
+
+
+def test_long_values_are_no_long_keys(tmp_path):
+    (tmp_path / "r.toml").write_text("a" * 200_000 + " = '" + "../" * 5000 + "'\n" + "[x" + ".x" * 20 + "]\n")
+    assert len(read_recipe(tmp_path / "r.toml")) == 2
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(BadInputError, match="no regular file"):
+        read_recipe(tmp_path / "pipe.toml")
+
+
+def test_options_whose_value_is_no_toml_are_text():
+    assert parse("9" * 5000) == "9" * 5000
+    assert parse("[" * 50_000)[:2] == "[["
