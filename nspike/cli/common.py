@@ -81,6 +81,13 @@ def machine_options(function: F) -> F:
     return _stacked(function, options)
 
 
+def inexact_option(function: F) -> F:
+    """The option `--inexact`, for neurons that compute with floats."""
+    return click.option("--inexact", is_flag=True, help="Run a neuron that computes with floats, too; no certificate.")(
+        function
+    )
+
+
 def _stacked(function: F, options: Sequence[Callable[[F], F]]) -> F:
     """`function` with options in the order in which `--help` shall list them."""
     for option in reversed(options):

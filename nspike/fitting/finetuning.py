@@ -19,11 +19,10 @@ from nspike.degradations.batches import Batch
 from nspike.errors import UsageError
 from nspike.fitting.options import Options
 from nspike.fitting.run import BatchResult, TrainingRun
+from nspike.images.plane import to_plane
 from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of
 from nspike.trainable.spiking import DifferentiableNetwork, check_gradient
-
-UNIT = 65535.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class FineTuning(TrainingRun):
     def forward(self, number: int) -> BatchResult:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
-        outcome = self.network.run(np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32))
+        outcome = self.network.run(to_plane(degraded))
         return BatchResult(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
 
     def constrain(self) -> None:

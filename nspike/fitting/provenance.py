@@ -18,7 +18,7 @@ def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str,
     values = {**recipe.to_dict(), **more, "done": trained.done, "step": trained.step}
     if (earlier := given.info.provenance.get(key)) is not None:
         values["before"] = earlier
-    return replace(model, info=replace(model.info, provenance={**model.info.provenance, key: values}))
+    return model.with_provenance(**{key: values})
 
 
 def with_baseline(model: Model, baseline: Model) -> Model:
@@ -35,5 +35,5 @@ def with_baseline(model: Model, baseline: Model) -> Model:
     origin = baseline.info.provenance
     of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
     of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
-    provenance = {**model.info.provenance, "baseline": {"name": baseline.info.name, **of_ann}}
-    return replace(model, network=network, parameters=parameters, info=replace(model.info, provenance=provenance))
+    compared = replace(model, network=network, parameters=parameters)
+    return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})

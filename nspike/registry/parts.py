@@ -11,18 +11,9 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.errors import ModelError, UsageError
 from nspike.integer.grid import MOST_STEPS
-from nspike.model.model import Model, Spiking
+from nspike.model.model import Model
+from nspike.model.model import spiking_of as spiking_of
 from nspike.registry.plugins import registry
-
-
-def spiking_of(model: Model) -> Spiking:
-    """The spiking form of `model`. Raises ModelError if it has none, saying what to do."""
-    if model.spiking is None:
-        raise ModelError(
-            f"model {model.info.name}: it is a plain ANN and has no spiking form yet; convert it with "
-            "`nspike convert`, or run the ANN itself with --ann (ann=True)"
-        )
-    return model.spiking
 
 
 def neuron_of(model: Model) -> Neuron:

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from nspike.autograd import correlation
 from nspike.autograd.tensor import Tensor
+from nspike.images.plane import UNIT
+from nspike.integer.currents import image_current
 from nspike.integer.normalise import normalised_conv
 from nspike.model.model import Model
 from nspike.runtime.buffers import give, take
-from nspike.trainable.layer import UNIT, Floats, Layer
+from nspike.trainable.layer import Floats, Layer
 from nspike.trainable.worth import Worth, worth_read
 
 SPIKES_ARE_ONE = False
@@ -39,7 +41,7 @@ def currents(layer: Layer) -> NDArray[np.int32] | None:
         return None
     kernel = layer.prepared.stage.integer.weights[0].astype(np.float64)  # whole numbers: exact sums in any order
     total = correlation.convolve(layer.frame.plane.astype(np.float64), kernel, pad=layer.prepared.radius)
-    return np.asarray(np.rint(total / UNIT).astype(np.int32)[None])
+    return np.asarray(image_current(total).astype(np.int32)[None])
 
 
 # ----- Back through time -----

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor
+from nspike.integer.currents import gate_weights
 from nspike.model.model import Model
-from nspike.trainable.layer import UNIT, Floats, Layer
+from nspike.trainable.layer import Floats, Layer
 from nspike.trainable.worth import Worth
 
 SPIKES_ARE_ONE = True
@@ -47,8 +48,7 @@ def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
 def _gates(layer: Layer) -> NDArray[np.int32]:
     """What a spike brings, int32 (N, H, W, C)."""
     stage = layer.prepared.stage
-    exact = np.ldexp((layer.frame.plane / UNIT - 1.0) * stage.gate, stage.integer.exponent)
-    return np.rint(exact).astype(np.int32)
+    return gate_weights(layer.frame.plane, stage.gate, stage.integer.exponent).astype(np.int32)
 
 
 def _gate_values(layer: Layer) -> Floats:

@@ -18,8 +18,6 @@ from nspike.trainable.surrogate import Surrogate
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-UNIT = 65535.0
-
 
 @dataclass(frozen=True)
 class Frame:

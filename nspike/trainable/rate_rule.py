@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from nspike.autograd import correlation
+from nspike.images.plane import UNIT
 from nspike.runtime.buffers import take
 from nspike.runtime.parallel import available, each
 from nspike.trainable.kinds import kind_of
-from nspike.trainable.layer import UNIT, Doubles, Floats
+from nspike.trainable.layer import Doubles, Floats
 from nspike.trainable.rule import Rule
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import choice_options, keep_apart, machine_options
+from nspike.cli.common import choice_options, inexact_option, keep_apart, machine_options
 from nspike.cli.meter import Meter
 from nspike.cli.text import printable, table
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
 @choice_options
 @machine_options
+@inexact_option
 def command(
     image: str | None,
     json_file: str | None,
@@ -37,6 +38,7 @@ def command(
     tile: int | None,
     memory: int,
     max_pixels: int,
+    inexact: bool,
 ) -> int:
     """Run an image and certify every spike, or verify a certificate by running again.
 
@@ -60,7 +62,7 @@ def command(
     if verified is not None:
         named = [spec for spec in plugins if not spec.endswith(".py")]
         given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": named or None, "-T": timesteps}
-        given |= {"--report": report_file, "--ann": ann or None}
+        given |= {"--report": report_file, "--ann": ann or None, "--inexact": inexact or None}
         for option, value in given.items():
             if value is not None:
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
@@ -70,6 +72,10 @@ def command(
         raise UsageError("name an image to audit, or a certificate to verify (--verify FILE)")
     from nspike.restoration.choice import Request
 
+    if inexact and json_file is not None:
+        raise UsageError("--inexact makes no certificate: leave --json out")
+    if inexact:
+        how = {**how, "inexact": True}
     request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
     return _make(image, request, plugins, json_file, report_file, ann, how)
 
@@ -135,12 +141,15 @@ REPORT_TILE = 192
 
 
 def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.registry.parts import neuron_of
     from nspike.report.maps import RateMaps
 
     color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
     scale = choice.scale or 1
     height, width = (scale * side for side in pixels.shape[:2])
-    return RateMaps(3 if color else 1, height, width, choice.model.spiking.timesteps)
+    return RateMaps(
+        3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes)
+    )
 
 
 def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
@@ -173,7 +182,7 @@ def _write_report(
 ) -> None:
     from nspike.report.page import Story, write
     from nspike.report.residual import residuals
-    from nspike.restoration.image import input_planes
+    from nspike.restoration.way import input_planes
 
     story = Story(
         image=Path(image).name,

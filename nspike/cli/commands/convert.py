@@ -6,6 +6,7 @@ import click
 
 from nspike.cli.common import emit, json_option, keep_apart, plugin_option
 from nspike.cli.progress import Progress
+from nspike.converting.default import TIMESTEPS
 
 KINDS = ("neuron", "head", "converter")
 
@@ -21,7 +22,7 @@ KINDS = ("neuron", "head", "converter")
 @plugin_option("neuron, head or converter")
 @click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
-@click.option("-T", "--timesteps", type=int, default=10, show_default=True, metavar="N", help="Time steps.")
+@click.option("-T", "--timesteps", type=int, default=TIMESTEPS, show_default=True, metavar="N", help="Time steps.")
 @click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images.")
 @click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="Their side in pixels.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of crops and noise.")

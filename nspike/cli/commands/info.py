@@ -27,11 +27,12 @@ def command(model: str, json_file: str | None) -> None:
       nspike info dncnn-s25
       nspike info ann.h5 --json -
     """
-    from nspike.model.file import load, read_info
+    from nspike.model.file import read_info
     from nspike.model.shipped import find
+    from nspike.restoration.opening import load_file
 
     path = find(model)
-    loaded, file = load(path), read_info(path)
+    loaded, file = load_file(path), read_info(path)
     emit(_text(loaded, file), _report(loaded, file), json_file)
 
 

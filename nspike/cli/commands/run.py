@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import choice_options, emit, json_option, keep_apart, machine_options
+from nspike.cli.common import choice_options, emit, inexact_option, json_option, keep_apart, machine_options
 from nspike.cli.figures import describe
 from nspike.cli.meter import Meter
 from nspike.cli.text import printable
@@ -27,6 +27,7 @@ KINDS = ("neuron", "head", "energy")
 @click.option("--reference", metavar="CLEAN", help="The clean image, or the folder of them: prints the quality.")
 @click.option("--ann", is_flag=True, help="Run the plain ANN instead of the spiking network.")
 @machine_options
+@inexact_option
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @json_option
 def command(
@@ -44,6 +45,7 @@ def command(
     reference: str | None,
     ann: bool,
     max_pixels: int,
+    inexact: bool,
     overwrite: bool,
     json_file: str | None,
 ) -> int:
@@ -80,7 +82,7 @@ def command(
     keep_apart(
         "--json", json_file, [path for job in jobs for path in (job.source, job.reference, job.target)] + [model]
     )
-    options = Options(energy, tile, memory, threads, max_pixels, overwrite)
+    options = Options(energy, tile, memory, threads, max_pixels, overwrite, inexact)
     announce_compilation()
     return _run(jobs, chooser, options, json_file)
 
