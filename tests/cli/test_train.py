@@ -39,7 +39,7 @@ def test_from_scratch(capsys, desk):
 def test_quantised_converted_and_tuned(capsys, desk):
     assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
     (desk / "out.h5").rename(desk / "ann.h5")
-    (desk / "out.checkpoint.npz").unlink()
+    (desk / "out.state.npz").unlink()
     told = ("--activation", "qcfs", "--levels", 4)
     outcome = train(capsys, "dncnn", "--model", "ann.h5", *told)
     assert outcome.code == 0, outcome.err
