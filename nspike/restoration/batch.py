@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.files.atomic import write_bytes
+from nspike.files.foreign import Refused, read_bytes
 from nspike.images.file import WRITE_SUFFIXES, list_images
 
 FORMAT = 1
@@ -219,10 +220,8 @@ def make_folder(path: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """A record, or None where there is none that can be read."""
     try:
-        if path.stat().st_size > _LARGEST_RECORD:
-            return None
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = json.loads(read_bytes(path, _LARGEST_RECORD))
+    except (Refused, OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("format") == FORMAT else None
 
