@@ -65,7 +65,7 @@ def import_checkpoint(
     except Exception as error:
         raise PluginError(f"{path}: network {architecture.name} failed: {explain(error)}") from error
     provenance: dict[str, Any] = {
-        "checkpoint": path.name,
+        "checkpoint": _utf8(path.name),
         "checkpoint_sha256": _sha256(path),
         "format": checkpoint.format,
         "architecture": architecture.name,
@@ -73,7 +73,7 @@ def import_checkpoint(
     if training:
         provenance["training"] = dict(training)
     info = Info(
-        name=name or path.stem,
+        name=_utf8(name or path.stem),
         task=task or architecture.task,
         colour=architecture.colour_of(graph),
         degradation=dict(degradation or {}),
@@ -96,6 +96,11 @@ def _read(path: Path, format: str | None) -> Checkpoint:
     except Exception as error:
         raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
     return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or chosen.name)
+
+
+def _utf8(name: str) -> str:
+    """A file's name, with what is not UTF-8 in it escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _sha256(path: Path) -> str:

@@ -209,7 +209,12 @@ def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
             raise BadInputError(f"{path}: damaged: the gains of layer {entry['name']!r} cannot be")
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
-    if any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
+    for layer in info["layers"]:
+        numbers += [layer["channels"], *layer["events"], *map(abs, layer["gains"])]
+        texts += layer["sha256"] or []
+    lists = [layer[key] for layer in info["layers"] for key in ("events", "gains", "sha256")]
+    plain = all(values is None or isinstance(values, list) for values in lists)
+    if not plain or any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
         raise BadInputError(f"{path}: damaged: what it says of itself cannot be")
     return info
 

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +148,19 @@ def _reference(reference: str | None, source: Path, several: bool) -> Path | Non
     return clean[scene]
 
 
+def check_target(job: Job) -> None:
+    """Raise OutputError, before the work, where no result can be: a folder has its name, or the name is too long."""
+    for path in (job.target, job.record) if job.recorded else (job.target,):
+        try:
+            folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        if folder:
+            raise OutputError(f"cannot write {path}: it is a folder")
+
+
 State = Literal["new", "done", "replace"]
 
 
@@ -189,7 +203,8 @@ def write_record(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any
         "output": None if report is None else {"sha256": file_digest(job.target)},
         "report": report,
     }
-    write_bytes(job.record, (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(job.record, text.encode(errors="backslashreplace"))  # names that are not UTF-8
 
 
 def recorded_report(job: Job) -> dict[str, Any]:

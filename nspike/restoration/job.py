@@ -16,7 +16,7 @@ from nspike.images.enlarge import Enlargement
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize
 from nspike.model.result import Result
-from nspike.restoration.batch import Job, make_folder, recorded_report, state, write_record
+from nspike.restoration.batch import Job, check_target, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
 from nspike.restoration.execute import MEMORY, Progress
 from nspike.restoration.image import restore
@@ -50,6 +50,7 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     NspikeError
         as reading, `Chooser.choose`, `state`, `nspike.restore` and writing do; nothing half-written is left.
     """
+    check_target(job)
     if not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
     original = images.read(job.source, max_pixels=options.max_pixels)
