@@ -156,4 +156,5 @@ def _ssim_map(
     covariance = correction * (_blur(a * b, weights) - mean_a * mean_b)
     above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     below = (mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2)
-    return above / below
+    similarity: NDArray[np.float64] = above / below
+    return similarity

@@ -266,13 +266,14 @@ def _read_npz(path: Path) -> Trace:
                     np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 shape, _, dtype = header(stream)
+                there = member.file_size - stream.tell()
             total += math.prod(shape) * dtype.itemsize
             if dtype.kind not in "biuf" or len(shape) not in (4, 5) or 0 in shape:
                 raise Refused(f"{name} is {dtype} {shape}; expected numbers ([planes,] steps, channels, height, width)")
             if total > _MOST_ARRAY:
                 raise Refused(f"its arrays take more than {_MOST_ARRAY} bytes; write HDF5 instead")
-            if member.file_size < math.prod(shape) * dtype.itemsize:
-                raise Refused(f"{name} is {shape}, and {member.file_size} bytes are there")
+            if there < math.prod(shape) * dtype.itemsize:
+                raise Refused(f"{name} is {dtype} {shape}, and {there} bytes are there")
             trains[name] = Plain(Zipped(path, member.filename, shape, dtype), name)
     if not trains:
         raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")

@@ -200,7 +200,7 @@ def _neuron_parameters(values: Any, activations: Mapping[str, Any]) -> dict[str,
                 if layer not in activations:
                     raise ModelError(f"neuron parameters are given for {layer!r}, which is not a layer of neurons")
                 if not all(_is_number(value) for value in parameters.values()):
-                    raise ModelError(f"a neuron parameter of layer {layer!r} is not a finite number")
+                    raise ModelError(f"a neuron parameter of layer {layer!r} is not a number, or not a finite one")
         return {neuron: {layer: dict(p) for layer, p in layers.items()} for neuron, layers in values.items()}
     except (AttributeError, TypeError) as error:
         raise ModelError("the neuron parameters are damaged") from error
