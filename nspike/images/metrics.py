@@ -27,24 +27,25 @@ _WINDOWS = {
 _BAND = 64
 
 
-def psnr(a: ArrayLike, b: ArrayLike, data_range: float) -> float:
+def psnr(a: ArrayLike, b: ArrayLike, data_range: float, *, unit: float = 1.0) -> float:
     """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal images.
 
     Parameters
     ----------
     a, b : of one shape, integers or floats
     data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    unit : what all values are divided by first
     """
     first, second = _pair(a, b, data_range)
     total = np.zeros(first[0].size)
     for y0, y1 in _bands(len(first)):
-        difference = (_floats(first[y0:y1]) - _floats(second[y0:y1])).reshape(y1 - y0, -1)
+        difference = (_floats(first[y0:y1], unit) - _floats(second[y0:y1], unit)).reshape(y1 - y0, -1)
         _add_rows(total, difference * difference)
     mean = _sum(total) / first.size
     return math.inf if mean == 0 else 10 * math.log10(data_range * data_range / mean)
 
 
-def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11") -> float:
+def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11", *, unit: float = 1.0) -> float:
     """The structural similarity, 1 for equal images; of colour images, the mean over the channels.
 
     Parameters
@@ -52,6 +53,7 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
     a, b : (H, W) or (H, W, C), of one shape, integers or floats
     data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
     window : "gauss11" or "uniform7"
+    unit : what all values are divided by first
 
     Raises
     ------
@@ -68,9 +70,11 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
             f"these are {first.shape}"
         )
     if first.ndim == 2:
-        return _ssim_plane(first, second, data_range, weights, correction)
+        return _ssim_plane(first, second, data_range, weights, correction, unit)
     channels = int(first.shape[2])
-    planes = [_ssim_plane(first[..., c], second[..., c], data_range, weights, correction) for c in range(channels)]
+    planes = [
+        _ssim_plane(first[..., c], second[..., c], data_range, weights, correction, unit) for c in range(channels)
+    ]
     return math.fsum(planes) / channels
 
 
@@ -107,8 +111,9 @@ def _bands(height: int) -> Iterator[tuple[int, int]]:
     return ((y, min(y + _BAND, height)) for y in range(0, height, _BAND))
 
 
-def _floats(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(pixels, np.float64)
+def _floats(pixels: NDArray[Any], unit: float) -> NDArray[np.float64]:
+    values = np.asarray(pixels, np.float64)
+    return values if unit == 1 else values / unit
 
 
 def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
@@ -135,13 +140,14 @@ def _blur(plane: NDArray[np.float64], weights: list[float]) -> NDArray[np.float6
 
 
 def _ssim_plane(
-    first: NDArray[Any], second: NDArray[Any], data_range: float, weights: list[float], correction: float
+    first: NDArray[Any], second: NDArray[Any], data_range: float, weights: list[float], correction: float, unit: float
 ) -> float:
-    height, width = first.shape[0] - len(weights) + 1, first.shape[1] - len(weights) + 1
+    height, width = int(first.shape[0]) - len(weights) + 1, int(first.shape[1]) - len(weights) + 1
     total = np.zeros(width)
     for y0, y1 in _bands(height):
         rows = slice(y0, y1 + len(weights) - 1)
-        _add_rows(total, _ssim_map(_floats(first[rows]), _floats(second[rows]), data_range, weights, correction))
+        a, b = _floats(first[rows], unit), _floats(second[rows], unit)
+        _add_rows(total, _ssim_map(a, b, data_range, weights, correction))
     return _sum(total) / (height * width)
 
 

@@ -14,7 +14,6 @@ from nspike.errors import BadInputError
 from nspike.images import file as images
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import to_pixels
-from nspike.images.resize import imresize
 from nspike.model.result import Result
 from nspike.restoration.batch import Job, check_target, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
@@ -168,10 +167,12 @@ def _clean(job: Job, source: NDArray[Any], scale: int, max_pixels: int) -> NDArr
 def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> dict[str, Any]:
     """Of the input and of the output against the clean image; an input that is smaller is enlarged by bicubic."""
     if source.shape != image.shape:
-        source = to_pixels(imresize(_floats(source), size=(image.shape[0], image.shape[1])), source.dtype)
+        scale, channels = image.shape[0] // source.shape[0], source.reshape(*source.shape[:2], -1)
+        larger = [_enlarged(channels[..., c], scale) for c in range(channels.shape[2])]
+        source = np.stack(larger, axis=-1).reshape(image.shape)
+    unit = float(np.iinfo(clean.dtype).max)
     return {
-        name: _plain(compare(_floats(pixels), _floats(clean), 1.0))
-        for name, pixels in (("input", source), ("output", image))
+        name: _plain(compare(pixels, clean, 1.0, unit=unit)) for name, pixels in (("input", source), ("output", image))
     }
 
 
@@ -181,16 +182,12 @@ def _plain(quality: Quality) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _floats(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    return pixels / float(np.iinfo(pixels.dtype).max)
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]} {'grey' if len(shape) == 2 else 'RGB'}"
 
 
 def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
-    """The alpha of an enlargement, bicubic, made in bands."""
+    """A plane such as alpha, enlarged by bicubic in bands."""
     enlargement = Enlargement(alpha, scale)
     out = np.empty((enlargement.height, enlargement.width), alpha.dtype)
     for y0 in range(0, enlargement.height, 64):
