@@ -83,6 +83,19 @@ def import_checkpoint(
     return Model(info, graph, parameters)
 
 
+def assumptions(model: Model) -> list[str]:
+    """What an imported network is taken to be without its file saying so, a sentence each."""
+    kernels = sorted({conv.kernel for conv in model.network.convs})
+    sizes = " and ".join(f"{kernel}×{kernel}" for kernel in kernels)
+    lines = [f"assumed: {sizes} kernels of stride 1 and dilation 1, padded with zeros; the file does not say"]
+    architecture = registry().networks[model.info.provenance["architecture"]]
+    if architecture.same_keys:
+        lines.append(
+            f"files of {', '.join(architecture.same_keys)} have the same keys; if it may be one, compare its output: --check"
+        )
+    return lines
+
+
 def _read(path: Path, format: str | None) -> Checkpoint:
     chosen = None if format is None else registry().formats[format]
     try:

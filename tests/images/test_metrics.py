@@ -1,9 +1,11 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from nspike.errors import BadInputError
+from nspike.images import metrics
 from nspike.images.metrics import conversion_rate, psnr, ssim
 
 
