@@ -104,7 +104,7 @@ def command(
         f"from {model.info.provenance['format']}, {size(written.size)}\ndigest {written.digest}"
     )
     text += "\n" + "\n".join(assumptions(model))
-    if checked is not None:
+    if check and checked:
         text += f"\nchecked: the {checked.of}'s output differs by {checked.largest:.2g} at most from {check[1]}"
     report = {
         "file": output,
