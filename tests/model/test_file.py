@@ -280,7 +280,8 @@ def test_flipped_bytes_with_a_right_checksum(tmp_path, whole):
     path.write_bytes(wrap(whole))
     for read, count in counts.items():
         read(path)
-        assert (115 if read is load else 12) < count < (121 if read is load else 115), (read.__name__, count)
+        least, most = (12, 115) if read is read_info else (116, 120)  # the digest of the content notices nearly all
+        assert least <= count <= most, (read.__name__, count)
 
 
 def test_future_version(tmp_path, whole):
