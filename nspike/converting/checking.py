@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nspike.errors import BadInputError, DifferenceError
 from nspike.files.foreign import Refused, open_regular
+from nspike.graph.mode import restored
 from nspike.model.model import Model
 
 TOLERANCE = 1e-3
@@ -45,14 +46,15 @@ def check_output(model: Model, given: str | os.PathLike[str], expected: str | os
     DifferenceError
         a value differs by more than `TOLERANCE`.
     """
-    from nspike.ann.run import fold_batch_norm, restore, run
+    from nspike.ann.run import run
+    from nspike.graph.folding import fold_batch_norm
 
     image, output = _array(model, given), _array(model, expected)
     if image.shape != output.shape:
         raise BadInputError(f"{expected}: is {output.shape}; expected {image.shape}, as {given} is")
     network, parameters = fold_batch_norm(model.network, model.parameters)
     raw = run(network, parameters, image)
-    ways = {"image": restore(network, raw, image), "network": raw}
+    ways = {"image": restored(network.mode, image, raw), "network": raw}
     checks = [Check(*_apart(values, output), name) for name, values in ways.items()]
     best = min(checks, key=lambda check: check.largest)
     if not best.largest <= TOLERANCE:

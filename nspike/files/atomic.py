@@ -83,8 +83,13 @@ def _temporary(target: Path) -> tuple[Path, BinaryIO]:
         _swept.add(target.parent)
         sweep(target.parent)
     temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
-    stream = open(temporary, "xb")  # noqa: SIM115
-    _hold(stream)
+    try:
+        stream = open(temporary, "xb")  # noqa: SIM115
+        _hold(stream)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
     return temporary, stream
 
 

@@ -153,7 +153,7 @@ def check_target(job: Job) -> None:
     for path in (job.target, job.record) if job.recorded else (job.target,):
         try:
             folder = stat.S_ISDIR(os.stat(path).st_mode)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the folder may have to be made
             continue
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
