@@ -210,9 +210,9 @@ def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
     for layer in info["layers"]:
-        numbers += [layer["channels"], *layer["events"], *map(abs, layer["gains"])]
-        texts += layer["sha256"] or []
-    lists = [layer[key] for layer in info["layers"] for key in ("events", "gains", "sha256")]
+        numbers += [layer["channels"], *layer.get("events", ()), *map(abs, layer.get("gains", ()))]
+        texts += layer.get("sha256") or []
+    lists = [layer.get(key) for layer in info["layers"] for key in ("events", "gains", "sha256")]
     plain = all(values is None or isinstance(values, list) for values in lists)
     if not plain or any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
         raise BadInputError(f"{path}: damaged: what it says of itself cannot be")
