@@ -1,21 +1,23 @@
 """What the commands on single images share: the model that a user asked for, and how it is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from nspike.cli.options import Wanted
+from nspike.cli.parts import parts_of
 
 if TYPE_CHECKING:
     from nspike.images.file import ImageData
     from nspike.restoration.choice import Choice
 
 
-def choose(image: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, ImageData]":
-    """The model for an image and the image; `request` as of `nspike.restoration.choice.Request`, but for its parts."""
-    from nspike.cli.commands.run import parts_of
+def choose(image: str, wanted: Wanted, max_pixels: int) -> "tuple[Choice, ImageData]":
+    """The model for an image, with its parts replaced, and the image."""
     from nspike.images import file as images
     from nspike.restoration.choice import Chooser, Request
 
-    parts, _ = parts_of(plugins, ("neuron", "head"))
-    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **request))
+    parts, _ = parts_of(wanted.plugins)
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     read = images.read(image, max_pixels=max_pixels)
     return chooser.choose(read.pixels), read
 

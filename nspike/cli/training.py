@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nspike.cli.common import emit, json_option
 from nspike.cli.interrupts import was_interrupted
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:

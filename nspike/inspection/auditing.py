@@ -1,7 +1,7 @@
 """Auditing: a run whose every spike is digested, its certificate, and the verification of one."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,22 +87,33 @@ def verify(
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
-) -> Iterator[str]:
-    """Run again what a certificate tells of, and yield each difference in words; none if it holds.
+) -> list[str]:
+    """Run again what a certificate tells of; each difference in words, an empty list if it holds.
 
-    `model` is the model of its file; the certificate's neuron, head and T are put in. Where the image or the model is
-    another one, that alone is yielded, without a run.
+    Parameters
+    ----------
+    stored : the certificate, as plain values.
+    model : the model of its file; the certificate's neuron, head and T are put in.
+    image : the image's file.
+    tile, memory, threads, max_pixels, progress : as for `nspike.audit`.
+
+    Where the image or the model is another one, that is the only difference, and nothing is run.
+
+    Raises BadInputError for a certificate that is damaged, and what `nspike.audit` raises.
     """
     digest = weights.digest(model)
     named = _part(stored, "model")
     if named.get("digest") != digest:
-        yield f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; this is {model.info.name!r}, {digest}"
-        return
+        return [
+            f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; "
+            f"this is {model.info.name!r}, {digest}"
+        ]
     file_digest = images.read(image, max_pixels=max_pixels).sha256
     entry = _part(stored, "input")
     if entry.get("file_sha256") != file_digest:
-        yield f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
-        return
+        return [
+            f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
+        ]
     parameters = _part(stored, "parameters")
     neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
     timesteps = _value(parameters, "parameters", "timesteps", int)
@@ -122,7 +133,7 @@ def verify(
         max_pixels=max_pixels,
         progress=progress,
     )
-    yield from differences(stored, found.certificate)
+    return list(differences(stored, found.certificate))
 
 
 def _part(stored: Mapping[str, Any], key: str) -> Mapping[str, Any]:

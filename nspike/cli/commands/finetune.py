@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from nspike.cli.commands.convert import KINDS, chosen
-from nspike.cli.common import keep_apart, plugin_option
+from nspike.cli.guard import keep_apart
+from nspike.cli.options import plugin_option
+from nspike.cli.parts import parts_of
 from nspike.cli.training import Given, limit_threads, set_loss, training_options
 
 
@@ -41,7 +42,7 @@ def command(
 
     keep_apart("-o", options.output, (source, model))
     keep_apart("--json", options.json_file, (source, model, options.output))
-    parts = chosen(plugins, {}, (*KINDS, "loss"))
+    parts, _ = parts_of(plugins, ("neuron", "head", "converter", "loss"))
     loss = parts.pop("loss", None)
     values = options.recipe(source, "model", {"model": model, "timesteps": timesteps, "k": k, **parts})
     set_loss(values, loss)

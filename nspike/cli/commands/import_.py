@@ -1,17 +1,16 @@
 """`nspike import`."""
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
-from nspike.cli.commands.convert import chosen
-from nspike.cli.commands.models import in_words
-from nspike.cli.common import emit, json_option, keep_apart, plugin_option
-from nspike.cli.text import size
-
-if TYPE_CHECKING:
-    from nspike.contracts.architecture import Task
+from nspike.cli.guard import keep_apart
+from nspike.cli.options import json_option, plugin_option, task_option
+from nspike.cli.output import emit
+from nspike.cli.parts import parts_of
+from nspike.cli.text import in_words, size
+from nspike.contracts.tasks import Task
 
 
 @click.command()
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 @click.option("--format", "format_", metavar="NAME", help="The file's format; by default it is recognised.")
 @plugin_option("network or format")
 @click.option("--name", metavar="NAME", help="The model's name; by default the file's.")
-@click.option(
-    "--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="By default the network's usual one."
-)
+@task_option("What the network was trained for; by default its usual task.")
 @click.option("--sigma", type=click.FloatRange(0, 255), metavar="S", help="The noise it was trained for, out of 255.")
 @click.option(
     "--scale",
@@ -42,7 +39,7 @@ def command(
     format_: str | None,
     plugins: tuple[str, ...],
     name: str | None,
-    task: str | None,
+    task: Task | None,
     sigma: float | None,
     scales: tuple[int, ...],
     licence: str,
@@ -61,7 +58,7 @@ def command(
     from nspike.errors import UsageError
     from nspike.model.file import read_info, save
 
-    parts = chosen(plugins, {"network": network, "format": format_}, ("network", "format"))
+    parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
     if "network" not in parts:
         raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
     keep_apart("-o", output, (checkpoint,))
@@ -77,7 +74,7 @@ def command(
         parts["network"],
         format=parts.get("format"),
         name=name,
-        task=cast("Task | None", task),
+        task=task,
         degradation=degradation,
         licence=licence,
     )

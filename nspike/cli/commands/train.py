@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from nspike.cli.commands.convert import chosen
-from nspike.cli.common import keep_apart, plugin_option
+from nspike.cli.guard import keep_apart
+from nspike.cli.options import plugin_option
+from nspike.cli.parts import parts_of
 from nspike.cli.training import Given, limit_threads, set_loss, training_options
 
 
@@ -42,7 +43,7 @@ def command(
 
     keep_apart("-o", options.output, (source, model))
     keep_apart("--json", options.json_file, (source, model, options.output))
-    parts = chosen(plugins, {}, ("network", "loss"))
+    parts, _ = parts_of(plugins, ("network", "loss"))
     loss, network = parts.pop("loss", None), parts.get("network", source)
     if network != source and not source.endswith(".toml"):
         raise UsageError(f"{source} and {network} are two networks; give one")
