@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from nspike.cli.options import Wanted
 from nspike.cli.parts import parts_of
+from nspike.cli.values import numbers
 
 if TYPE_CHECKING:
     from nspike.images.file import ImageData
+    from nspike.model.model import Model
     from nspike.restoration.choice import Choice
 
 
@@ -61,3 +63,16 @@ def refuse(options: Mapping[str, Any], why: str) -> None:
     for option, value in options.items():
         if value not in (None, ()):
             raise UsageError(f"{option}: {why}")
+
+
+def refuse_head_parameters(model: "Model", wanted: Wanted) -> None:
+    """Raise UsageError where --set is for the head: certificates and traces hold only the digests of its parameters."""
+    from nspike.errors import UsageError
+    from nspike.registry.parts import parameter_names
+
+    _, of_head = parameter_names(model)
+    for name in numbers(wanted.pairs):
+        if name in of_head:
+            raise UsageError(
+                f"--set {name}: certificates and traces hold a head's parameters as digests; set none of them"
+            )

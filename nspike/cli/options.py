@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nspike.cli.values import BYTES, COUNT
+from nspike.cli.values import BYTES, COUNT, numbers
 from nspike.contracts.tasks import TASKS, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +26,15 @@ threads_option = click.option(
 )
 memory_option = click.option(
     "--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="How much memory to work with."
+)
+
+
+set_option = click.option(
+    "--set",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a parameter of the neuron, in every layer, or of the head. May be repeated.",
 )
 
 
@@ -69,10 +78,24 @@ class Wanted:
     model: str | None
     plugins: tuple[str, ...]
     timesteps: int | None
+    pairs: tuple[str, ...] = ()
 
     def request(self) -> dict[str, Any]:
-        """What `nspike.restoration.choice.Request` takes, but for the parts."""
-        return {name: getattr(self, name) for name in ("model", "task", "sigma", "scale", "timesteps")}
+        """What `nspike.restoration.choice.Request` takes, but for neuron and head."""
+        given = {name: getattr(self, name) for name in ("model", "task", "sigma", "scale", "timesteps")}
+        return given | {"parameters": numbers(self.pairs)}
+
+    def given(self) -> dict[str, Any]:
+        """Option -> value, None or empty where it was not given."""
+        return {
+            "--task": self.task,
+            "--sigma": self.sigma,
+            "--scale": self.scale,
+            "--model": self.model,
+            "--plugin": self.plugins,
+            "-T": self.timesteps,
+            "--set": self.pairs,
+        }
 
 
 def machine_options(function: F) -> F:
@@ -107,6 +130,7 @@ def choice_options(kinds: str = "neuron or head") -> Callable[[F], F]:
         model_option,
         plugin_option(f"{kinds}; replaces the model's part"),
         timesteps_option,
+        set_option,
     )
 
 

@@ -56,4 +56,4 @@ def numbers(texts: Sequence[str]) -> dict[str, float]:
     try:
         return {name: float(value) for name, value in values.items()}
     except ValueError as error:
-        raise UsageError(f"a neuron's parameter is a number: {error}") from error
+        raise UsageError(f"a parameter is a number: {error}") from error

@@ -12,7 +12,7 @@ from nspike.inspection.certificate import certificate, differences
 from nspike.model import file as weights
 from nspike.model.model import Model
 from nspike.model.result import Result
-from nspike.registry.parts import head_of, neuron_of, swap
+from nspike.registry.parts import head_of, neuron_of, swap, with_neuron_parameters
 from nspike.restoration.image import MEMORY, Observer, restore
 
 T = TypeVar("T")
@@ -120,6 +120,7 @@ def verify(
     scale = None if entry.get("scale") is None else _value(entry, "input", "scale", int)
     try:
         model, _ = swap(model, neuron=neuron, head=head, timesteps=timesteps)
+        model = with_neuron_parameters(model, neuron_parameters(parameters))
     except UsageError as error:
         raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
     found = audit(
@@ -134,6 +135,16 @@ def verify(
         progress=progress,
     )
     return list(differences(stored, found.certificate))
+
+
+def neuron_parameters(parameters: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Those that a certificate or a trace tells of, by layer. Raises BadInputError where they are no numbers."""
+    layers = parameters.get("neuron_parameters")
+    if not isinstance(layers, dict) or not all(
+        isinstance(own, dict) and all(type(value) is float for value in own.values()) for own in layers.values()
+    ):
+        raise BadInputError(f"the certificate is damaged: its parameters, neuron_parameters is {layers!r}")
+    return layers
 
 
 def _part(stored: Mapping[str, Any], key: str) -> Mapping[str, Any]:

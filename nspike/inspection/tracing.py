@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from nspike.engine.tiling import Rect
 from nspike.errors import UsageError, nearest
 from nspike.files.atomic import replacing
 from nspike.images import file as images
-from nspike.inspection.auditing import model_of
+from nspike.inspection.auditing import model_of, neuron_parameters
 from nspike.inspection.certificate import certificate
 from nspike.inspection.trace_file import Shape, Writer, describe
 from nspike.inspection.traces import Trace
@@ -21,7 +21,7 @@ from nspike.integer.rounding import IntegerNetwork, build
 from nspike.model import file as weights
 from nspike.model.model import OUTPUT, Model
 from nspike.model.result import Result
-from nspike.registry.parts import check, head_of, neuron_of, swap
+from nspike.registry.parts import check, head_of, neuron_of, swap, with_neuron_parameters
 from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
 from nspike.restoration.opening import load
 
@@ -141,8 +141,11 @@ def model_of_trace(
     neuron: str | None = None,
     head: str | None = None,
     timesteps: int | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> tuple[Model, str]:
     """The model that a trace was made with, and its digest as in its file; or another by name, or with other parts.
+
+    The neuron's parameters are those of the trace, unless the model is another one.
 
     Raises ModelError where it is not shipped and not named.
     """
@@ -151,10 +154,14 @@ def model_of_trace(
     model = load(name) if name is not None else model_of(trace.info)
     recorded = trace.info["parameters"]
     digest = weights.digest(model)
+    swapped, _ = swap(model, neuron=recorded["neuron"])
+    if name is None:
+        swapped = with_neuron_parameters(swapped, neuron_parameters(recorded))
     swapped, _ = swap(
-        model,
-        neuron=neuron or recorded["neuron"],
+        swapped,
+        neuron=neuron,
         head=head or recorded["head"],
         timesteps=timesteps or recorded["timesteps"],
+        parameters=parameters,
     )
     return swapped, digest

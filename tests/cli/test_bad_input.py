@@ -191,7 +191,7 @@ def test_neuron_parameters_out_of_range(here, capsys):
         here, capsys, 2, *base, "--plugin", "mprn", "--set", "alpha=0.7", says=["unknown parameter 'alpha'", "beta"]
     )
     refused(here, capsys, 2, *base, "--set", "v_init=2", says="v_init = 2 is out of range")
-    refused(here, capsys, 2, *base, "--set", "v_init=half", says="a neuron's parameter is a number")
+    refused(here, capsys, 2, *base, "--set", "v_init=half", says="a parameter is a number")
     refused(here, capsys, 2, *base, "--set", "v_init", says="NAME=VALUE")
     refused(here, capsys, 2, *base, "--option", "percentile=200", says="percentile")
     refused(here, capsys, 2, *base, "--option", "percentil=99", says="Did you mean 'percentile'?")

@@ -78,7 +78,7 @@ def test_parts_may_be_given_either_way(capsys, ann):
         (["--option", "percentil=99"], 2, "unknown option 'percentil'"),
         (["--option", "percentile=high"], 2, "percentile = 'high'"),
         (["--option", "percentile"], 2, "expected NAME=VALUE"),
-        (["--set", "v_init=much"], 2, "a neuron's parameter is a number"),
+        (["--set", "v_init=much"], 2, "a parameter is a number"),
         (["--set", "v_init=7"], 2, "out of range"),
         (["--set", "alpha=1"], 2, "unknown parameter 'alpha'"),
         (["--crops", 0], 2, "at least 1 crop"),

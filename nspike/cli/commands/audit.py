@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from nspike.cli.configuration import refuse_head_parameters
 from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, machine_options
@@ -51,15 +52,9 @@ def command(
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]
-        given: dict[str, Any] = {
-            "--task": wanted.task,
-            "--sigma": wanted.sigma,
-            "--scale": wanted.scale,
-            "--plugin": named or None,
-        }
-        given |= {"--plugin": named or None, "-T": wanted.timesteps, "--report": report_file, "--ann": ann or None}
+        given = wanted.given() | {"--model": None, "--plugin": named, "--report": report_file, "--ann": ann}
         for option, value in given.items():
-            if value is not None:
+            if value not in (None, (), [], False):
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
         parts_of(wanted.plugins, KINDS)  # loads the files; their neuron or head is used where the certificate names it
         return _verify(verified, image, wanted.model, json_file, how)
@@ -96,6 +91,7 @@ def _make(
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
     choice = chooser.choose(pixels)
+    refuse_head_parameters(choice.model, wanted)
     announce_compilation()
     maps = None if report_file is None else _maps(choice, pixels)
     if maps is not None:
@@ -149,6 +145,7 @@ def _command(image: str, wanted: Wanted, choice: Any) -> list[str]:
     words += ["--scale", str(choice.scale)] if choice.scale is not None else []
     words += [word for spec in wanted.plugins for word in ("--plugin", Path(spec).name)]
     words += ["-T", str(wanted.timesteps)] if wanted.timesteps is not None else []
+    words += [word for pair in wanted.pairs for word in ("--set", pair)]
     return [*words, "--json", "certificate.json"]
 
 

@@ -78,8 +78,7 @@ def command(
 
     keep_apart("--json", json_file, (a, b, wanted.model))
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
-    options = {f"--{name}": value for name, value in wanted.request().items()}
-    options |= {"--plugin": wanted.plugins, "--window": window}
+    options = wanted.given() | {"--window": window}
     with ExitStack() as opened:
         named = [
             opened.enter_context(read_trace(path)) if is_trace(path) else path for path in (a, b) if path is not None
@@ -159,6 +158,7 @@ def _like(trace: "Trace", image: str, wanted: Wanted, max_pixels: int) -> Run:
         neuron=parts.get("neuron"),
         head=parts.get("head"),
         timesteps=wanted.timesteps,
+        parameters=wanted.request()["parameters"],
     )
     return Run(model, digest, trace.info["input"].get("scale"), image)
 

@@ -6,11 +6,12 @@ import click
 
 from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
-from nspike.cli.options import json_option, memory_option, plugin_option, threads_option, timesteps_option
+from nspike.cli.options import json_option, memory_option, plugin_option, set_option, threads_option, timesteps_option
 from nspike.cli.output import emit
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
+from nspike.cli.values import numbers
 from nspike.pricing.units import joules
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--ann", is_flag=True, help="Measure the plain ANN.")
 @plugin_option("neuron, head or energy model; replaces the model's part")
 @timesteps_option
+@set_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Measure only the first N images.")
 @threads_option
 @memory_option
@@ -52,6 +54,7 @@ def command(
     ann: bool,
     plugins: tuple[str, ...],
     timesteps: int | None,
+    pairs: tuple[str, ...],
     limit: int | None,
     threads: int | None,
     memory: int,
@@ -79,11 +82,11 @@ def command(
     parts, energy = parts_of(plugins, ("neuron", "head", "energy"))
     if len(energy) > 1:
         raise UsageError("an evaluation prices with one energy model; give one")
-    if ann and (parts or timesteps is not None):
+    if ann and (parts or pairs or timesteps is not None):
         raise UsageError("the plain ANN has no neuron, head or T; leave them out, or leave out --ann")
     loaded, changes = nspike.load(model), list[str]()
     if not ann:
-        loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps)
+        loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps, parameters=numbers(pairs))
     announce_compilation()
     with Meter(1) as meter:
         found = evaluate(

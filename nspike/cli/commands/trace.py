@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from nspike.cli.configuration import choose, configuration, headline
+from nspike.cli.configuration import choose, configuration, headline, refuse_head_parameters
 from nspike.cli.guard import check_free, keep_apart
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
@@ -52,6 +52,7 @@ def command(
     keep_apart("--json", json_file, (image, wanted.model, target))
     check_free(target, overwrite)
     choice, _ = choose(image, wanted, machine.max_pixels)
+    refuse_head_parameters(choice.model, wanted)
     announce_compilation()
     with Meter(1) as meter:
         trace(
