@@ -426,8 +426,8 @@ def test_the_smallest_images_work(here, capsys, shape):
 
 WRITERS = (
     ("run", "photo.png", "--overwrite", "-o"),
-    ("import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o"),
-    ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "-o"),
+    ("import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "--overwrite", "-o"),
+    ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "--overwrite", "-o"),
     ("audit", "photo.png", "--json"),
     ("run", "photo.png", "--overwrite", "-o", "y.png", "--json"),
     ("plugins", "--json"),

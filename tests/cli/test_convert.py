@@ -60,7 +60,7 @@ def test_convert_as_told(capsys, ann):
 def test_parts_may_be_given_either_way(capsys, ann):
     assert convert(capsys, ann, "--plugin", "head:rate", "--plugin", "lif").code == 0
     assert load(ann.parent / "snn.h5").spiking.head == "rate"
-    assert convert(capsys, ann, "--head", "cpm", "--converter", "rueckauer", "-T", 2).code == 0
+    assert convert(capsys, ann, "--head", "cpm", "--converter", "rueckauer", "-T", 2, "--overwrite").code == 0
     assert load(ann.parent / "snn.h5").spiking.head == "cpm"
 
 

@@ -47,8 +47,8 @@ def command(
     """
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (image, verified, wanted.model))
-    keep_apart("--report", report_file, (image, verified, wanted.model, json_file))
+    keep_apart("--json", json_file, (image, verified, wanted.model, *wanted.plugins))
+    keep_apart("--report", report_file, (image, verified, wanted.model, json_file, *wanted.plugins))
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]

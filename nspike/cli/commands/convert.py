@@ -2,8 +2,8 @@
 
 import click
 
-from nspike.cli.guard import keep_apart
-from nspike.cli.options import json_option, plugin_option, threads_option
+from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.options import json_option, overwrite_option, plugin_option, threads_option
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import Progress
@@ -33,6 +33,7 @@ from nspike.cli.values import numbers, pairs
 )
 @click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
 @threads_option
+@overwrite_option
 @json_option
 def command(
     model: str,
@@ -49,6 +50,7 @@ def command(
     seed: int,
     name: str | None,
     threads: int | None,
+    overwrite: bool,
     json_file: str | None,
 ) -> None:
     """Convert an imported network to spikes.
@@ -69,7 +71,10 @@ def command(
     from nspike.model.file import digest
     from nspike.registry.parts import spiking_of
 
-    keep_apart("--json", json_file, (model, output))
+    keep_apart("-o", output, (model, *plugins))
+    keep_apart("--json", json_file, (model, output, *plugins))
+    check_free(output, overwrite)
+    take(output)
     parts, _ = parts_of(plugins, ("neuron", "head", "converter"), {"converter": converter, "head": head})
     ann = nspike.load(model)
     if name:

@@ -68,12 +68,13 @@ def command(
         raise UsageError("--match is for images without --reference; with one, --within says where to stop")
     levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
     check_levels(**levels)
-    keep_apart("--json", json_file, (image, reference, wanted.model))
+    keep_apart("--json", json_file, (image, reference, wanted.model, *wanted.plugins))
     choice, read = choose(image, wanted, machine.max_pixels)
     clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)
     for target in targets:
         check_free(target, overwrite)
+        keep_apart("--save-steps", target, (image, reference, json_file))
     announce_compilation()
     with ExitStack() as opened:
         outputs: list[Any] = []

@@ -76,7 +76,7 @@ def command(
     from nspike.inspection.difference import diff
     from nspike.inspection.traces import is_trace, read_trace
 
-    keep_apart("--json", json_file, (a, b, wanted.model))
+    keep_apart("--json", json_file, (a, b, wanted.model, *wanted.plugins, *against))
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     options = wanted.given() | {"--window": window}
     with ExitStack() as opened:

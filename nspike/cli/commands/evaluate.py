@@ -78,7 +78,7 @@ def command(
     from nspike.benchmarking.evaluation import evaluate
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (model,))
+    keep_apart("--json", json_file, (model, *plugins))
     parts, energy = parts_of(plugins, ("neuron", "head", "energy"))
     if len(energy) > 1:
         raise UsageError("an evaluation prices with one energy model; give one")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.options import plugin_option
 from nspike.cli.parts import parts_of
 from nspike.cli.training import Given, limit_threads, set_loss, training_options
@@ -40,8 +40,9 @@ def command(
     limit_threads(options.threads, source)
     from nspike.fitting.trainer import finetune
 
-    keep_apart("-o", options.output, (source, model))
-    keep_apart("--json", options.json_file, (source, model, options.output))
+    keep_apart("-o", options.output, (source, model, *plugins))
+    keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
+    take(options.output)
     parts, _ = parts_of(plugins, ("neuron", "head", "converter", "loss"))
     loss = parts.pop("loss", None)
     values = options.recipe(source, "model", {"model": model, "timesteps": timesteps, "k": k, **parts})

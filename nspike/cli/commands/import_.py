@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import keep_apart
-from nspike.cli.options import json_option, plugin_option, task_option
+from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.text import in_words, size
@@ -31,6 +31,7 @@ from nspike.contracts.tasks import Task
     help="A factor it enlarges by; repeatable.",
 )
 @click.option("--licence", default="", metavar="TEXT", help="The licence of the weights, kept in the model.")
+@overwrite_option
 @json_option
 def command(
     checkpoint: str,
@@ -43,6 +44,7 @@ def command(
     sigma: float | None,
     scales: tuple[int, ...],
     licence: str,
+    overwrite: bool,
     json_file: str | None,
 ) -> None:
     """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors or MatConvNet (.mat).
@@ -61,8 +63,10 @@ def command(
     parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
     if "network" not in parts:
         raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
-    keep_apart("-o", output, (checkpoint,))
-    keep_apart("--json", json_file, (checkpoint, output))
+    keep_apart("-o", output, (checkpoint, *plugins))
+    keep_apart("--json", json_file, (checkpoint, output, *plugins))
+    check_free(output, overwrite)
+    take(output)
     if sigma is not None and math.isnan(sigma):
         raise UsageError("--sigma is a number from 0 to 255, not nan")
     if sigma is not None and scales:

@@ -2,6 +2,7 @@
 
 import click
 
+from nspike.cli.guard import keep_apart
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.values import numbers
@@ -67,6 +68,7 @@ def check(name: str, parameters: tuple[str, ...], conserves: bool, json_file: st
     from nspike.registry.plugins import registry
     from nspike.testing import examine_neuron
 
+    keep_apart("--json", json_file, (name,))
     _, neuron = registry().resolve(name, ["neuron"])
     report = examine_neuron(neuron, parameters=numbers(parameters), conserves=True if conserves else None)
     emit(report.to_text(), report.to_dict(), json_file)

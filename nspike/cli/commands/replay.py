@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import refuse
-from nspike.cli.guard import check_free, keep_apart
+from nspike.cli.guard import check_free, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import (
     Machine,
@@ -81,9 +81,10 @@ def command(
             scale = recorded.info["input"].get("scale")
             source = Path(image) if image else image_of(recorded.info, [Path(trace).parent, Path()])
         target = output or f"{source.stem}_replay.png"
-        keep_apart("-o", target, (trace, source, model))
-        keep_apart("--json", json_file, (trace, source, model, target))
+        keep_apart("-o", target, (trace, source, model, *plugins))
+        keep_apart("--json", json_file, (trace, source, model, target, *plugins))
         check_free(target, overwrite)
+        take(target)
         parts, _ = parts_of(plugins)
         rest, digest = _model(recorded, model, parts, timesteps)
         read = images.read(source, max_pixels=machine.max_pixels)

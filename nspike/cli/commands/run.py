@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.figures import describe
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -68,9 +68,11 @@ def command(
             reference = reference or str(clean)
         _note(f"no image given: restoring the bundled {source}", json_file)
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference)
-    keep_apart(
-        "--json", json_file, [path for job in jobs for path in (job.source, job.reference, job.target)] + [wanted.model]
-    )
+    take(jobs[0].target.parent if jobs[0].recorded else jobs[0].target)
+    own = [path for job in jobs for path in (job.source, job.reference, job.target)]
+    keep_apart("--json", json_file, [*own, wanted.model, *wanted.plugins])
+    for job in jobs:
+        keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
     options = Options(
         energy or energy_models(), max_pixels=machine.max_pixels, overwrite=overwrite, **machine.arguments()
     )

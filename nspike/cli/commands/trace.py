@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from nspike.cli.configuration import choose, configuration, headline, refuse_head_parameters
-from nspike.cli.guard import check_free, keep_apart
+from nspike.cli.guard import check_free, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -48,9 +48,10 @@ def command(
     from nspike.inspection.tracing import trace
 
     target = output or f"{Path(image).stem}_trace.h5"
-    keep_apart("-o", target, (image, wanted.model))
-    keep_apart("--json", json_file, (image, wanted.model, target))
+    keep_apart("-o", target, (image, wanted.model, *wanted.plugins))
+    keep_apart("--json", json_file, (image, wanted.model, target, *wanted.plugins))
     check_free(target, overwrite)
+    take(target)
     choice, _ = choose(image, wanted, machine.max_pixels)
     refuse_head_parameters(choice.model, wanted)
     announce_compilation()

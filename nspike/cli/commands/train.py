@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.options import plugin_option
 from nspike.cli.parts import parts_of
 from nspike.cli.training import Given, limit_threads, set_loss, training_options
@@ -41,8 +41,9 @@ def command(
     from nspike.errors import UsageError
     from nspike.fitting.trainer import train
 
-    keep_apart("-o", options.output, (source, model))
-    keep_apart("--json", options.json_file, (source, model, options.output))
+    keep_apart("-o", options.output, (source, model, *plugins))
+    keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
+    take(options.output)
     parts, _ = parts_of(plugins, ("network", "loss"))
     loss, network = parts.pop("loss", None), parts.get("network", source)
     if network != source and not source.endswith(".toml"):
