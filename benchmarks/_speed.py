@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nspike.ann import run as ann
 from nspike.contracts.ledger import Ledger
 from nspike.engine import run as engine
+from nspike.engine.program import program_of
 from nspike.images.plane import UNIT
 from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of, swap
@@ -30,7 +31,7 @@ class Case:
 
 
 def run_engine(model: Model, plane: NDArray[np.int32], threads: int) -> Ledger:
-    return engine.run(model, plane, neuron=neuron_of(model), head=head_of(model), sink=lambda *_: None, threads=threads)
+    return engine.run(program_of(model, neuron_of(model), head_of(model)), plane, sink=lambda _: None, threads=threads)
 
 
 def check(case: Case, plane: NDArray[np.int32], threads: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from _common import parser, report
 from nspike.contracts.architecture import Arrays
 from nspike.graph.network import Network
 from nspike.registry.plugins import registry
-from nspike.restoration.image import ann_ledger
+from nspike.restoration.plain import ledger as ann_ledger
 
 SET5 = ((512, 512), (288, 288), (256, 256), (280, 280), (344, 228))
 """The images of Set5, height and width, as they are cropped for ×2."""

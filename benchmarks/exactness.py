@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nspike.engine import run as engine
+from nspike.engine.program import program_of
+from nspike.engine.tile import LayerSpikes
+from nspike.engine.window import Part
 from nspike.graph.layer import Conv
 from nspike.integer.rounding import as_arrays
 from nspike.model.model import OUTPUT, Model
@@ -102,8 +105,9 @@ def compare(model: Model, plane: NDArray[np.int32], threads: int) -> dict[str, A
     outputs: dict[str, NDArray[np.float64]] = {}
     taken = 0.0
 
-    def observe(layer: str, n: int, core: Any, spikes: NDArray[np.bool_]) -> None:
+    def observe(seen: LayerSpikes) -> None:
         nonlocal taken
+        layer, spikes = seen.layer, seen.dense()
         start = time.perf_counter()
         expected = simulation.run(layer).numpy()
         if spikes.shape != expected.shape:
@@ -114,15 +118,13 @@ def compare(model: Model, plane: NDArray[np.int32], threads: int) -> dict[str, A
         simulation.forget(layer)
         taken += time.perf_counter() - start
 
-    def keep(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, output: NDArray[np.float64]) -> None:
-        outputs["engine"] = output
+    def keep(part: Part) -> None:
+        outputs["engine"] = part.output
 
     start = time.perf_counter()
     engine.run(
-        model,
+        program_of(model, neuron_of(model), head_of(model)),
         plane,
-        neuron=neuron_of(model),
-        head=head_of(model),
         sink=keep,
         threads=threads,
         memory=4 << 30,

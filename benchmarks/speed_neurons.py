@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nspike.authoring.conformance.networks import HEAD
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
+from nspike.engine.program import program_of
 from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
@@ -96,7 +97,7 @@ def rates(model: Model, neuron: Neuron, plane: NDArray[np.int32]) -> list[float]
 
 
 def run(model: Model, neuron: Neuron, plane: NDArray[np.int32], threads: int | None = None) -> Any:
-    return engine.run(model, plane, neuron=neuron, head=HEAD, sink=lambda *_: None, threads=threads)
+    return engine.run(program_of(model, neuron, HEAD), plane, sink=lambda _: None, threads=threads)
 
 
 def speed(built_in: list[float], mine: list[float]) -> float:

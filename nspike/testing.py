@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "trace": alone.trace,
     "repeated": alone.repeated,
     "compiled": alone.compiled,
+    "integers": alone.integer,
     "silence": alone.silence,
     "activity": alone.activity,
     "own pixel": alone.own_pixel,
@@ -39,7 +40,7 @@ CHECKS: dict[str, Check] = {
 }
 """Name -> check, in the order in which they run, after that of the parameters."""
 
-NEEDED = ("functions", "kernel", "compiled")
+NEEDED = ("functions", "kernel", "compiled", "integers")
 """When one of these fails, what comes after it is not run: it could not, or not safely."""
 
 

@@ -9,8 +9,8 @@ before arrive (no image, no bias; layer by layer, so that a release cascades), a
 delivered in T steps. The paper does not say what arrives in step T+1; this reading measured best on AOD-Net.
 """
 
-import math
 from collections.abc import Mapping
+from decimal import Context, Decimal
 from typing import Any
 
 from nspike import Neuron, Parameter, hookimpl
@@ -22,9 +22,18 @@ def register_neurons(register: Any) -> None:
     register(NEURON)
 
 
+_EXACT = Context(prec=40)
+_DECIMALS = Decimal("1e-12")
+
+
 def alpha(beta: float) -> float:
-    """The release threshold as a fraction of θ, in (0.5, 1)."""
-    return 0.5 / (1.0 + math.exp(-beta)) + 0.5
+    """The release threshold as a fraction of θ, in [0.5, 1]: 0.5·sigmoid(beta) + 0.5, rounded to 12 decimals.
+
+    Computed with 40 decimal digits, in integers: a library's `exp` differs in its last bit from system to system.
+    """
+    half = Decimal("0.5")
+    fraction = _EXACT.divide(half, _EXACT.add(1, Decimal(-beta).exp(_EXACT)))
+    return float(_EXACT.add(fraction, half).quantize(_DECIMALS))
 
 
 def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:

@@ -3,6 +3,7 @@
 import itertools
 import random
 
+import numba
 import numpy as np
 
 from nspike.authoring.conformance.subject import HandWorked
@@ -72,6 +73,43 @@ def cannot_be_compiled(v, current, state, params, phase, out):
     good(v, current, state, params, phase, out)
     if max({"v": 1}, key=lambda name: name) == "v":
         v.sort()
+
+
+def takes_an_exponential(v, current, state, params, phase, out):
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            v[p, c] += current[p, c]
+            if v[p, c] >= params[0, c]:
+                out[p, c, 0] = 1
+                v[p, c] -= np.int32(params[0, c] * np.exp(0.0))
+
+
+def halves(v, current, state, params, phase, out):
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            v[p, c] = int(v[p, c] / 2) + current[p, c]
+            if v[p, c] >= params[0, c]:
+                out[p, c, 0] = 1
+                v[p, c] -= params[0, c]
+
+
+@numba.njit
+def _wave(u):
+    return int(np.sin(u) * 0.0) + u
+
+
+@numba.njit
+def _waved(u):
+    return _wave(u)
+
+
+def calls_what_takes_a_sine(v, current, state, params, phase, out):
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            v[p, c] = _waved(v[p, c] + current[p, c])
+            if v[p, c] >= params[0, c]:
+                out[p, c, 0] = 1
+                v[p, c] -= params[0, c]
 
 
 def overflows(v, current, state, params, phase, out):
@@ -218,6 +256,9 @@ FAULTS = [
     ("repeated", stepping(counts_calls), {}, "a second run over the same input gives other spikes or membranes"),
     ("compiled", stepping(cannot_be_compiled), {}, "`step` at step 1 of T = 8 failed"),
     ("compiled", stepping(overflows, step_parameters=theta_and_leak), {}, "an overflow of int32"),
+    ("integers", stepping(takes_an_exponential), {}, r"floating-point numbers: takes_an_exponential, line \d+"),
+    ("integers", stepping(halves), {}, r"floating-point numbers: halves, line \d+"),
+    ("integers", stepping(calls_what_takes_a_sine), {}, r"floating-point numbers: _wave, line \d+"),
     ("silence", stepping(fires_on_nothing), {}, "fires at step 1 of T = 8 though nothing has arrived"),
     ("silence", declared(initial=lambda p: 1.0), {}, "fires at step 1 of T = 8 though nothing has arrived"),
     ("activity", stepping(never_fires), {}, "never fires, though up to 2.1 times its threshold"),

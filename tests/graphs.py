@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from nspike.engine import run as engine
+from nspike.engine.program import build as build_program
 from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
 from nspike.graph.network import Network
 from nspike.integer.rounding import build
@@ -80,18 +81,20 @@ def run(model, pixels, neuron="if", head="membrane", **options):
     output = np.full(pixels.shape, np.nan)
     spikes = {}
 
-    def sink(n, y0, y1, x0, x1, plane, values):
-        np.testing.assert_array_equal(plane, naive.to_plane(pixels)[n, :, y0:y1, x0:x1])
-        assert np.isnan(output[n, :, y0:y1, x0:x1]).all(), "a tile was handed out twice"
-        output[n, :, y0:y1, x0:x1] = values
+    def sink(part):
+        window = (part.n, slice(None), *part.core.slices)
+        np.testing.assert_array_equal(part.plane, naive.to_plane(pixels)[window])
+        assert np.isnan(output[window]).all(), "a tile was handed out twice"
+        output[window] = part.output
 
-    def observer(name, n, core, seen):
-        steps, channels = seen.shape[:2]
-        whole = spikes.setdefault(name, np.zeros((len(pixels), steps, channels, *pixels.shape[2:]), bool))
-        whole[n, :, :, core.y0 : core.y1, core.x0 : core.x1] = seen
+    def observer(seen):
+        dense = seen.dense()
+        steps, channels = dense.shape[:2]
+        whole = spikes.setdefault(seen.layer, np.zeros((len(pixels), steps, channels, *pixels.shape[2:]), bool))
+        whole[seen.n, :, :, *seen.core.slices] = dense
 
     options = {"digest": True, "observer": observer} | options
-    ledger = engine.run(model, pixels, neuron=neuron, head=head, sink=sink, **options)
+    ledger = engine.run(build_program(model, neuron, head), pixels, sink=sink, **options)
     return output, ledger, spikes
 
 

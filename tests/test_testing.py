@@ -158,9 +158,9 @@ def test_report_as_text_and_values():
     assert text.startswith("neuron shy\n  passed   parameters")
     assert "\n  FAILED   activity" in text
     assert "\n  skipped  kernel             declared" in text
-    assert text.endswith("3 of 10 checks failed, 4 skipped")
+    assert text.endswith("3 of 10 checks failed, 5 skipped")
     values = json.loads(json.dumps(report.to_dict()))
-    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 14)
+    assert (values["neuron"], values["passed"], len(values["checks"])) == ("shy", False, 15)
     assert values["checks"][0] == {"check": "parameters", "state": "passed", "message": "none"}
     assert [result.check for result in report.failures] == ["activity", "agreement", "training"]
 

@@ -9,7 +9,6 @@ Batch norm is folded first.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +21,7 @@ from nspike.errors import BadInputError, ModelError
 from nspike.graph.folding import fold_batch_norm as fold_batch_norm
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT
+from nspike.runtime.parallel import available
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -53,7 +53,7 @@ def run(
     Returns
     -------
     float32 (N, C, H, W)
-        The network's output: a residual, or an image. See `restore`.
+        The network's output: a residual, or an image; `nspike.graph.mode.restored` makes the image.
 
     Raises BadInputError for a plane of another shape, ModelError for parameters that do not fit the network.
     """
@@ -69,7 +69,7 @@ def run(
     output = np.empty(plane.shape, np.float32)
     kept = {**capture, OUTPUT: output}
     tiles = _tiling(network, height, width, memory)
-    with ThreadPoolExecutor(_threads(threads)) as pool:
+    with ThreadPoolExecutor(_count(threads)) as pool:
         buffers = Buffers()
         for n, image in enumerate(plane):
             for i, (top, left, bottom, right) in enumerate(tiles):
@@ -79,13 +79,6 @@ def run(
                 if progress:
                     progress(n * len(tiles) + i + 1, count * len(tiles))
     return output
-
-
-def restore(network: Network, output: Floats, plane: Floats) -> Floats:
-    """The restored image, not clipped: the `output` itself, or the `plane` it came from minus or plus it."""
-    if network.mode == "image":
-        return output
-    return plane - output if network.mode == "subtract" else plane + output
 
 
 def activations(
@@ -101,7 +94,7 @@ def activations(
     The values are those of the whole image: a tile of at most tile×tile pixels only bounds the memory.
     """
     packed = pack(network, parameters)
-    with ThreadPoolExecutor(_threads(threads)) as pool:
+    with ThreadPoolExecutor(_count(threads)) as pool:
         buffers = Buffers()
         for image in images:
             image = _checked(network, image[None])[0]
@@ -136,8 +129,6 @@ def _checked(network: Network, plane: Floats) -> Floats:
     return plane
 
 
-def _threads(threads: int | None) -> int:
+def _count(threads: int | None) -> int:
     """How many threads to use."""
-    if threads is not None:
-        return max(1, threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available() if threads is None else max(1, threads)

@@ -1,16 +1,18 @@
 """One tile of the plain ANN: its layers in order, in memory that is used again."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import ModelError
 from nspike.graph.folding import fold_batch_norm
-from nspike.graph.layer import IMAGE, Activation, Concat, Conv
+from nspike.graph.geometry import radius, shapes
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate, Layer
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT
 
@@ -67,7 +69,7 @@ class Buffers:
         size = (height * width + SLACK) * channels
         fitting = [i for i, flat in enumerate(self.free) if size <= flat.size <= 4 * size]
         best = min(fitting, key=lambda i: self.free[i].size, default=None)
-        if best is None:  # those that are a little too small would only lie about
+        if best is None:  # those that are much too small are not needed any more
             self.free = [flat for flat in self.free if 4 * flat.size < size]
         field = _Field(np.empty(size, np.float32) if best is None else self.free.pop(best), region, margin, channels)
         if margin:
@@ -80,62 +82,88 @@ class Buffers:
         self.free = [*self.free[-3:], field.flat]
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """A tile while it runs: what has been computed is in `fields`, by layer."""
+
+    network: Network
+    packed: Mapping[str, Packed]
+    core: Region
+    size: tuple[int, int]
+    halos: Mapping[str, int]
+    margins: Mapping[str, int]
+    buffers: Buffers
+    pool: Executor
+    fields: dict[str, _Field]
+
+    def empty(self, name: str, channels: int) -> _Field:
+        """Memory for the values of layer `name`: the core with the layer's halo, cut off at the image's border."""
+        (top, left, bottom, right), reach = self.core, self.halos[name]
+        height, width = self.size
+        region = (max(0, top - reach), max(0, left - reach), min(height, bottom + reach), min(width, right + reach))
+        self.fields[name] = self.buffers.field(region, self.margins[name], channels)
+        return self.fields[name]
+
+    def inside(self, name: str) -> Floats:
+        """The values (h, w, channels) of layer `name` on the core."""
+        return self.fields[name].inside(self.core)
+
+
 def run_tile(
     network: Network, packed: Mapping[str, Packed], image: Floats, core: Region, buffers: Buffers, pool: Executor
 ) -> Iterator[tuple[str, Floats]]:
     """Yield the values (h, w, channels) of every activation on `core`, and of the output; each valid until the next."""
     halos, last_use = network.halos(), _last_use(network)
-    height, width = image.shape[1:]
     margins = dict.fromkeys(halos, 0)
     for layer in network.layers:
         for source in layer.sources:
-            margins[source] = max(margins[source], layer.radius if isinstance(layer, Conv) else 0)
-
-    def empty(name: str, channels: int) -> _Field:
-        reach = halos[name]
-        region = (
-            max(0, core[0] - reach),
-            max(0, core[1] - reach),
-            min(height, core[2] + reach),
-            min(width, core[3] + reach),
-        )
-        return buffers.field(region, margins[name], channels)
-
-    fields = {IMAGE: empty(IMAGE, network.channels)}
-    top, left, bottom, right = fields[IMAGE].region
-    fields[IMAGE].inside((top, left, bottom, right))[...] = image[:, top:bottom, left:right].transpose(1, 2, 0)
+            margins[source] = max(margins[source], radius(layer))
+    height, width = image.shape[1:]
+    tile = _Tile(network, packed, core, (height, width), halos, margins, buffers, pool, {})
+    field = tile.empty(IMAGE, network.channels)
+    top, left, bottom, right = field.region
+    field.inside(field.region)[...] = image[:, top:bottom, left:right].transpose(1, 2, 0)
     for i, layer in enumerate(network.layers):
-        if isinstance(layer, Activation):
-            fields[layer.name] = empty(layer.name, layer.channels)
-            _convolve(packed[layer.source], fields, fields[layer.name], True, pool)
-            if layer.ceiling is not None:
-                _limit(layer, fields[layer.name].inside(fields[layer.name].region))
-            yield layer.name, fields[layer.name].inside(core)
-        elif isinstance(layer, Concat):
-            parts = [fields[source] for source in layer.sources]
-            fields[layer.name] = empty(layer.name, sum(part.channels for part in parts))
-            region = fields[layer.name].region
-            np.concatenate([p.inside(region) for p in parts], axis=2, out=fields[layer.name].inside(region))
-        elif layer.name == network.output:
-            if isinstance(layer, Conv):
-                field = empty(layer.name, layer.out_channels)
-                _convolve(packed[layer.name], fields, field, network.rectify, pool)
-                values = field.inside(core)
-            else:
-                values = fields[layer.source].inside(core) * (fields[IMAGE].inside(core) - np.float32(1)) + np.float32(
-                    1
-                )
-                values = np.maximum(values, np.float32(0)) if network.rectify else values
-            yield OUTPUT, values
-        for name in [name for name in fields if last_use[name] <= i]:
-            buffers.give(fields.pop(name))
+        values = PLAIN[type(layer)].run(tile, layer)
+        if values is not None:
+            yield OUTPUT if layer.name == network.output else layer.name, values
+        for name in [name for name in tile.fields if last_use[name] <= i]:
+            buffers.give(tile.fields.pop(name))
 
 
-def _convolve(packed: Packed, fields: Mapping[str, _Field], out: _Field, rectify: bool, pool: Executor) -> None:
-    """A convolution on the region of `out`, in chunks of rows on all threads."""
+def _conv(tile: _Tile, conv: Conv) -> Floats | None:
+    if conv.name != tile.network.output:
+        return None  # the activation after it computes it
+    _convolve(tile, conv.name, tile.empty(conv.name, conv.out_channels), tile.network.rectify)
+    return tile.inside(conv.name)
+
+
+def _activation(tile: _Tile, layer: Activation) -> Floats:
+    field = tile.empty(layer.name, layer.channels)
+    _convolve(tile, layer.source, field, True)
+    if layer.ceiling is not None:
+        _limit(layer, field.inside(field.region))
+    return tile.inside(layer.name)
+
+
+def _concat(tile: _Tile, layer: Concat) -> None:
+    parts = [tile.fields[source] for source in layer.sources]
+    field = tile.empty(layer.name, sum(part.channels for part in parts))
+    np.concatenate([p.inside(field.region) for p in parts], axis=2, out=field.inside(field.region))
+
+
+def _gate(tile: _Tile, gate: Gate) -> Floats:
+    one = np.float32(1)
+    values = tile.inside(gate.source) * (tile.inside(IMAGE) - one) + one
+    return np.maximum(values, np.float32(0)) if tile.network.rectify else values
+
+
+def _convolve(tile: _Tile, name: str, out: _Field, rectify: bool) -> None:
+    """The convolution `name` on the region of `out`, in chunks of rows on all threads."""
     from nspike.kernels.dense import NARROW_PIXELS, convolve_rows
 
-    conv, source = packed.conv, fields[packed.conv.source]
+    packed = tile.packed[name]
+    conv, source = packed.conv, tile.fields[packed.conv.source]
     target = out.inside(out.region)
     row = source.view.shape[1] * source.channels
     y, x = (source.margin + out.region[i] - source.region[i] - conv.radius for i in (0, 1))
@@ -150,7 +178,7 @@ def _convolve(packed: Packed, fields: Mapping[str, _Field], out: _Field, rectify
             first, last, sums,
         )  # fmt: skip
 
-    list(pool.map(chunk, range(0, target.shape[0], _ROWS)))
+    list(tile.pool.map(chunk, range(0, target.shape[0], _ROWS)))
 
 
 def _limit(layer: Activation, values: Floats) -> None:
@@ -164,31 +192,45 @@ def _limit(layer: Activation, values: Floats) -> None:
         row[...] = top * (np.clip(np.floor(row * (levels / top) + np.float32(0.5)), 0, levels) / levels)
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind of layer is run: (tile, layer) -> the values that are handed out, if any.
+
+    reads : (network, layer) -> the names of what it reads when it is run; fused : (network, layer) -> whether another layer
+    computes it, so that it takes no memory.
+    """
+
+    run: Callable[[_Tile, Any], Floats | None]
+    reads: Callable[[Network, Any], tuple[str, ...]] = lambda network, layer: tuple(layer.sources)
+    fused: Callable[[Network, Any], bool] = lambda network, layer: False
+
+
+PLAIN: dict[type[Layer], _Kind] = {
+    Conv: _Kind(_conv, fused=lambda network, conv: bool(conv.name != network.output)),
+    Activation: _Kind(_activation, reads=lambda network, layer: network.layer(layer.source).sources),
+    Concat: _Kind(_concat),
+    Gate: _Kind(_gate, reads=lambda network, gate: (gate.source, IMAGE)),
+}
+
+
 def _last_use(network: Network) -> dict[str, int]:
     """For each layer and the image: the index of the last layer that reads its values, its own if none does."""
     last = {IMAGE: 0} | {layer.name: i for i, layer in enumerate(network.layers)}
     for i, layer in enumerate(network.layers):
-        # an activation computes the convolution before it
-        reads = network.layer(layer.source) if isinstance(layer, Activation) else layer
-        for source in reads.sources:
+        for source in PLAIN[type(layer)].reads(network, layer):
             last[source] = max(last[source], i)
-        if layer.name == network.output and not isinstance(layer, Conv):
-            last[IMAGE] = i
     return last
 
 
 def live_channels(network: Network) -> int:
     """The most channels that are in memory at once."""
     last_use, live, most = _last_use(network), {IMAGE: network.channels}, network.channels
+    channels = {name: shape[0] for name, shape in shapes(network.layers, network.channels).items()}
     for i, layer in enumerate(network.layers):
-        if isinstance(layer, Activation):
-            live[layer.name] = layer.channels
-        elif isinstance(layer, Concat):
-            live[layer.name] = sum(a.channels for a in network.activations_into(layer.name))
-        elif layer.name == network.output:
-            live[layer.name] = network.channels
+        if not PLAIN[type(layer)].fused(network, layer):
+            live[layer.name] = channels[layer.name]
         most = max(most, sum(live.values()))
-        live = {name: channels for name, channels in live.items() if last_use[name] > i}
+        live = {name: count for name, count in live.items() if last_use[name] > i}
     return most
 
 
@@ -200,7 +242,7 @@ def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, Packed
         network, parameters = fold_batch_norm(network, parameters)
     packed = {}
     for conv in network.convs:
-        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
+        shape = conv.kernel_shape
         weights = parameters.get(f"{conv.name}.weight")
         bias = parameters.get(f"{conv.name}.bias") if conv.bias else np.zeros(conv.out_channels, np.float32)
         if weights is None or weights.shape != shape or bias is None or bias.shape != shape[:1]:

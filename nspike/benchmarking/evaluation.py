@@ -16,7 +16,9 @@ from nspike.images.metrics import conversion_rate
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.plugins import registry
-from nspike.restoration.image import MEMORY, restore, trained_scales
+from nspike.restoration.execute import MEMORY
+from nspike.restoration.image import restore
+from nspike.restoration.way import trained_scales
 
 PROTOCOL_OF = {"gray": "gray", "y": "y-crop", "rgb": "rgb"}
 """The usual protocol for the image that a model takes."""

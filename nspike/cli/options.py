@@ -29,6 +29,9 @@ memory_option = click.option(
 )
 
 
+inexact_option = click.option(
+    "--inexact", is_flag=True, help="Run a neuron that computes with floats, too; no certificate."
+)
 set_option = click.option(
     "--set",
     "pairs",

@@ -27,32 +27,32 @@ DECIMALS = 12
 def fire(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> float:
     """The firing threshold at `step`, from 1, as a fraction of θ. Raises PluginError if it is none."""
     what = f"fire at step {step} of T = {timesteps}"
-    found = _number(neuron, what, neuron.fire, values, step, timesteps)
-    if found == NEVER or 0 < found <= MOST_FIRE:
-        return found
+    value = _number(neuron, what, neuron.fire, values, step, timesteps)
+    if value == NEVER or 0 < value <= MOST_FIRE:
+        return value
     raise PluginError(
-        f"neuron {neuron.name}: {what} is {found:g}; expected a fraction of the threshold in (0, {MOST_FIRE:g}], or NEVER"
+        f"neuron {neuron.name}: {what} is {value:g}; expected a fraction of the threshold in (0, {MOST_FIRE:g}], or NEVER"
     )
 
 
 def amplitude(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> float:
     """What a spike is worth at `step`. Raises PluginError if it is not positive, or could overflow the membrane."""
     what = f"amplitude at step {step} of T = {timesteps}"
-    found = _number(neuron, what, neuron.amplitude, values, step, timesteps)
+    value = _number(neuron, what, neuron.amplitude, values, step, timesteps)
     most = MOST_MEMBRANE - (timesteps + neuron.post_steps - step)
-    if 0 < found <= most:
-        return found
+    if 0 < value <= most:
+        return value
     raise PluginError(
-        f"neuron {neuron.name}: {what} is {found:g}; expected a number in (0, {most}] (more overflows the membrane)"
+        f"neuron {neuron.name}: {what} is {value:g}; expected a number in (0, {most}] (more overflows the membrane)"
     )
 
 
 def initial(neuron: Neuron, values: Parameters) -> float:
     """v(0) as a fraction of θ. Raises PluginError outside [-1, 1]."""
-    found = _number(neuron, "initial", neuron.initial, values)
-    if abs(found) <= MOST_INITIAL:
-        return found
-    raise PluginError(f"neuron {neuron.name}: initial is {found:g}; expected a fraction of the threshold in [-1, 1]")
+    value = _number(neuron, "initial", neuron.initial, values)
+    if abs(value) <= MOST_INITIAL:
+        return value
+    raise PluginError(f"neuron {neuron.name}: initial is {value:g}; expected a fraction of the threshold in [-1, 1]")
 
 
 def step_parameters(
@@ -61,26 +61,26 @@ def step_parameters(
     """The `params` of a neuron's own kernel, int32 (K, C), read-only. Raises PluginError for another shape or type."""
     assert neuron.step_parameters is not None
     channels = theta.size
-    found = np.asarray(_call(neuron, "step_parameters", neuron.step_parameters, values, theta.copy(), exponent.copy()))
-    if found.ndim != 2 or found.shape[1] != channels:
-        raise PluginError(f"neuron {neuron.name}: step_parameters gave {found.shape}, expected (K, {channels})")
+    given = np.asarray(_call(neuron, "step_parameters", neuron.step_parameters, values, theta.copy(), exponent.copy()))
+    if given.ndim != 2 or given.shape[1] != channels:
+        raise PluginError(f"neuron {neuron.name}: step_parameters gave {given.shape}, expected (K, {channels})")
     bounds = np.iinfo(np.int32)
-    if found.dtype.kind not in "iu" or (found.size and (found.min() < bounds.min or found.max() > bounds.max)):
-        raise PluginError(f"neuron {neuron.name}: step_parameters gave {found.dtype} that is not int32; round it first")
-    params = np.array(found, np.int32, order="C")
+    if given.dtype.kind not in "iu" or (given.size and (given.min() < bounds.min or given.max() > bounds.max)):
+        raise PluginError(f"neuron {neuron.name}: step_parameters gave {given.dtype} that is not int32; round it first")
+    params = np.array(given, np.int32, order="C")
     params.flags.writeable = False
     return params
 
 
 def _number(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: Any) -> float:
-    found = _call(neuron, what, function, *arguments)
+    answer = _call(neuron, what, function, *arguments)
     try:
-        number = round(float(found), DECIMALS)
+        number = round(float(answer), DECIMALS)
     except (TypeError, ValueError):
         number = float("nan")
     if isfinite(number) or (number == NEVER and what.startswith("fire")):
         return number
-    raise PluginError(f"neuron {neuron.name}: {what} is {_short(found)}; expected a finite number")
+    raise PluginError(f"neuron {neuron.name}: {what} is {_short(answer)}; expected a finite number")
 
 
 def _call(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -90,6 +90,6 @@ def _call(neuron: Neuron, what: str, function: Callable[..., Any], *arguments: A
         raise PluginError(f"neuron {neuron.name}: {what} failed: {explain(error)}") from error
 
 
-def _short(found: object) -> str:
-    text = repr(found)
+def _short(answer: object) -> str:
+    text = repr(answer)
     return text if len(text) <= 60 else text[:57] + "..."

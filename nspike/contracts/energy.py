@@ -67,12 +67,12 @@ def break_even(model: EnergyModel, ledger: Ledger) -> tuple[float | None, ...]:
 
     None where that is no rate: a network without spikes costs more already (0 or below), or nothing fired.
     """
-    found: list[float | None] = []
+    rates: list[float | None] = []
     for column, silent in zip(model.price(ledger), model.price(ledger.silenced()), strict=True):
         spikes = column.snn - silent.snn
         rate = ledger.firing_rate * (column.ann - silent.snn) / spikes if spikes > 0 else 0.0
-        found.append(rate if rate > 0 else None)
-    return tuple(found)
+        rates.append(rate if rate > 0 else None)
+    return tuple(rates)
 
 
 def describe(model: EnergyModel) -> str:

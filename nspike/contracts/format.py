@@ -76,10 +76,10 @@ def read_checkpoint(path: str | Path, formats: Iterable[Format]) -> Checkpoint:
     known = known or next((f for f in formats if path.suffix.lower() in f.suffixes), None)
     if known is None:
         raise BadInputError(f"{path}: not a checkpoint of a known format; expected one of: {_listing(formats)}")
-    found = known.read(path)
-    if not found.tensors:
+    checkpoint = known.read(path)
+    if not checkpoint.tensors:
         raise BadInputError(f"{path}: holds no tensors; expected the weights of a trained network")
-    return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or known.name)
+    return Checkpoint(strip_prefixes(checkpoint.tensors), checkpoint.metadata, checkpoint.format or known.name)
 
 
 def strip_prefixes(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import ConversionReport
 from nspike.restoration.method import Model
 
@@ -27,7 +27,7 @@ def convert(
     neuron: str = NEURON,
     neuron_parameters: Mapping[str, float] | None = None,
     head: str | None = None,
-    timesteps: int = 10,
+    timesteps: int = TIMESTEPS,
     targets: Sequence[NDArray[np.float32]] | None = None,
     crops: int = 64,
     crop_size: int = 64,
@@ -88,6 +88,5 @@ def convert(
         progress=progress,
     )
     if drawn:
-        provenance = {**converted.info.provenance, "calibration": drawn}
-        converted = replace(converted, info=replace(converted.info, provenance=provenance))
+        converted = converted.with_provenance(calibration=drawn)
     return converted, report

@@ -12,12 +12,17 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import Comparison, ConversionReport, first_bad
 from nspike.engine import run as engine
+from nspike.engine.program import program_of
+from nspike.engine.tile import LayerSpikes
+from nspike.engine.window import Part
 from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
+from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.images.metrics import psnr
-from nspike.images.plane import UNIT
+from nspike.images.plane import to_plane
 from nspike.integer import reference as floatsim
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.model import OUTPUT, Model, Spiking
@@ -39,7 +44,7 @@ def convert(
     head: Head,
     options: Mapping[str, Any] | None = None,
     neuron_parameters: Mapping[str, float] | None = None,
-    timesteps: int = 10,
+    timesteps: int = TIMESTEPS,
     targets: Sequence[Plane] | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -129,34 +134,44 @@ def measure(
 ) -> ConversionReport:
     """The report of a converted model on `crops`, each a degraded image (C, H, W) and the clean one or none.
 
-    A neuron with a kernel of its own is not simulated in floats: its report has the PSNR against the ANN alone.
+    A neuron with a kernel of its own is not simulated in floats: its layers are those of the engine's run, without what is
+    left in the membranes, and the change by rounding is not known.
     """
     network = model.network
     assert model.spiking is not None
     exact = floatsim.from_model(model, neuron, head) if neuron.step is None else None
-    comparison = Comparison(exact, model.spiking.scales) if exact is not None else None
+    measured = exact if exact is not None else program_of(model, neuron, head).integers
+    comparison = Comparison(measured, model.spiking.scales)
     agreement, changes = [], []
     clean = all(target is not None for _, target in crops)
     for image, target in crops:
         captured: dict[str, Any] = {a.name: None for a in network.activations}
         output = ann.run(network, model.parameters, image[None], threads=threads, capture=captured)[0]
         restored = _restored(network, output, image)
-        integers = _restored(network, _rounded(model, image, neuron, head, threads), image)
+        spikes: dict[str, NDArray[np.bool_]] | None = None if exact is not None else {}
+        rounded = _rounded(model, image, neuron, head, threads, spikes)
+        integers = _restored(network, rounded, image)
+        values = {**{name: found[0] for name, found in captured.items()}, OUTPUT: output}
         agreement.append(psnr(integers, restored, 1.0))
-        if exact is not None and comparison is not None:
+        if spikes is not None:
+            comparison.add_engine(values, spikes, rounded)
+        if exact is not None:
             run = floatsim.simulate(exact, image.astype(np.float64))
-            comparison.add({**{name: values[0] for name, values in captured.items()}, OUTPUT: output}, run)
+            comparison.add(values, run)
             against = target if clean and target is not None else restored
             before = psnr(_restored(network, run.output, image), against, 1.0)
             after = psnr(integers, against, 1.0)
             changes.append(0.0 if before == after else after - before)
         progress()
     notes = []
-    if comparison is None:
-        notes.append(f"layers not measured: neuron {neuron.name} has a kernel of its own, not simulated in floats")
+    if exact is None:
+        notes.append(
+            f"neuron {neuron.name} has a kernel of its own: what is left in its membranes and the change by rounding are not "
+            "measured"
+        )
     elif len(crops) < CROPS:
         notes.append(f"only {len(crops)} images: the change by rounding wants at least {CROPS}")
-    layers = comparison.layers() if comparison is not None else ()
+    layers = comparison.layers()
     return ConversionReport(
         layers=layers,
         first_bad=first_bad(layers),
@@ -169,23 +184,34 @@ def measure(
     )
 
 
-def _rounded(model: Model, image: Plane, neuron: Neuron, head: Head, threads: int | None) -> NDArray[np.float64]:
-    """The output (C, H, W) of the integer network, which is what will run."""
-    plane = np.rint(image.astype(np.float64) * UNIT).astype(np.int32)
+def _rounded(
+    model: Model,
+    image: Plane,
+    neuron: Neuron,
+    head: Head,
+    threads: int | None,
+    spikes: dict[str, NDArray[np.bool_]] | None,
+) -> NDArray[np.float64]:
+    """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
     output = np.empty(image.shape)
 
-    def sink(n: int, y0: int, y1: int, x0: int, x1: int, tile: Any, values: NDArray[np.float64]) -> None:
-        output[:, y0:y1, x0:x1] = values
+    def sink(part: Part) -> None:
+        output[:, *part.core.slices] = part.output
 
-    engine.run(model, plane[None], neuron=neuron, head=head, sink=sink, threads=threads)
+    def observer(seen: LayerSpikes) -> None:
+        assert spikes is not None
+        part = seen.dense()
+        whole = spikes.setdefault(seen.layer, np.zeros((*part.shape[:2], *image.shape[1:]), np.bool_))
+        whole[:, :, *seen.core.slices] = part
+
+    watched = None if spikes is None else observer
+    engine.run(program_of(model, neuron, head), to_plane(image)[None], sink=sink, threads=threads, observer=watched)
     return output
 
 
 def _restored(network: Network, output: NDArray[Any], image: Plane) -> NDArray[np.float64]:
     """The restored image, clipped to [0, 1]."""
-    plane = image.astype(np.float64)
-    values = {"image": output, "subtract": plane - output, "add": plane + output}[network.mode]
-    return np.asarray(np.clip(values, 0.0, 1.0), np.float64)
+    return np.asarray(np.clip(restored(network.mode, image.astype(np.float64), output), 0.0, 1.0), np.float64)
 
 
 def _crops(images: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:

@@ -22,10 +22,12 @@ from scipy.linalg import cho_factor, cho_solve
 
 from nspike.ann import run as ann
 from nspike.autograd.correlation import convolve, kernel_gradient, unrolled
-from nspike.errors import ModelError, UsageError
+from nspike.errors import UsageError
 from nspike.graph.layer import Conv
+from nspike.graph.mode import ideal_output
+from nspike.images.plane import UNIT, to_plane
 from nspike.integer.normalise import driven, normalised_conv
-from nspike.model.model import Model
+from nspike.model.model import Model, spiking_of
 from nspike.registry.parts import head_of, neuron_of
 from nspike.trainable.plain import DifferentiableAnn
 from nspike.trainable.spike_train import SpikeTrain
@@ -36,7 +38,6 @@ Planes = NDArray[np.float32]
 
 Doubles = NDArray[np.float64]
 
-UNIT = 65535.0
 RIDGE = 1e-3
 BATCH = 8
 TURNS = 8
@@ -71,12 +72,11 @@ def fit(
 
     Raises ModelError for a model without a spiking form, UsageError for images of different shapes or a negative μ.
     """
-    if model.spiking is None:
-        raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+    spiking_of(model)
     if ridge < 0 or (clean is not None and clean.shape != degraded.shape):
         raise UsageError("fitting needs μ of 0 or more, and clean images of the shape of the degraded ones")
     network = model.network
-    plane = np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32)
+    plane = to_plane(degraded)
     seen = (plane / UNIT).astype(np.float32)
     values = _activations(model, seen, overshoot)
     convs = [conv for conv in network.convs if network.activations_into(conv.name)]
@@ -85,7 +85,7 @@ def fit(
         read = np.concatenate([values[source.name] for source in network.activations_into(conv.name)], axis=1)
         wanted = _preactivation(model, conv, read)
         if conv.name == network.output and clean is not None:
-            wanted = {"image": clean, "subtract": seen - clean, "add": clean - seen}[network.mode]
+            wanted = ideal_output(network.mode, seen, clean)
         model = _fitted(model, conv, batches, wanted, ridge)
         if progress is not None:
             progress(done + 1, len(convs))
@@ -118,8 +118,7 @@ def _preactivation(model: Model, conv: Conv, read: Planes) -> Planes:
 
 def _fitted(model: Model, conv: Conv, batches: Sequence[_Batch], wanted: Planes, ridge: float) -> Model:
     """The model with one convolution fitted."""
-    network, spiking = model.network, model.spiking
-    assert spiking is not None
+    network, spiking = model.network, spiking_of(model)
     scale = np.asarray(spiking.scales[driven(network, conv.name)], np.float64)
     kernel, _ = normalised_conv(network, model.parameters, spiking, conv.name)
     rates = _rates(model, [source.name for source in network.activations_into(conv.name)], batches)

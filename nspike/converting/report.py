@@ -1,9 +1,10 @@
 """What a conversion kept of the ANN, layer by layer.
 
 On crops of the calibration images the ANN's activation a/λ of every neuron is set against the value that its spikes
-carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included. A layer is called bad from a relative error |r - a/λ|/|a/λ| of
-1/2 on: its spikes then hold less than half of what they should. The first bad layer is the one to look at: those
-after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of SpikingIR.
+carry, r = (1/T)·Σ amplitude(t)·s(t), post steps included, a spike of gain g counting g times. A layer is called bad from a
+relative error |r - a/λ|/|a/λ| of 1/2 on: its spikes then hold less than half of what they should. The first bad layer is the
+one to look at: those after it see wrong input. The shares of |v - v(0)| above 1/2 and above 1 threshold are Figure 4 of
+SpikingIR.
 """
 
 import math
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.integer.reference import FloatNetwork, Simulation
+from nspike.integer.rounding import IntegerNetwork
 from nspike.model.model import OUTPUT
 
 BAD = 0.5
@@ -27,7 +29,8 @@ class LayerReport:
 
     ann, snn : mean of a/λ and of r. correlation : of the two over all neurons; 0 where one is constant. error : relative.
     clipped : share of neurons with |a| > λ. residual_half, residual_one : shares of |v - v(0)| above 1/2 and 1 threshold.
-    rate : spikes per neuron and step of T. For the output layer a is the ANN's output and r what the head read.
+    rate : spikes per neuron and step of T, of all planes. The residuals of a neuron with a kernel of its own are not known:
+    NaN. For the output layer a is the ANN's output and r what the head read.
     """
 
     name: str
@@ -47,7 +50,7 @@ class ConversionReport:
 
     Parameters
     ----------
-    layers : in order, the output layer last; empty for a neuron that the float simulation does not run (see `note`).
+    layers : in order, the output layer last.
     first_bad : the name of the first bad layer, the output layer apart; none if all are good.
     psnr_to_ann : mean over the crops of the PSNR in dB of the restored SNN image against the ANN's.
     rounding, rounding_error : mean change in PSNR in dB by rounding to integers, and its standard error.
@@ -66,9 +69,12 @@ class ConversionReport:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: a PSNR that is infinite becomes none."""
-        values = asdict(self)
-        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+        """Plain values, for JSON: what is infinite or not known becomes none."""
+
+        def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}
+
+        return plain(asdict(self)) | {"layers": tuple(plain(asdict(layer)) for layer in self.layers)}
 
     def to_text(self) -> str:
         """A table with a line for each layer, and what follows from it."""
@@ -76,8 +82,8 @@ class ConversionReport:
         if self.layers:
             lines.append("layer      ANN a/λ   SNN r   corr  error  clipped  |res|>1/2  |res|>1   rate")
         lines += [
-            f"{r.name:<10}{r.ann:8.4f}{r.snn:8.4f}{r.correlation:7.3f}{r.error:7.3f}{r.clipped:9.2%}{r.residual_half:11.2%}"
-            f"{r.residual_one:9.2%}{r.rate:7.3f}"
+            f"{r.name:<10}{r.ann:8.4f}{r.snn:8.4f}{r.correlation:7.3f}{r.error:7.3f}{r.clipped:9.2%}"
+            f"{_share(r.residual_half):>11}{_share(r.residual_one):>9}{r.rate:7.3f}"
             for r in self.layers
         ]
         if self.layers:
@@ -97,15 +103,20 @@ class ConversionReport:
         return "\n".join(lines + ([self.note] if self.note else []))
 
 
-class Comparison:
-    """Sums over crops, from which the layers' reports follow."""
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2%}"
 
-    def __init__(self, network: FloatNetwork, scales: Mapping[str, NDArray[np.float64]]) -> None:
+
+class Comparison:
+    """Sums over crops, from which the layers' reports follow: of a network in floats, or of the integer one."""
+
+    def __init__(self, network: FloatNetwork | IntegerNetwork, scales: Mapping[str, NDArray[np.float64]]) -> None:
         self.network, self.scales = network, scales
         self.sums = {stage.name: np.zeros(10) for stage in network.stages}
 
     def add(self, ann: Mapping[str, NDArray[np.float32]], run: Simulation) -> None:
         """Add a crop: the ANN's values (C, H, W) by layer name, and the simulation of the same crop."""
+        assert isinstance(self.network, FloatNetwork)
         for stage in self.network.stages:
             scale = self.scales[stage.name][:, None, None]
             a = ann[stage.name].astype(np.float64) / scale
@@ -115,9 +126,35 @@ class Comparison:
             else:
                 worth = (stage.reset / stage.theta)[:, :, None, None]
                 r = (spikes * worth).sum(axis=0) / self.network.timesteps
-            large = (np.abs(a) > 1.0).sum(), (residual > 0.5).sum(), (residual > 1.0).sum(), spikes.sum()
-            moments = a.sum(), r.sum(), (a * a).sum(), (r * r).sum(), (a * r).sum()
-            self.sums[stage.name] += [a.size, *moments, *large]
+            self._add(stage.name, a, r, ((residual > 0.5).sum(), (residual > 1.0).sum()), spikes.sum())
+
+    def add_engine(
+        self,
+        ann: Mapping[str, NDArray[np.float32]],
+        spikes: Mapping[str, NDArray[np.bool_]],
+        output: NDArray[np.float64],
+    ) -> None:
+        """Add a crop that the engine ran, whose membranes are not known.
+
+        ann : as for `add`; spikes : layer -> bool (steps, planes·channels, H, W); output : (C, H, W), in the ANN's units.
+        """
+        assert isinstance(self.network, IntegerNetwork)
+        for stage in self.network.stages:
+            scale = self.scales[stage.name][:, None, None]
+            fired = spikes.get(stage.name, np.zeros((1, 0)))
+            r = output / scale
+            if stage.name != OUTPUT:
+                gains = np.array(stage.neuron.planes, np.float64)[:, None, None, None]
+                values = (fired.reshape(len(fired), len(gains), stage.channels, *fired.shape[2:]) * gains).sum(axis=1)
+                worth = (stage.reset / stage.integer.theta)[:, :, None, None]
+                r = (values * worth).sum(axis=0) / self.network.timesteps
+            self._add(stage.name, ann[stage.name].astype(np.float64) / scale, r, (np.nan, np.nan), fired.sum())
+
+    def _add(
+        self, name: str, a: NDArray[np.float64], r: NDArray[np.float64], residuals: tuple[float, float], spikes: float
+    ) -> None:
+        moments = a.sum(), r.sum(), (a * a).sum(), (r * r).sum(), (a * r).sum()
+        self.sums[name] += [a.size, *moments, (np.abs(a) > 1.0).sum(), *residuals, spikes]
 
     def layers(self) -> tuple[LayerReport, ...]:
         """The layers' reports, in order."""

@@ -1,27 +1,55 @@
-"""Keeps the accounts of a run while it goes, tile by tile, and makes the ledger of them."""
+"""What the spikes of a tile come to, and the ledger of a run that such counts add up to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.ledger import LayerLedger, Ledger
-from nspike.engine.digest import Digests
+from nspike.engine.digest import Leaves, merge, of
 from nspike.engine.spikes import Spikes
-from nspike.engine.tiling import Rect, fans
-from nspike.graph.layer import Conv
+from nspike.engine.tiling import fans
+from nspike.engine.window import Rect
+from nspike.graph import geometry
+from nspike.graph.geometry import fan
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.model.model import OUTPUT
 
 
-def fan(kernel: int, size: int) -> NDArray[np.int64]:
-    """For each of `size` positions along one axis: how many outputs of a zero-padded convolution read it."""
-    at = np.arange(size, dtype=np.int64)
-    radius = kernel // 2
-    return np.asarray(np.minimum(at + radius, size - 1) - np.maximum(at - radius, 0) + 1, np.int64)
+@dataclass(frozen=True, eq=False)
+class Count:
+    """What the spikes of one layer over some tiles come to.
+
+    events : int64 (spike planes, steps); synops : int64 (readers, steps), the accumulations that they cause in each layer
+    that reads them, in the order of `nspike.engine.tiling.fans`.
+    """
+
+    events: NDArray[np.int64]
+    synops: NDArray[np.int64]
 
 
-def macs(kernel: int, height: int, width: int) -> int:
-    """Taps of a zero-padded convolution that lie inside the image, over all positions."""
-    return int(fan(kernel, height).sum()) * int(fan(kernel, width).sum())
+def count(
+    integers: IntegerNetwork, name: str, spikes: Spikes, at: tuple[int, int], core: Rect, size: tuple[int, int]
+) -> Count:
+    """Charge the spikes of stage `name` over one tile's core, which begins at row and column `at` of them.
+
+    size : height and width of the whole image, at whose border a spike has fewer targets.
+    """
+    stage, (height, width) = integers.stage(name), size
+    readers = fans(integers, name)
+    rows, columns = np.zeros((0, core.height), np.int64), np.zeros((0, core.width), np.int64)
+    if readers:
+        rows = np.stack([fan(k, height)[core.y0 : core.y1] for k, _ in readers])
+        columns = np.stack([fan(k, width)[core.x0 : core.x1] for k, _ in readers])
+    targets = np.array([c for _, c in readers], np.int64)[:, None]
+    events = np.zeros((len(stage.neuron.planes), integers.steps), np.int64)
+    synops = np.zeros((len(readers), integers.steps), np.int64)
+    for i, gain in enumerate(stage.neuron.planes):
+        channels = (i * stage.channels, (i + 1) * stage.channels)
+        events[i], weighted = spikes.count(at, channels, rows, columns)
+        synops += abs(gain) * weighted * targets
+    return Count(events, synops)
 
 
 class Accounts:
@@ -33,42 +61,27 @@ class Accounts:
         self._integers = integers
         self._given = given
         self._size = (planes, height, width)
-        self._digests = Digests() if digest else None
+        self._leaves: Leaves | None = {} if digest else None
         steps = integers.steps
         self._counted = [s for s in integers.stages if s.name != OUTPUT or integers.head.fires]
         self._readers = {s.name: fans(integers, s.name) for s in self._counted}
         self._events = {s.name: np.zeros((len(s.neuron.planes), steps), np.int64) for s in self._counted}
         self._synops = {s.name: np.zeros((len(self._readers[s.name]), steps), np.int64) for s in self._counted}
 
-    def add(self, name: str, spikes: Spikes, plane: int, core: Rect, frame: Rect) -> None:
-        """Charge the core of one tile, which lies in a frame, for stage `name`."""
-        if name not in self._readers:
-            return
-        stage = self._integers.stage(name)
-        _, height, width = self._size
-        at = (core.y0 - frame.y0, core.x0 - frame.x0)
-        readers = self._readers[name]
-        rows = np.array([fan(k, height)[core.y0 : core.y1] for k, _ in readers], np.int64).reshape(-1, core.height)
-        columns = np.array([fan(k, width)[core.x0 : core.x1] for k, _ in readers], np.int64).reshape(-1, core.width)
-        if not readers:
-            rows, columns = np.zeros((0, core.height), np.int64), np.zeros((0, core.width), np.int64)
-        targets = np.array([c for _, c in readers], np.int64)
-        for i, gain in enumerate(stage.neuron.planes):
-            channels = (i * stage.channels, (i + 1) * stage.channels)
-            events, weighted = spikes.count(at, channels, rows, columns)
-            self._events[name][i] += events
-            self._synops[name] += abs(gain) * weighted * targets[:, None]
-        if self._digests is not None:
-            self._digests.add(name, spikes, self._integers.steps, plane, core, at)
+    def add(self, counts: Mapping[str, Count], leaves: Leaves) -> None:
+        """Add what one tile comes to; the order of the tiles does not matter."""
+        for name, each in counts.items():
+            self._events[name] += each.events
+            self._synops[name] += each.synops
+        if self._leaves is not None:
+            merge(self._leaves, leaves)
 
     def ledger(self) -> Ledger:
         """The ledger of the whole run."""
         integers, (planes, height, width) = self._integers, self._size
         network, timesteps = integers.network, integers.timesteps
         pixels = planes * height * width
-        analog = [
-            s.layer for s in integers.stages if isinstance(s.layer, Conv) and not s.sources and s.name != self._given
-        ]
+        analog = [s.layer for s in integers.stages if not s.sources and s.name != self._given]
         output = integers.stages[-1]
         head, channels = integers.head, network.channels
         head_synops = head_paper = 0
@@ -81,19 +94,17 @@ class Accounts:
             timesteps=timesteps,
             post_steps=integers.post_steps,
             layers=tuple(self._layer(stage) for stage in self._counted),
-            analog_macs=sum(planes * macs(c.kernel, height, width) * c.in_channels * c.out_channels for c in analog),
-            analog_macs_paper=sum(pixels * c.macs for c in analog),
+            analog_macs=planes * sum(geometry.macs(layer, height, width) for layer in analog),
+            analog_macs_paper=planes * sum(geometry.macs_paper(layer, height, width) for layer in analog),
             output_additions=(0 if head.fires else pixels * timesteps * int(np.count_nonzero(output.integer.bias)))
             + (pixels * channels if network.mode != "image" else 0),
             head_synops=head_synops,
             head_synops_paper=head_paper,
             head_synops_steps=tuple(int(n) for n in self._synops[OUTPUT].sum(axis=0)) if head_synops else (),
             head_macs=pixels * channels if head.fires and head.kernel else 0,
-            ann_macs=sum(
-                planes * macs(c.kernel, height, width) * c.in_channels * c.out_channels for c in network.convs
-            ),
+            ann_macs=planes * network.macs(height, width),
             ann_macs_paper=pixels * network.macs_per_pixel,
-            weights=sum(c.macs for c in network.convs),
+            weights=network.weights,
         )
 
     def _layer(self, stage: Stage) -> LayerLedger:
@@ -109,7 +120,7 @@ class Accounts:
         paper = (gains[:, None] * events).sum(axis=0) * reached
         if stage.name == OUTPUT:
             exact, paper = np.zeros_like(exact), np.zeros_like(paper)  # the head's, kept apart
-        digests = self._digests.of(stage.name, steps) if self._digests is not None else ()
+        digests = of(self._leaves, stage.name, steps) if self._leaves is not None else ()
         return LayerLedger(
             name=stage.name,
             shape=(stage.channels, height, width),

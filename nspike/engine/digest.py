@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.spikes import Spikes
-from nspike.engine.tiling import BLOCK, Rect
+from nspike.engine.tiling import BLOCK
+from nspike.engine.window import Rect
 
 
 def leaf(bits: NDArray[np.uint64], width: int) -> bytes:
@@ -25,26 +26,28 @@ def leaf(bits: NDArray[np.uint64], width: int) -> bytes:
     return hashlib.sha256(np.packbits(dense[..., :width], bitorder="little").tobytes()).digest()
 
 
-class Digests:
-    """Collects the leaves of a run, in any order of tiles."""
+Leaves = dict[tuple[str, int], dict[tuple[int, int, int], bytes]]
+"""(layer, step from 0) -> (image plane, y, x) of a block -> its leaf."""
 
-    def __init__(self) -> None:
-        self._leaves: dict[tuple[str, int], dict[tuple[int, int, int], bytes]] = {}
 
-    def add(self, name: str, spikes: Spikes, steps: int, plane: int, core: Rect, at: tuple[int, int]) -> None:
-        """Add the blocks of one tile's core, whose first pixel lies at `at` in the tile."""
-        for y in range(core.y0, core.y1, BLOCK):
-            for x in range(core.x0, core.x1, BLOCK):
-                height, width = min(BLOCK, core.y1 - y), min(BLOCK, core.x1 - x)
-                corner = (at[0] + y - core.y0, at[1] + x - core.x0)
-                for step in range(steps):
-                    digest = leaf(spikes.block(corner, step, height, width), width)
-                    self._leaves.setdefault((name, step), {})[plane, y, x] = digest
+def leaves(into: Leaves, layer: str, spikes: Spikes, steps: int, plane: int, core: Rect, at: tuple[int, int]) -> None:
+    """Add the leaves of one tile's core, whose first pixel lies at row and column `at` of the spikes."""
+    for y in range(core.y0, core.y1, BLOCK):
+        for x in range(core.x0, core.x1, BLOCK):
+            height, width = min(BLOCK, core.y1 - y), min(BLOCK, core.x1 - x)
+            corner = (at[0] + y - core.y0, at[1] + x - core.x0)
+            for step in range(steps):
+                digest = leaf(spikes.block(corner, step, height, width), width)
+                into.setdefault((layer, step), {})[plane, y, x] = digest
 
-    def of(self, name: str, steps: int) -> tuple[str, ...]:
-        """The digest of each step of a layer, as hexadecimal text."""
-        found = []
-        for step in range(steps):
-            leaves = self._leaves[name, step]
-            found.append(hashlib.sha256(b"".join(leaves[key] for key in sorted(leaves))).hexdigest())
-        return tuple(found)
+
+def merge(into: Leaves, more: Leaves) -> None:
+    """Add the leaves of another tile, in any order."""
+    for key, blocks in more.items():
+        into.setdefault(key, {}).update(blocks)
+
+
+def of(leaves: Leaves, layer: str, steps: int) -> tuple[str, ...]:
+    """The digest of each step of a layer, as hexadecimal text."""
+    blocks = [leaves[layer, step] for step in range(steps)]
+    return tuple(hashlib.sha256(b"".join(step[key] for key in sorted(step))).hexdigest() for step in blocks)

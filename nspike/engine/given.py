@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nspike.contracts.neuron import Neuron
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError
 from nspike.integer.rounding import IntegerNetwork
 from nspike.model.model import OUTPUT

@@ -1,6 +1,6 @@
 """A stage's integers laid out for the kernels: once a run, not once a tile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.layer import IMAGE, Conv, Gate
+from nspike.graph.geometry import fan_out
+from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels.vector import TAIL
@@ -17,6 +18,7 @@ LANES = 16
 ALIGNMENT = 64
 
 _Number = TypeVar("_Number", bound=np.integer)
+_Weights = NDArray[np.int16] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,10 @@ def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) 
 
 def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
     narrow = packing == "narrow"
-    size = stage.layer.kernel if isinstance(stage.layer, Conv) else 1
+    size, _ = fan_out(stage.layer)
     source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
-    analog = stage.layer.sources == (IMAGE,)
-    if isinstance(stage.layer, Gate):
-        weights: NDArray[np.int16] | NDArray[np.int64] = stage.integer.weights
-    elif analog:
-        kernel = stage.integer.weights[0].astype(np.int64)
-        weights = kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
-    elif narrow:
-        weights = _narrow(stage.integer.weights)
-    else:
-        weights = _wide(stage.integer.weights, source_channels, columns)
+    weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)
     bias = np.stack([stage.integer.bias, np.zeros_like(stage.integer.bias)])
     return Prepared(
         stage=stage,
@@ -126,6 +119,24 @@ def _narrow(weights: NDArray[np.int16]) -> NDArray[np.int16]:
     phases, channels = weights.shape[:2]
     taps = weights.transpose(0, 1, 3, 2, 4).reshape(phases, channels, -1)
     return _padded(taps, -(-taps.shape[-1] // TAIL) * TAIL)
+
+
+def _conv_weights(stage: Stage, source_channels: tuple[int, ...], columns: int, narrow: bool) -> _Weights:
+    if stage.layer.sources == (IMAGE,):
+        kernel = stage.integer.weights[0].astype(np.int64)
+        return kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
+    return _narrow(stage.integer.weights) if narrow else _wide(stage.integer.weights, source_channels, columns)
+
+
+def _gate_weights(stage: Stage, *_: object) -> _Weights:
+    return stage.integer.weights
+
+
+LAYOUT: dict[type[Driver], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
+    Conv: _conv_weights,
+    Gate: _gate_weights,
+}
+"""(stage, channels of its sources, columns, whether narrow) -> the weights of a `Prepared`."""
 
 
 def narrow_offsets(prepared: Prepared, padded_columns: int) -> NDArray[np.int32]:

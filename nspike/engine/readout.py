@@ -21,7 +21,7 @@ from nspike.engine import stages
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import Spikes
 from nspike.engine.stages import Frame
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import PluginError
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork

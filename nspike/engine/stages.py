@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import PluginError
-from nspike.graph.layer import IMAGE, Gate
+from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import narrow, wide
+from nspike.kernels import floats, narrow, wide
 from nspike.kernels._jit import compile_step
 from nspike.runtime.explain import changes_its_input, explain
 
@@ -210,6 +212,26 @@ class _Stepped:
             )
 
 
+def check_integer(neuron: Neuron) -> None:
+    """Raise PluginError where the kernel of a neuron computes with floats: what such a run gives is not the same everywhere."""
+    if neuron.step is None:
+        return
+    try:
+        place = _floats(neuron.step, len(neuron.planes))
+    except Exception:  # whatever cannot be compiled fails where it runs, with its layer and step
+        return
+    if place:
+        raise PluginError(
+            f"neuron {neuron.name} computes with floating-point numbers ({place}), so that its spikes may differ from machine "
+            "to machine; keep to integers (docs/how-to/write_a_neuron.md), or run it with --inexact, without a certificate"
+        )
+
+
+@lru_cache
+def _floats(step: Callable[..., None], planes: int) -> str:
+    return floats.of_step(_compiled(step), planes)
+
+
 @lru_cache
 def _compiled(step: Callable[..., None]) -> Any:
     return compile_step(step)  # type: ignore[no-untyped-call]
@@ -238,40 +260,67 @@ def _narrow_declared(
     out: NarrowSpikes,
     v_out: NDArray[np.int32],
 ) -> None:
-    p, stage, timesteps = prepared, prepared.stage, frame.integers.timesteps
+    p = prepared
     padded = -(-frame.width // 64) * 64
-    gates = _gates(p, frame, padded) if isinstance(stage.layer, Gate) else None
-    analog = stage.layer.sources == (IMAGE,)
-    if not analog and gates is None:
-        words = sources[0].words if len(sources) == 1 else np.concatenate([s.words for s in sources], axis=1)
-        offsets = narrow_offsets(p, _narrow_columns(p, frame))
+    fire = FIRE[type(p.stage.layer)](p, frame, sources, padded)
 
     def rows(first: int, last: int) -> None:
-        v = np.empty((last - first, stage.channels, padded), np.int32)
+        v = np.empty((last - first, p.stage.channels, padded), np.int32)
         v[:] = p.v0[:, None]
-        numbers = (p.threshold, p.reset, frame.width, first)
-        if analog:
-            currents = np.zeros((stage.channels, last - first, padded), np.int32)
-            at = _pair(-p.radius, -p.radius)
-            narrow.analog_rows(frame.plane, at, p.size, p.weights, p.bias[0], first, currents)
-            narrow.fire(currents, timesteps, *numbers, v, out.words)
-        elif gates is not None:
-            narrow.gate_fire(sources[0].words, gates, timesteps, p.bias, *numbers, v, out.words)
-        else:
-            masks = _narrow_masks(p, frame, last - first)
-            narrow.conv_fire(words, p.radius, offsets, p.weights, timesteps, p.bias, *numbers, masks, v, out.words)
+        fire(first, v, out.words)
         if v_out.size:
             v_out[:, first:last] = v[:, :, : frame.width].transpose(1, 0, 2)
 
     frame.each(rows, area.y0, area.y1, NARROW_ROWS)
 
 
+_Fire = Callable[[int, NDArray[np.int32], NDArray[np.uint64]], None]
+"""fire(first row, v int32 (rows, C, padded columns), words of the spikes): all steps of these rows."""
+
+
+def _fire_conv(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], padded: int) -> _Fire:
+    timesteps, numbers = frame.integers.timesteps, (p.threshold, p.reset, frame.width)
+
+    def analog(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
+        currents = np.zeros((p.stage.channels, len(v), padded), np.int32)
+        at = _pair(-p.radius, -p.radius)
+        narrow.analog_rows(frame.plane, at, p.size, p.weights, p.bias[0], first, currents)
+        narrow.fire(currents, timesteps, *numbers, first, v, out)
+
+    if p.stage.layer.sources == (IMAGE,):
+        return analog
+    words = sources[0].words if len(sources) == 1 else np.concatenate([s.words for s in sources], axis=1)
+    offsets = narrow_offsets(p, _narrow_columns(p, frame))
+
+    def events(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
+        masks = _narrow_masks(p, frame, len(v))
+        narrow.conv_fire(words, p.radius, offsets, p.weights, timesteps, p.bias, *numbers, first, masks, v, out)
+
+    return events
+
+
+def _fire_gate(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], padded: int) -> _Fire:
+    gates, words, timesteps = _gates(p, frame, padded), sources[0].words, frame.integers.timesteps
+
+    def events(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
+        narrow.gate_fire(words, gates, timesteps, p.bias, p.threshold, p.reset, frame.width, first, v, out)
+
+    return events
+
+
+FIRE: dict[type[Driver], Callable[[Prepared, Frame, tuple[NarrowSpikes, ...], int], _Fire]] = {
+    Conv: _fire_conv,
+    Gate: _fire_gate,
+}
+"""How declared neurons with narrow spikes fire, by the kind of layer that gives their current."""
+
+
 def _gates(p: Prepared, frame: Frame, padded: int) -> NDArray[np.int32]:
     """λ·(x - 1) for every pixel, rounded once to the channel's grid, int32 (C, rows, padded columns)."""
     gates = np.zeros((p.stage.channels, frame.height, padded), np.int32)
     for c in range(p.stage.channels):
-        weight = (frame.plane[c] / 65535.0 - 1.0) * p.stage.gate[c]
-        gates[c, :, : frame.width] = np.rint(np.ldexp(weight, p.stage.integer.exponent[c])).astype(np.int32)
+        weights = gate_weights(frame.plane[c], p.stage.gate[c], p.stage.integer.exponent[c])
+        gates[c, :, : frame.width] = weights.astype(np.int32)
     return gates
 
 

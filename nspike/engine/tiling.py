@@ -6,44 +6,19 @@ that of the spikes alive at the busiest layer, so a model of the graph picks the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nspike.engine.spikes import NARROW_CHANNELS
+from nspike.engine.window import Rect
 from nspike.errors import UsageError
-from nspike.graph.layer import IMAGE, Conv, Gate
+from nspike.graph.geometry import fan_out
+from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
 
-
-@dataclass(frozen=True)
-class Rect:
-    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
-
-    y0: int
-    y1: int
-    x0: int
-    x1: int
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.y1 - self.y0
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.x1 - self.x0
-
-    def grown(self, margin: int, height: int, width: int) -> "Rect":
-        """With a margin on each side, cut off at the border of an image of height × width."""
-        return Rect(
-            max(self.y0 - margin, 0),
-            min(self.y1 + margin, height),
-            max(self.x0 - margin, 0),
-            min(self.x1 + margin, width),
-        )
+NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
+"""The kinds of layers whose neurons have no kernel for wide spikes."""
 
 
 def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
@@ -58,7 +33,7 @@ def packings(integers: IntegerNetwork) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in integers.stages:
         few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-        narrow = isinstance(stage.layer, Gate) or (few and all(found[s] == "narrow" for s in stage.sources))
+        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(found[s] == "narrow" for s in stage.sources))
         found[stage.name] = "narrow" if narrow else "wide"
     return found
 
@@ -121,7 +96,7 @@ def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:
     for stage in integers.stages:
         for source in stage.sources:
             if source == name:
-                readers.append((stage.layer.kernel, stage.channels) if isinstance(stage.layer, Conv) else (1, 1))
+                readers.append(fan_out(stage.layer))
     if name == integers.stages[-1].name and integers.head.kernel:
         readers.append((integers.head.kernel, integers.stages[-1].channels))
     return tuple(readers)

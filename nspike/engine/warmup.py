@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from nspike.contracts.head import Head, convolve_spikes
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
+from nspike.engine.program import build
 from nspike.graph.layer import IMAGE, Activation, Conv, Gate
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
@@ -25,8 +26,7 @@ def _model(channels: int, hidden: int, gated: bool) -> Model:
     network = Network("warmup", channels, tuple(layers), "last", "image")
     parameters: dict[str, NDArray[np.float32]] = {}
     for conv in network.convs:
-        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
-        parameters[f"{conv.name}.weight"] = np.full(shape, 0.02, np.float32)
+        parameters[f"{conv.name}.weight"] = np.full(conv.kernel_shape, 0.02, np.float32)
         parameters[f"{conv.name}.bias"] = np.zeros(conv.out_channels, np.float32)
     scales = {a.name: np.ones(a.channels) for a in network.activations} | {OUTPUT: np.ones(channels)}
     return Model(Info("warmup", "denoise", "gray"), network, parameters, Spiking("any", "any", 1, scales, scales))
@@ -41,7 +41,7 @@ def warm_up(neurons: list[Neuron], head: Head, progress: Callable[[int, int], No
     for i, (neuron, hidden) in enumerate(tasks):
         gated = hidden == 3 and neuron.planes == (1,)
         model = _model(1, hidden, gated)
-        engine.run(model, image, neuron=neuron, head=head, sink=lambda *_: None, threads=1, digest=True)
+        engine.run(build(model, neuron, head), image, sink=lambda _: None, threads=1, digest=True)
         if progress is not None:
             progress(i + 1, len(tasks))
     for most in (1, 1 << 20):  # sums of 32 and of 64 bits

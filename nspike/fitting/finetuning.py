@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,11 +20,10 @@ from nspike.degradations.batches import Batch
 from nspike.errors import UsageError
 from nspike.fitting import learning
 from nspike.fitting.learning import Forward
+from nspike.images.plane import to_plane
 from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of
 from nspike.trainable.spiking import DifferentiableNetwork, check_gradient
-
-UNIT = 65535.0
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,12 @@ class FineTuning(learning.Run):
         """The model as it is now, with the recipe in its provenance."""
         model = self.network.to_model()
         tuned = {**dataclasses.asdict(self.recipe), "gradient": self.network.gradient, "done": self.done}
-        return replace(model, info=replace(model.info, provenance={**model.info.provenance, "fine_tuning": tuned}))
+        return model.with_provenance(fine_tuning=tuned)
 
     def forward(self, number: int) -> Forward:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
-        outcome = self.network.run(np.rint(degraded.astype(np.float64) * UNIT).astype(np.int32))
+        outcome = self.network.run(to_plane(degraded))
         return Forward(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
 
     def constrain(self) -> None:

@@ -251,7 +251,7 @@ def _settings(plan: Plan, batches: CropBatches) -> dict[str, Any]:
 def _described(model: Model, what: str, values: dict[str, Any], earlier: Any) -> Model:
     """The model with `values` in its provenance, and inside what an earlier training said there."""
     values = values if earlier is None else {**values, "before": earlier}
-    return replace(model, info=replace(model.info, provenance={**model.info.provenance, what: values}))
+    return model.with_provenance(**{what: values})
 
 
 def _spiking(model: Model, plan: FineTuningPlan, watch: Watch) -> Model:

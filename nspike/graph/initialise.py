@@ -6,39 +6,58 @@ Networks are made without batch norm: `Conv.batch_norm_eps` of what a plugin mak
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.layer import Conv, Gate
+from nspike.graph.layer import Activation, Concat, Conv, Gate, Layer
 from nspike.graph.network import Network
 
 SMALL = 0.1
 
+Parameters = dict[str, NDArray[np.float32]]
+
 
 def without_batch_norm(network: Network) -> Network:
     """The same network with biases in place of batch norm."""
-    layers = (
-        replace(layer, bias=True, batch_norm_eps=None)
-        if isinstance(layer, Conv) and layer.batch_norm_eps is not None
-        else layer
-        for layer in network.layers
-    )
-    return replace(network, layers=tuple(layers))
+
+    def biased(conv: Conv) -> Conv:
+        return conv if conv.batch_norm_eps is None else replace(conv, bias=True, batch_norm_eps=None)
+
+    return network.changed(Conv, biased)
 
 
-def initial_parameters(network: Network, seed: int) -> dict[str, NDArray[np.float32]]:
+def initial_parameters(network: Network, seed: int) -> Parameters:
     """Random parameters for a network without batch norm."""
     draw = np.random.default_rng(seed)
-    gates = {layer.source for layer in network.layers if isinstance(layer, Gate)}
-    gated = {activation.source for activation in network.activations if activation.name in gates}
-    found: dict[str, NDArray[np.float32]] = {}
-    for conv in network.convs:
-        last = conv.name == network.output or conv.name in gated
-        spread = math.sqrt(2 / (conv.kernel**2 * conv.in_channels)) * (SMALL if last else 1.0)
-        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
-        found[f"{conv.name}.weight"] = draw.normal(0, spread, shape).astype(np.float32)
-        if conv.bias:
-            found[f"{conv.name}.bias"] = np.full(conv.out_channels, float(conv.name in gated), np.float32)
-    return found
+    parameters: Parameters = {}
+    for layer in network.layers:
+        parameters |= INITIAL[type(layer)](layer, network, draw)
+    return parameters
+
+
+def _conv(conv: Conv, network: Network, draw: np.random.Generator) -> Parameters:
+    gates = {gate.source for gate in network.of_kind(Gate)}
+    gated = any(a.name in gates and a.source == conv.name for a in network.activations)
+    spread = math.sqrt(2 / (conv.kernel**2 * conv.in_channels))
+    spread *= SMALL if gated or conv.name == network.output else 1.0
+    parameters = {f"{conv.name}.weight": draw.normal(0, spread, conv.kernel_shape).astype(np.float32)}
+    if conv.bias:
+        parameters[f"{conv.name}.bias"] = np.full(conv.out_channels, float(gated), np.float32)
+    return parameters
+
+
+def _nothing(*_: Any) -> Parameters:
+    return {}
+
+
+INITIAL: dict[type[Layer], Callable[[Any, Network, np.random.Generator], Parameters]] = {
+    Conv: _conv,
+    Activation: _nothing,
+    Concat: _nothing,
+    Gate: _nothing,
+}
+"""How each kind of layer starts: (layer, network, generator) -> its parameters by name."""

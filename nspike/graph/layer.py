@@ -29,13 +29,13 @@ class Conv:
 
     @property
     def radius(self) -> int:
-        """How far, in pixels, an output looks at its input."""
+        """How far, in pixels, an output looks at its input; the zero padding too."""
         return self.kernel // 2
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates per pixel, the border ignored: k²·C_in·C_out."""
-        return self.kernel**2 * self.in_channels * self.out_channels
+    def kernel_shape(self) -> tuple[int, int, int, int]:
+        """(C_out, C_in, k, k)."""
+        return self.out_channels, self.in_channels, self.kernel, self.kernel
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,9 @@ class Gate:
 
 
 Layer = Conv | Activation | Concat | Gate
+
+Driver = Conv | Gate
+"""A layer that gives the current of one layer of neurons, or the output: a stage of the spiking network."""
+
+KINDS: dict[str, type[Layer]] = {"conv": Conv, "activation": Activation, "concat": Concat, "gate": Gate}
+"""Every kind of layer, by its name in model files. What else a kind needs stands in tables with these kinds as keys."""

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nspike.errors import BadInputError
+from nspike.kernels.unit import UNIT as UNIT
 
-UNIT = 65535
-"""The integer that stands for white."""
 LIMIT = 4
 """The largest magnitude, in units of white."""
 

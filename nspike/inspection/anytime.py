@@ -11,11 +11,9 @@ are not among them.
 """
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +22,11 @@ from nspike.contracts.ledger import Ledger
 from nspike.errors import BadInputError, UsageError
 from nspike.model.model import Model
 from nspike.model.result import Result
-from nspike.registry.parts import check, head_of, neuron_of, spiking_of
-from nspike.restoration.image import MEMORY, Fill, Pixels, Progress, at_least_one, scale_of, way
+from nspike.restoration.execute import MEMORY, Progress, prepare
+from nspike.restoration.way import Fill, Pixels
+
+if TYPE_CHECKING:
+    from nspike.engine.window import Part
 
 WITHIN = 0.1
 MATCH = 40.0
@@ -103,31 +104,14 @@ def curve(
     >>> found = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
     >>> [(step.synops, step.psnr) for step in found.steps], found.stop()  # doctest: +SKIP
     """
-    from nspike.engine import run as engine
-
-    at_least_one(tile=tile, memory=memory, threads=threads)
-    check(model)
-    neuron, scale = neuron_of(model), scale_of(model, scale)
-    count = spiking_of(model).timesteps + neuron.post_steps
-    start = time.perf_counter()
-    planes, image, fill = way(model, pixels, scale)
+    ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
+    image, count = ready.image, ready.program.integers.steps
     if reference is not None:
         _check_reference(reference, image)
     kept = [] if keep is None else [keep(step, image.shape, image.dtype) for step in range(1, count + 1)]
-    gauge = _Gauge(image, reference, kept, fill, count, separate=len(planes) > 1)
-    ledger = engine.run(
-        model,
-        planes,
-        neuron=neuron,
-        head=head_of(model),
-        sink=partial(fill, image),
-        step_sink=gauge.step,
-        tile=tile,
-        memory=memory,
-        threads=threads,
-        progress=progress,
-    )
-    return Curve(_steps(ledger, gauge), Result(image, ledger, time.perf_counter() - start))
+    gauge = _Gauge(image, reference, kept, ready.fill, count, separate=len(ready.planes) > 1)
+    result = ready.run(step_sink=gauge.step, progress=progress)
+    return Curve(_steps(result.ledger, gauge), result)
 
 
 class _Gauge:
@@ -148,21 +132,11 @@ class _Gauge:
         self._separate = separate
         self.from_last, self.from_reference = [0] * steps, [0] * steps
 
-    def step(
-        self,
-        step: int,
-        n: int,
-        y0: int,
-        y1: int,
-        x0: int,
-        x1: int,
-        plane: NDArray[np.int32],
-        output: NDArray[np.float64],
-    ) -> None:
+    def step(self, step: int, part: "Part") -> None:
         """The engine's step sink; the tile of the last image is there already."""
         target = self._kept[step] if self._kept else self._scratch
-        self._fill(target, n, y0, y1, x0, x1, plane, output)
-        window = np.s_[y0:y1, x0:x1, n] if self._separate else np.s_[y0:y1, x0:x1]
+        self._fill(target, part)
+        window = (*part.core.slices, part.n) if self._separate else part.core.slices
         self.from_last[step] += _squares(target[window], self._image[window])
         if self._reference is not None:
             self.from_reference[step] += _squares(target[window], self._reference[window])

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nspike.errors import BadInputError, ModelError, NspikeError, UsageError
 from nspike.images import file as images
@@ -12,11 +12,18 @@ from nspike.inspection.certificate import certificate, differences
 from nspike.model import file as weights
 from nspike.model.model import Model
 from nspike.model.result import Result
-from nspike.registry.parts import head_of, neuron_of, swap, with_neuron_parameters
-from nspike.restoration.image import MEMORY, Observer, restore
+from nspike.registry.parts import head_of, neuron_of, spiking_of, swap
+from nspike.restoration.execute import MEMORY
+from nspike.restoration.image import restore
+from nspike.restoration.opening import load_file
+from nspike.restoration.way import LARGEST_SCALE, scale_of
+
+if TYPE_CHECKING:
+    from nspike.engine.run import Observer
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
+INEXACT = "nspike inexact run, which certifies nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +45,8 @@ def audit(
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
-    observer: Observer | None = None,
+    observer: "Observer | None" = None,
+    inexact: bool = False,
 ) -> Audit:
     """Run `model` on the image's file and certify every spike.
 
@@ -46,13 +54,15 @@ def audit(
     ----------
     model : with a spiking form; its parts may have been swapped.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
-    scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restoration.image.restore`; none
+    scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restore`; none
         of the latter changes the certificate.
+    inexact : run a neuron whose kernel computes with floats, too. What comes back then tells of this run alone: its
+        `format` is `INEXACT`, and nothing reads it as a certificate.
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
     pixels = images.read(image, max_pixels=max_pixels)
-    neuron, head = neuron_of(model), head_of(model)
+    neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
     result = restore(
         model,
         pixels.pixels,
@@ -63,6 +73,7 @@ def audit(
         digest=True,
         progress=progress,
         observer=observer,
+        inexact=inexact,
     )
     values = certificate(
         model,
@@ -74,7 +85,7 @@ def audit(
         scale=scale,
         image=result.image,
     )
-    return Audit(values, result)
+    return Audit(values | {"format": INEXACT} if inexact else values, result)
 
 
 def verify(
@@ -93,13 +104,15 @@ def verify(
     Parameters
     ----------
     stored : the certificate, as plain values.
-    model : the model of its file; the certificate's neuron, head and T are put in.
+    model : the model of its file; the certificate's neuron with its parameters, head and T are put in.
     image : the image's file.
     tile, memory, threads, max_pixels, progress : as for `nspike.audit`.
 
-    Where the image or the model is another one, that is the only difference, and nothing is run.
+    Where the image or the model is another one, or the scale none that the model has, that is the only difference, and
+    nothing is run.
 
-    Raises BadInputError for a certificate that is damaged, and what `nspike.audit` raises.
+    Raises BadInputError where the certificate is damaged or names what cannot be run, PluginError for a neuron or head
+    that is not there, and what `nspike.audit` raises.
     """
     digest = weights.digest(model)
     named = _part(stored, "model")
@@ -114,15 +127,11 @@ def verify(
         return [
             f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
         ]
-    parameters = _part(stored, "parameters")
-    neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
-    timesteps = _value(parameters, "parameters", "timesteps", int)
-    scale = None if entry.get("scale") is None else _value(entry, "input", "scale", int)
-    try:
-        model, _ = swap(model, neuron=neuron, head=head, timesteps=timesteps)
-        model = with_neuron_parameters(model, neuron_parameters(parameters))
-    except UsageError as error:
-        raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
+    scale = entry.get("scale")
+    if not _is_scale_of(model, scale):
+        needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"
+        return [f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"]
+    model = with_parts(model, _part(stored, "parameters"))
     found = audit(
         model,
         image,
@@ -137,14 +146,42 @@ def verify(
     return list(differences(stored, found.certificate))
 
 
-def neuron_parameters(parameters: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Those that a certificate or a trace tells of, by layer. Raises BadInputError where they are no numbers."""
-    layers = parameters.get("neuron_parameters")
-    if not isinstance(layers, dict) or not all(
-        isinstance(own, dict) and all(type(value) is float for value in own.values()) for own in layers.values()
-    ):
-        raise BadInputError(f"the certificate is damaged: its parameters, neuron_parameters is {layers!r}")
-    return layers
+def _is_scale_of(model: Model, scale: Any) -> bool:
+    """Whether a certificate of `model` may say this scale."""
+    if model.info.task != "superres":
+        return scale is None
+    return type(scale) is int and 1 <= scale <= LARGEST_SCALE
+
+
+def with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
+    """The model with the neuron and its parameters, the head and T that a certificate or a trace tells of.
+
+    Raises BadInputError where they are damaged or cannot be run, PluginError for a neuron or head that is not there.
+    """
+    neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
+    timesteps = _value(parameters, "parameters", "timesteps", int)
+    declared = _value(parameters, "parameters", "neuron_parameters", dict)
+    try:
+        model, _ = swap(model, neuron=neuron, head=head, timesteps=timesteps)
+        known = {a.name: neuron_of(model).values() for a in model.network.activations}
+        if set(declared) != set(known):
+            raise BadInputError("the certificate is damaged: its neuron_parameters are not by layer of neurons")
+        for layer, expected in known.items():
+            values = declared[layer]
+            if not isinstance(values, dict) or set(values) != set(expected):
+                raise BadInputError(
+                    f"the certificate is damaged: the neuron_parameters of layer {layer} are not those of neuron {neuron}"
+                )
+            for name, value in values.items():
+                if type(value) not in (int, float):
+                    raise BadInputError(
+                        f"the certificate is damaged: its neuron_parameters, {layer}, {name} is {value!r}"
+                    )
+            neuron_of(model).values(values)
+    except (UsageError, OverflowError) as error:
+        raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
+    spiking = spiking_of(model)
+    return model.with_spiking(replace(spiking, neuron_parameters={**spiking.neuron_parameters, neuron: declared}))
 
 
 def _part(stored: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -168,7 +205,7 @@ def model_of(stored: Mapping[str, Any]) -> Model:
     named = _part(stored, "model")
     for _, path in models.shipped():
         if weights.read_info(path).digest == named.get("digest"):
-            return weights.load(path)
+            return load_file(path)
     raise ModelError(
         f"no model that comes with nspike has the digest {named.get('digest')}; name the file of {named.get('name')!r} "
         "with --model"

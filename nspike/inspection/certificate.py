@@ -9,6 +9,7 @@ order in which the engine works.
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ FORMAT = "nspike certificate"
 VERSION = 2
 LARGEST = 64 << 20
 """No certificate is as large as this many bytes."""
+DEEPEST = 8
+"""Nor nested as deep as this."""
 
 
 def certificate(
@@ -54,6 +57,7 @@ def certificate(
     assert spiking is not None
     stored = spiking.neuron_parameters.get(neuron.name, {})
     parameters = {a.name: neuron.values(stored.get(a.name)) for a in model.network.activations}
+    parameters = {name: {key: value + 0.0 for key, value in own.items()} for name, own in parameters.items()}  # no -0.0
     head_arrays = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
     channels, height, width = ledger.shape
     return {
@@ -104,7 +108,7 @@ def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps
     steps = range(1, timesteps + neuron.post_steps + 1)
     return {
         name: {
-            "initial": answers.initial(neuron, values),
+            "initial": answers.initial(neuron, values) + 0.0,
             "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
             "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
         }
@@ -152,21 +156,61 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def loads(text: str | bytes, origin: str) -> dict[str, Any]:
-    """Read a certificate. Raises BadInputError for anything else, or one of a newer nspike; `origin` names it."""
+    """Read a certificate. Raises BadInputError for anything else, or one of a newer nspike; `origin` names it.
+
+    Text of which two readers could think differently is no certificate: a key that stands twice, NaN or a number past
+    float64, -0, another encoding than UTF-8, nesting deeper than any certificate's.
+    """
     try:
         if len(text) > LARGEST:
             raise ValueError(f"it is larger than {LARGEST} bytes")
-        values = json.loads(text)
+        values = json.loads(
+            text if isinstance(text, str) else text.decode(),
+            object_pairs_hook=_once,
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+        _shallow(values, DEEPEST)
     except (ValueError, RecursionError) as error:
         raise BadInputError(f"{origin} is no certificate: it is not JSON ({error})") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BadInputError(f"{origin} is no certificate: expected JSON written by `nspike audit`")
-    if values.get("version") != VERSION:
+    version = values.get("version")
+    if type(version) is not int or version != VERSION:
         raise BadInputError(
-            f"{origin} is a certificate of version {values.get('version')!r}; this nspike reads version {VERSION}. Verify it "
+            f"{origin} is a certificate of version {version!r}; this nspike reads version {VERSION}. Verify it "
             "with the nspike that wrote it, or make a new one (nspike audit IMAGE --json FILE)"
         )
     return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice")
+    return values
+
+
+def _whole(text: str) -> int:
+    if text == "-0":
+        raise ValueError("-0 is no number of a certificate")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number) or (not number and text.startswith("-")):
+        raise ValueError(f"{text} is no number of a certificate")
+    return number
+
+
+def _shallow(values: Any, depth: int) -> None:
+    if isinstance(values, dict | list):
+        if not depth:
+            raise ValueError("it is nested deeper than a certificate")
+        for value in values.values() if isinstance(values, dict) else values:
+            _shallow(value, depth - 1)
 
 
 def differences(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:

@@ -4,6 +4,9 @@ First is meant in this order: the layer, in network order; the step; the image p
 feed-forward network all that the first differing layer reads is then equal on both sides, at every step, so that the layer
 itself is what differs; and in it, all steps before. A layer that only one side holds is not compared. A step that only one
 side has, a post step, is silent on the other. Places are those of the network's image, from 0; steps count from 1.
+
+Where the neurons of a layer have other planes of spikes on each side (a ternary neuron beside a plain one), what a neuron fires
+in a step is compared: the gains of its spikes added up.
 """
 
 import os
@@ -15,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.tiling import BLOCK, Rect
+from nspike.engine.tiling import BLOCK
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError, nearest
-from nspike.inspection.traces import Trace, damage, in_memory, read_trace
+from nspike.inspection.traces import Trace, damage, in_memory, read_trace, worth
 from nspike.inspection.trains import Train
 
 Source = Trace | str | os.PathLike[str] | Mapping[str, Any]
@@ -30,7 +34,8 @@ Counts = NDArray[np.int64]
 class Place:
     """One spike: a step from 1, a plane of the image, a channel (spike planes times channels), and a pixel.
 
-    in_a : whether it is A that has it, and not B.
+    in_a : whether it is A that has it, and not B; of neurons with other planes, whose channel is that of the neuron, whether A
+        fires more.
     """
 
     step: int
@@ -109,7 +114,8 @@ def diff(
         found = []
         for index, name in enumerate(names):
             pair = (one.trains[name], two.trains[name])
-            found.append(_layer(name, pair, (one.name, two.name), place_a, place_b, both))
+            gains = (one.gains(name), two.gains(name))
+            found.append(_layer(name, pair, (one.name, two.name), gains, place_a, place_b, both))
             one.forget(name)
             two.forget(name)
             if progress is not None:
@@ -183,7 +189,8 @@ def _check_shapes(a: Trace, b: Trace, name: str) -> None:
     foreign = a.info is None or b.info is None
     size = foreign and mine[3:] != theirs[3:]
     steps = mine[1] != theirs[1] and not _post_steps_apart(a, b, mine[1], theirs[1])
-    if (mine[0], mine[2]) != (theirs[0], theirs[2]) or size or steps:
+    channels = [trace.trains[name].shape[2] // len(trace.gains(name)) for trace in (a, b)]
+    if mine[0] != theirs[0] or channels[0] != channels[1] or size or steps:
         raise BadInputError(
             f"layer {name!r} is (planes, steps, channels, height, width) {mine} in {a.name} and {theirs} in {b.name}; "
             "they cannot be compared"
@@ -197,7 +204,13 @@ def _post_steps_apart(a: Trace, b: Trace, mine: int, theirs: int) -> bool:
 
 
 def _layer(
-    name: str, trains: tuple[Train, Train], names: tuple[str, str], place_a: Rect, place_b: Rect, both: Rect
+    name: str,
+    trains: tuple[Train, Train],
+    names: tuple[str, str],
+    gains: tuple[tuple[int, ...], tuple[int, ...]],
+    place_a: Rect,
+    place_b: Rect,
+    both: Rect,
 ) -> LayerDifference:
     a, b = trains
     planes, steps = a.shape[0], max(a.shape[1], b.shape[1])
@@ -206,15 +219,17 @@ def _layer(
     for step in range(steps):
         places: list[Place] = []
         for n, rows in _bands(planes, both):
-            mine = _read(a, names[0], n, step, rows, place_a)
-            theirs = _read(b, names[1], n, step, rows, place_b)
+            mine: NDArray[Any] = _read(a, names[0], n, step, rows, place_a)
+            theirs: NDArray[Any] = _read(b, names[1], n, step, rows, place_b)
             spikes_a[step] += np.count_nonzero(mine)
             spikes_b[step] += np.count_nonzero(theirs)
+            if gains[0] != gains[1]:
+                mine, theirs = worth(mine, gains[0]), worth(theirs, gains[1])
             other = mine != theirs
             differ[step] += np.count_nonzero(other)
             if first is None and other.any():
                 c, y, x = (int(i) for i in np.unravel_index(int(other.argmax()), other.shape))
-                places.append(Place(step + 1, n, c, y + rows.y0, x + rows.x0, bool(mine[c, y, x])))
+                places.append(Place(step + 1, n, c, y + rows.y0, x + rows.x0, bool(mine[c, y, x] > theirs[c, y, x])))
         first = first or min(places, default=None)
     return LayerDifference(name, spikes_a, spikes_b, differ, first)
 
@@ -241,6 +256,9 @@ def _notes(a: Trace, b: Trace, names: Sequence[str], both: Rect) -> Iterator[str
             parts = [i["parameters"][key] for i in (a.info, b.info)]
             if parts[0] != parts[1]:
                 yield f"the {key}s differ: {parts[0]} and {parts[1]}"
+    if any(a.gains(name) != b.gains(name) for name in names):
+        planes = [", ".join(f"{gain:+d}" for gain in trace.gains(names[0])) for trace in (a, b)]
+        yield f"the neurons have other planes of spikes ({planes[0]}; {planes[1]}): compared by what they fire in a step"
     steps = [trace.trains[names[0]].shape[1] for trace in (a, b)]
     if steps[0] != steps[1]:
         longer, last = (a, steps[1]) if steps[0] > steps[1] else (b, steps[0])

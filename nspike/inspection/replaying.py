@@ -8,7 +8,6 @@ neuron.
 """
 
 import os
-import time
 from functools import partial
 from typing import Any
 
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from nspike.contracts.neuron import Neuron
 from nspike.engine.given import Given
-from nspike.engine.run import plane_digest, run
-from nspike.engine.tiling import Rect
+from nspike.engine.run import plane_digest
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError, UsageError
 from nspike.images import file as images
 from nspike.inspection.traces import Trace, damage, read_trace
@@ -27,9 +26,9 @@ from nspike.inspection.trains import Train
 from nspike.model import file as weights
 from nspike.model.model import OUTPUT, Model
 from nspike.model.result import Result
-from nspike.registry.parts import check, head_of, neuron_of, spiking_of
+from nspike.registry.parts import check, neuron_of, spiking_of
 from nspike.registry.plugins import registry
-from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
+from nspike.restoration.execute import MEMORY, Progress, prepare
 
 
 def replay(
@@ -66,7 +65,6 @@ def replay(
     Raises BadInputError for a trace of a window, another image or another model, or one that does not fit; UsageError for
     an unknown layer, or a neuron that cannot go on from these spikes; ModelError, PluginError.
     """
-    at_least_one(tile=tile, memory=memory, threads=threads)
     check(model)
     if not isinstance(trace, Trace):
         with read_trace(trace) as opened:
@@ -86,28 +84,14 @@ def replay(
     name = _layer(trace, layer, model)
     _check_model(trace, model, model_digest)
     pixels, _ = read_image(image, max_pixels)
-    start = time.perf_counter()
     if scale is None and trace.info is not None:
         scale = trace.info["input"].get("scale")
-    planes, restored, fill = way(model, pixels, scale_of(model, scale))
-    if trace.info is not None and plane_digest(planes) != trace.info["input"]["plane_sha256"]:
-        raise BadInputError(f"{trace.name} is of another image than this one; replay it on the one that was traced")
     train = trace.trains[name]
-    neuron = _neuron(trace, model)
-    ledger = run(
-        model,
-        planes,
-        neuron=neuron_of(model),
-        head=head_of(model),
-        sink=partial(fill, restored),
-        tile=tile,
-        memory=memory,
-        threads=threads,
-        digest=True,
-        progress=progress,
-        given=Given(name, neuron, train.shape, partial(_read, trace.name, train)),
-    )
-    return Result(restored, ledger, time.perf_counter() - start)
+    given = Given(name, _neuron(trace, model), train.shape, partial(_read, trace.name, train))
+    ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads, given=given)
+    if trace.info is not None and plane_digest(ready.planes) != trace.info["input"]["plane_sha256"]:
+        raise BadInputError(f"{trace.name} is of another image than this one; replay it on the one that was traced")
+    return ready.run(digest=True, progress=progress)
 
 
 def changed_steps(trace: Trace, layer: str, result: Result) -> list[int]:

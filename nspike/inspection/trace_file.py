@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.spikes import Spikes
-from nspike.engine.tiling import BLOCK, Rect
+from nspike.engine.tile import LayerSpikes
+from nspike.engine.tiling import BLOCK
+from nspike.engine.window import Rect
 from nspike.errors import OutputError
 from nspike.files.lenient import LenientFile
 
@@ -43,7 +44,7 @@ class Shape:
 
 
 class Writer:
-    """Writes the spikes of a window of a run while it goes, tile by tile: `record` is the engine's recorder.
+    """Writes the spikes of a window of a run while it goes, tile by tile: `record` is an observer of the engine's.
 
     name : what to call the file where the system refuses to write it, which raises OutputError. Memory is that of a few
     blocks of 64×64 pixels.
@@ -84,8 +85,9 @@ class Writer:
         if self._stream.error is not None:
             raise OutputError(f"cannot write {self._name}: {self._stream.error.strerror}") from self._stream.error
 
-    def record(self, name: str, n: int, core: Rect, at: tuple[int, int], spikes: Spikes) -> None:
-        """Write what lies in the window of one tile's core, which begins at position `at` of the spikes."""
+    def record(self, seen: LayerSpikes) -> None:
+        """Write what lies in the window of one tile's core."""
+        name, n, core, at, spikes = seen.layer, seen.n, seen.core, seen.at, seen.packed
         train, window = self._trains.get(name), self._window
         if train is None:
             return

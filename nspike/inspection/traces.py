@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.files import hdf5 as _hdf5
 from nspike.files.hdf5 import Refused
@@ -73,8 +73,16 @@ class Trace:
             raise UsageError(f"{self.name} has no layer {layer!r}.{nearest(layer, self.trains)} It has: {known}")
         return self.trains[layer]
 
-    def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_]:
-        """The spikes of a layer in one plane of the image, bool (steps, channels, height, width).
+    def gains(self, layer: str) -> tuple[int, ...]:
+        """The gain of each plane of spikes of a layer's neurons: (1,), but where one of nspike's traces says others."""
+        told = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
+        return next((tuple(entry["gains"]) for entry in told), (1,))
+
+    def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_] | NDArray[np.int64]:
+        """The spikes of a layer in one plane of the image, (steps, channels, height, width).
+
+        bool, or int64 of neurons whose spikes have several planes or another gain than 1: what a neuron fires at a step, the
+        gains of its spikes added up (negative where a negative spike outweighs).
 
         Raises UsageError for an unknown layer or plane, BadInputError where the file is damaged.
         """
@@ -83,7 +91,9 @@ class Trace:
         if not 0 <= plane < planes:
             raise UsageError(f"{self.name} has no plane {plane}; expected 0 to {planes - 1}")
         with damage(self.name):
-            return np.stack([train.read(plane, step, (0, height), (0, width)) for step in range(steps)])
+            whole = [train.read(plane, step, (0, height), (0, width)) for step in range(steps)]
+        gains = self.gains(layer)
+        return np.stack(whole) if gains == (1,) else np.stack([worth(spikes, gains) for spikes in whole])
 
     def forget(self, layer: str) -> None:
         """Drop what is kept in memory of a layer's file."""
@@ -103,6 +113,12 @@ class Trace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def worth(spikes: NDArray[np.bool_], gains: tuple[int, ...]) -> NDArray[np.int64]:
+    """What neurons fire, int64 (channels, rows, columns), of spikes bool (planes·channels, rows, columns)."""
+    by_plane = spikes.reshape(len(gains), -1, *spikes.shape[1:])
+    return np.asarray((by_plane * np.array(gains, np.int64)[:, None, None, None]).sum(axis=0), np.int64)
 
 
 @contextmanager
@@ -191,6 +207,11 @@ def _info(path: Path, attributes: _hdf5.Attributes) -> dict[str, Any]:
     numbers = [info["window"][key] for key in ("x", "y", "width", "height")]
     numbers += [info["input"][key] for key in ("planes", "channels", "height", "width")]
     numbers += [info["parameters"][key] for key in ("timesteps", "post_steps")]
+    gains = [entry["gains"] for entry in info["layers"]]
+    if not all(g and all(type(n) is int for n in g) for g in gains) or any(
+        type(entry["channels"]) is not int or entry["channels"] % len(entry["gains"]) for entry in info["layers"]
+    ):
+        raise BadInputError(f"{path}: damaged: what it says of its layers cannot be")
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
     if any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):

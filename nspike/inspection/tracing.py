@@ -1,28 +1,26 @@
 """Tracing: a run whose spikes are kept in a file, whole layers or a window of the image."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.errors import UsageError, nearest
 from nspike.files.atomic import replacing
 from nspike.images import file as images
-from nspike.inspection.auditing import model_of, neuron_parameters
+from nspike.inspection.auditing import model_of, with_parts
 from nspike.inspection.certificate import certificate
 from nspike.inspection.trace_file import Shape, Writer, describe
 from nspike.inspection.traces import Trace
-from nspike.integer.rounding import IntegerNetwork, build
+from nspike.integer.rounding import IntegerNetwork
 from nspike.model import file as weights
 from nspike.model.model import OUTPUT, Model
 from nspike.model.result import Result
-from nspike.registry.parts import check, head_of, neuron_of, swap, with_neuron_parameters
-from nspike.restoration.image import MEMORY, Progress, at_least_one, scale_of, way
+from nspike.registry.parts import swap
+from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.opening import load
 
 ImageSource = str | os.PathLike[str] | NDArray[Any]
@@ -62,42 +60,30 @@ def trace(
 
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
-    from nspike.engine import run as engine
-
-    at_least_one(tile=tile, memory=memory, threads=threads)
-    check(model)
     pixels, file_digest = read_image(image, max_pixels)
-    neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
-    integers = build(model, neuron, head)
-    chosen = _chosen(integers, layers)
-    start = time.perf_counter()
-    planes, restored, fill = way(model, pixels, scale)
-    count, _, height, width = planes.shape
-    part = _window(window, width, height)
+    ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
+    integers, (count, _, height, width) = ready.program.integers, ready.planes.shape
+    chosen, part = _chosen(integers, layers), _window(window, width, height)
     stages = [stage for stage in integers.stages if stage.name in chosen]
     shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes)) for s in stages}
     with replacing(path) as beside, ExitStack() as opened:
         writer = opened.enter_context(Writer(beside, os.fspath(path), shapes, part))
-        ledger = engine.run(
+        result = ready.run(digest=True, progress=progress, observer=writer.record)
+        values = certificate(
             model,
-            planes,
-            neuron=neuron,
-            head=head,
-            sink=partial(fill, restored),
-            tile=tile,
-            memory=memory,
-            threads=threads,
-            digest=True,
-            progress=progress,
-            recorder=writer.record,
+            model_digest or weights.digest(model),
+            ready.neuron,
+            ready.head,
+            result.ledger,
+            file_digest=file_digest,
+            scale=ready.scale,
+            image=result.image,
         )
-        digest = model_digest or weights.digest(model)
-        values = certificate(model, digest, neuron, head, ledger, file_digest=file_digest, scale=scale, image=restored)
         gains = {stage.name: stage.neuron.planes for stage in stages}
         whole = part == Rect(0, height, 0, width)
         writer.finish(describe(values, part, shapes, gains, writer.events, whole=whole))
         opened.close()
-    return Result(restored, ledger, time.perf_counter() - start)
+    return result
 
 
 def read_image(image: ImageSource, max_pixels: int) -> tuple[NDArray[Any], str | None]:
@@ -154,12 +140,11 @@ def model_of_trace(
     model = load(name) if name is not None else model_of(trace.info)
     recorded = trace.info["parameters"]
     digest = weights.digest(model)
-    swapped, _ = swap(model, neuron=recorded["neuron"])
     if name is None:
-        swapped = with_neuron_parameters(swapped, neuron_parameters(recorded))
+        model = with_parts(model, recorded)
     swapped, _ = swap(
-        swapped,
-        neuron=neuron,
+        model,
+        neuron=neuron or recorded["neuron"],
         head=head or recorded["head"],
         timesteps=timesteps or recorded["timesteps"],
         parameters=parameters,

@@ -4,25 +4,28 @@ Output channel c has the grid 2^-k, k the largest integer for which
 
     2^k·max|w| <= limit,   2^k·θ <= 2^24,   2^k·(g·Σ|w| + |b|) <= 2^24
 
-hold, g being the largest total gain that one input can have in one step. A membrane of up to 126 steps then fits int32,
-a weight int16, and each step's sum is exact even in float32. `limit` is 4095 for the kernels that sum weights as int16
+hold (in float64, Σ|w| being summed exactly and rounded once), g being the largest total gain that one input can have in
+one step. A membrane of up to 126 steps then fits int32, a weight int16, and each step's sum is exact even in float32. `limit`
+is 4095 for the kernels that sum weights as int16
 in groups of eight (8·4095 < 2^15), 32767 for the analog first layer. Rounding is half to even.
 """
 
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import ModelError
+from nspike.images.plane import LIMIT
 
 SPIKE_LIMIT = 4095
 ANALOG_LIMIT = 32767
 RANGE = 2**24
 MOST_STEPS = 126
 NEVER_FIRES = np.int32(2**31 - 1)
-IMAGE_GAIN = 4
-"""The input plane holds values in [-4, 4]."""
+IMAGE_GAIN = LIMIT
+"""The largest magnitude of the input plane's values."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def exponents(
         raise ModelError("a firing threshold is not positive")
     flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], weights.shape[0], -1)
     largest = flat.max(axis=(1, 2), initial=0.0)
-    total = gain * flat.sum(axis=2).max(axis=1) + np.abs(bias)
+    sums = np.array([[fsum(phase) for phase in channel] for channel in flat.tolist()]).reshape(flat.shape[:2])
+    total = gain * sums.max(axis=1) + np.abs(bias)
     with np.errstate(divide="ignore"):
         most = np.minimum(np.minimum(limit / largest, RANGE / theta), RANGE / total)
     # frexp is exact where log2 is not: most = m·2^e with 0.5 <= m < 1, so floor(log2(most)) = e - 1.

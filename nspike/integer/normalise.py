@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import ModelError
-from nspike.graph.layer import Activation, Conv, Gate
+from nspike.graph.layer import Gate
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Spiking
 
@@ -37,14 +37,14 @@ def normalised_conv(
     ModelError
         No such convolution, batch norm that is not folded, an array or a scale that is missing or of another shape.
     """
-    conv = network.layer(name)
-    if not isinstance(conv, Conv):
+    conv = next((conv for conv in network.convs if conv.name == name), None)
+    if conv is None:
         raise ModelError(f"network {network.name}: layer {name!r} is no convolution")
     if conv.batch_norm_eps is not None:
         raise ModelError(
-            f"network {network.name}: fold the batch norm of {name!r} first (nspike.ann.run.fold_batch_norm)"
+            f"network {network.name}: fold the batch norm of {name!r} first (nspike.graph.folding.fold_batch_norm)"
         )
-    shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
+    shape = conv.kernel_shape
     scale_out = _scale(spiking, driven(network, name), conv.out_channels)
     if name in spiking.weights:
         weights = _array(spiking.weights, name, shape)
@@ -64,8 +64,8 @@ def gate_scale(network: Network, spiking: Spiking, name: str) -> Floats:
 
     Raises ModelError where there is no such gate, or a scale is missing.
     """
-    gate = network.layer(name)
-    if not isinstance(gate, Gate):
+    gate = next((gate for gate in network.of_kind(Gate) if gate.name == name), None)
+    if gate is None:
         raise ModelError(f"network {network.name}: layer {name!r} is no gate")
     return input_scale(network, spiking, name) / _scale(spiking, driven(network, name), gate.channels)
 
@@ -82,16 +82,16 @@ def driven(network: Network, name: str) -> str:
     """The layer of neurons that convolution or gate `name` drives: an activation's name, or `OUTPUT`."""
     if name == network.output:
         return OUTPUT
-    found = [layer.name for layer in network.layers if isinstance(layer, Activation) and layer.source == name]
-    if OUTPUT in found:
+    names = [layer.name for layer in network.activations if layer.source == name]
+    if OUTPUT in names:
         raise ModelError(
             f"network {network.name}: no activation may be called {OUTPUT!r}: it is the output layer's name"
         )
-    if len(found) != 1:
+    if len(names) != 1:
         raise ModelError(
-            f"network {network.name}: {name!r} must drive exactly one activation or be the output; it drives {found}"
+            f"network {network.name}: {name!r} must drive exactly one activation or be the output; it drives {names}"
         )
-    return found[0]
+    return names[0]
 
 
 def _scale(spiking: Spiking, name: str, channels: int) -> Floats:

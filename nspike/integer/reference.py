@@ -7,26 +7,27 @@ float64 sums are exact in any order, BLAS included, and the spikes are the engin
 the current of the image and a gate's pixel weights, is then rounded here to the same grid.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.contracts import answers
+from nspike.contracts.course import course, worth
 from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.neuron import Neuron
-from nspike.errors import ModelError, PluginError
-from nspike.graph.layer import Conv, Gate
+from nspike.errors import PluginError
+from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
+from nspike.images.plane import UNIT
+from nspike.integer.currents import gate_weights, image_current
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.normalise import driven, gate_scale, normalised_conv
 from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork
-from nspike.model.model import OUTPUT, Model
+from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 
 Floats = NDArray[np.float64]
 
-IMAGE_UNIT = 65535
 _READ_EXPONENT = 20  # heads read integers: the grid on which they see an unrounded network
 _CHUNK = 2**21  # numbers that an unrolled convolution may hold
 
@@ -41,7 +42,7 @@ class FloatStage:
     """
 
     name: str
-    layer: Conv | Gate
+    layer: Driver
     sources: tuple[str, ...]
     weights: Floats
     gate: Floats
@@ -85,44 +86,25 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
 
     Raises ModelError for a model without a spiking form, PluginError for a neuron with a kernel of its own.
     """
-    spiking, network = model.spiking, model.network
-    if spiking is None:
-        raise ModelError(f"model {model.info.name!r} is not converted to spikes")
+    spiking, network = spiking_of(model), model.network
     if neuron.step is not None:
         raise PluginError(f"neuron {neuron.name} has a kernel of its own, which the float simulation does not run")
     given = spiking.neuron_parameters.get(neuron.name, {})
     values = {a.name: neuron.values(given.get(a.name)) for a in network.activations} | {OUTPUT: {}}
     total = spiking.timesteps + neuron.post_steps
     stages = []
-    for layer in network.layers:
-        if not isinstance(layer, Conv | Gate):
-            continue
+    for layer in network.drivers:
         name, sources = driven(network, layer.name), tuple(a.name for a in network.activations_into(layer.name))
-        own, kind = values[name], INTEGRATE_AND_FIRE if name == OUTPUT else neuron
-        channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
         theta = np.asarray(spiking.thresholds[name], np.float64)
-        silent = [name == OUTPUT and (t > spiking.timesteps or not head.fires) for t in range(1, total + 1)]
-        every = range(1, total + 1)
-        fire = [
-            np.inf if quiet else answers.fire(kind, own, t, spiking.timesteps)
-            for t, quiet in zip(every, silent, strict=True)
-        ]
-        amplitude = [answers.amplitude(kind, own, t, spiking.timesteps) for t in every]
-        gate, weights = np.zeros(0), np.zeros((1, channels, 0, 1, 1))
-        if isinstance(layer, Gate):
-            gate, bias = gate_scale(network, spiking, layer.name), 1.0 / np.asarray(spiking.scales[name], np.float64)
-        else:
-            weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
-            weights = weights[None]
+        kind, fires = (INTEGRATE_AND_FIRE, head.fires) if name == OUTPUT else (neuron, True)
+        of_steps = course(kind, values[name], spiking.timesteps, total, fires=fires)
+        weights, gate, bias = REFERENCE[type(layer)].floats(model, spiking, layer.name, name)
         if sources:
-            weights = _amplified(weights, network, sources, values, neuron, spiking.timesteps)
-        v0 = answers.initial(kind, own) * theta
-        outer = np.multiply.outer
-        stages.append(
-            FloatStage(
-                name, layer, sources, weights, gate, bias, v0, theta, outer(fire, theta), outer(amplitude, theta)
-            )
-        )
+            worths = {source: worth(neuron, values[source], spiking.timesteps) for source in sources}
+            weights = _amplified(weights, network, worths)
+        fire, amplitude = (np.multiply.outer(each, theta) for each in (of_steps.fires, of_steps.amplitudes))
+        v0 = of_steps.initial * theta
+        stages.append(FloatStage(name, layer, sources, weights, gate, bias, v0, theta, fire, amplitude))
     parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
     scale = np.asarray(spiking.scales[OUTPUT], np.float64)
     return FloatNetwork(network, tuple(stages), spiking.timesteps, neuron.post_steps, head, parameters, scale)
@@ -179,15 +161,48 @@ def _currents(
         constant = _analog(stage, image)
         return np.stack([constant if t < network.timesteps else np.zeros_like(constant) for t in range(steps)])
     arriving = np.concatenate([spikes[source] for source in stage.sources], axis=1)
-    if isinstance(stage.layer, Gate):
-        plane = image if stage.exponent is None else np.rint(image * IMAGE_UNIT) / IMAGE_UNIT
-        weights = (plane - 1.0) * stage.gate[:, None, None]
-        if stage.exponent is not None:
-            k = stage.exponent[:, None, None]
-            weights = np.ldexp(np.rint(np.ldexp(weights, k)), -k)
-        return np.asarray(arriving * weights, np.float64)
+    return REFERENCE[type(stage.layer)].currents(stage, network, image, arriving)
+
+
+def _conv_floats(model: Model, spiking: Spiking, layer: str, name: str) -> tuple[Floats, Floats, Floats]:
+    weights, bias = normalised_conv(model.network, model.parameters, spiking, layer)
+    return weights[None], np.zeros(0), bias
+
+
+def _gate_floats(model: Model, spiking: Spiking, layer: str, name: str) -> tuple[Floats, Floats, Floats]:
+    gate = gate_scale(model.network, spiking, layer)
+    return np.zeros((1, len(gate), 0, 1, 1)), gate, 1.0 / np.asarray(spiking.scales[name], np.float64)
+
+
+def _conv_currents(stage: FloatStage, network: FloatNetwork, _: Floats, arriving: NDArray[np.bool_]) -> Floats:
     before = convolve(arriving[: network.timesteps], stage.weights[0])
     return np.concatenate([before, convolve(arriving[network.timesteps :], stage.weights[-1])])
+
+
+def _gate_currents(stage: FloatStage, _: FloatNetwork, image: Floats, arriving: NDArray[np.bool_]) -> Floats:
+    gate = stage.gate[:, None, None]
+    if stage.exponent is None:
+        return np.asarray(arriving * ((image - 1.0) * gate), np.float64)
+    k = stage.exponent[:, None, None]
+    return np.asarray(arriving * np.ldexp(gate_weights(np.rint(image * UNIT), gate, k), -k), np.float64)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a kind of layer that gives a current is simulated.
+
+    floats : (model, spiking form, its name, that of what it drives) -> weights, gate and bias of a `FloatStage`.
+    currents : (stage, network, image, spikes that it reads (steps, C_in, H, W)) -> its currents (steps, C, H, W).
+    """
+
+    floats: Callable[[Model, Spiking, str, str], tuple[Floats, Floats, Floats]]
+    currents: Callable[[FloatStage, FloatNetwork, Floats, NDArray[np.bool_]], Floats]
+
+
+REFERENCE: dict[type[Driver], _Kind] = {
+    Conv: _Kind(_conv_floats, _conv_currents),
+    Gate: _Kind(_gate_floats, _gate_currents),
+}
 
 
 def _analog(stage: FloatStage, image: Floats) -> Floats:
@@ -195,8 +210,8 @@ def _analog(stage: FloatStage, image: Floats) -> Floats:
     if stage.exponent is None:
         return np.asarray(convolve(image[None], stage.weights[0])[0], np.float64)
     k = stage.exponent[:, None, None]
-    exact = convolve(np.rint(image * IMAGE_UNIT)[None], stage.weights[0])[0]
-    return np.asarray(np.ldexp(np.rint(np.ldexp(exact, k) / IMAGE_UNIT), -k), np.float64)
+    sums = convolve(np.rint(image * UNIT)[None], stage.weights[0])[0]
+    return np.asarray(np.ldexp(image_current(np.ldexp(sums, k)), -k), np.float64)
 
 
 def convolve(x: NDArray[np.generic], weights: Floats) -> Floats:
@@ -232,19 +247,11 @@ def _read(network: FloatNetwork, spikes: NDArray[np.bool_], residual: Floats) ->
     return np.asarray(read * network.output_scale[:, None, None], np.float64)
 
 
-def _amplified(
-    weights: Floats,
-    network: Network,
-    sources: tuple[str, ...],
-    values: Mapping[str, Mapping[str, float]],
-    neuron: Neuron,
-    timesteps: int,
-) -> Floats:
-    """The kernels for the steps up to T and after, with what a spike is worth multiplied in, (2, C, C_in, k, k)."""
+def _amplified(weights: Floats, network: Network, worths: Mapping[str, tuple[float, float]]) -> Floats:
+    """The kernels for the steps up to T and after, with what a spike of each source is worth in them, (2, C, C_in, k, k)."""
     channels = {a.name: a.channels for a in network.activations}
     phases = []
-    for t in (1, timesteps + 1):
-        step = t if t <= timesteps + neuron.post_steps else 1
-        worth = [np.full(channels[s], answers.amplitude(neuron, values[s], step, timesteps)) for s in sources]
-        phases.append(weights[0] * np.concatenate(worth)[None, :, None, None] if weights.size else weights[0])
+    for phase in range(2):
+        each = np.concatenate([np.full(channels[source], both[phase]) for source, both in worths.items()])
+        phases.append(weights[0] * each[None, :, None, None] if weights.size else weights[0])
     return np.stack(phases)

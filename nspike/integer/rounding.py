@@ -6,17 +6,20 @@ and the amplitude of its spikes multiplied into the kernel, for the steps up to 
 differs, for the post steps (phase 1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts import answers
+from nspike.contracts.course import course, worth
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.errors import ModelError, PluginError, UsageError
-from nspike.graph.layer import Conv, Gate
+from nspike.errors import ModelError, UsageError
+from nspike.graph.geometry import shapes
+from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
 from nspike.integer.grid import (
     ANALOG_LIMIT,
@@ -31,7 +34,7 @@ from nspike.integer.grid import (
     quantise,
 )
 from nspike.integer.normalise import driven, gate_scale, normalised_conv
-from nspike.model.model import OUTPUT, Model, Spiking
+from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 
 INTEGRATE_AND_FIRE = Neuron(name="output", summary="soft-reset integrate-and-fire", source="head")
 
@@ -51,7 +54,7 @@ class Stage:
     """
 
     name: str
-    layer: Conv | Gate
+    layer: Driver
     sources: tuple[str, ...]
     integer: IntegerLayer
     gate: NDArray[np.float64]
@@ -102,9 +105,7 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
     neuron with a kernel of its own and fewer post steps than given spikes have, PluginError for a neuron whose functions
     fail or answer what cannot be.
     """
-    spiking = model.spiking
-    if spiking is None:
-        raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+    spiking = spiking_of(model)
     neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
     timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
     if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
@@ -117,9 +118,7 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
     network = model.network
     values = {name: each.values(_given(spiking, each, name)) for name, each in neurons.items()}
     stages = []
-    for layer in network.layers:
-        if not isinstance(layer, Conv | Gate):
-            continue
+    for layer in network.drivers:
         name = driven(network, layer.name)
         fires = name != OUTPUT
         stages.append(_stage(model, spiking, layer, name, neurons, values, fires or head.fires, post_steps))
@@ -138,7 +137,7 @@ def _given(spiking: Spiking, neuron: Neuron, activation: str) -> Mapping[str, fl
 def _stage(
     model: Model,
     spiking: Spiking,
-    layer: Conv | Gate,
+    layer: Driver,
     name: str,
     neurons: Mapping[str, Neuron],
     values: Mapping[str, Mapping[str, float]],
@@ -146,38 +145,14 @@ def _stage(
     post_steps: int,
 ) -> Stage:
     network, timesteps = model.network, spiking.timesteps
-    neuron = neurons.get(name, INTEGRATE_AND_FIRE)
+    neuron, own = neurons.get(name, INTEGRATE_AND_FIRE), values.get(name, {})
     sources = tuple(a.name for a in network.activations_into(layer.name))
-    channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
+    channels = shapes(network.layers, network.channels)[layer.name][0]
     theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
     if theta.shape != (channels,):
         raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")
-    gate = np.zeros(0)
-    if isinstance(layer, Conv):
-        weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
-        phases = _folded(weights, sources, values, neurons, timesteps, network)
-        if sources:
-            integer = quantise(phases, bias, theta, limit=SPIKE_LIMIT)
-        else:
-            integer = quantise(phases, bias, theta, gain=IMAGE_GAIN, limit=ANALOG_LIMIT)
-    else:
-        _check_plain(neurons[sources[0]], values[sources[0]], timesteps)
-        gate = gate_scale(network, spiking, layer.name)
-        bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[name], np.float64), (channels,))
-        # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
-        largest = (gate * (IMAGE_GAIN + 1))[None, :, None, None, None]
-        k = exponents(largest, bias, theta, limit=RANGE)
-        none = np.zeros((1, channels, 0, 1, 1), np.int16)
-        integer = IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(theta, k), 1))
-    steps = range(1, timesteps + post_steps + 1)
-    own = values.get(name, {})
-    silent = [not fires or t > timesteps + neuron.post_steps for t in steps]
-    fire = [
-        np.inf if quiet else answers.fire(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
-    ]
-    amplitude = [
-        1.0 if quiet else answers.amplitude(neuron, own, t, timesteps) for t, quiet in zip(steps, silent, strict=True)
-    ]
+    integer, gate = ROUNDING[type(layer)](_Floats(model, spiking, layer, name, sources, theta, neurons, values))
+    of_steps = course(neuron, own, timesteps, timesteps + post_steps, fires=fires)
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
         params = answers.step_parameters(neuron, own, theta, integer.exponent)
@@ -187,12 +162,60 @@ def _stage(
         sources=sources,
         integer=integer,
         gate=gate,
-        v0=integer.to_grid(answers.initial(neuron, own) * theta),
-        threshold=np.stack([_threshold(integer, theta, f) for f in fire]),
-        reset=np.stack([_reset(integer, theta, a) for a in amplitude]),
+        v0=integer.to_grid(of_steps.initial * theta),
+        threshold=np.stack([_threshold(integer, theta, f) for f in of_steps.fires]),
+        reset=np.stack([_reset(integer, theta, a) for a in of_steps.amplitudes]),
         neuron=neuron,
         params=params,
     )
+
+
+@dataclass(frozen=True)
+class _Floats:
+    """A stage before it is rounded: its layer, what that reads and drives, θ (C,); the neurons and values of all layers."""
+
+    model: Model
+    spiking: Spiking
+    layer: Driver
+    name: str
+    sources: tuple[str, ...]
+    theta: NDArray[np.float64]
+    neurons: Mapping[str, Neuron]
+    values: Mapping[str, Mapping[str, float]]
+
+    def worth(self, source: str) -> tuple[float, float]:
+        return worth(self.neurons[source], self.values[source], self.spiking.timesteps)
+
+
+def _round_conv(floats: _Floats) -> tuple[IntegerLayer, NDArray[np.float64]]:
+    network = floats.model.network
+    weights, bias = normalised_conv(network, floats.model.parameters, floats.spiking, floats.layer.name)
+    if floats.sources:
+        integer = quantise(_folded(weights, floats), bias, floats.theta, limit=SPIKE_LIMIT)
+    else:
+        integer = quantise(weights[None], bias, floats.theta, gain=IMAGE_GAIN, limit=ANALOG_LIMIT)
+    return integer, np.zeros(0)
+
+
+def _round_gate(floats: _Floats) -> tuple[IntegerLayer, NDArray[np.float64]]:
+    (source,), spiking, channels = floats.sources, floats.spiking, len(floats.theta)
+    neuron = floats.neurons[source]
+    if neuron.planes != (1,) or floats.worth(source) != (1.0, 1.0):
+        raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
+    gate = gate_scale(floats.model.network, spiking, floats.layer.name)
+    bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[floats.name], np.float64), (channels,))
+    # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
+    largest = (gate * (IMAGE_GAIN + 1))[None, :, None, None, None]
+    k = exponents(largest, bias, floats.theta, limit=RANGE)
+    none = np.zeros((1, channels, 0, 1, 1), np.int16)
+    return IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(floats.theta, k), 1)), gate
+
+
+ROUNDING: dict[type[Driver], Callable[[_Floats], tuple[IntegerLayer, NDArray[np.float64]]]] = {
+    Conv: _round_conv,
+    Gate: _round_gate,
+}
+"""How each kind of layer that gives a current is rounded: -> its integers, and λ of a gate (see `Stage`)."""
 
 
 def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float) -> NDArray[np.int32]:
@@ -205,40 +228,16 @@ def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) 
     return integer.theta if amplitude == 1.0 else integer.to_grid(theta * amplitude)
 
 
-def _amplitudes(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> tuple[float, float]:
-    """What a spike is worth up to T, and after; checked to be the same at every step of each."""
-    before = {answers.amplitude(neuron, values, t, timesteps) for t in range(1, timesteps + 1)}
-    post = range(timesteps + 1, timesteps + neuron.post_steps + 1)
-    after = {answers.amplitude(neuron, values, t, timesteps) for t in post} or before
-    if len(before) != 1 or len(after) != 1:
-        raise PluginError(f"neuron {neuron.name}: the amplitude may change only once, after T")
-    return next(iter(before)), next(iter(after))
-
-
-def _check_plain(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> None:
-    if neuron.planes != (1,) or _amplitudes(neuron, values, timesteps) != (1.0, 1.0):
-        raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
-
-
-def _folded(
-    weights: NDArray[np.float64],
-    sources: tuple[str, ...],
-    values: Mapping[str, Mapping[str, float]],
-    neurons: Mapping[str, Neuron],
-    timesteps: int,
-    network: Network,
-) -> NDArray[np.float64]:
+def _folded(weights: NDArray[np.float64], floats: _Floats) -> NDArray[np.float64]:
     """The kernel per phase, float64 (phases, C, ΣC·planes, k, k), with amplitudes and gains multiplied in."""
-    if not sources:
-        return weights[None]
+    channels = {a.name: a.channels for a in floats.model.network.activations}
     both: list[list[NDArray[np.float64]]] = [[], []]
     first = 0
-    for source in sources:
-        channels = next(a.channels for a in network.activations if a.name == source)
-        part = weights[:, first : first + channels]
-        first += channels
-        for phase, amplitude in enumerate(_amplitudes(neurons[source], values[source], timesteps)):
-            both[phase].extend(part * (amplitude * gain) for gain in neurons[source].planes)
+    for source in floats.sources:
+        part = weights[:, first : first + channels[source]]
+        first += channels[source]
+        for phase, amplitude in enumerate(floats.worth(source)):
+            both[phase].extend(part * (amplitude * gain) for gain in floats.neurons[source].planes)
     before, after = (np.concatenate(parts, axis=1) for parts in both)
     return before[None] if np.array_equal(before, after) else np.stack([before, after])
 
@@ -258,3 +257,28 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
         }
         for stage in integers.stages
     }
+
+
+def check_stored(stored: Mapping[str, Mapping[str, NDArray[Any]]], integers: IntegerNetwork) -> None:
+    """Check that the integers in a model's file are those that follow from its numbers.
+
+    Parameters
+    ----------
+    stored : layer name -> array name -> array, as `nspike.model.file.load_whole` gives them; nothing is checked if empty.
+    integers : of the same model with its own neuron and head.
+
+    Raises ModelError that names the first array that is missing, is not one, or differs in type, shape or value.
+    """
+    if not stored:
+        return
+    expected = {
+        (layer, name): a for layer, arrays in as_arrays(integers).items() for name, a in arrays.items() if a.size
+    }
+    kept = {(layer, name): array for layer, arrays in stored.items() for name, array in arrays.items()}
+    for key in {**expected, **kept}:
+        ours, theirs = expected.get(key), kept.get(key)
+        if ours is None or theirs is None or ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
+            raise ModelError(
+                f"integers/{'/'.join(key)} is not what follows from the model's numbers: the file was changed, or its "
+                "neuron or head answers otherwise than when it was written; fetch or make it again"
+            )

@@ -8,6 +8,7 @@ step, the source rows around a block of output rows are spread to int16 masks (0
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
+from nspike.kernels.unit import UNIT
 from nspike.kernels.vector import count_bits, fire_row, gate, spread, sum_masked
 
 
@@ -198,7 +199,7 @@ def analog_rows(plane, at, size, weights, bias, first_row, out):
                         for x in range(max(0, -shift), min(width, width - shift)):
                             total[x] += w * plane[i, row, x + shift]
             for x in range(width):
-                out[c, y, x] = np.int32(np.rint(total[x] / 65535.0)) + bias[c]
+                out[c, y, x] = np.int32(np.rint(total[x] / UNIT)) + bias[c]
 
 
 @kernel

@@ -14,6 +14,7 @@ The inner loops call no function with arrays and slice none: Numba would count r
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
+from nspike.kernels.unit import UNIT
 from nspike.kernels.vector import (
     GROUP,
     NARROW,
@@ -217,7 +218,7 @@ def _analog_current(plane, y, x, at, size, weights, bias, total, current):
                         total[c] += p * weights[tap + i, c]
             tap += channels
     for c in range(columns):
-        current[c] = np.int32(np.rint(total[c] / 65535.0)) + bias[c]
+        current[c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]
 
 
 @kernel

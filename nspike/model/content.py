@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nspike.contracts.architecture import Colour, Task
 from nspike.errors import ModelError
-from nspike.graph.layer import Conv
+from nspike.graph.geometry import parameter_shapes
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
@@ -68,9 +68,7 @@ def read_network(texts: Mapping[str, str]) -> Network:
             raise ModelError(f"layer {layer.name!r} of the network has an impossible size")
         if not isinstance(layer.name, str) or not _plain_name(layer.name):
             raise ModelError(f"the network has a layer called {layer.name!r}, which is not a plain name")
-        if isinstance(layer, Conv) and not all(
-            type(v) is int for v in (layer.in_channels, layer.out_channels, layer.kernel)
-        ):
+        if not all(type(getattr(layer, f.name)) is int for f in dataclasses.fields(layer) if f.type is int):
             raise ModelError(f"layer {layer.name!r} of the network has sizes that are not integers")
     return network
 
@@ -105,14 +103,7 @@ def read_spiking_texts(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def ann_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """The names and shapes of the ANN's parameters, in the order of the layers."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for conv in network.convs:
-        shapes[f"{conv.name}.weight"] = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
-        if conv.bias:
-            shapes[f"{conv.name}.bias"] = (conv.out_channels,)
-        if conv.batch_norm_eps is not None:
-            shapes |= {f"{conv.name}.bn_{part}": (conv.out_channels,) for part in ("weight", "bias", "mean", "var")}
-    return shapes
+    return {name: shape for layer in network.layers for name, shape in parameter_shapes(layer).items()}
 
 
 def digest(texts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -131,7 +122,7 @@ def digest(texts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
 def integer_arrays(integers: Integers) -> dict[str, NDArray[Any]]:
     """The integers of a model by path; empty arrays are left out. Raises ModelError for an array of another kind."""
     given = {
-        f"integers/{layer}/{name}": np.asarray(a) for layer, found in integers.items() for name, a in found.items()
+        f"integers/{layer}/{name}": np.asarray(a) for layer, parts in integers.items() for name, a in parts.items()
     }
     arrays = {path: array for path, array in given.items() if array.size}
     for path, array in arrays.items():
@@ -150,26 +141,25 @@ def _read_spiking(text: str, network: Network, groups: dict[str, dict[str, NDArr
     values = read_spiking_texts({"spiking": text})
     neurons: dict[str, tuple[int, ...]] = {a.name: (a.channels,) for a in network.activations}
     channels = neurons | {OUTPUT: (network.channels,)}
-    kernels = ann_shapes(network)
     shapes: dict[str, tuple[dict[str, tuple[int, ...]], type]] = {
         "scales": (channels, np.float64),
         "thresholds": (channels, np.float64),
-        "weights": ({conv.name: kernels[f"{conv.name}.weight"] for conv in network.convs}, np.float32),
+        "weights": ({conv.name: conv.kernel_shape for conv in network.convs}, np.float32),
         "biases": ({conv.name: (conv.out_channels,) for conv in network.convs}, np.float32),
     }
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     for part, (expected, dtype) in shapes.items():
-        found = groups.pop(f"spiking/{part}", {})
+        given = groups.pop(f"spiking/{part}", {})
         positive = part in ("scales", "thresholds")
-        _check_arrays(f"spiking/{part}", found, expected, dtype, required=set(channels) if positive else set())
-        if positive and not all((array > 0).all() for array in found.values()):
+        _check_arrays(f"spiking/{part}", given, expected, dtype, required=set(channels) if positive else set())
+        if positive and not all((array > 0).all() for array in given.values()):
             raise ModelError(f"spiking/{part}: a value is not above zero")
-        parts[part] = {name: found[name] for name in expected if name in found}
+        parts[part] = {name: given[name] for name in expected if name in given}
     heads: dict[str, dict[str, NDArray[Any]]] = {}
     for group in [group for group in groups if group.startswith("spiking/heads/")]:
-        found = groups.pop(group)
-        _check_arrays(group, found, {name: array.shape for name, array in found.items()}, np.float64, required=set())
-        heads[group.removeprefix("spiking/heads/")] = found
+        given = groups.pop(group)
+        _check_arrays(group, given, {name: array.shape for name, array in given.items()}, np.float64, required=set())
+        heads[group.removeprefix("spiking/heads/")] = given
     return Spiking(
         values["neuron"],
         values["head"],
@@ -199,16 +189,16 @@ def _neuron_parameters(values: Any, activations: Mapping[str, Any]) -> dict[str,
 
 def _check_arrays(
     group: str,
-    found: Mapping[str, NDArray[Any]],
+    given: Mapping[str, NDArray[Any]],
     expected: Mapping[str, tuple[int, ...]],
     dtype: type,
     *,
     required: set[str],
 ) -> None:
     """Raise ModelError unless names, shapes, dtypes and values are as expected."""
-    if missing := sorted(required - set(found)):
+    if missing := sorted(required - set(given)):
         raise ModelError(f"{group}: {', '.join(missing)} missing")
-    for name, array in found.items():
+    for name, array in given.items():
         if name not in expected or not _plain_name(name):
             raise ModelError(f"{group}: unknown array {name!r}; expected {', '.join(expected) or 'none'}")
         if array.shape != expected[name] or array.dtype != dtype:
@@ -238,11 +228,11 @@ def _plain_name(name: str) -> bool:
 
 
 def _object(texts: Mapping[str, str], name: str) -> dict[str, Any]:
-    """A JSON object among the texts, without NaN or infinities."""
+    """A JSON object among the texts, without NaN, infinities or a key that stands twice."""
     if name not in texts:
         raise ModelError(f"the description {name!r} is missing")
     try:
-        values = json.loads(texts[name], parse_constant=_no_constant)
+        values = json.loads(texts[name], parse_constant=_no_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the description {name!r} is damaged: {error}") from error
     if not isinstance(values, dict):
@@ -252,6 +242,13 @@ def _object(texts: Mapping[str, str], name: str) -> dict[str, Any]:
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not a finite number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice")
+    return values
 
 
 def _json(values: Any, where: str) -> str:

@@ -105,6 +105,20 @@ def load(path: str | os.PathLike[str]) -> Model:
     ModelError
         that names the file: it is missing, no model file, of a newer version, damaged, or inconsistent.
     """
+    return load_whole(path)[0]
+
+
+def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[Any]]]:
+    """The integers in a model file by layer and name, empty if it has none. Raises ModelError as `load` does."""
+    return load_whole(path)[1]
+
+
+def load_whole(path: str | os.PathLike[str]) -> tuple[Model, dict[str, dict[str, NDArray[Any]]]]:
+    """The model in a file, and the integers beside it by layer and name, none if there are none.
+
+    Both have the digests that the file gives them. That the integers follow from the model is for
+    `nspike.integer.rounding.check_stored` to say, which knows the neuron. Raises ModelError as `load` does.
+    """
     version, attributes, arrays = _read(Path(path))
     plain = {name: array for name, array in arrays.items() if not name.startswith("integers/")}
     try:
@@ -114,28 +128,23 @@ def load(path: str | os.PathLike[str]) -> Model:
             raise ModelError("the content's digest differs from the one in the file")
         if attributes.get("receptive_radius") != model.network.radius or attributes.get("size_multiple") != 1:
             raise ModelError("the receptive radius or size multiple in the file is not the network's")
-        return model
+        return model, _integers(attributes, {name: array for name, array in arrays.items() if name not in plain})
     except NspikeError as error:
         raise ModelError(f"{path}: {error}") from error
     except Exception as error:
         raise _damaged(path, error) from error
 
 
-def load_integers(path: str | os.PathLike[str]) -> dict[str, dict[str, NDArray[Any]]]:
-    """The integers in a model file by layer and name, empty if it has none. Raises ModelError as `load` does."""
-    _, attributes, arrays = _read(Path(path))
-    whole = {name: array for name, array in arrays.items() if name.startswith("integers/")}
-    if whole and _model_content.digest({}, whole) != attributes.get("integers_digest"):
-        raise ModelError(f"{path}: the digest of the integers differs from the one in the file")
-    found: dict[str, dict[str, NDArray[Any]]] = {}
+def _integers(attributes: _hdf5.Attributes, whole: _hdf5.Arrays) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays integers/LAYER/NAME by layer and name. Raises ModelError where their digest differs."""
+    if (_model_content.digest({}, whole) if whole else None) != attributes.get("integers_digest"):
+        raise ModelError("the digest of the integers differs from the one in the file")
+    integers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, array in whole.items():
-        try:
-            _model_content.check_integers(name, array)
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from error
+        _model_content.check_integers(name, array)
         _, layer, part = name.split("/")
-        found.setdefault(layer, {})[part] = array
-    return found
+        integers.setdefault(layer, {})[part] = array
+    return integers
 
 
 def read_info(path: str | os.PathLike[str]) -> FileInfo:
@@ -167,6 +176,7 @@ def read_info(path: str | os.PathLike[str]) -> FileInfo:
 def digest(model: Model) -> str:
     """The SHA-256 of a model's content, as in its file: names, dtypes, shapes and values of everything but integers.
 
+    The integers follow from what it covers, and a file with others is refused (`nspike.integer.rounding.check_stored`).
     Raises ModelError if the model is inconsistent.
     """
     return _model_content.digest(*_model_content.to_content(model))

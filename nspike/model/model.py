@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.architecture import Colour, Task
+from nspike.errors import ModelError
 from nspike.graph.network import Network
 from nspike.model.result import Result
 
@@ -74,6 +75,10 @@ class Model:
         """The same network with another spiking form."""
         return replace(self, spiking=spiking)
 
+    def with_provenance(self, **values: Any) -> "Model":
+        """The same model with more said of where it comes from, in place of what was said under these names."""
+        return replace(self, info=replace(self.info, provenance={**self.info.provenance, **values}))
+
     if TYPE_CHECKING:
 
         def run(
@@ -86,3 +91,13 @@ class Model:
             **options: Any,
         ) -> Result:
             """Added by `nspike.restoration.method`: what runs a model lies above it."""
+
+
+def spiking_of(model: Model) -> Spiking:
+    """The spiking form of `model`. Raises ModelError if it has none, saying what to do."""
+    if model.spiking is None:
+        raise ModelError(
+            f"model {model.info.name}: it is a plain ANN and has no spiking form yet; convert it with "
+            "`nspike convert`, or run the ANN itself with --ann (ann=True)"
+        )
+    return model.spiking

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from nspike.contracts.architecture import Task
@@ -81,7 +82,13 @@ def default_for(task: Task, sigma: float | None = None, scale: int | None = None
 
 
 def _infos() -> dict[str, FileInfo]:
-    return {name: read_info(path) for name, path in shipped()}
+    """What the shipped files say of themselves; each is read again only when it has changed."""
+    return {name: _info(path, path.stat().st_mtime_ns) for name, path in shipped()}
+
+
+@lru_cache(maxsize=64)
+def _info(path: Path, changed: int) -> FileInfo:
+    return read_info(path)
 
 
 def _sigma(info: FileInfo) -> float:

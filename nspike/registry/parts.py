@@ -14,18 +14,9 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron, Parameter
 from nspike.errors import ModelError, UsageError, nearest
 from nspike.integer.grid import MOST_STEPS
-from nspike.model.model import Model, Spiking
+from nspike.model.model import Model
+from nspike.model.model import spiking_of as spiking_of
 from nspike.registry.plugins import registry
-
-
-def spiking_of(model: Model) -> Spiking:
-    """The spiking form of `model`. Raises ModelError if it has none, saying what to do."""
-    if model.spiking is None:
-        raise ModelError(
-            f"model {model.info.name}: it is a plain ANN and has no spiking form yet; convert it with "
-            "`nspike convert`, or run the ANN itself with --ann (ann=True)"
-        )
-    return model.spiking
 
 
 def neuron_of(model: Model) -> Neuron:
@@ -90,24 +81,6 @@ def swap(
         changed, change = _set(changed, name, value)
         changes += change
     return changed, changes
-
-
-def with_neuron_parameters(model: Model, values: Mapping[str, Mapping[str, float]]) -> Model:
-    """The same model with these parameters of its neuron in each layer, such as a certificate holds them.
-
-    Raises UsageError for a layer or parameter that there is not, or a value out of range.
-    """
-    spiking, neuron = spiking_of(model), neuron_of(model)
-    layers = [activation.name for activation in model.network.activations]
-    for layer in values:
-        if layer not in layers:
-            raise UsageError(f"model {model.info.name} has no layer of neurons {layer!r}.{nearest(layer, layers)}")
-    if values == _values(model):
-        return model
-    own = {layer: neuron.values(given) for layer, given in values.items()}
-    return model.with_spiking(
-        replace(spiking, neuron_parameters={**spiking.neuron_parameters, neuron.name: own}),
-    )
 
 
 def parameter_names(model: Model) -> tuple[list[str], list[str]]:

@@ -19,7 +19,8 @@ from nspike.model import file as weights
 from nspike.model import shipped as models
 from nspike.model.model import Model
 from nspike.registry.parts import check, swap
-from nspike.restoration.image import trained_scales
+from nspike.restoration.opening import load_file
+from nspike.restoration.way import trained_scales
 
 _SAMPLE = 1024
 _LEAST = 8
@@ -136,7 +137,7 @@ class Chooser:
         """The model as shipped, as it is to be run, its digest, and what differs."""
         if name not in self._loaded:
             path = models.find(name)
-            shipped = weights.load(path)
+            shipped = load_file(path)
             digest = weights.read_info(path).digest
             model, changes = shipped, list[str]()
             if not self.request.ann:

@@ -18,13 +18,14 @@ from nspike.images.resize import imresize
 from nspike.model.result import Result
 from nspike.restoration.batch import Job, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
-from nspike.restoration.image import MEMORY, Progress, restore
+from nspike.restoration.execute import MEMORY, Progress
+from nspike.restoration.image import restore
 from nspike.runtime.version import VERSION
 
 
 @dataclass(frozen=True)
 class Options:
-    """How images are run; none of it changes a result."""
+    """How images are run; none of it changes a result. inexact : a neuron that computes with floats may be run."""
 
     energy: Sequence[EnergyModel] = ()
     tile: int | None = None
@@ -32,6 +33,7 @@ class Options:
     threads: int | None = None
     max_pixels: int = images.MAX_PIXELS
     overwrite: bool = False
+    inexact: bool = False
 
 
 def process(job: Job, chooser: Chooser, options: Options, progress: Progress | None = None) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
         threads=options.threads,
         ann=chooser.request.ann,
         progress=progress,
+        inexact=options.inexact,
     )
     report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:

@@ -2,6 +2,7 @@
 
 import os
 
+from nspike.errors import ModelError, NspikeError
 from nspike.restoration.method import Model
 
 
@@ -11,7 +12,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ModelError
-        an unknown name (the nearest one is suggested), or a file that is missing, damaged or of a newer version.
+        an unknown name (the nearest one is suggested), or a file that is missing, damaged, of a newer version, or whose
+        integers are not those of its numbers.
 
     Examples
     --------
@@ -20,10 +22,32 @@ def load(name_or_path: str | os.PathLike[str]) -> Model:
     >>> result = model.run(pixels)  # doctest: +SKIP
     >>> result.image, result.ledger.spikes  # doctest: +SKIP
     """
-    from nspike.model import file as weights
     from nspike.model import shipped as models
 
-    return weights.load(models.find(name_or_path))
+    return load_file(models.find(name_or_path))
+
+
+def load_file(path: str | os.PathLike[str]) -> Model:
+    """The model of a file whose integers, if it holds any, are made anew and compared.
+
+    Those of a model whose neuron or head is not there, or does not fit it, are left: it cannot be run. Raises ModelError.
+    """
+    from nspike.integer.rounding import build, check_stored
+    from nspike.model import file as weights
+    from nspike.registry.parts import head_of, neuron_of
+
+    model, stored = weights.load_whole(path)
+    if not stored:
+        return model
+    try:
+        integers = build(model, neuron_of(model), head_of(model))
+    except NspikeError:
+        return model
+    try:
+        check_stored(stored, integers)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return model
 
 
 def save(path: str | os.PathLike[str], model: Model) -> None:

@@ -37,8 +37,3 @@ def give(array: NDArray[Any]) -> None:
     flat = _known.get(id(array.base))
     if flat is not None and id(flat) == id(array.base):
         _free.setdefault(flat.size, []).append(flat)
-
-
-def clear() -> None:
-    """Free what was given back."""
-    _free.clear()

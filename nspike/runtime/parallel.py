@@ -43,11 +43,20 @@ def each(function: Callable[[int, int, int], None], count: int) -> int:
     return len(shares)
 
 
-def executor() -> ThreadPoolExecutor:
-    """The threads, for work that is shared out otherwise."""
-    return _pool(available())
+def executor(threads: int | None = None) -> ThreadPoolExecutor:
+    """So many threads, by default `available()`, for work that is shared out otherwise; kept for the next call.
+
+    Raises UsageError for a number below 1.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads; expected 1 or more")
+    return _pool(available() if threads is None else threads)
 
 
 @lru_cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="nspike")
+
+
+if hasattr(os, "register_at_fork"):  # a child has the pools, but none of their threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nspike.engine import stages
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import Spikes, WideSpikes
-from nspike.engine.tiling import Rect
+from nspike.engine.window import Rect
 from nspike.runtime.parallel import available, executor
 from nspike.trainable.spike_train import SpikeTrain
 from nspike.trainable.spiking_layer import Frame

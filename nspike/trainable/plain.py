@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from nspike.ann import run as ann
 from nspike.autograd.activation import clipped_relu, qcfs, relu
 from nspike.autograd.convolve import conv2d
-from nspike.autograd.tensor import Tensor, add, concatenate, subtract
+from nspike.autograd.tensor import Tensor, concatenate
 from nspike.graph.layer import IMAGE, Activation, Concat, Conv
+from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.model.model import Model
 
@@ -81,10 +82,8 @@ class DifferentiableAnn:
     def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
         """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
         values = self._values(plane, seed)
-        image, output = values[IMAGE], values[self.network.output]
-        if self.network.mode == "image":
-            return output
-        return subtract(image, output) if self.network.mode == "subtract" else add(image, output)
+        restored_image: Tensor = restored(self.network.mode, values[IMAGE], values[self.network.output])
+        return restored_image
 
     def activations(self, plane: NDArray[np.float32], *, seed: int | None = None) -> dict[str, NDArray[np.float32]]:
         """What each activation gives, float32 (N, C, H, W)."""

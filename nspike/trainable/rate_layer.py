@@ -23,11 +23,13 @@ from nspike.autograd.tensor import Tensor
 from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared
 from nspike.graph.layer import Gate
+from nspike.images.plane import UNIT
+from nspike.integer.currents import gate_weights
 from nspike.runtime.buffers import take
 from nspike.runtime.parallel import available, each
 from nspike.trainable.own_kernel import run
 from nspike.trainable.spike_train import SpikeTrain
-from nspike.trainable.spiking_layer import UNIT, Course, Doubles, Floats, Frame, LayerParameters, SpikingLayer, course
+from nspike.trainable.spiking_layer import Course, Doubles, Floats, Frame, LayerParameters, SpikingLayer, course
 
 
 class RateLayer:
@@ -135,8 +137,7 @@ class RateLayer:
     def _gates(self) -> Floats:
         """What a gate multiplies spikes by, float32 (N, H, W, C)."""
         exponent = self.stage.integer.exponent
-        exact = np.ldexp((self.frame.plane / UNIT - 1.0) * self.stage.gate, exponent)
-        return np.ldexp(np.rint(exact), -exponent).astype(np.float32)
+        return np.ldexp(gate_weights(self.frame.plane, self.stage.gate, exponent), -exponent).astype(np.float32)
 
     def _charge(self, read: Floats) -> Floats:
         """Q, float32 (N, H, W, C), from what was delivered: a kernel of its own need not keep it in the membrane."""

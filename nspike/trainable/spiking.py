@@ -13,22 +13,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.autograd.tensor import Tensor, add, attach, record, subtract
+from nspike.autograd.tensor import Tensor, attach, record
 from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared, prepare
-from nspike.errors import ModelError, PluginError, UsageError, nearest
+from nspike.errors import PluginError, UsageError, nearest
 from nspike.graph.layer import Conv, Gate
+from nspike.graph.mode import restored
+from nspike.images.plane import UNIT
 from nspike.integer.normalise import driven, normalised_conv
 from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork, build
-from nspike.model.model import OUTPUT, Model, Spiking
+from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 from nspike.trainable.rate_layer import RateLayer
 from nspike.trainable.spike_train import SpikeTrain, rate
 from nspike.trainable.spiking_layer import NO_TIME, Frame, LayerParameters, SpikingLayer, slopes
 from nspike.trainable.surrogate import Surrogate, find
 
 LEAST_THRESHOLD = 0.05
-UNIT = 65535.0
 GRADIENTS = ("time", "rate")
 
 Layer = SpikingLayer | RateLayer
@@ -85,8 +86,7 @@ class DifferentiableNetwork:
         recompute: bool = False,
         gradient: str | None = None,
     ) -> None:
-        if model.spiking is None:
-            raise ModelError(f"model {model.info.name!r} is not converted to spikes; convert it first (nspike convert)")
+        spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
         check_gradient(self.gradient)
         if neuron.step is not None and self.gradient == "time":
@@ -96,7 +96,6 @@ class DifferentiableNetwork:
         self.model, self.neuron, self.head = model, neuron, head
         self.surrogate = find(surrogate if surrogate is not None else neuron.surrogate)
         self.follow_reset, self.recompute = follow_reset, recompute
-        spiking = model.spiking
         initial = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
         self._head = {name: Tensor(np.array(array, np.float64), requires_grad=True) for name, array in initial.items()}
         self._layers = {
@@ -169,13 +168,8 @@ class DifferentiableNetwork:
             trains[stage.name] = layer.train
         output = self._read(self._run(prepared[OUTPUT], frame, trains), integers)
         image = Tensor(plane / UNIT)
-        restored = {
-            "image": lambda: output,
-            "subtract": lambda: subtract(image, output),
-            "add": lambda: add(image, output),
-        }
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
-        return Outcome(restored[network.mode](), output, rates, trains)
+        return Outcome(restored(network.mode, image, output), output, rates, trains)
 
     def spikes(
         self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None

@@ -25,6 +25,8 @@ from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared
 from nspike.errors import PluginError
 from nspike.graph.layer import Gate
+from nspike.images.plane import UNIT
+from nspike.integer.currents import gate_weights, image_current
 from nspike.integer.rounding import IntegerNetwork
 from nspike.runtime.buffers import give, take
 from nspike.runtime.parallel import available, each
@@ -36,7 +38,6 @@ Doubles = NDArray[np.float64]
 
 PIXELS = 128
 """How many pixels go back through time at a time: their membranes and slopes fit the second-level cache."""
-UNIT = 65535.0
 NO_TIME = "has a kernel of its own, which no gradient goes back through in time; it trains with the gradient 'rate'"
 
 
@@ -205,15 +206,14 @@ class SpikingLayer:
         """What the image gives, or spikes through a gate, int32 (1 or steps, N, H, W, C); None for a convolution of spikes."""
         integer, plane = self.stage.integer, self.frame.plane
         if isinstance(self.stage.layer, Gate):
-            exact = np.ldexp((plane / UNIT - 1.0) * self.stage.gate, integer.exponent)
-            self._gates = np.rint(exact).astype(np.int32)
+            self._gates = gate_weights(plane, self.stage.gate, integer.exponent).astype(np.int32)
             train = self.sources[0][0]
             return np.stack([train.floats(t).astype(np.int32) * self._gates for t in range(self.frame.steps)])
         if self.sources:
             return None
         kernel = integer.weights[0].astype(np.float64)  # whole numbers, so that their sums are exact in any order
         total = convolution.convolve(plane.astype(np.float64), kernel, pad=self.prepared.radius)
-        return np.asarray(np.rint(total / UNIT).astype(np.int32)[None])
+        return np.asarray(image_current(total).astype(np.int32)[None])
 
     def _empty_trace(self, kept: bool) -> Floats:
         n, height, width = self.frame.shape

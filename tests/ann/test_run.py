@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from nspike_plugins import aodnet, dncnn, vdsr
+from nspike_plugins import aodnet, dncnn
 
 from nspike.ann import run as ann
 from nspike.errors import BadInputError, ModelError
@@ -106,13 +106,6 @@ def test_folding_batch_norm():
     parameters["conv2.bn_var"][:] = -1
     with pytest.raises(ModelError, match="conv2"):
         ann.fold_batch_norm(network, parameters)
-
-
-def test_restore():
-    plane, output = np.full((1, 1, 2, 2), 0.5, np.float32), np.full((1, 1, 2, 2), 0.25, np.float32)
-    assert ann.restore(dncnn.read(chain(2, 4))[0], output, plane)[0, 0, 0, 0] == 0.25
-    assert ann.restore(vdsr.read(chain(2, 4, stem="net"))[0], output, plane)[0, 0, 0, 0] == 0.75
-    assert ann.restore(aodnet.read(aod())[0], output, plane) is output
 
 
 def test_what_does_not_fit():

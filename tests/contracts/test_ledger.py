@@ -1,22 +1,11 @@
 """Accounts and ledger. Random networks are compared with a brute-force count in `test_engine`; here are the hand-worked ones."""
 
 import numpy as np
-import pytest
 
-from nspike.engine.accounts import fan, macs
 from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
-from tests import naive
 from tests.graphs import run
-
-
-@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 31])
-@pytest.mark.parametrize("size", [1, 2, 3, 6, 20])
-def test_fan_and_macs(kernel, size):
-    brute = naive.targets(kernel, size, 9)
-    np.testing.assert_array_equal(np.outer(fan(kernel, size), fan(kernel, 9)), brute)
-    assert macs(kernel, size, 9) == brute.sum()
 
 
 def hand_made(timesteps=2):

@@ -89,11 +89,12 @@ def test_parameters_of_the_neuron_go_before_the_converters():
     assert model.spiking.neuron_parameters["if"]["relu1"] == {"v_init": 0.1}
 
 
-def test_a_neuron_with_its_own_kernel_has_a_shorter_report():
+def test_a_neuron_with_its_own_kernel_has_a_report_of_the_engines_run():
     model, report = run(ann_model(), images(1), neuron=lif.NEURON)
     assert model.spiking.neuron == "lif"
     assert "lif" in report.note
-    assert report.layers == ()
+    assert [layer.name for layer in report.layers] == [*model.spiking.scales]
+    assert all(np.isnan(layer.residual_half) and 0 <= layer.correlation <= 1 for layer in report.layers)
     assert report.rounding is None
     assert report.psnr_to_ann > 0
     assert "PSNR of the SNN against the ANN" in report.to_text()

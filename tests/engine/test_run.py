@@ -302,7 +302,7 @@ def test_what_does_not_fit():
         run(model, pixels, threads=0)
     with pytest.raises(UsageError, match="working memory"):
         run(model, pixels, memory=0)
-    with pytest.raises(ModelError, match="not converted"):
+    with pytest.raises(ModelError, match="no spiking form"):
         run(dataclasses.replace(model, spiking=None), pixels)
 
 

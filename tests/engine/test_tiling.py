@@ -4,7 +4,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nspike.engine.tiling import Rect, bytes_per_pixel, choose, fans, reach, tiles
+from nspike.engine.tiling import bytes_per_pixel, choose, fans, reach, tiles
+from nspike.engine.window import Rect
 from nspike.errors import UsageError
 from nspike.graph.layer import IMAGE
 from nspike.integer.rounding import build

@@ -8,6 +8,7 @@ import pytest
 from nspike.ann import run as ann
 from nspike.errors import UsageError
 from nspike.fitting.training import Recipe, Training
+from nspike.graph.mode import restored
 from tests.fitting.test_finetuning import batches, same
 from tests.tiny import tiny_model
 
@@ -24,8 +25,8 @@ def test_it_learns(activation):
     changed = [name for name, value in before.items() if not np.array_equal(value, run.parameters[name].data)]
     assert sorted(changed) == sorted(before), "everything is trained, ceilings too"
     degraded, clean = batches(99)
-    restored = ann.restore(model.network, ann.run(model.network, model.parameters, degraded), degraded)
-    assert np.mean((restored - clean) ** 2) < 0.7 * np.mean((degraded - clean) ** 2)
+    trained = restored(model.network.mode, degraded, ann.run(model.network, model.parameters, degraded))
+    assert np.mean((trained - clean) ** 2) < 0.7 * np.mean((degraded - clean) ** 2)
     levels = {layer.levels for layer in model.network.activations}
     assert levels == ({8} if activation == "qcfs" else {None})
 

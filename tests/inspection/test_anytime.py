@@ -7,6 +7,7 @@ import pytest
 
 import nspike
 from nspike.engine import run as engine
+from nspike.engine.program import build as build_program
 from nspike.errors import BadInputError, UsageError
 from nspike.images.metrics import psnr
 from nspike.registry.plugins import registry
@@ -24,15 +25,14 @@ def read_outs(model, pixels, neuron, head, **options):
     """The engine's outputs: at the end (N, C, H, W), and after each step (steps, N, C, H, W); and the ledger."""
     output, steps = np.full(pixels.shape, np.nan), {}
 
-    def sink(n, y0, y1, x0, x1, plane, values):
-        output[n, :, y0:y1, x0:x1] = values
+    def sink(part):
+        output[part.n, :, *part.core.slices] = part.output
 
-    def step_sink(step, n, y0, y1, x0, x1, plane, values):
-        steps.setdefault(step, np.full(pixels.shape, np.nan))[n, :, y0:y1, x0:x1] = values
+    def step_sink(step, part):
+        steps.setdefault(step, np.full(pixels.shape, np.nan))[part.n, :, *part.core.slices] = part.output
 
-    ledger = engine.run(
-        model, pixels, neuron=neuron, head=registry().heads[head], sink=sink, step_sink=step_sink, **options
-    )
+    program = build_program(model, neuron, registry().heads[head])
+    ledger = engine.run(program, pixels, sink=sink, step_sink=step_sink, **options)
     assert list(steps) == list(range(len(steps)))
     return output, np.stack(list(steps.values())), ledger
 

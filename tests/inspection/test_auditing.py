@@ -1,5 +1,6 @@
 import copy
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,7 +147,8 @@ def test_the_same_pixels_in_another_file(photo, tmp_path):
         ("parameters", "timesteps", True, BadInputError, "damaged"),
         ("parameters", "timesteps", 0, BadInputError, "cannot be run: T = 0"),
         ("parameters", "timesteps", 10**9, BadInputError, "cannot be run: T = 1000000000"),
-        ("input", "scale", "2", BadInputError, "damaged: its input, scale is '2'"),
+        ("parameters", "neuron_parameters", None, BadInputError, "damaged: its parameters, neuron_parameters is None"),
+        ("parameters", "neuron_parameters", {}, BadInputError, "its neuron_parameters are not by layer"),
         ("input", None, None, BadInputError, "it has no 'input'"),
         ("model", None, [], BadInputError, "it has no 'model'"),
         ("parameters", None, 1, BadInputError, "it has no 'parameters'"),
@@ -162,11 +164,32 @@ def test_damaged_certificates(photo, part, key, value, error, message):
         verify(stored, MODEL, photo)
 
 
-def test_a_scale_for_a_model_that_keeps_the_size(photo):
+@pytest.mark.parametrize("scale", [1, 2, True, "2", 1.0, [2]])
+def test_a_scale_for_a_model_that_keeps_the_size(photo, scale):
     stored = audit(MODEL, photo).certificate
-    stored["input"]["scale"] = 2
-    with pytest.raises(UsageError, match="keeps the image's size"):
-        verify(stored, MODEL, photo)
+    stored["input"]["scale"] = scale
+    (found,) = verify(stored, MODEL, photo)
+    assert found == f"input, scale: the certificate says {scale!r}; model tiny keeps the image's size"
+
+
+@pytest.mark.parametrize("scale", [None, 0, 9, True, 2.0, "2", -2])
+def test_a_scale_that_no_model_has(tmp_path, scale):
+    model, small = tiny_model("superres", "y", "add"), write(tmp_path / "small.png", 9, 8)
+    stored = audit(model, small).certificate
+    assert stored["input"]["scale"] == 2  # the first that it was trained for
+    stored["input"]["scale"] = scale
+    (found,) = verify(stored, model, small)
+    assert found.endswith("model tiny enlarges, by 1 to 8")
+
+
+def test_parameters_that_are_not_the_models(photo):
+    """A run with other parameters is certified like any other, and verified with the model of the file."""
+    own = {"mprn": {name: {"beta": 1.0, "v_init": 0.25} for name in ("relu1", "relu2")}}
+    changed = MODEL.with_spiking(replace(MODEL.spiking, neuron_parameters=own))
+    stored = audit(changed, photo, model_digest=digest(MODEL)).certificate
+    assert verify(stored, MODEL, photo) == []
+    stored["parameters"]["neuron_parameters"]["relu2"]["beta"] = 1.5
+    assert verify(stored, MODEL, photo)[0].startswith("parameters, neuron_steps, relu2, fires")
 
 
 def test_a_plain_ann_cannot_be_audited(photo):

@@ -2,6 +2,7 @@ import copy
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,11 +109,23 @@ def test_a_missing_key_is_named(stored):
         (b"\xff\xfe\x00", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ('{"format": ' + "1" * 5000 + "}", "not JSON"),
+        ("[" * 9 + "]" * 9, "nested deeper"),
+        ('{"format": "x", "format": "x"}', "a key stands twice"),
+        ('{"format": "x", "a": {"b": 1, "b": 2}}', "a key stands twice"),
+        ('{"a": -0}', "-0 is no number"),
+        ('{"a": -0.0}', "-0.0 is no number"),
+        ('{"a": -0e5}', "-0e5 is no number"),
+        ('{"a": NaN}', "NaN is no number"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
+        ('{"a": 1e400}', "1e400 is no number"),
+        ('{"a": 1}'.encode("utf-16"), "not JSON"),
+        (b'\xef\xbb\xbf{"a": 1}', "not JSON"),
         ("[1]", "expected JSON written by"),
         ('{"format": "other"}', "expected JSON written by"),
         (json.dumps({"format": FORMAT}), "version None; this nspike reads version 2"),
         (json.dumps({"format": FORMAT, "version": 3}), "version 3; this nspike reads version 2"),
         (json.dumps({"format": FORMAT, "version": "1"}), "version '1'"),
+        (json.dumps({"format": FORMAT, "version": 2.0}), "version 2.0"),
         (b" " * (LARGEST + 1), "larger than"),
     ],
 )
@@ -140,3 +153,11 @@ def test_hash_of_an_array_does_not_depend_on_its_layout():
     assert hash_array(array.astype(">u2")) == expected
     assert hash_array(np.asfortranarray(array)) == expected
     assert hash_array(np.zeros((0, 3))) == hashlib.sha256(b"").hexdigest()
+
+
+def test_a_parameter_of_minus_zero(tmp_path):
+    """It is written as what it means, so that its text can be read back."""
+    own = {"mprn": {name: {"beta": 0.0, "v_init": -0.0} for name in ("relu1", "relu2")}}
+    model = tiny_model()
+    model = model.with_spiking(replace(model.spiking, neuron_parameters=own))
+    assert "-0" not in dumps(audit(model, write(tmp_path / "a.png", 9, 8)).certificate)

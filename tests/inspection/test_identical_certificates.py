@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 import nspike
-from nspike.engine import run as engine
+from nspike.engine import program
 from nspike.engine.prepared import prepare
 from nspike.inspection.auditing import audit
 from nspike.inspection.certificate import dumps
@@ -70,8 +70,8 @@ def test_every_choice_of_kernels(tmp_path, monkeypatch):
         used = Mock(side_effect=prepare)
         for packing in packings_of(["relu1", "relu2", "output"]):
             with monkeypatch.context() as patch:
-                patch.setattr(engine, "prepare", partial(used, packing=packing))
-                texts.add(dumps(audit(swapped, photo, threads=2).certificate))
+                patch.setattr(program, "prepare", partial(used, packing=packing))
+                texts.add(dumps(audit(replace(swapped), photo, threads=2).certificate))
         assert (len(texts), used.call_count) == (1, 8)
 
 
@@ -81,8 +81,8 @@ def test_wide_and_narrow_around_a_gate(tmp_path, monkeypatch):
     names = [a.name for a in GATED.network.activations]
     for wide in ("wide", "narrow"):
         packing = dict.fromkeys(names, wide) | {"output": "narrow"}
-        monkeypatch.setattr(engine, "prepare", partial(prepare, packing=packing))
-        assert dumps(audit(GATED, photo).certificate) == usual
+        monkeypatch.setattr(program, "prepare", partial(prepare, packing=packing))
+        assert dumps(audit(replace(GATED), photo).certificate) == usual
 
 
 def test_the_last_bit_of_another_systems_exp(tmp_path, monkeypatch):
@@ -96,7 +96,7 @@ def test_the_last_bit_of_another_systems_exp(tmp_path, monkeypatch):
     texts = {dumps(audit(model, photo).certificate)}
     for towards in (0.0, 1.0):
         monkeypatch.setattr(mprn, "alpha", lambda beta, towards=towards: nextafter(alpha(beta), towards))
-        texts.add(dumps(audit(model, photo).certificate))
+        texts.add(dumps(audit(replace(model), photo).certificate))
     assert mprn.alpha(1.7) != alpha(1.7)
     assert len(texts) == 1
 

@@ -6,6 +6,7 @@ import pytest
 import nspike
 from nspike.engine import run as engine
 from nspike.engine.given import Given
+from nspike.engine.program import build as build_program
 from nspike.errors import BadInputError, UsageError
 from nspike.inspection.replaying import changed_steps
 from nspike.integer.rounding import build
@@ -29,11 +30,11 @@ def given(layer, spikes, neuron):
 def run(model, pixels, neuron, head, spikes, **options):
     output = np.full(pixels.shape, np.nan)
 
-    def sink(n, y0, y1, x0, x1, plane, values):
-        output[n, :, y0:y1, x0:x1] = values
+    def sink(part):
+        output[part.n, :, *part.core.slices] = part.output
 
-    parts = {"neuron": registry().neurons[neuron], "head": registry().heads[head]}
-    ledger = engine.run(model, pixels, sink=sink, digest=True, given=spikes, **parts, **options)
+    program = build_program(model, registry().neurons[neuron], registry().heads[head], spikes)
+    ledger = engine.run(program, pixels, sink=sink, digest=True, **options)
     return output, ledger
 
 

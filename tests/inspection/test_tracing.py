@@ -11,6 +11,7 @@ import pytest
 
 import nspike
 from nspike.engine import run as engine
+from nspike.engine.program import build as build_program
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.model.file import digest
 from nspike.registry.plugins import registry
@@ -66,22 +67,16 @@ def test_the_spikes_are_naives(tmp_path, network, shape, neuron, head):
     np.testing.assert_array_equal(result.image, model.run(pixels).image)
 
 
-def test_the_recorder_sees_every_spike_plane():
+def test_the_observer_sees_every_spike_plane():
     model, pixels = random_model(chain(3), 2), pixels_of(0, 1, 1, 10, 11)
     slow = naive.run(model, pixels, TERNARY.naive, "membrane")
     seen = {}
 
-    def recorder(name, n, core, at, spikes):
-        seen[name] = spikes.dense()
+    def observer(spikes):
+        seen[spikes.layer] = spikes.dense()
 
-    engine.run(
-        model,
-        pixels,
-        neuron=TERNARY.fast,
-        head=registry().heads["membrane"],
-        sink=lambda *_: None,
-        recorder=recorder,
-    )
+    program = build_program(model, TERNARY.fast, registry().heads["membrane"])
+    engine.run(program, pixels, sink=lambda _: None, observer=observer)
     np.testing.assert_array_equal(seen["act0"], slow.spikes["act0"][0])
 
 

@@ -3,6 +3,7 @@ import pytest
 from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, mprn_beta
 
 from nspike.engine import run as engine
+from nspike.engine.program import build as build_program
 from nspike.errors import PluginError
 from nspike.integer import reference as floatsim
 from nspike.integer.rounding import build
@@ -37,12 +38,10 @@ def test_the_rounded_network_spikes_as_the_engine_does(case):
     plane = rng.integers(-3000, 70000, (model.network.channels, 19, 23)).astype(np.int32)
     spikes, outputs = {}, []
     engine.run(
-        model,
+        build_program(model, neuron, head),
         plane[None],
-        neuron=neuron,
-        head=head,
-        sink=lambda n, y0, y1, x0, x1, image, output: outputs.append(output.copy()),
-        observer=lambda name, n, core, fired: spikes.__setitem__(name, fired.copy()),
+        sink=lambda part: outputs.append(part.output.copy()),
+        observer=lambda seen: spikes.__setitem__(seen.layer, seen.dense()),
         threads=1,
     )
     run = floatsim.simulate(floatsim.from_integers(build(model, neuron, head)), plane / 65535)

@@ -522,5 +522,24 @@ def test_integers_that_were_changed(tmp_path, whole):
         file["integers/act1/weights"][0, 0] = 7
 
     path.write_bytes(edit(whole, change))
+    for read in (load, load_integers):
+        with pytest.raises(ModelError, match="digest of the integers differs"):
+            read(path)
+
+
+def test_integers_without_their_digest(tmp_path, whole):
+    path = tmp_path / "model.h5"
+    path.write_bytes(edit(whole, lambda file: file.attrs.__delitem__("integers_digest")))
     with pytest.raises(ModelError, match="digest of the integers differs"):
-        load_integers(path)
+        load(path)
+
+
+def test_a_key_that_stands_twice_in_a_description(tmp_path, whole):
+    def change(file):
+        text = file.attrs["spiking"].decode()
+        twice = text.replace('"timesteps": 10', '"timesteps": 12, "timesteps": 10')
+        assert twice != text
+        del file.attrs["spiking"]
+        file.attrs.create("spiking", twice.encode(), dtype=h5py.string_dtype("utf-8", len(twice)))
+
+    refused(tmp_path, edit(whole, change), "a key stands twice")

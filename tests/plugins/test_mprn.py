@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from nspike_plugins import if_, mprn
@@ -9,10 +11,30 @@ NEURON = mprn.NEURON
 
 def test_release_threshold():
     assert mprn.alpha(0) == 0.75
-    assert 0.5 < mprn.alpha(-30) < 0.5001
+    assert 0.5 < mprn.alpha(-25) < 0.5001
     assert 0.9999 < mprn.alpha(30) <= 1
     assert NEURON.fire({"beta": 0.0}, 5, 5) == 1
     assert NEURON.fire({"beta": 0.0}, 6, 5) == 0.75
+
+
+def exact_alpha(beta):
+    """In rational numbers: e^-β by its series, then rounded to 12 decimals."""
+    small, power, term = -Fraction(beta) / 64, Fraction(1), Fraction(1)
+    for n in range(1, 30):
+        term *= small / n
+        power += term
+    whole = Fraction(1, 2) / (1 + power**64) + Fraction(1, 2)
+    return round(whole * 10**12) / 10**12
+
+
+@pytest.mark.parametrize(
+    # where the last bit of a library's exp decides the twelfth decimal
+    "beta",
+    [-24.922974621092816, -23.396914308865874, 1.0759940433001631, -6.9087208854917534, 0.3, -1.7, 3.0, 30.0, -30.0],
+)
+def test_the_release_threshold_is_the_same_on_every_machine(beta, monkeypatch):
+    monkeypatch.setattr("math.exp", lambda x: pytest.fail("a library's exp was asked"))
+    assert mprn.alpha(beta) == exact_alpha(beta)
 
 
 def test_hand_worked_trace():

@@ -8,6 +8,7 @@ from nspike_plugins import if_, membrane, mprn, mprn_beta
 from nspike_plugins.qcfs import CONVERTER
 
 from nspike.converting.conversion import convert
+from nspike.engine.program import build
 from nspike.engine.run import run
 from nspike.errors import UsageError
 from nspike.graph.layer import IMAGE, Activation, Conv
@@ -69,10 +70,10 @@ def test_a_layer_gives_its_trained_activation(neuron):
     plane = np.rint(values * 65535).astype(np.int32)[None, None, None]
     output = np.empty((1, 1, 101))
 
-    def sink(n, y0, y1, x0, x1, tile, found):
-        output[:, y0:y1, x0:x1] = found
+    def sink(part):
+        output[:, *part.core.slices] = part.output
 
-    run(model, plane, neuron=neuron, head=membrane.HEAD, sink=sink)
+    run(build(model, neuron, membrane.HEAD), plane, sink=sink)
     wanted = 0.8 * np.clip(np.floor(values * 5 / 0.8 + 0.5), 0, 5) / 5
     away = np.abs(values * 5 / 0.8 + 0.5 - np.rint(values * 5 / 0.8 + 0.5)) > 0.025
     away &= (values < 0.85) | (neuron.post_steps == 0)

@@ -9,6 +9,7 @@ from nspike_plugins import aodnet, dncnn, pytorch, vdsr
 from nspike.ann import run as ann
 from nspike.contracts.architecture import recognise
 from nspike.contracts.format import read_checkpoint
+from nspike.graph.mode import restored
 
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "weights"
 ALL = [dncnn.ARCHITECTURE, vdsr.ARCHITECTURE, aodnet.ARCHITECTURE]
@@ -38,5 +39,5 @@ def test_an_export_is_recognised_and_runs(file, name, count, eps):
     assert sum(array.size for array in parameters.values()) == count
     assert network.convs[1].batch_norm_eps == eps
     plane = np.full((1, network.channels, 12, 12), 0.5, np.float32)
-    image = ann.restore(network, ann.run(network, parameters, plane), plane)
+    image = restored(network.mode, plane, ann.run(network, parameters, plane))
     assert np.abs(image - plane).mean() < 0.4

@@ -8,7 +8,7 @@ import pytest
 from nspike.contracts.neuron import Neuron
 from nspike.errors import ModelError, PluginError, UsageError
 from nspike.registry import parts
-from nspike.registry.parts import check, head_of, neuron_of, swap, with_neuron_parameters
+from nspike.registry.parts import check, head_of, neuron_of, swap
 from tests.tiny import image, tiny_model
 
 
@@ -117,18 +117,6 @@ def test_python_sets_parameters_too():
     same = model.run(array, parameters={"v_init": 0.25})
     assert np.array_equal(same.image, swap(model, parameters={"v_init": 0.25})[0].run(array).image)
     assert not np.array_equal(same.image, model.run(array).image)
-
-
-def test_parameters_of_each_layer():
-    model = stored(v_init=0.5)
-    assert (
-        with_neuron_parameters(model, {n: {"beta": 0.0, "v_init": v} for n, v in (("relu1", 0.5), ("relu2", 0.0))})
-        is model
-    )
-    changed = with_neuron_parameters(model, {"relu2": {"beta": 1.0}})
-    assert changed.spiking.neuron_parameters["mprn"] == {"relu2": {"beta": 1.0, "v_init": 0.0}}
-    with pytest.raises(UsageError, match="no layer of neurons 'relu9'"):
-        with_neuron_parameters(model, {"relu9": {}})
 
 
 @pytest.mark.parametrize("timesteps", [0, -3])

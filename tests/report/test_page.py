@@ -19,7 +19,7 @@ from nspike.registry.parts import head_of, neuron_of
 from nspike.report import charts, page
 from nspike.report.maps import LONGEST, RateMaps
 from nspike.report.residual import SIDE, residuals
-from nspike.restoration.image import input_planes
+from nspike.restoration.way import input_planes
 from tests.cli.console import run
 from tests.desk import lay_out, write
 from tests.tiny import image, tiny_model
@@ -38,10 +38,10 @@ def test_maps_are_means_of_the_spikes(shape, tile):
     model, pixels = tiny_model(), image(*shape)
     maps, whole = RateMaps(1, *shape, model.spiking.timesteps), {}
 
-    def observer(layer, n, core, spikes):
-        maps(layer, n, core, spikes)
-        total = whole.setdefault(layer, np.zeros(shape))
-        total[core.y0 : core.y1, core.x0 : core.x1] = spikes.sum(axis=(0, 1))
+    def observer(seen):
+        maps(seen)
+        total = whole.setdefault(seen.layer, np.zeros(shape))
+        total[seen.core.slices] = seen.dense().sum(axis=(0, 1))
 
     result = nspike.restore(model, pixels, tile=tile, observer=observer)
     rates, factor = maps.rates(), maps.factor

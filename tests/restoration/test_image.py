@@ -8,6 +8,7 @@ import pytest
 import nspike
 from nspike.ann import run as ann
 from nspike.engine import run as engine
+from nspike.engine.program import build as build_program
 from nspike.errors import BadInputError, ModelError, UsageError
 from nspike.images.color import rgb_to_ycbcr, ycbcr_to_rgb
 from nspike.images.enlarge import Enlargement
@@ -27,10 +28,10 @@ def raw(model, planes):
     """The engine's output on the planes (N, C, H, W), untiled."""
     out = np.empty(planes.shape)
 
-    def sink(n, y0, y1, x0, x1, plane, output):
-        out[n, :, y0:y1, x0:x1] = output
+    def sink(part):
+        out[part.n, :, *part.core.slices] = part.output
 
-    engine.run(model, planes, neuron=neuron_of(model), head=head_of(model), sink=sink)
+    engine.run(build_program(model, neuron_of(model), head_of(model)), planes, sink=sink)
     return out
 
 

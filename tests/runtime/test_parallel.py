@@ -36,8 +36,8 @@ def test_threads_are_counted(three):
         parallel.set_threads(0)
 
 
-def test_buffers_are_used_again_and_small_or_foreign_arrays_are_not():
-    buffers.clear()
+def test_buffers_are_used_again_and_small_or_foreign_arrays_are_not(monkeypatch):
+    monkeypatch.setattr(buffers, "_free", {})
     first = buffers.take((600, 600))
     first[:] = 7
     buffers.give(first.reshape(-1)[5:])
@@ -48,4 +48,4 @@ def test_buffers_are_used_again_and_small_or_foreign_arrays_are_not():
     for foreign in (np.zeros((600, 600), np.float32), np.zeros(2**21, np.uint8)[::2], buffers.take((3, 3))):
         buffers.give(foreign)
     assert buffers.take((600, 600)).ctypes.data not in (first.ctypes.data, third.ctypes.data)
-    buffers.clear()
+    monkeypatch.setattr(buffers, "_free", {})

@@ -9,6 +9,7 @@ from nspike_plugins.aodnet import ARCHITECTURE as AODNET
 from nspike.ann import run as ann
 from nspike.autograd.tensor import Tensor, multiply, total
 from nspike.graph.initialise import initial_parameters
+from nspike.graph.mode import restored
 from nspike.model.model import Info, Model
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 from tests.tiny import tiny_model
@@ -49,13 +50,13 @@ def test_it_computes_what_runs(name, kind, per):
     assert saved.spiking is None
     trained = network.run(plane).data
     output = ann.run(saved.network, saved.parameters, plane)
-    ran = ann.restore(saved.network, output, plane)
+    ran = restored(saved.network.mode, plane, output)
     if saved.network.rectify:
         trained = np.maximum(trained, 0)
     different = np.abs(trained - ran) > 1e-4
     assert different.mean() < (0.02 if kind == "qcfs" else 1e-9), "sums in another order may cross a level"
     if kind != "relu":
-        plain = ann.restore(saved.network, ann.run(saved.network.rectified(), saved.parameters, plane), plane)
+        plain = restored(saved.network.mode, plane, ann.run(saved.network.rectified(), saved.parameters, plane))
         assert np.abs(plain - ran).max() > 1e-3
 
 
@@ -125,5 +126,5 @@ def test_batch_norm_is_folded():
     network = dataclasses.replace(model.network, layers=layers)
     normed = dataclasses.replace(model, network=network, parameters=parameters, spiking=None)
     plane = plane_for(model)
-    ran = ann.restore(network, ann.run(network, parameters, plane), plane)
+    ran = restored(network.mode, plane, ann.run(network, parameters, plane))
     np.testing.assert_allclose(DifferentiableAnn(normed).run(plane).data, ran, atol=1e-5)

@@ -147,7 +147,7 @@ def test_refusals():
         trainable(model, "lif", "membrane", gradient="time")
     with pytest.raises(PluginError, match="no surrogate 'step'"):
         trainable(model, "if", "membrane", surrogate="step")
-    with pytest.raises(ModelError, match="not converted"):
+    with pytest.raises(ModelError, match="no spiking form"):
         trainable(model.with_spiking(None), "if", "membrane")
 
 

@@ -7,6 +7,7 @@ from nspike.authoring.conformance.report import Fault, Skip
 from nspike.authoring.conformance.subject import Cells, HandWorked, Subject, cells
 from nspike.authoring.conformance.walk import Course, walk
 from nspike.integer.grid import MOST_STEPS, RANGE
+from nspike.kernels import floats
 
 THETA = (16, 1000, 70_000)
 """The thresholds of three channels."""
@@ -128,6 +129,15 @@ def compiled(subject: Subject) -> str:
             f" with the {'largest' if sign > 0 else 'lowest'} input at every step: an overflow of int32?",
         )
     return "compiles, and equals plain Python"
+
+
+def integer(subject: Subject) -> str:
+    """`step` computes with integers alone: a float's last bit is not the same on every machine."""
+    if subject.neuron.step is None:
+        raise Skip("declared: it has none")
+    if place := floats.of_fresh(subject.neuron.step, len(subject.neuron.planes)):
+        raise Fault(f"`step` computes with floating-point numbers: {place}; work them out in step_parameters, rounded")
+    return "integers alone"
 
 
 def _both(mine: Cells, inputs: NDArray[np.int32], when: str) -> None:

@@ -12,7 +12,9 @@ from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.ledger import Ledger
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
-from nspike.engine.tiling import Rect
+from nspike.engine.program import build as build_program
+from nspike.engine.tile import LayerSpikes
+from nspike.engine.window import Part
 from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
@@ -82,18 +84,17 @@ def run(model: Model, neuron: Neuron, plane: NDArray[np.int32], *, tile: int | N
     spikes: dict[str, NDArray[np.bool_]] = {}
     output = np.zeros(plane.shape)
 
-    def sink(n: int, y0: int, y1: int, x0: int, x1: int, _: NDArray[np.int32], values: NDArray[np.float64]) -> None:
-        output[:, y0:y1, x0:x1] = values
+    def sink(part: Part) -> None:
+        output[:, *part.core.slices] = part.output
 
-    def observer(name: str, n: int, core: Rect, seen: NDArray[np.bool_]) -> None:
-        whole = spikes.setdefault(name, np.zeros((*seen.shape[:2], *plane.shape[1:]), np.bool_))
-        whole[:, :, core.y0 : core.y1, core.x0 : core.x1] = seen
+    def observer(seen: LayerSpikes) -> None:
+        dense = seen.dense()
+        whole = spikes.setdefault(seen.layer, np.zeros((*dense.shape[:2], *plane.shape[1:]), np.bool_))
+        whole[:, :, *seen.core.slices] = dense
 
     ledger = engine.run(
-        model,
+        build_program(model, neuron, HEAD),
         plane[None],
-        neuron=neuron,
-        head=HEAD,
         sink=sink,
         observer=observer,
         digest=True,

@@ -8,7 +8,7 @@ import click
 from nspike.cli.configuration import refuse_head_parameters
 from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
-from nspike.cli.options import Machine, Wanted, choice_options, machine_options
+from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options
 from nspike.cli.output import to_json
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
@@ -23,6 +23,7 @@ from nspike.cli.text import printable, table
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
 @choice_options("neuron, head or energy model")
 @machine_options
+@inexact_option
 def command(
     image: str | None,
     json_file: str | None,
@@ -31,6 +32,7 @@ def command(
     verified: str | None,
     wanted: Wanted,
     machine: Machine,
+    inexact: bool,
 ) -> int:
     """Run an image and certify every spike, or verify a certificate by running again.
 
@@ -53,6 +55,7 @@ def command(
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]
         given = wanted.given() | {"--model": None, "--plugin": named, "--report": report_file, "--ann": ann}
+        given |= {"--inexact": inexact}
         for option, value in given.items():
             if value not in (None, (), [], False):
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
@@ -60,6 +63,10 @@ def command(
         return _verify(verified, image, wanted.model, json_file, how)
     if image is None:
         raise UsageError("name an image to audit, or a certificate to verify (--verify FILE)")
+    if inexact and json_file is not None:
+        raise UsageError("--inexact makes no certificate: leave --json out")
+    if inexact:
+        how = {**how, "inexact": True}
     return _make(image, wanted, json_file, report_file, ann, how)
 
 
@@ -123,12 +130,15 @@ REPORT_TILE = 192
 
 
 def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.registry.parts import neuron_of
     from nspike.report.maps import RateMaps
 
     color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
     scale = choice.scale or 1
     height, width = (scale * side for side in pixels.shape[:2])
-    return RateMaps(3 if color else 1, height, width, choice.model.spiking.timesteps)
+    return RateMaps(
+        3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes)
+    )
 
 
 def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
@@ -162,7 +172,7 @@ def _write_report(
 ) -> None:
     from nspike.report.page import Story, write
     from nspike.report.residual import residuals
-    from nspike.restoration.image import input_planes
+    from nspike.restoration.way import input_planes
 
     story = Story(
         image=Path(image).name,

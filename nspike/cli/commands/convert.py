@@ -8,6 +8,7 @@ from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import Progress
 from nspike.cli.values import numbers, pairs
+from nspike.converting.default import TIMESTEPS
 
 
 @click.command()
@@ -22,7 +23,7 @@ from nspike.cli.values import numbers, pairs
 @click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
 @click.option(
-    "-T", "--timesteps", type=int, default=10, show_default=True, metavar="N", help="The number of time steps."
+    "-T", "--timesteps", type=int, default=TIMESTEPS, show_default=True, metavar="N", help="The number of time steps."
 )
 @click.option(
     "--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images to measure."

@@ -28,12 +28,13 @@ def command(model: str, json_file: str | None) -> None:
       nspike info dncnn-s25
       nspike info ann.h5 --json -
     """
-    from nspike.model.file import load, read_info
+    from nspike.model.file import read_info
     from nspike.model.shipped import find
+    from nspike.restoration.opening import load_file
 
     path = find(model)
     keep_apart("--json", json_file, (path,))
-    loaded, file = load(path), read_info(path)
+    loaded, file = load_file(path), read_info(path)
     emit(_text(loaded, file), _report(loaded, file), json_file)
 
 

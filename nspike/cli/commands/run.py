@@ -8,7 +8,15 @@ import click
 from nspike.cli.figures import describe
 from nspike.cli.guard import keep_apart, take
 from nspike.cli.meter import Meter
-from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
+from nspike.cli.options import (
+    Machine,
+    Wanted,
+    choice_options,
+    inexact_option,
+    json_option,
+    machine_options,
+    overwrite_option,
+)
 from nspike.cli.output import emit
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--reference", metavar="CLEAN", help="The clean image, or the folder of them: prints the quality.")
 @click.option("--ann", is_flag=True, help="Run the plain ANN instead of the spiking network.")
 @machine_options
+@inexact_option
 @overwrite_option
 @json_option
 def command(
@@ -37,6 +46,7 @@ def command(
     reference: str | None,
     ann: bool,
     machine: Machine,
+    inexact: bool,
     overwrite: bool,
     json_file: str | None,
 ) -> int:
@@ -74,7 +84,11 @@ def command(
     for job in jobs:
         keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
     options = Options(
-        energy or energy_models(), max_pixels=machine.max_pixels, overwrite=overwrite, **machine.arguments()
+        energy or energy_models(),
+        max_pixels=machine.max_pixels,
+        overwrite=overwrite,
+        inexact=inexact,
+        **machine.arguments(),
     )
     announce_compilation()
     return _run(jobs, chooser, options, json_file)

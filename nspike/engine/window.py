@@ -1,0 +1,67 @@
+"""Rectangles of an image, and what is known of the pixels in one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    @property
+    def height(self) -> int:
+        """In rows."""
+        return self.y1 - self.y0
+
+    @property
+    def width(self) -> int:
+        """In columns."""
+        return self.x1 - self.x0
+
+    def grown(self, margin: int, height: int, width: int) -> "Rect":
+        """With a margin on each side, cut off at the border of an image of height × width."""
+        return Rect(
+            max(self.y0 - margin, 0),
+            min(self.y1 + margin, height),
+            max(self.x0 - margin, 0),
+            min(self.x1 + margin, width),
+        )
+
+    def within(self, outer: "Rect") -> "Rect":
+        """The same rectangle, counted from the first row and column of `outer`."""
+        return Rect(self.y0 - outer.y0, self.y1 - outer.y0, self.x0 - outer.x0, self.x1 - outer.x0)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array with."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A finished rectangle of image plane n.
+
+    core : where it lies.
+    plane : int32 (C, height, width), what the network was given there, on the input plane's grid.
+    output : float64 (C, height, width), the network's output there, in units of the ANN's.
+    """
+
+    n: int
+    core: Rect
+    plane: NDArray[np.int32]
+    output: NDArray[np.float64]
+
+    def bands(self, rows: int) -> Iterator["Part"]:
+        """The same in bands of up to `rows` rows, as views."""
+        for y in range(0, self.core.height, rows):
+            last = min(y + rows, self.core.height)
+            core = Rect(self.core.y0 + y, self.core.y0 + last, self.core.x0, self.core.x1)
+            yield Part(self.n, core, self.plane[:, y:last], self.output[:, y:last])
