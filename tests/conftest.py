@@ -11,6 +11,7 @@ os.environ["NSPIKE_LOAD_PLUGINS"] = ""
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels():
     """Compile the kernels before the first test, so that none is told that they are compiled now."""
+    import nspike.restoration.method  # noqa: F401 - gives `Model` its methods, in whatever order tests run
     from nspike.engine.warmup import warm_up
     from nspike.registry.plugins import registry
 

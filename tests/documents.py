@@ -4,7 +4,9 @@ A line `<!-- MARK -->` right above a block says what it is:
 
     run               the tests run it: `nspike ...` lines of a bash block, or all of a python block
     run: CODE         the same; each line of the bash block ends with this exit code
-    printed           lines that the block above prints, but for numbers and spaces; `...` stands for any lines
+    printed           lines that the block above prints, to the last digit, but for spaces and for how long something took;
+                      `...` stands for any lines
+    printed: N %      the same, but numbers may differ by so much
     file: NAME        a file of the example that the document builds; a plugin's is used by tests/test_hooks.py, too
     command: NAME     one of the README's two commands; .ci/run runs it
     output            what is printed or drawn elsewhere; nothing to run

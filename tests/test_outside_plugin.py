@@ -131,7 +131,8 @@ def test_they_convert_save_and_run(installed, name, tmp_path):
     snn, report = nspike.convert(tiny_model(), planes, **options)
     assert snn.spiking.neuron == name
     assert np.isfinite(report.psnr_to_ann)
-    assert len(report.layers) == (3 if name == "falling" else 0), "floats are simulated for declared neurons"
+    assert len(report.layers) == 3
+    assert (report.rounding is None) == (name != "falling"), "floats are simulated for declared neurons"
     nspike.save(tmp_path / "snn.h5", snn)
     again = nspike.load(tmp_path / "snn.h5")
     pixels = np.rint(planes[0][0] * 255).astype(np.uint8)

@@ -120,7 +120,7 @@ def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, messa
 @pytest.mark.parametrize("name", ["if", "lif"])
 def test_a_planted_fault_in_training_is_caught(monkeypatch, name):
     """A spike that training loses."""
-    where = {"if": "nspike.trainable.spiking.SpikingLayer", "lif": "nspike.trainable.rate_layer.run"}[name]
+    where = {"if": "nspike.trainable.rule.Forward", "lif": "nspike.trainable.own_kernel.run"}[name]
     module, _, attribute = where.rpartition(".")
     real = getattr(importlib.import_module(module), attribute)
 

@@ -100,7 +100,7 @@ def activations(
             image = _checked(network, image[None])[0]
             for region in _grid(image.shape[1], image.shape[2], tile):
                 yield {
-                    name: np.ascontiguousarray(values.transpose(2, 0, 1))
+                    name: values.transpose(2, 0, 1).copy()  # the buffers are used again
                     for name, values in run_tile(network, packed, image, region, buffers, pool)
                 }
 

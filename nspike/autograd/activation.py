@@ -45,9 +45,9 @@ def _d_qcfs_x(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
     from nspike.kernels import quantised
 
     (rows, limits), gradients = _rows(x, scale), _rows(g, scale)[0]
-    found = np.empty_like(rows)
-    each(lambda _, first, last: quantised.backward(gradients, rows, limits, found, first, last), len(rows))
-    return _shaped(found, x)
+    out = np.empty_like(rows)
+    each(lambda _, first, last: quantised.backward(gradients, rows, limits, out, first, last), len(rows))
+    return _shaped(out, x)
 
 
 def _d_qcfs_scale(g: Array, out: Array, x: Array, scale: Array, **_: Any) -> Array:
@@ -92,15 +92,15 @@ def qcfs(x: Array, scale: Array, levels: int = 8, overshoot: float = 0.0, seed: 
     from nspike.kernels import quantised
 
     rows, limits = _rows(x, scale)
-    found = np.empty_like(rows)
+    out = np.empty_like(rows)
     mean, key = x.dtype.type(overshoot), np.uint64(seed & 0xFFFFFFFF)
     inverse = np.asarray(levels / limits, x.dtype)
 
     def some(_: int, first: int, last: int) -> None:
-        quantised.forward(rows, limits, inverse, levels, mean, key, found, first, last)
+        quantised.forward(rows, limits, inverse, levels, mean, key, out, first, last)
 
     each(some, len(rows))
-    return _shaped(found, x)
+    return _shaped(out, x)
 
 
 @operation(_d_sigmoid)

@@ -1,5 +1,6 @@
 """The checker of gradients: rules against central differences, in float64. For whoever writes an operation or a loss."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -49,7 +50,7 @@ def check_gradients(
 
     tensors = [Tensor(x, requires_grad=True) for x in arrays]
     value(tensors).backward()
-    found = []
+    compared = []
     for i, (x, tensor) in enumerate(zip(arrays, tensors, strict=True)):
         gradient = np.zeros_like(x) if tensor.grad is None else np.asarray(tensor.grad, np.float64)
         if gradient.shape != x.shape:
@@ -61,12 +62,18 @@ def check_gradients(
                 moved = [a.copy() for a in arrays]
                 moved[i][at] += sign * step
                 ends.append(value([Tensor(a) for a in moved]).item())
-            found.append((i, tuple(map(int, at)), (ends[0] - ends[1]) / (2 * step), float(gradient[at])))
-    scale = max((abs(expected) for _, _, expected, _ in found), default=0.0) or 1.0
-    worst = max(found, key=lambda entry: abs(entry[2] - entry[3]))
+            compared.append((i, tuple(map(int, at)), (ends[0] - ends[1]) / (2 * step), float(gradient[at])))
+    scale = max((abs(expected) for _, _, expected, _ in compared), default=0.0) or 1.0
+    worst = max(compared, key=_error)
     error = abs(worst[2] - worst[3]) / scale
     if not error <= tolerance:
         raise DifferenceError(
             f"input {worst[0]}, entry {worst[1]}: the rule gives {worst[3]:.8g}, differences give {worst[2]:.8g}"
         )
     return error
+
+
+def _error(entry: tuple[int, tuple[int, ...], float, float]) -> float:
+    """How far the two figures lie apart; without end where one of them is no number."""
+    error = abs(entry[2] - entry[3])
+    return math.inf if math.isnan(error) else error

@@ -44,8 +44,8 @@ def input_gradient(
     """∂L/∂x float (N, height, width, C_in) from g = ∂L/∂y."""
     if groups > 1:
         parts = zip(*_groups(groups, (g, 3), (w, 0)), strict=True)
-        found = [input_gradient(part[0], part[1], height, width, stride=stride, pad=pad) for part in parts]
-        return np.concatenate(found, axis=3)
+        gradients = [input_gradient(part[0], part[1], height, width, stride=stride, pad=pad) for part in parts]
+        return np.concatenate(gradients, axis=3)
     if winograd_serves(w.shape, np.result_type(g, w), stride, pad):
         return _winograd(g, _turned(w), None)
     if w.shape[0] < w.shape[1] and stride == 1 and pad < w.shape[2]:
@@ -57,8 +57,8 @@ def kernel_gradient(x: Array, g: Array, kernel: int, *, stride: int = 1, pad: in
     """∂L/∂w float (C_out, C_in / groups, kernel, kernel) from g = ∂L/∂y."""
     if groups > 1:
         parts = zip(*_groups(groups, (x, 3), (g, 3)), strict=True)
-        found = [kernel_gradient(part[0], part[1], kernel, stride=stride, pad=pad) for part in parts]
-        return np.concatenate(found, axis=0)
+        gradients = [kernel_gradient(part[0], part[1], kernel, stride=stride, pad=pad) for part in parts]
+        return np.concatenate(gradients, axis=0)
     channels, kept = x.shape[3], g.shape[3]
     if winograd_serves((kept, channels, kernel, kernel), np.result_type(x, g), stride, pad):
         return _winograd_gradient(x, g)
@@ -193,5 +193,5 @@ def tile_products(images: Array, words: NDArray[np.uint64], pad: int, step: int,
     count = each(piece, n)
     total = sums[:count].sum(axis=0, dtype=np.float64)[:, :channels].reshape(6, 6, channels, kept)
     once = np.tensordot(winograd.KERNEL, total, (0, 0))  # (3, 6, C_in, C_out)
-    found = np.tensordot(winograd.KERNEL, once, (0, 1))  # (3 of x, 3 of y, C_in, C_out)
-    return np.ascontiguousarray(found.transpose(3, 2, 1, 0), np.float32)
+    twice = np.tensordot(winograd.KERNEL, once, (0, 1))  # (3 of x, 3 of y, C_in, C_out)
+    return np.ascontiguousarray(twice.transpose(3, 2, 1, 0), np.float32)

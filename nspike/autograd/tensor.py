@@ -180,13 +180,13 @@ def operation(*rules: Rule | None) -> Callable[[Callable[..., Array]], Callable[
             used = [i for i, o in enumerate(operands) if isinstance(o, Tensor) and o.requires_grad]
 
             def backward(g: Array) -> list[Array]:
-                found = []
+                gradients = []
                 for i in used:
                     rule = rules[i] if i < len(rules) else None
                     if rule is None:
                         raise TypeError(f"{function.__name__}: there is no rule for the gradient of argument {i + 1}")
-                    found.append(unbroadcast(rule(g, out, *arrays, **options), arrays[i].shape))
-                return found
+                    gradients.append(unbroadcast(rule(g, out, *arrays, **options), arrays[i].shape))
+                return gradients
 
             return record(out, [operands[i] for i in used], backward)
 

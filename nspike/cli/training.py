@@ -1,11 +1,9 @@
-"""What `nspike train` and `nspike finetune` share: options that stand for a recipe's keys, the line of progress, the summary."""
+"""What `nspike train` and `nspike finetune` share: options that stand for a recipe's keys, and the summary of a run."""
 
 import glob
 import math
 import os
-import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,18 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nspike.cli.interrupts import was_interrupted
-from nspike.cli.options import json_option
+from nspike.cli.options import json_option, threads_option
 from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
-    from nspike.fitting.learning import Record, Validation
     from nspike.fitting.runs import Trained
+    from nspike.fitting.state import Record, Validation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_COMMON = ("data", "validation", "threads")
-"""The options that are for the recipes too that a recipe starts from."""
+_KEYS = ("data", "validation", "threads", "steps", "batch", "patch", "rate", "seed", "name")
+"""The options of both commands that are keys of a recipe."""
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -37,13 +35,13 @@ def training_options(function: F) -> F:
         ),
         click.option("--data", multiple=True, metavar="FOLDER", help="Images to train on; may be repeated."),
         click.option("--validation", metavar="FOLDER", help="Images to validate on; the best model is kept."),
-        click.option("--steps", type=int, metavar="N", help="How many in all."),
+        click.option("--steps", type=int, metavar="N", help="Training steps in all."),
         click.option("--batch", type=int, metavar="N", help="Crops in a batch."),
         click.option("--patch", type=int, metavar="N", help="Side of a crop in pixels."),
         click.option("--rate", type=float, metavar="R", help="The learning rate."),
-        click.option("--seed", type=int, metavar="N", help="Of everything."),
-        click.option("--name", metavar="NAME", help="Of the model."),
-        click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]"),
+        click.option("--seed", type=int, metavar="N", help="Seed of all random numbers."),
+        click.option("--name", metavar="NAME", help="Name of the model."),
+        threads_option,
         click.option(
             "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Any key of a recipe; may be repeated."
         ),
@@ -73,51 +71,32 @@ class Given:
     overwrite: bool
     json_file: str | None
 
-    def recipe(self, source: str, stands_for: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe of the command's argument, a TOML file or what key `stands_for` is to be, and of options, its own too."""
-        from nspike.errors import UsageError
-        from nspike.fitting.plan import parse, read_recipe
+    def carry_out(self, work: Callable[[], Callable[..., "Trained"]], source: str, stands_for: str, **own: Any) -> None:
+        """Train or fine-tune by the function that `work` imports; show progress, print what came of it.
 
-        values = read_recipe(source) if source.endswith(".toml") else {stands_for: source}
-        for pair in self.pairs:
-            key, equals, text = pair.partition("=")
-            if not equals or not key.strip():
-                raise UsageError(f"{pair!r}: expected KEY=VALUE")
-            values[key.strip()] = parse(text)
-        own = {key: getattr(self, key) for key in (*_COMMON, "steps", "batch", "patch", "rate", "seed", "name")}
-        return values | _said(own | {**options})
+        source : a recipe file, or what key `stands_for` of a recipe is to be. own : the keys that one command alone has.
+        """
+        from nspike.fitting.reading import read_recipe, values_of
 
-    def carry_out(self, work: Callable[..., "Trained"], values: Mapping[str, Any]) -> None:
-        """Train or fine-tune, `work`, by a recipe's values, with progress; print what came of it."""
+        file = read_recipe(source) if source.endswith(".toml") else {}
+        keys: dict[str, Any] = {} if source.endswith(".toml") else {stands_for: source}
+        keys |= values_of(self.pairs)
+        keys |= _said({key: getattr(self, key) for key in _KEYS} | own)
+        limit_threads(keys.get("threads", file.get("threads")))
         line = Line()
-        common = _said({key: getattr(self, key) for key in _COMMON})
         with Interruptible(self.output, line):
-            trained = work(values, self.output, overwrite=self.overwrite, watch=line, common=common)
+            trained = work()(file, self.output, overwrite=self.overwrite, watch=line, **keys)
         report(self.output, trained, self.json_file)
 
 
 def _said(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those that were given."""
-    found = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
-    return {key: value for key, value in found.items() if value not in (None, [])}
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+    return {key: value for key, value in values.items() if value not in (None, [])}
 
 
-def set_loss(values: dict[str, Any], loss: str | None) -> None:
-    """Make `loss`, given by --plugin, the recipe's pixel loss, or its energy if it prices spikes; not if it is named there."""
-    from nspike.registry.plugins import registry
-
-    if loss is not None:
-        key = "energy" if registry().losses[loss].of_spikes else "pixel"
-        named = values.get(key)
-        if not (isinstance(named, dict) and loss in named):
-            values[key] = loss
-
-
-def limit_threads(threads: int | None, source: str) -> None:
-    """Have BLAS, which is loaded later, take no more threads than were asked for, here or in a recipe."""
-    if threads is None and source.endswith(".toml"):
-        with suppress(OSError, ValueError):  # what is wrong with it is said later
-            threads = tomllib.loads(Path(source).read_text(encoding="utf-8")).get("threads")
+def limit_threads(threads: Any) -> None:
+    """Have BLAS, which is loaded later, take no more threads than were asked for."""
     if isinstance(threads, int):
         os.environ.update(dict.fromkeys(_BLAS, str(threads)))
 
@@ -171,7 +150,7 @@ class Interruptible:
         self.output, self.line = output, line
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Nothing is shown before the run does."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -179,9 +158,9 @@ class Interruptible:
         self.line.close()
         if error is not None and was_interrupted(error):
             output = Path(self.output)
-            found = [*output.parent.glob(f"{glob.escape(output.stem)}.*checkpoint.npz")]
-            if found:
-                saved = max(found, key=lambda path: path.stat().st_mtime)
+            states = [*output.parent.glob(f"{glob.escape(output.stem)}.*state.npz")]
+            if states:
+                saved = max(states, key=lambda path: path.stat().st_mtime)
                 click.echo(f"nspike: saved in {saved}; the same command goes on from there", err=True)
 
 
@@ -190,10 +169,10 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
     from nspike.fitting.runs import Files
     from nspike.model.file import digest
 
-    files, found, best, last = Files(Path(output)), digest(trained.model), trained.best, trained.last
+    files, sha256, best, last = Files(Path(output)), digest(trained.model), trained.best, trained.last
     values = {
         "file": output,
-        "digest": found,
+        "digest": sha256,
         "info": trained.model.info,
         "steps": trained.done,
         "resumed_from": trained.before,
@@ -202,7 +181,7 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
         "last": last,
         "validations": trained.validations,
         "seconds": trained.seconds,
-        "checkpoint": files.checkpoint,
+        "state": files.state,
         "history": files.history,
         "curves": files.curves,
     }
@@ -214,7 +193,7 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
         first = trained.validations[0]
         lines.append(f"before: {_measured(first)}, the input {first.input:.2f} dB")
         lines.append(f"best, which was kept, at step {best.step}: {_measured(best)}")
-    lines += [f"history {files.history}, curves {files.curves}", f"digest {found}"]
+    lines += [f"history {files.history}, curves {files.curves}", f"digest {sha256}"]
     emit("\n".join(lines), values, json_file)
 
 

@@ -85,7 +85,7 @@ class Neuron:
     state_planes : S, how many int32 per neuron `step` keeps besides the membrane.
     surrogate : the surrogate derivative to train a declared neuron with: "sigmoid", "triangle", "rectangle", "arctan", or a
         function of x = u - fire·θ (an array, in units of the layer's scale) that returns a new array of the same kind.
-        One with a kernel of its own trains through its rate (`nspike.trainable.rate_layer`).
+        One with a kernel of its own trains through its rate (`nspike.trainable.rate_rule`).
     """
 
     name: str

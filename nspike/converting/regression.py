@@ -29,10 +29,10 @@ from nspike.images.plane import UNIT, to_plane
 from nspike.integer.normalise import driven, normalised_conv
 from nspike.model.model import Model, spiking_of
 from nspike.registry.parts import head_of, neuron_of
+from nspike.trainable.course import course
 from nspike.trainable.plain import DifferentiableAnn
 from nspike.trainable.spike_train import SpikeTrain
 from nspike.trainable.spiking import DifferentiableNetwork
-from nspike.trainable.spiking_layer import course
 
 Planes = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 720, 200
-"""Of a panel, in pixels."""
+"""The size of a panel in pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 28, 26
 _MOST = 400
 _COLOURS = ("#9bb7d4", "#c0392b", "#27632a")
@@ -101,5 +101,5 @@ def _range(values: list[float]) -> tuple[float, float]:
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return math.fsum(found) / len(found)
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers)

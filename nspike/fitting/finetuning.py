@@ -2,11 +2,10 @@
 
     L = L_pixel + λ(e)·L_energy;   λ(e) = k·(1 - cos(πe/E))/2,  e = 0 .. E          (equations 17-19)
 
-L_energy is the mean firing rate. The papers give neither optimiser, rates, batch nor k: what `Recipe` says of them is ours.
-e grows with every step, so that E is the number of steps. Checkpoints and the rest of a run: `nspike.fitting.learning`.
+L_energy is the mean firing rate. The papers give neither optimiser, rates, batch nor k: those of `FineTuningOptions` are
+ours. e grows with every step, so that E is the number of steps. The rest of a run: `nspike.fitting.run`.
 """
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -18,8 +17,8 @@ import numpy as np
 from nspike.autograd.tensor import Tensor
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError
-from nspike.fitting import learning
-from nspike.fitting.learning import Forward
+from nspike.fitting.options import Options
+from nspike.fitting.run import BatchResult, TrainingRun
 from nspike.images.plane import to_plane
 from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of
@@ -27,8 +26,8 @@ from nspike.trainable.spiking import DifferentiableNetwork, check_gradient
 
 
 @dataclass(frozen=True)
-class Recipe(learning.Recipe):
-    """How to fine-tune: beside `nspike.fitting.learning.Recipe`,
+class FineTuningOptions(Options):
+    """How to fine-tune: beside `nspike.fitting.options.Options`,
 
     Parameters
     ----------
@@ -64,15 +63,15 @@ def energy_weight(step: int, steps: int, k: float) -> float:
     return k * (1 - math.cos(math.pi * min(step, steps) / steps)) / 2
 
 
-class FineTuning(learning.Run):
+class FineTuning(TrainingRun):
     """A run.
 
     Parameters
     ----------
     model : converted.
-    recipe : how.
+    options : how.
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
-    checkpoint : the file to go on from, if it is there, and to save to; None to keep nothing.
+    state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend.
 
     Raises
@@ -80,20 +79,20 @@ class FineTuning(learning.Run):
     ModelError, PluginError
         the model cannot be trained.
     BadInputError
-        the checkpoint is damaged.
+        the state is damaged.
     UsageError
-        the checkpoint is of another model or recipe, which it says.
+        the state is of another model or recipe, which it says.
     """
 
-    recipe: Recipe
+    options: FineTuningOptions
 
     def __init__(
         self,
         model: Model,
-        recipe: Recipe,
+        options: FineTuningOptions,
         batches: Callable[[int], Batch],
         *,
-        checkpoint: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.batches = batches
@@ -101,37 +100,35 @@ class FineTuning(learning.Run):
             model,
             neuron_of(model),
             head_of(model),
-            per=recipe.per,
-            surrogate=recipe.surrogate,
-            follow_reset=recipe.follow_reset,
-            recompute=recipe.recompute,
-            gradient=recipe.gradient,
+            per=options.per,
+            surrogate=options.surrogate,
+            follow_reset=options.follow_reset,
+            recompute=options.recompute,
+            gradient=options.gradient,
         )
         parameters = self.network.parameters()
         slow = {name for name in parameters if name.startswith("head.") or name.endswith((".weight", ".bias"))}
         super().__init__(
             model,
-            recipe,
+            options,
             parameters,
-            energy=recipe.energy,
-            checkpoint=checkpoint,
+            energy=options.energy,
+            state=state,
             settings=settings,
-            rates={name: 1.0 if name in slow else recipe.neuron_rate / recipe.rate for name in parameters},
+            rates={name: 1.0 if name in slow else options.neuron_rate / options.rate for name in parameters},
             decays={name for name in slow if name.endswith(".weight") and not name.startswith("head.")},
         )
 
     @property
     def model(self) -> Model:
-        """The model as it is now, with the recipe in its provenance."""
-        model = self.network.to_model()
-        tuned = {**dataclasses.asdict(self.recipe), "gradient": self.network.gradient, "done": self.done}
-        return model.with_provenance(fine_tuning=tuned)
+        """The model as it is now."""
+        return self.network.to_model()
 
-    def forward(self, number: int) -> Forward:
+    def forward(self, number: int) -> BatchResult:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
         outcome = self.network.run(to_plane(degraded))
-        return Forward(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
+        return BatchResult(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
 
     def constrain(self) -> None:
         """Thresholds and the neurons' parameters within their ranges."""
@@ -139,4 +136,4 @@ class FineTuning(learning.Run):
 
     def energy_weight(self, number: int) -> float:
         """λ(e)."""
-        return energy_weight(number, self.recipe.steps, self.recipe.k)
+        return energy_weight(number, self.options.steps, self.options.k)

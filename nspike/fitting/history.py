@@ -16,7 +16,7 @@ from nspike.files.atomic import write_bytes
 class HistoryFile:
     """A file that is begun with the lines that are known, and takes more: `with HistoryFile(path, known) as history:`.
 
-    What an earlier process wrote beyond them, because it was killed after its last checkpoint, is taken away.
+    What an earlier process wrote beyond them, because it was killed after it last saved its state, is taken away.
     """
 
     def __init__(self, path: str | os.PathLike[str], known: Iterable[Any]) -> None:

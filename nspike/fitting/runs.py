@@ -1,24 +1,24 @@
 """A run of training on files: validated, its history and curves kept, and what came of it written.
 
-Beside the model OUT.h5 lie OUT.checkpoint.npz, OUT.history.jsonl and OUT.curves.svg.
+Beside the model OUT.h5 lie OUT.state.npz, OUT.history.jsonl and OUT.curves.svg.
 """
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from nspike.benchmarking.evaluation import evaluate
+from nspike.benchmarking.evaluation import Evaluation, evaluate
 from nspike.errors import OutputError
 from nspike.files.atomic import write_bytes
 from nspike.fitting.curves import Curve, Panel, draw
 from nspike.fitting.history import HistoryFile
-from nspike.fitting.learning import Record, Run, Validation
-from nspike.fitting.plan import Plan
+from nspike.fitting.recipe import Recipe
+from nspike.fitting.run import TrainingRun
+from nspike.fitting.state import Record, Validation
 from nspike.model.model import Model
 from nspike.restoration.batch import ExistsError
-from nspike.restoration.opening import save
 
 
 class Watch(Protocol):
@@ -38,7 +38,7 @@ class Watch(Protocol):
 
 
 class _Nobody:
-    """Does not look."""
+    """A watch that does nothing."""
 
     def began(self, name: str, done: int, steps: int) -> None: ...
 
@@ -59,8 +59,21 @@ class Files:
     model: Path
 
     @property
-    def checkpoint(self) -> Path:
-        """What a run goes on from."""
+    def state(self) -> Path:
+        """What a run saves, and goes on from."""
+        return self.model.with_suffix(".state.npz")
+
+    def adopted(self) -> Path:
+        """The state, which an earlier nspike wrote under another name: that file is then renamed. Raises OutputError."""
+        if self._earlier.exists() and not self.state.exists():
+            try:
+                self._earlier.rename(self.state)
+            except OSError as error:
+                raise OutputError(f"cannot write {self.state}: {error.strerror}") from error
+        return self.state
+
+    @property
+    def _earlier(self) -> Path:
         return self.model.with_suffix(".checkpoint.npz")
 
     @property
@@ -74,10 +87,10 @@ class Files:
         return self.model.with_suffix(".curves.svg")
 
     def check(self, overwrite: bool) -> None:
-        """Raise OutputError where there is no folder, and where a result is in the way that no checkpoint belongs to."""
+        """Raise OutputError where there is no folder, and where a result is in the way to which no state belongs."""
         if not self.model.parent.is_dir():
             raise OutputError(f"cannot write {self.model}: the folder {self.model.parent} does not exist")
-        if self.model.exists() and not overwrite and not self.checkpoint.exists():
+        if self.model.exists() and not overwrite and not (self.state.exists() or self._earlier.exists()):
             raise ExistsError(f"{self.model}: is there already; --overwrite replaces it")
 
 
@@ -99,19 +112,19 @@ class Trained:
     seconds: float
 
 
-def carry_out(run: Run, plan: Plan, files: Files | None, watch: Watch, start: float) -> Trained:
+def carry_out(run: TrainingRun, recipe: Recipe, files: Files | None, watch: Watch, start: float) -> Trained:
     """Run, writing history and curves; `start` is when the work began, by the monotonic clock."""
     before = run.done
-    watch.began(run.model.info.name, before, run.recipe.steps)
+    watch.began(run.model.info.name, before, run.options.steps)
     known: list[Record | Validation] = [*run.history, *run.validations]
     known.sort(key=lambda entry: (entry.step, isinstance(entry, Validation)))
 
     def validate(model: Model, step: int) -> Validation:
-        return _validation(model, plan, step)
+        return _validation(model, recipe, step)
 
-    checked = validate if plan.validation is not None else None
+    checked = validate if recipe.validation is not None else None
     if files is None:
-        run.run(watch.stepped, validate=checked, every=plan.validation_every, validated=watch.validated)
+        run.run(watch.stepped, validate=checked, every=recipe.validation_every, validated=watch.validated)
     else:
         with HistoryFile(files.history, known) as history:
 
@@ -127,9 +140,9 @@ def carry_out(run: Run, plan: Plan, files: Files | None, watch: Watch, start: fl
             try:
                 run.run(
                     stepped,
-                    minutes=plan.minutes,
+                    minutes=recipe.minutes,
                     validate=checked,
-                    every=plan.validation_every,
+                    every=recipe.validation_every,
                     validated=validated,
                 )
             finally:
@@ -146,43 +159,39 @@ def carry_out(run: Run, plan: Plan, files: Files | None, watch: Watch, start: fl
     )
 
 
-def finished(trained: Trained, plan: Plan, files: Files | None) -> Trained:
-    """The result with its quality measured anew, what was measured before being of another model; written."""
-    quality: dict[str, Any] = {}
-    if trained.best is not None and plan.validation is not None:
-        found = _evaluate(trained.model, plan, baseline=True)
-        name = Path(plan.validation).name
-        quality[f"{name} x{found.settings.scale}" if found.settings.scale else name] = found.summary()
-    model = replace(trained.model, info=replace(trained.model.info, quality=quality))
-    if files is not None:
-        save(files.model, model)
-    return replace(trained, model=model)
+def quality_of(model: Model, recipe: Recipe) -> dict[str, Any]:
+    """What is measured of a model on the validation folder, by the folder's name; nothing without one."""
+    if recipe.validation is None:
+        return {}
+    evaluation = _evaluate(model, recipe, baseline=True)
+    name, scale = Path(recipe.validation).name, evaluation.settings.scale
+    return {f"{name} x{scale}" if scale else name: evaluation.summary()}
 
 
-def _evaluate(model: Model, plan: Plan, *, baseline: bool) -> Any:
-    assert plan.validation is not None
+def _evaluate(model: Model, recipe: Recipe, *, baseline: bool) -> Evaluation:
+    assert recipe.validation is not None
     return evaluate(
         model,
-        plan.validation,
-        sigma=plan.validation_sigma,
-        scale=plan.validation_scale,
-        limit=plan.validation_limit,
+        recipe.validation,
+        sigma=recipe.validation_sigma,
+        scale=recipe.validation_scale,
+        limit=recipe.validation_limit,
         ann=model.spiking is None,
         baseline=baseline,
-        threads=plan.threads,
+        threads=recipe.threads,
     )
 
 
-def _validation(model: Model, plan: Plan, step: int) -> Validation:
-    found = _evaluate(model, plan, baseline=False)
-    mean, before = found.mean(), found.mean("input")
-    if found.ann:
+def _validation(model: Model, recipe: Recipe, step: int) -> Validation:
+    evaluation = _evaluate(model, recipe, baseline=False)
+    mean, before, images = evaluation.mean(), evaluation.mean("input"), evaluation.images
+    if evaluation.ann:
         return Validation(step, mean.psnr, before.psnr)
-    rate = math.fsum(image.firing_rate for image in found.images) / len(found.images)
-    return Validation(step, mean.psnr, before.psnr, rate, found.mean_energy[0].ratio)
+    rate = math.fsum(image.firing_rate for image in images) / len(images)
+    return Validation(step, mean.psnr, before.psnr, rate, evaluation.mean_energy[0].ratio)
 
 
-def _draw(run: Run, files: Files) -> None:
+def _draw(run: TrainingRun, files: Files) -> None:
     """Write the curves."""
     records, validations = run.history, run.validations
     panels = [

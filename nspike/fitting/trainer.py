@@ -1,7 +1,7 @@
-"""Training from a recipe to files: prepare the model, run, validate, and write what came of it.
+"""Training from a recipe to a file: prepare the model, run, validate, describe, write. One way, from Python and the shell.
 
 A recipe may start from what another recipe makes, `model = "other.toml"`, and may be compared with it, `baseline`: that one
-is carried out first, into OUT.other.h5. The same call again goes on from the checkpoints. With a validation folder the
+is carried out first, into OUT.other.h5. The same call again goes on from the saved states. With a validation folder the
 result is the model of the best validation, else that of the last step.
 """
 
@@ -12,46 +12,49 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nspike.contracts.architecture import Architecture
-from nspike.converting.by_name import HEAD, HEADS, NEURON
-from nspike.converting.conversion import convert
 from nspike.converting.importing import import_checkpoint
-from nspike.converting.regression import fit
-from nspike.degradations.batches import CropBatches
-from nspike.degradations.kinds import KINDS, Degradation
 from nspike.degradations.sources import find_sources
 from nspike.errors import UsageError
 from nspike.fitting.finetuning import FineTuning
-from nspike.fitting.plan import FineTuningPlan, Plan, TrainingPlan, is_recipe, plan_of, read_recipe
-from nspike.fitting.runs import NOBODY, Files, Trained, Watch, carry_out, finished
+from nspike.fitting.memory import check_memory
+from nspike.fitting.preparing import batches_of, from_scratch, named, settings_of, spiking
+from nspike.fitting.provenance import described, with_baseline
+from nspike.fitting.reading import read_recipe
+from nspike.fitting.recipe import COMMON, FineTuningRecipe, Recipe, TrainingRecipe, is_recipe, recipe_of, with_plugins
+from nspike.fitting.run import TrainingRun
+from nspike.fitting.runs import NOBODY, Files, Trained, Watch, carry_out, quality_of
 from nspike.fitting.training import Training
-from nspike.graph.initialise import initial_parameters, without_batch_norm
-from nspike.model.model import Info
-from nspike.registry.parts import spiking_of, swap
-from nspike.registry.plugins import registry
 from nspike.restoration.method import Model
-from nspike.restoration.opening import load
+from nspike.restoration.opening import load, save
 from nspike.runtime.parallel import set_threads
 
-CONVERTER = "rueckauer"
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+PLUGINS: Mapping[type[Recipe], tuple[str, ...]] = {
+    TrainingRecipe: ("network", "loss"),
+    FineTuningRecipe: ("neuron", "head", "converter", "loss"),
+}
+"""The kinds of plugins that a recipe may name."""
 
 
 def finetune(
-    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    recipe: Source | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
     watch: Watch | None = None,
-    common: Mapping[str, Any] | None = None,
+    **keys: Any,
 ) -> Trained:
     """Fine-tune a spiking network, as SpikingIR does.
 
     Parameters
     ----------
-    recipe : a recipe file, or its values; see `nspike.fitting.plan.FineTuningPlan` and `nspike.fitting.finetuning.Recipe`.
+    recipe : a recipe file, or its values; see `nspike.fitting.recipe.FineTuningRecipe` and
+        `nspike.fitting.finetuning.FineTuningOptions`.
     output : the model file to write, others beside it; by default nothing is written, and nothing can be resumed.
     overwrite : replace a model that is there already. watch : told how it goes.
-    common : values that replace the recipe's, and those of the recipes that it starts from.
+    keys : keys of the recipe, which replace those of `recipe`; data, validation and threads also those of the recipes that
+        it starts from.
 
     Returns
     -------
@@ -60,51 +63,35 @@ def finetune(
     Raises
     ------
     UsageError
-        an unknown key, a value out of range, a checkpoint of another recipe.
+        an unknown key, a value out of range or too large for the machine, a state of another recipe.
     BadInputError
-        a recipe or images that cannot be used.
+        a recipe, a state or images that cannot be used.
     ModelError
         a model that cannot be trained, or a loss that diverges.
+    PluginError
+        a part that is unknown or broken.
     OutputError
         what cannot be written, or is there already.
     """
-    return _Work(output, overwrite, watch or NOBODY, common or {}).finetune(recipe, output)
-
-
-def with_baseline(model: Model, baseline: Model) -> Model:
-    """`model` with the plain ANN of another one, of the same network, to be compared with.
-
-    Raises UsageError if the networks differ or the spiking form still follows from the ANN.
-    """
-    from nspike.graph.folding import fold_batch_norm
-
-    network, parameters = fold_batch_norm(baseline.network, baseline.parameters)
-    spiking = spiking_of(model)
-    if network.rectified() != model.network.rectified():
-        raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
-    if any(conv.name not in spiking.weights for conv in network.convs):
-        raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
-    origin = baseline.info.provenance
-    of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
-    of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
-    provenance = {**model.info.provenance, "baseline": {"name": baseline.info.name, **of_ann}}
-    return replace(model, network=network, parameters=parameters, info=replace(model.info, provenance=provenance))
+    work = _Work(output, overwrite, watch or NOBODY, {key: keys[key] for key in COMMON if key in keys})
+    return work.carry_out(FineTuningRecipe.of(_gathered(recipe, keys, FineTuningRecipe)), output)
 
 
 def train(
-    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    recipe: Source | None = None,
     output: str | os.PathLike[str] | None = None,
     *,
     overwrite: bool = False,
     watch: Watch | None = None,
-    common: Mapping[str, Any] | None = None,
+    **keys: Any,
 ) -> Trained:
     """Train a plain network, from scratch or from a model.
 
     Parameters
     ----------
-    recipe : a recipe file, or its values; see `nspike.fitting.plan.TrainingPlan` and `nspike.fitting.training.Recipe`.
-    output, overwrite, watch, common : as `finetune` takes them.
+    recipe : a recipe file, or its values; see `nspike.fitting.recipe.TrainingRecipe` and
+        `nspike.fitting.training.TrainingOptions`.
+    output, overwrite, watch, keys : as `finetune` takes them.
 
     Returns
     -------
@@ -113,91 +100,99 @@ def train(
 
     Raises
     ------
-    UsageError, BadInputError, ModelError, OutputError
+    UsageError, BadInputError, ModelError, PluginError, OutputError
         as `finetune` does.
     """
-    return _Work(output, overwrite, watch or NOBODY, common or {}).train(recipe, output)
+    work = _Work(output, overwrite, watch or NOBODY, {key: keys[key] for key in COMMON if key in keys})
+    return work.carry_out(TrainingRecipe.of(_gathered(recipe, keys, TrainingRecipe)), output)
+
+
+def _gathered(recipe: Source | None, keys: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
+    """The values of a recipe, and in their place those of `keys`; plugins under the keys that they are for."""
+    values = dict(recipe or {}) if recipe is None or isinstance(recipe, Mapping) else read_recipe(recipe)
+    values = with_plugins(values, PLUGINS[kind])
+    if "model" in keys:
+        values.pop("network_options", None)  # the model's are what they are
+    return values | with_plugins(keys, PLUGINS[kind], beside=values)
 
 
 @dataclass(frozen=True)
 class _Work:
-    """A recipe carried out, and before it those that it starts from; `made` are the models of these, by their files."""
+    """A recipe carried out, and before it those that it starts from: `recipes`, and `made`, their models, by their files."""
 
     output: str | os.PathLike[str] | None
     overwrite: bool
     watch: Watch
     common: Mapping[str, Any]
+    recipes: dict[Path, Recipe] = field(default_factory=dict)
     made: dict[Path, Model] = field(default_factory=dict)
 
-    def finetune(
-        self, recipe: str | os.PathLike[str] | Mapping[str, Any], output: str | os.PathLike[str] | None
-    ) -> Trained:
-        """What `finetune` does."""
+    def carry_out(self, recipe: Recipe, output: str | os.PathLike[str] | None) -> Trained:
+        """From a recipe to a file."""
         start = time.monotonic()
-        plan = FineTuningPlan.of(self.values(recipe))
-        files = self.files(output)
-        self.check(plan)
-        given = _named(self.model(plan.model), plan)
-        baseline = None if plan.baseline is None else self.model(plan.baseline)
-        set_threads(plan.threads)  # the runs before had their own
-        batches = _batches(given, plan)
-        model = _spiking(given, plan, self.watch)
-        run: FineTuning = self.begun(FineTuning, model, plan, batches, files)
-        trained = carry_out(run, plan, files, self.watch, start)
-        tuned = {**plan.to_dict(), "gradient": run.network.gradient, "done": trained.done, "step": trained.step}
-        result = _described(trained.model, "fine_tuning", tuned, given.info.provenance.get("fine_tuning"))
+        files = None if output is None else Files(Path(output))
+        if files is not None:
+            files.check(self.overwrite)
+        self.check(recipe)
+        given = named(self.start_of(recipe), recipe)
+        baseline = None
+        if isinstance(recipe, FineTuningRecipe) and recipe.baseline is not None:
+            baseline = self.model(recipe.baseline)
+        set_threads(recipe.threads)  # the runs before had their own
+        check_memory(recipe, given)
+        run = self.run(recipe, given, files)
+        trained = carry_out(run, recipe, files, self.watch, start)
+        more = {"gradient": run.network.gradient} if isinstance(run, FineTuning) else {}
+        model = described(trained, recipe, given, more)
         if baseline is not None:
-            result = with_baseline(result, baseline)
-        return finished(replace(trained, model=result), plan, files)
+            model = with_baseline(model, baseline)
+        model = replace(model, info=replace(model.info, quality=quality_of(model, recipe)))
+        if files is not None:
+            save(files.model, model)
+        return replace(trained, model=model)
 
-    def train(
-        self, recipe: str | os.PathLike[str] | Mapping[str, Any], output: str | os.PathLike[str] | None
-    ) -> Trained:
-        """What `train` does."""
-        start = time.monotonic()
-        plan = TrainingPlan.of(self.values(recipe))
-        files = self.files(output)
-        self.check(plan)
-        given = _named(self.plain(plan), plan)
-        set_threads(plan.threads)  # the runs before had their own
-        batches = _batches(given, plan)
-        run: Training = self.begun(Training, given, plan, batches, files)
-        trained = carry_out(run, plan, files, self.watch, start)
-        learnt = {**plan.to_dict(), "done": trained.done, "step": trained.step}
-        result = _described(trained.model, "training", learnt, given.info.provenance.get("training"))
-        return finished(replace(trained, model=result), plan, files)
+    def run(self, recipe: Recipe, given: Model, files: Files | None) -> TrainingRun:
+        """The run of a recipe, where its saved state left it."""
+        batches = batches_of(given, recipe)
+        kind: Any = Training
+        if isinstance(recipe, FineTuningRecipe):
+            given, kind = spiking(given, recipe, self.watch), FineTuning
+        state = None if files is None else files.adopted()
+        run: TrainingRun = kind(given, recipe.options, batches, state=state, settings=settings_of(recipe, batches))
+        return run
 
-    def begun(self, kind: Any, model: Model, plan: Plan, batches: CropBatches, files: Files | None) -> Any:
-        """A run of this kind."""
-        checkpoint = None if files is None else files.checkpoint
-        return kind(model, plan.recipe, batches, checkpoint=checkpoint, settings=_settings(plan, batches))
-
-    def values(self, recipe: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe's values."""
-        return {**(recipe if isinstance(recipe, Mapping) else read_recipe(recipe)), **self.common}
-
-    def files(self, output: str | os.PathLike[str] | None) -> Files | None:
-        """Where to write. Raises OutputError where that cannot be."""
-        if output is None:
-            return None
-        files = Files(Path(output))
-        files.check(self.overwrite)
-        return files
-
-    def check(self, plan: Plan, *within: Path) -> None:
-        """Raise UsageError or BadInputError for what can be known before the first step about a plan and those before it."""
-        degradation = plan.undoes()
-        for folder in plan.data:
+    def check(self, recipe: Recipe, *within: Path) -> None:
+        """Raise UsageError or BadInputError for what can be known before the first step, of the recipes before it too."""
+        degradation = recipe.undoes()
+        for folder in recipe.data:
             find_sources(folder, pairs=degradation is None or degradation.kind == "pairs")
-        for given in (plan.model, getattr(plan, "baseline", None)):
+        for given in (recipe.model, getattr(recipe, "baseline", None)):
             if is_recipe(given):
                 path = Path(given).resolve()
                 if path in within:
                     raise UsageError(f"{given}: starts from itself")
-                self.check(plan_of(self.values(given)), *within, path)
+                self.check(self.recipe(path, given), *within, path)
+
+    def recipe(self, path: Path, given: str) -> Recipe:
+        """The recipe of a file that another names, read once."""
+        if path not in self.recipes:
+            values = {**read_recipe(given), **self.common}
+            kinds = tuple(dict.fromkeys(kind for each in PLUGINS.values() for kind in each))
+            self.recipes[path] = recipe_of(with_plugins(values, kinds))
+        return self.recipes[path]
+
+    def start_of(self, recipe: Recipe) -> Model:
+        """What training starts from: a model, an imported checkpoint, or a network from scratch."""
+        network = recipe.network if isinstance(recipe, TrainingRecipe) else None
+        if isinstance(recipe, TrainingRecipe) and not recipe.model:
+            return from_scratch(recipe)
+        model = self.model(recipe.model, network)
+        if network not in (None, model.network.name):
+            raise UsageError(f"model {model.info.name} is the network {model.network.name}, not {network}")
+        return model
 
     def model(self, given: str | Model, network: str | None = None) -> Model:
-        """A model that a plan names: shipped, a file's, or what another recipe makes."""
+        """A model that a recipe names: shipped, a file's, or what another recipe makes."""
         if isinstance(given, Model):
             return given
         if is_recipe(given):
@@ -205,102 +200,8 @@ class _Work:
             if path not in self.made:
                 beside = None if self.output is None else Path(self.output)
                 output = None if beside is None else beside.with_name(f"{beside.stem}.{path.stem}.h5")
-                tuned = isinstance(plan_of(self.values(given)), FineTuningPlan)
-                self.made[path] = (self.finetune if tuned else self.train)(given, output).model
+                self.made[path] = self.carry_out(self.recipe(path, given), output).model
             return self.made[path]
         if network is None or given.endswith(".h5") or not Path(given).is_file():
             return load(given)
         return import_checkpoint(given, network)
-
-    def plain(self, plan: TrainingPlan) -> Model:
-        """What training starts from: a model, an imported checkpoint, or a network from scratch."""
-        if plan.model:
-            model = self.model(plan.model, plan.network)
-            if plan.network not in (None, model.network.name):
-                raise UsageError(f"model {model.info.name} is the network {model.network.name}, not {plan.network}")
-            return model
-        assert plan.network is not None
-        architecture: Architecture = registry().networks[plan.network]
-        network = without_batch_norm(architecture.network(plan.network_options))
-        degradation = plan.undoes()
-        task = (degradation and KINDS[degradation.kind].task) or architecture.task
-        info = Info(
-            plan.name or architecture.name,
-            task,
-            architecture.colour_of(network),
-            provenance={"architecture": architecture.name},
-        )
-        return Model(info, network, initial_parameters(network, plan.seed))
-
-
-def _batches(model: Model, plan: Plan) -> CropBatches:
-    """The plan's batches, every image read once. Raises BadInputError."""
-    batches = CropBatches(
-        model, plan.data, degradation=plan.undoes(), batch=plan.batch, patch=plan.patch, seed=plan.seed
-    )
-    batches.check()
-    return batches
-
-
-def _settings(plan: Plan, batches: CropBatches) -> dict[str, Any]:
-    """What the run depends on beside recipe and parameters; the validation too, for it chooses the result."""
-    validation = {key: value for key, value in plan.to_dict().items() if key.startswith("validation")}
-    return {"batch": plan.batch, "patch": plan.patch, "seed": plan.seed, "data": batches.fingerprint, **validation}
-
-
-def _described(model: Model, what: str, values: dict[str, Any], earlier: Any) -> Model:
-    """The model with `values` in its provenance, and inside what an earlier training said there."""
-    values = values if earlier is None else {**values, "before": earlier}
-    return model.with_provenance(**{what: values})
-
-
-def _spiking(model: Model, plan: FineTuningPlan, watch: Watch) -> Model:
-    """The model converted, or its parts swapped, and warmed up, as the plan says."""
-    degradation = plan.undoes()
-    model = _converted(model, plan, degradation)
-    if plan.warm_start == "none":
-        return model
-    crops = CropBatches(
-        model, plan.data, degradation=degradation, batch=plan.warm_crops, patch=plan.patch, seed=plan.seed
-    )
-    return fit(model, *crops(0), overshoot=plan.overshoot, progress=watch.fitted)
-
-
-def _converted(model: Model, plan: FineTuningPlan, degradation: Degradation | None) -> Model:
-    if model.spiking is not None and plan.converter is None:
-        changed, _ = swap(model, neuron=plan.neuron, head=plan.head, timesteps=plan.timesteps)
-        if plan.neuron_parameters:
-            spiking = spiking_of(changed)
-            values = registry().neurons[spiking.neuron].values(plan.neuron_parameters)
-            each = {layer.name: values for layer in changed.network.activations}
-            changed = changed.with_spiking(
-                replace(spiking, neuron_parameters={**spiking.neuron_parameters, spiking.neuron: each})
-            )
-        return changed
-    kinds = registry()
-    neuron = plan.neuron or NEURON
-    crops = CropBatches(
-        model, plan.data, degradation=degradation, batch=plan.calibration, patch=plan.patch, seed=plan.seed
-    )
-    images, targets = crops(0)
-    converted, _ = convert(
-        model,
-        list(images),
-        targets=list(targets),
-        converter=kinds.converters[plan.converter or CONVERTER],
-        neuron=kinds.neurons[neuron],
-        head=kinds.heads[plan.head or HEADS.get(neuron, HEAD)],
-        options=plan.converter_options,
-        neuron_parameters=plan.neuron_parameters,
-        timesteps=plan.timesteps or 10,
-        threads=plan.threads,
-    )
-    return converted
-
-
-def _named(model: Model, plan: Plan) -> Model:
-    info = replace(model.info, name=plan.name or model.info.name, licence=plan.licence or model.info.licence)
-    undoes = plan.undoes()
-    if undoes is not None and undoes.kind != "pairs":
-        info = replace(info, degradation=undoes.to_dict())
-    return replace(model, info=info)

@@ -2,7 +2,7 @@
 
 `relu` is the baseline. `qcfs` (Bu et al. 2022) rounds every activation to L levels below a ceiling λ that is trained, as the
 spikes of L steps do; `clipped` has the ceiling alone. A step of these costs a small part of one through time, and does most
-of the work: train so, convert with the converter `qcfs`, then fine-tune. A run otherwise: `nspike.fitting.learning`.
+of the work: train so, convert with the converter `qcfs`, then fine-tune. A run otherwise: `nspike.fitting.run`.
 
 A spike cannot be taken back: with Q(t) for the charge up to step t in units of θ, an integrate-and-fire neuron gives
 
@@ -24,8 +24,8 @@ from typing import Any, Literal
 from nspike.autograd.tensor import Tensor
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError, nearest
-from nspike.fitting import learning
-from nspike.fitting.learning import Forward
+from nspike.fitting.options import Options
+from nspike.fitting.run import BatchResult, TrainingRun
 from nspike.model.model import Model
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 
@@ -33,8 +33,8 @@ KINDS = ("relu", "clipped", "qcfs")
 
 
 @dataclass(frozen=True)
-class Recipe(learning.Recipe):
-    """How to train: beside `nspike.fitting.learning.Recipe`,
+class TrainingOptions(Options):
+    """How to train a plain network: beside `nspike.fitting.options.Options`,
 
     Parameters
     ----------
@@ -66,45 +66,45 @@ class Recipe(learning.Recipe):
             raise UsageError("overshoot is a number of levels from 0, of the activation qcfs alone")
 
 
-class Training(learning.Run):
+class Training(TrainingRun):
     """A run.
 
     Parameters
     ----------
     model : what training starts from.
-    recipe : how.
+    options : how.
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
-    checkpoint : the file to go on from, if it is there, and to save to; None to keep nothing.
+    state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend.
 
-    Raises BadInputError for a checkpoint that is damaged, UsageError for one of another model or recipe.
+    Raises BadInputError for a state that is damaged, UsageError for one of another model or recipe.
     """
 
     def __init__(
         self,
         model: Model,
-        recipe: Recipe,
+        options: TrainingOptions,
         batches: Callable[[int], Batch],
         *,
-        checkpoint: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.batches = batches
         ceilings = None
-        if recipe.activation != "relu":
-            ceilings = initial_ceilings(model, batches(0)[0], percentile=recipe.percentile, per=recipe.per)
+        if options.activation != "relu":
+            ceilings = initial_ceilings(model, batches(0)[0], percentile=options.percentile, per=options.per)
         self.network = DifferentiableAnn(
-            model, kind=recipe.activation, levels=recipe.levels, ceilings=ceilings, overshoot=recipe.overshoot
+            model, kind=options.activation, levels=options.levels, ceilings=ceilings, overshoot=options.overshoot
         )
         parameters = self.network.parameters()
         limits = {name for name in parameters if name.endswith(".ceiling")}
         super().__init__(
             model,
-            recipe,
+            options,
             parameters,
-            checkpoint=checkpoint,
+            state=state,
             settings=settings,
-            rates=dict.fromkeys(limits, recipe.ceiling_rate / recipe.rate),
+            rates=dict.fromkeys(limits, options.ceiling_rate / options.rate),
             decays={name for name in parameters if name.endswith(".weight")},
         )
 
@@ -113,10 +113,10 @@ class Training(learning.Run):
         """The model as it is now."""
         return self.network.to_model()
 
-    def forward(self, number: int) -> Forward:
+    def forward(self, number: int) -> BatchResult:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return Forward(self.network.run(degraded, seed=number), Tensor(clean))
+        return BatchResult(self.network.run(degraded, seed=number), Tensor(clean))
 
     def constrain(self) -> None:
         """Ceilings above 0."""

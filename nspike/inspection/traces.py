@@ -76,7 +76,7 @@ class Trace:
     def gains(self, layer: str) -> tuple[int, ...]:
         """The gain of each plane of spikes of a layer's neurons: (1,), but where one of nspike's traces says others."""
         told = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
-        return next((tuple(entry["gains"]) for entry in told), (1,))
+        return next((tuple(entry.get("gains", [1])) for entry in told), (1,))
 
     def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_] | NDArray[np.int64]:
         """The spikes of a layer in one plane of the image, (steps, channels, height, width).
@@ -207,11 +207,10 @@ def _info(path: Path, attributes: _hdf5.Attributes) -> dict[str, Any]:
     numbers = [info["window"][key] for key in ("x", "y", "width", "height")]
     numbers += [info["input"][key] for key in ("planes", "channels", "height", "width")]
     numbers += [info["parameters"][key] for key in ("timesteps", "post_steps")]
-    gains = [entry["gains"] for entry in info["layers"]]
-    if not all(g and all(type(n) is int for n in g) for g in gains) or any(
-        type(entry["channels"]) is not int or entry["channels"] % len(entry["gains"]) for entry in info["layers"]
-    ):
-        raise BadInputError(f"{path}: damaged: what it says of its layers cannot be")
+    for entry in info["layers"]:
+        gains = entry.get("gains", [1])
+        if not gains or any(type(n) is not int for n in gains) or entry["channels"] % len(gains):
+            raise BadInputError(f"{path}: damaged: the gains of layer {entry['name']!r} cannot be")
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
     if any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):

@@ -94,6 +94,11 @@ def compile_step(function):
     return numba.njit(nogil=True, error_model="numpy")(function)
 
 
+def compile_afresh(function):
+    """Compile the `step` of a neuron plugin without the cache, so that its code can be looked at."""
+    return numba.njit(nogil=True, error_model="numpy")(plain_step(function))
+
+
 def is_cached() -> bool:
     """Whether the kernels have been compiled before on this machine."""
     return FOLDER is not None and any(FOLDER.rglob("*.nbi"))

@@ -1,4 +1,4 @@
-"""Counts of packed spikes, and the gradient of a firing rate: what `nspike.trainable.rate_layer` needs of every neuron."""
+"""Counts of packed spikes, and the gradient of a firing rate: what `nspike.trainable.rate_rule` needs of every neuron."""
 
 import numpy as np
 
@@ -23,9 +23,9 @@ def weigh(words, pad, worth, column, gain, out, first, last):
         for _ in range(width):
             for t in range(steps):
                 for w in range(count):
-                    found = list_bits(flat, source, np.int32(64 * w), events, 0)
+                    fired = list_bits(flat, source, np.int32(64 * w), events, 0)
                     source += 1
-                    for i in range(found):
+                    for i in range(fired):
                         into[target + column[events[i]]] += worth[t] * gain[events[i]]
             target += channels
 

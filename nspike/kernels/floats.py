@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-from nspike.kernels._jit import INTERPRETED, plain_step
+from nspike.kernels._jit import INTERPRETED, compile_afresh
 
 _FLOAT = re.compile(r"\b(?:float|complex)\d+\b")
 _LINE = re.compile(r"#\s*--- LINE (\d+) ---")
@@ -40,7 +40,7 @@ def of_fresh(step: Callable[..., None], planes: int = 1) -> str:
     """The same, `step` being compiled anew: no instruction of it, and of all that it calls, may be one of floats."""
     if INTERPRETED:
         return ""
-    fresh = numba.njit(nogil=True, error_model="numpy")(plain_step(step))
+    fresh: Dispatcher = compile_afresh(step)
     signature = _signature(planes)
     fresh.compile(signature)
     if place := next(filter(None, map(_annotated, [fresh, *_callees(fresh.py_func, set())])), ""):

@@ -13,20 +13,12 @@ import numpy as np
 
 from nspike.kernels._jit import inline, kernel
 from nspike.kernels.vector import (
-    GROUP,
     NARROW,
     WIDE,
     count_bits,
-    fill,
     fire_narrow,
     fire_wide,
-    list_bits,
-    sum_rows_narrow,
-    sum_rows_wide,
 )
-
-SEGMENT = 64
-"""How many columns of an output row are listed at a time."""
 
 
 @inline
@@ -52,101 +44,12 @@ def _step(current, bias, v, threshold, reset, scale, step, post, out, at, trace,
 
 
 @kernel
-def conv_fire(spikes, at, size, weights, steps, bias, v0, threshold, reset, scale, out, pad, v_out, trace, first, last):
-    """Rows first .. last-1 of one image, as `wide.conv_fire` runs them.
-
-    at: the border of `spikes` less the kernel's radius; scale float32 (columns,): 2^-k; out: the layer's spikes, all zero,
-    with a border of `pad`, or empty; v_out int32 (rows, columns, C) or empty; trace (rows, columns, steps, C) or empty: x.
-    """
-    total_steps, columns = threshold.shape
-    words, out_words = spikes.shape[3], out.shape[3]
-    width = spikes.shape[1] - 2 * at - size + 1
-    channels, fires = trace.shape[3], out.size > 0
-    column_rows = words * 64
-    post_kernel = (weights.shape[0] - 1) * weights.shape[1]
-    flat_spikes, flat_weights, flat_out, flat_trace = (
-        spikes.reshape(-1),
-        weights.reshape(-1),
-        out.reshape(-1),
-        trace.reshape(-1),
-    )
-    flat_bias, flat_threshold, flat_reset = bias.reshape(-1), threshold.reshape(-1), reset.reshape(-1)
-    room = (SEGMENT + size - 1) * size * column_rows + 2 * GROUP
-    events = np.empty(total_steps * room, np.int32)
-    starts = np.empty(size * total_steps, np.int64)
-    ends = np.empty(total_steps, np.int64)
-    v = np.empty(columns, np.int32)
-    current = np.empty(columns, np.int32)
-    segments = (width + SEGMENT - 1) // SEGMENT
-    for segment in range((last - first) * segments):
-        y = first + segment // segments
-        left = segment % segments * SEGMENT
-        for t in range(total_steps):
-            ends[t] = t * room
-        for c in range(min(SEGMENT, width - left) + size - 1):
-            x = c - size + 1
-            newest, oldest = c % size * total_steps, (c + 1) % size * total_steps
-            for t in range(total_steps):
-                end = ends[t]
-                starts[newest + t] = end
-                for dy in range(size):
-                    source = (y + at + dy) * spikes.shape[1] + left + at + c
-                    for w in range(words):
-                        word = (source * total_steps + t) * words + w
-                        base = np.int32((dy * size + c) * column_rows + w * 64)
-                        end += list_bits(flat_spikes, word, base, events, end)
-                fill(np.int32((size * size + x) * column_rows), events, end)
-                ends[t] = end
-            if x < 0:
-                continue
-            v[:] = v0
-            kernel_at = -x * column_rows * columns
-            target = ((y + pad) * out.shape[1] + left + x + pad) * total_steps * out_words
-            noted = (y * width + left + x) * total_steps * channels
-            for t in range(total_steps):
-                begin = starts[oldest + t]
-                count = ends[t] - begin
-                numbers, biased = t * columns, columns if t >= steps else 0
-                chosen = kernel_at + post_kernel if t >= steps else kernel_at
-                column = 0
-                while column < columns:
-                    if column + WIDE <= columns:
-                        sum_rows_wide(events, begin, count, flat_weights, chosen + column, columns, current, column)
-                        column += WIDE
-                    else:
-                        sum_rows_narrow(events, begin, count, flat_weights, chosen + column, columns, current, column)
-                        column += NARROW
-                for i in range(channels):
-                    u = v[i] + current[i] + flat_bias[biased + i]
-                    flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
-                column = 0
-                last_word = np.uint64(0)
-                while column < columns:
-                    at_c = numbers + column
-                    if column + WIDE <= columns:
-                        fired = fire_wide(
-                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
-                        )
-                        column += WIDE
-                        if fires:
-                            flat_out[target + column // WIDE - 1] = fired
-                    else:
-                        bits = fire_narrow(
-                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
-                        )
-                        last_word |= bits << np.uint64(column % WIDE)
-                        column += NARROW
-                        if fires:
-                            flat_out[target + columns // WIDE] = last_word
-                target += out_words
-                noted += channels
-            for i in range(v_out.shape[2]):
-                v_out[y, left + x, i] = v[i]
-
-
-@kernel
 def fire(currents, steps, bias, v0, threshold, reset, scale, out, pad, v_out, trace, first, last):
-    """The same for known currents: int32 (steps, rows, columns, C), or (1, ...), the same at every step up to T."""
+    """Rows first .. last-1 of one image with known currents, as `wide.conv_fire` with a trace runs a convolution.
+
+    currents: int32 (steps, rows, columns, C), or (1, ...), the same at every step up to T; out: the layer's spikes, all zero,
+    with a border of `pad`, or empty; v_out int32 (rows, columns, C) or empty; trace (rows, columns, steps, C) or empty.
+    """
     total_steps, columns = threshold.shape
     width, out_words, channels = currents.shape[2], out.shape[3], trace.shape[3]
     flat_out, flat_trace = out.reshape(-1), trace.reshape(-1)
@@ -195,14 +98,14 @@ def unpack(words, pad, step, out):
 
 
 @kernel
-def count(words, found):
-    """Add the spikes of words uint64 (N, rows, columns, steps, words) at each step to found int64 (steps,)."""
+def count(words, events):
+    """Add the spikes of words uint64 (N, rows, columns, steps, words) at each step to events int64 (steps,)."""
     for n in range(words.shape[0]):
         for y in range(words.shape[1]):
             for x in range(words.shape[2]):
                 for t in range(words.shape[3]):
                     for w in range(words.shape[4]):
-                        found[t] += count_bits(words[n, y, x, t, w])
+                        events[t] += count_bits(words[n, y, x, t, w])
 
 
 @kernel

@@ -35,7 +35,24 @@ SEGMENT = 64
 
 
 @kernel
-def conv_fire(spikes, at, size, weights, rows_of_weights, steps, bias, v0, threshold, reset, out, out_at, v_out, block):
+def conv_fire(
+    spikes,
+    at,
+    size,
+    weights,
+    rows_of_weights,
+    steps,
+    bias,
+    v0,
+    threshold,
+    reset,
+    out,
+    out_at,
+    v_out,
+    block,
+    trace=None,
+    scale=None,
+):
     """Convolve and fire rows block[0] .. block[1] of the output, for all steps.
 
     spikes uint64 (rows, columns, steps, words); at (2,): the source row and column of output (0, 0)'s first tap; size: k;
@@ -43,6 +60,9 @@ def conv_fire(spikes, at, size, weights, rows_of_weights, steps, bias, v0, thres
     (2, columns): for the steps up to T, and after; v0 int32 (columns,); threshold, reset int32 (steps, columns);
     out uint64 (rows, columns, steps, words), written from out_at (2,) on; v_out int32 (rows, columns, columns') or empty:
     the membranes at the end, for the first channels; block (4,): first and last row, first and last column of the output.
+
+    For training: trace float32 (rows, columns, steps, C), to which x = (u - threshold)·scale of every membrane is written,
+    scale float32 (columns,): 2^-k; then out may be empty. Without it the compiler leaves all that belongs to it away.
     """
     total_steps, columns = threshold.shape
     words, out_words = spikes.shape[3], out.shape[3]
@@ -60,6 +80,9 @@ def conv_fire(spikes, at, size, weights, rows_of_weights, steps, bias, v0, thres
     for tap in range(taps):
         tap_row[tap] = tap // words * size * column_rows + tap % words * 64
     v = np.empty(columns, np.int32)
+    if trace is not None:
+        current = np.empty(columns, np.int32)
+        flat_trace, channels, fires = trace.reshape(-1), trace.shape[3], out.size > 0
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments
@@ -94,44 +117,76 @@ def conv_fire(spikes, at, size, weights, rows_of_weights, steps, bias, v0, thres
                 chosen = kernel_at + post_kernel if late else kernel_at
                 biased = columns if late else 0
                 numbers = t * columns
-                column = 0
-                while column + WIDE <= columns:
-                    flat_out[target + column // 64] = sum_fire_wide(
-                        events,
-                        first,
-                        count,
-                        flat_weights,
-                        chosen + column,
-                        columns,
-                        flat_bias,
-                        biased + column,
-                        v,
-                        column,
-                        flat_threshold,
-                        flat_reset,
-                        numbers + column,
-                    )
-                    column += WIDE
-                last = np.uint64(0)
-                while column < columns:
-                    bits = sum_fire_narrow(
-                        events,
-                        first,
-                        count,
-                        flat_weights,
-                        chosen + column,
-                        columns,
-                        flat_bias,
-                        biased + column,
-                        v,
-                        column,
-                        flat_threshold,
-                        flat_reset,
-                        numbers + column,
-                    )
-                    last |= bits << np.uint64(column % 64)
-                    column += NARROW
-                    flat_out[target + columns // 64] = last
+                if trace is not None:
+                    column = 0
+                    while column + WIDE <= columns:
+                        sum_rows_wide(events, first, count, flat_weights, chosen + column, columns, current, column)
+                        column += WIDE
+                    while column < columns:
+                        sum_rows_narrow(events, first, count, flat_weights, chosen + column, columns, current, column)
+                        column += NARROW
+                    noted = ((y * trace.shape[1] + left + x) * total_steps + t) * channels
+                    for i in range(channels):
+                        u = v[i] + current[i] + flat_bias[biased + i]
+                        flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
+                    column = 0
+                    while column + WIDE <= columns:
+                        at_c = numbers + column
+                        fired = fire_wide(
+                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
+                        )
+                        if fires:
+                            flat_out[target + column // 64] = fired
+                        column += WIDE
+                    last = np.uint64(0)
+                    while column < columns:
+                        at_c = numbers + column
+                        bits = fire_narrow(
+                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
+                        )
+                        last |= bits << np.uint64(column % 64)
+                        column += NARROW
+                        if fires:
+                            flat_out[target + columns // 64] = last
+                else:
+                    column = 0
+                    while column + WIDE <= columns:
+                        flat_out[target + column // 64] = sum_fire_wide(
+                            events,
+                            first,
+                            count,
+                            flat_weights,
+                            chosen + column,
+                            columns,
+                            flat_bias,
+                            biased + column,
+                            v,
+                            column,
+                            flat_threshold,
+                            flat_reset,
+                            numbers + column,
+                        )
+                        column += WIDE
+                    last = np.uint64(0)
+                    while column < columns:
+                        bits = sum_fire_narrow(
+                            events,
+                            first,
+                            count,
+                            flat_weights,
+                            chosen + column,
+                            columns,
+                            flat_bias,
+                            biased + column,
+                            v,
+                            column,
+                            flat_threshold,
+                            flat_reset,
+                            numbers + column,
+                        )
+                        last |= bits << np.uint64(column % 64)
+                        column += NARROW
+                        flat_out[target + columns // 64] = last
                 target += out_words
             for i in range(v_out.shape[2]):
                 v_out[y, left + x, i] = v[i]

@@ -68,7 +68,7 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Array]:
         """All that resuming needs beside the parameters, as arrays by name."""
-        arrays = {f"{slot}/{name}": array for slot, found in self._state.items() for name, array in found.items()}
+        arrays = {f"{slot}/{name}": array for slot, kept in self._state.items() for name, array in kept.items()}
         return {"steps": np.array(self.steps), **arrays}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -77,9 +77,9 @@ class Optimiser:
         if set(state) != set(expected) or any(np.shape(state[k]) != np.shape(v) for k, v in expected.items()):
             raise ModelError("the optimiser's state is of another optimiser or another network")
         self.steps = int(state["steps"])
-        for slot, found in self._state.items():
-            for name, array in found.items():
-                found[name] = np.array(state[f"{slot}/{name}"], array.dtype)
+        for slot, kept in self._state.items():
+            for name, array in kept.items():
+                kept[name] = np.array(state[f"{slot}/{name}"], array.dtype)
 
 
 class SGD(Optimiser):

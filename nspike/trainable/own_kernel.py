@@ -10,8 +10,8 @@ from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import Spikes, WideSpikes
 from nspike.engine.window import Rect
 from nspike.runtime.parallel import available, executor
+from nspike.trainable.layer import Frame
 from nspike.trainable.spike_train import SpikeTrain
-from nspike.trainable.spiking_layer import Frame
 
 
 def run(prepared: Prepared, frame: Frame, sources: Sequence[SpikeTrain]) -> SpikeTrain:

@@ -5,9 +5,9 @@ below would not learn.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from nspike.ann import run as ann
 from nspike.autograd.activation import clipped_relu, qcfs, relu
 from nspike.autograd.convolve import conv2d
 from nspike.autograd.tensor import Tensor, concatenate
-from nspike.graph.layer import IMAGE, Activation, Concat, Conv
+from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate, Layer
 from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.model.model import Model
@@ -72,9 +72,8 @@ class DifferentiableAnn:
 
     def to_model(self) -> Model:
         """The model with the parameters as they are now."""
-        layers = tuple(
-            self._limited(layer) if isinstance(layer, Activation) else layer for layer in self.network.layers
-        )
+        limited = {layer.name: self._limited(layer) for layer in self.network.activations}
+        layers = tuple(limited.get(layer.name, layer) for layer in self.network.layers)
         network: Network = replace(self.network, layers=layers)
         arrays = {name: np.ascontiguousarray(tensor.data) for name, tensor in self._parameters.items()}
         return replace(self._model, network=network, parameters=arrays)
@@ -91,22 +90,35 @@ class DifferentiableAnn:
         return {layer.name: values[layer.name].data for layer in self.network.activations}
 
     def _values(self, plane: NDArray[np.float32], seed: int | None) -> dict[str, Tensor]:
-        image = Tensor(np.asarray(plane, np.float32))
-        values: dict[str, Tensor] = {IMAGE: image}
+        values: dict[str, Tensor] = {IMAGE: Tensor(np.asarray(plane, np.float32))}
         for layer in self.network.layers:
-            values[layer.name] = self._layer(layer, values, image, seed)
+            values[layer.name] = self._layer(layer, values, seed)
         return values
 
-    def _layer(self, layer: Any, values: Mapping[str, Tensor], image: Tensor, seed: int | None = None) -> Tensor:
-        if isinstance(layer, Conv):
-            bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
-            return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
-        if isinstance(layer, Concat):
-            return concatenate([values[source] for source in layer.sources])
-        if isinstance(layer, Activation):
-            constant = all(conv.source == IMAGE for conv in self.network.convs if conv.name == layer.source)
-            return self._activation(layer.name, values[layer.source], None if constant else seed)
-        return values[layer.source] * (image - 1.0) + 1.0
+    def _layer(self, layer: Layer, values: Mapping[str, Tensor], seed: int | None = None) -> Tensor:
+        return self._TABLE[type(layer)](self, layer, values, seed)
+
+    def _conv(self, layer: Conv, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
+        bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
+        return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
+
+    def _concat(self, layer: Concat, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
+        return concatenate([values[source] for source in layer.sources])
+
+    def _gate(self, layer: Gate, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
+        return values[layer.source] * (values[IMAGE] - 1.0) + 1.0
+
+    def _neurons(self, layer: Activation, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
+        constant = all(conv.source == IMAGE for conv in self.network.convs if conv.name == layer.source)
+        return self._activation(layer.name, values[layer.source], None if constant else seed)
+
+    _TABLE: ClassVar[Mapping[type, Callable[..., Tensor]]] = {
+        Conv: _conv,
+        Concat: _concat,
+        Gate: _gate,
+        Activation: _neurons,
+    }
+    """What computes each kind of layer, from the values of those before and the seed of the overshoot."""
 
     def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:
         if self.kind == "relu":
@@ -132,19 +144,19 @@ def initial_ceilings(
     network, parameters = ann.fold_batch_norm(model.network, model.parameters)
     captured: dict[str, Any] = {activation.name: None for activation in network.activations}
     ann.run(network, parameters, plane, capture=captured)
-    found = {}
+    ceilings = {}
     for layer in network.activations:
         if layer.ceiling is not None:
-            found[layer.name] = np.array(layer.ceiling)
+            ceilings[layer.name] = np.array(layer.ceiling)
             if per == "channel":
-                found[layer.name] = np.broadcast_to(found[layer.name], (layer.channels,)).copy()
+                ceilings[layer.name] = np.broadcast_to(ceilings[layer.name], (layer.channels,)).copy()
             continue
         whole = _percentile(captured[layer.name], percentile) or 1.0
-        found[layer.name] = np.array([whole])
+        ceilings[layer.name] = np.array([whole])
         if per == "channel":
             channels = captured[layer.name].transpose(1, 0, 2, 3)
-            found[layer.name] = np.array([max(_percentile(each, percentile), 0.01 * whole) for each in channels])
-    return found
+            ceilings[layer.name] = np.array([max(_percentile(each, percentile), 0.01 * whole) for each in channels])
+    return ceilings
 
 
 def _percentile(values: NDArray[np.float32], percentile: float) -> float:

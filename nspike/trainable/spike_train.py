@@ -22,7 +22,7 @@ class SpikeTrain(Tensor):
     planes : the gains of the spike planes; a neuron has a channel in each, and those of a plane lie together.
 
     Its gradient is a pair: ∂L/∂s float32 (steps, N, H, W, C) or None, and float32 (steps,) or None, which is added to every
-    neuron's. Between layers of `nspike.trainable.rate_layer` the first is ∂L/∂n float32 (N, H, W, neurons).
+    neuron's. Between layers of `nspike.trainable.rate_rule` the first is ∂L/∂n float32 (N, H, W, neurons).
     """
 
     def __init__(self, words: NDArray[np.uint64], channels: int, pad: int, planes: tuple[int, ...] = (1,)) -> None:
@@ -86,9 +86,9 @@ class SpikeTrain(Tensor):
         """How many spikes there are at each step, int64 (steps,)."""
         from nspike.kernels import through_time
 
-        found = np.zeros(self.data.shape[3], np.int64)
-        through_time.count(self.data, found)
-        return found
+        events = np.zeros(self.data.shape[3], np.int64)
+        through_time.count(self.data, events)
+        return events
 
 
 def rate(train: SpikeTrain, timesteps: int, *, post: bool = False) -> Tensor:

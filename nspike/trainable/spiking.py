@@ -18,21 +18,25 @@ from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared, prepare
 from nspike.errors import PluginError, UsageError, nearest
-from nspike.graph.layer import Conv, Gate
+from nspike.graph.layer import Layer as GraphLayer
 from nspike.graph.mode import restored
 from nspike.images.plane import UNIT
-from nspike.integer.normalise import driven, normalised_conv
+from nspike.integer.normalise import driven
 from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork, build
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
-from nspike.trainable.rate_layer import RateLayer
+from nspike.trainable.course import slopes
+from nspike.trainable.forward import Forward
+from nspike.trainable.kinds import KINDS
+from nspike.trainable.layer import Frame, Layer, LayerParameters
+from nspike.trainable.rate_rule import RateRule
+from nspike.trainable.rule import Rule
 from nspike.trainable.spike_train import SpikeTrain, rate
-from nspike.trainable.spiking_layer import NO_TIME, Frame, LayerParameters, SpikingLayer, slopes
 from nspike.trainable.surrogate import Surrogate, find
+from nspike.trainable.time_rule import TimeRule
 
 LEAST_THRESHOLD = 0.05
-GRADIENTS = ("time", "rate")
-
-Layer = SpikingLayer | RateLayer
+GRADIENTS: Mapping[str, type[Rule]] = {"time": TimeRule, "rate": RateRule}
+NO_TIME = "has a kernel of its own, which no gradient goes back through in time; it trains with the gradient 'rate'"
 
 
 def check_gradient(name: str) -> None:
@@ -66,8 +70,8 @@ class DifferentiableNetwork:
     surrogate : a name or function, by default the neuron's own.
     follow_reset : whether gradients go through the reset too.
     recompute : whether membranes are computed again on the way back instead of kept.
-    gradient : "time" goes back through every step (`nspike.trainable.spiking_layer`), "rate" through the rate alone
-        (`nspike.trainable.rate_layer`), which serves neurons with a kernel of their own too, and trains no parameter of a
+    gradient : "time" goes back through every step (`nspike.trainable.time_rule`), "rate" through the rate alone
+        (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
@@ -99,14 +103,12 @@ class DifferentiableNetwork:
         initial = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
         self._head = {name: Tensor(np.array(array, np.float64), requires_grad=True) for name, array in initial.items()}
         self._layers = {
-            layer.name: self._layer(layer, spiking, per)
-            for layer in model.network.layers
-            if isinstance(layer, Conv | Gate)
+            layer.name: self._layer(layer, spiking, per) for layer in model.network.layers if type(layer) in KINDS
         }
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight."""
-        found: dict[str, Tensor] = {}
+        trained: dict[str, Tensor] = {}
         for layer, floats in self._layers.items():
             name = driven(self.model.network, layer)
             own = {
@@ -115,8 +117,8 @@ class DifferentiableNetwork:
                 f"{name}.threshold": floats.threshold,
             }
             own |= {f"{name}.{key}": tensor for key, tensor in floats.trained.items()}
-            found |= {key: tensor for key, tensor in own.items() if tensor is not None and tensor.requires_grad}
-        return found | {f"head.{name}": tensor for name, tensor in self._head.items()}
+            trained |= {key: tensor for key, tensor in own.items() if tensor is not None and tensor.requires_grad}
+        return trained | {f"head.{name}": tensor for name, tensor in self._head.items()}
 
     def constrain(self) -> None:
         """Put every parameter back into its range: thresholds at least 0.05, the neurons' as declared."""
@@ -162,11 +164,12 @@ class DifferentiableNetwork:
         network = self.model.network
         integers, prepared, frame = self._prepared(plane)
         trains: dict[str, SpikeTrain] = {}
+        rule = GRADIENTS[self.gradient]
         for stage in integers.stages[:-1]:
-            layer = self._run(prepared[stage.name], frame, trains)
+            layer = rule(self._stage(prepared[stage.name], frame, trains))
             attach(layer.train, layer.parents, partial(_back, layer))
             trains[stage.name] = layer.train
-        output = self._read(self._run(prepared[OUTPUT], frame, trains), integers)
+        output = self._read(rule(self._stage(prepared[OUTPUT], frame, trains), membranes=True), integers)
         image = Tensor(plane / UNIT)
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored(network.mode, image, output), output, rates, trains)
@@ -181,7 +184,7 @@ class DifferentiableNetwork:
             if set(names) <= set(trains):
                 break
             if stage.name not in trains:
-                trains[stage.name] = self._run(prepared[stage.name], frame, trains).train
+                trains[stage.name] = Forward(self._stage(prepared[stage.name], frame, trains)).train
         return trains
 
     def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Frame]:
@@ -200,17 +203,13 @@ class DifferentiableNetwork:
         )
         return integers, prepared, frame
 
-    def _layer(self, layer: Conv | Gate, spiking: Spiking, per: str) -> LayerParameters:
+    def _layer(self, layer: GraphLayer, spiking: Spiking, per: str) -> LayerParameters:
         network = self.model.network
         name = driven(network, layer.name)
         theta = np.asarray(spiking.thresholds[name], np.float64)
         one = np.array([theta.mean()]) if per == "layer" else theta.copy()
         threshold = Tensor(one, requires_grad=name != OUTPUT or self.head.fires)
-        weight = bias = None
-        if isinstance(layer, Conv):
-            floats = normalised_conv(network, self.model.parameters, spiking, layer.name)
-            weight = Tensor(floats[0].astype(np.float32), requires_grad=True)
-            bias = Tensor(floats[1].astype(np.float32), requires_grad=True) if layer.bias else None
+        weight, bias = KINDS[type(layer)].floats(self.model, layer.name)
         values: dict[str, float | Tensor] = {}
         if name != OUTPUT:
             given = spiking.neuron_parameters.get(self.neuron.name, {}).get(name, {})
@@ -224,36 +223,35 @@ class DifferentiableNetwork:
 
     def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
         """Not what a spike is worth, where a gate reads it: there it is 1."""
-        if not any(isinstance(reader, Gate) for reader in self.model.network.consumers(activation)):
+        readers = self.model.network.consumers(activation)
+        if not any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers):
             return True
         steps = timesteps + self.neuron.post_steps
         return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
-    def _run(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> Layer:
-        stage, network = prepared.stage, self.model.network
-        last = stage.name == OUTPUT
-        makers = {driven(network, name): floats for name, floats in self._layers.items()}
-        kind = SpikingLayer if self.gradient == "time" else RateLayer
-        return kind(
-            prepared,
-            frame,
-            INTEGRATE_AND_FIRE if last else self.neuron,
-            makers[stage.name],
-            [(trains[source], makers[source]) for source in stage.sources],
-            self.neuron,
-            fires_until=(frame.timesteps if self.head.fires else 0) if last else None,
-            membranes=last,
+    def _stage(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> Layer:
+        """A stage before it runs, which reads `trains`."""
+        stage, last = prepared.stage, prepared.stage.name == OUTPUT
+        makers = {driven(self.model.network, name): floats for name, floats in self._layers.items()}
+        return Layer(
+            prepared=prepared,
+            frame=frame,
+            neuron=INTEGRATE_AND_FIRE if last else self.neuron,
+            parameters=makers[stage.name],
+            sources=tuple((trains[source], makers[source]) for source in stage.sources),
+            source_neuron=self.neuron,
+            fires_until=frame.steps if not last else frame.timesteps if self.head.fires else 0,
         )
 
-    def _read(self, layer: Layer, integers: IntegerNetwork) -> Tensor:
+    def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
         """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
-        stage, timesteps, scale = layer.stage, integers.timesteps, integers.output_scale[:, None, None]
+        stage, timesteps, scale = rule.layer.prepared.stage, integers.timesteps, integers.output_scale[:, None, None]
         theta = stage.integer.theta.astype(np.int64)
         numbers = {name: tensor.data for name, tensor in self._head.items()}
-        left = (layer.v - stage.v0).transpose(0, 3, 1, 2)
+        left = (rule.v - stage.v0).transpose(0, 3, 1, 2)
         fired = np.zeros(left.shape, np.int32)
         if self.head.fires:
-            fired = layer.train.dense().sum(axis=1, dtype=np.int32)
+            fired = rule.train.dense().sum(axis=1, dtype=np.int32)
         charge = left.astype(np.int64) + fired * theta[:, None, None]
         residual = left if self.head.fires else np.zeros_like(left)
         seen = [
@@ -264,20 +262,20 @@ class DifferentiableNetwork:
 
         def backward(g: Any) -> list[Any]:
             assert self.head.gradient is not None
-            found = [self.head.gradient(one, numbers, g[n] * scale) for n, one in enumerate(seen)]
+            parts = [self.head.gradient(one, numbers, g[n] * scale) for n, one in enumerate(seen)]
             maps = {
-                key: np.stack([each[key] for each in found]).transpose(0, 2, 3, 1)
+                key: np.stack([each[key] for each in parts]).transpose(0, 2, 3, 1)
                 for key in ("charge", "spikes", "residual")
-                if key in found[0]
+                if key in parts[0]
             }
-            of_theta = np.sum([each["theta"] for each in found], axis=0) if "theta" in found[0] else None
-            spikes = layer.spread(maps["spikes"]) if "spikes" in maps else None
-            of_layer = layer.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
-            return [*of_layer, *(sum(each[name] for each in found) for name in self._head)]
+            of_theta = np.sum([each["theta"] for each in parts], axis=0) if "theta" in parts[0] else None
+            spikes = rule.spread(maps["spikes"]) if "spikes" in maps else None
+            of_layer = rule.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
+            return [*of_layer, *(sum(each[name] for each in parts) for name in self._head)]
 
-        return record(read, [*layer.parents, *self._head.values()], backward)
+        return record(read, [*rule.parents, *self._head.values()], backward)
 
 
-def _back(layer: Layer, gradient: tuple[Any, Any]) -> list[Any]:
-    """The rule of a layer's spikes."""
-    return layer.back(*gradient)
+def _back(rule: Rule, gradient: tuple[Any, Any]) -> list[Any]:
+    """The gradients of a layer's parents from the pair that a `SpikeTrain` has as its gradient."""
+    return rule.back(*gradient)

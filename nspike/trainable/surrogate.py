@@ -70,10 +70,10 @@ def find(surrogate: str | Surrogate) -> Surrogate:
 def values(surrogate: Surrogate, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """surrogate(x) in float32. `sigmoid`, which every paper uses, has a compiled twin that agrees to 2e-6 of its value."""
     if surrogate is not sigmoid:
-        found = np.asarray(surrogate(x), np.float32)
-        if found.shape != x.shape:
-            raise PluginError(f"a surrogate gave {found.shape} for an array {x.shape}; expected one of the same shape")
-        return found
+        slopes = np.asarray(surrogate(x), np.float32)
+        if slopes.shape != x.shape:
+            raise PluginError(f"a surrogate gave {slopes.shape} for an array {x.shape}; expected one of the same shape")
+        return slopes
     from nspike.kernels.through_time import sigmoid_slopes
 
     out = np.empty_like(x)

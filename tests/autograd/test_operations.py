@@ -154,6 +154,19 @@ def test_planted_wrong_shape_is_caught():
         check_gradients(misshapen, np.array([1.0, 2.0]))
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_gradient_that_is_no_number_is_caught(at):
+    """Wherever it stands among entries that agree."""
+    spoilt = np.where(np.arange(3) == at, np.nan, 1.0)
+
+    @operation(lambda g, out, x: 2 * g * x * spoilt)
+    def undefined(x):
+        return x * x
+
+    with pytest.raises(DifferenceError, match="the rule gives nan"):
+        check_gradients(undefined, np.array([1.0, 2.0, 3.0]))
+
+
 # ----- PyTorch -----
 
 

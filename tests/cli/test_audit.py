@@ -1,26 +1,18 @@
 """`nspike audit`, through real files."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import nspike
 from nspike.inspection import auditing
 from nspike.model.file import digest, save
-from tests.cli.console import launch, run, start
-from tests.desk import lay_out, write
+from tests.cli.console import interrupt, launch, run
+from tests.desk import write
 from tests.tiny import tiny_model
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    return lay_out(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -314,15 +306,6 @@ def test_an_older_certificate_stays_when_interrupted(here, capsys, certificate, 
 def test_control_c_from_outside(here, tmp_path):
     write(here / "large.png", 800, 800)
     before = names(here)
-    command = [sys.executable, "-m", "nspike", "audit", "large.png", "--json", "c.json", "-T", "100", "--tile", "64"]
-    command += ["--model", str(tmp_path / "shelf" / "dncnn-s25.h5")]
-    child = start(command, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here)
-    while not re.search("percent: [1-9][0-9]?/", child.stderr.readline()):  # it is at work
-        assert child.poll() is None
-    time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "interrupted" in err
-    assert "Traceback" not in err
+    model = tmp_path / "shelf" / "dncnn-s25.h5"
+    interrupt("audit", "large.png", "--json", "c.json", "-T", 100, "--tile", 64, "--model", model)
     assert names(here) == before

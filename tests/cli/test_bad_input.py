@@ -390,7 +390,7 @@ def test_bad_images_of_other_commands(here, capsys):
     refused(here, capsys, 3, "run", "photos", "-o", "out", says="no images")
 
 
-def test_a_image_that_may_not_be_read(here, capsys, monkeypatch):
+def test_an_image_that_may_not_be_read(here, capsys, monkeypatch):
     real = Path.read_bytes
 
     def forbidden(path):
@@ -404,7 +404,7 @@ def test_a_image_that_may_not_be_read(here, capsys, monkeypatch):
     assert "photo.png: Permission denied" in done.err
 
 
-def test_a_image_that_is_a_pipe_does_not_block(here, capsys):
+def test_an_image_that_is_a_pipe_does_not_block(here, capsys):
     os.mkfifo(here / "pipe.png")
     done = run(capsys, "run", "pipe.png")
     assert done.code == 3

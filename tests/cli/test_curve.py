@@ -7,12 +7,6 @@ import pytest
 
 from tests.cli.console import run
 from tests.cli.traces import names
-from tests.desk import lay_out
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    return lay_out(tmp_path, monkeypatch)
 
 
 def test_curve(here, capsys):

@@ -10,19 +10,8 @@ import pytest
 from nspike.model.file import save
 from tests.cli.console import run
 from tests.cli.traces import contents, names, other_trace
-from tests.desk import lay_out, write
+from tests.desk import write
 from tests.tiny import tiny_model
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    return lay_out(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def traced(here, capsys):
-    assert run(capsys, "trace", "photo.png", "--model", "dncnn-s25").code == 0
-    return here / "photo_trace.h5"
 
 
 def test_two_traces(here, capsys, traced):

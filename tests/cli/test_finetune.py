@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nspike.errors import OutputError
-from nspike.fitting import learning
+from nspike.fitting import state
 from nspike.images.file import ImageData, write
 from nspike.integer.normalise import normalised_conv
 from nspike.model.file import load, load_integers, save
@@ -143,7 +143,7 @@ def test_the_same_command_again_has_nothing_left_to_do(capsys, desk):
     assert again.code == 0
     assert "3 steps, 3 of them before" in again.out
     after = {path.name: path.read_bytes() for path in desk.glob("out.*")}
-    assert {name for name in before if before[name] != after[name]} <= {"out.checkpoint.npz"}
+    assert {name for name in before if before[name] != after[name]} <= {"out.state.npz"}
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
@@ -162,7 +162,7 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
     assert not (desk / "out.h5").exists()
     if end == signal.SIGINT:
         assert process.returncode == 130
-        assert "saved in out.checkpoint.npz; the same command goes on from there" in err
+        assert "saved in out.state.npz; the same command goes on from there" in err
     resumed = finetune(capsys, *told, "--json", "resumed.json")
     assert resumed.code == 0, resumed.err
     assert json.loads((desk / "resumed.json").read_text())["resumed_from"] >= 3
@@ -233,7 +233,7 @@ def test_a_result_is_not_replaced_unasked(capsys, desk):
     assert (clash.code, "would replace an input" in clash.err) == (2, True)
 
 
-def test_a_checkpoint_of_another_recipe(capsys, desk):
+def test_a_state_of_another_recipe(capsys, desk):
     assert finetune(capsys).code == 0
     for changed, said in (
         (["--rate", 0.5], "another recipe (rate)"),
@@ -251,8 +251,8 @@ def test_a_diverging_loss(capsys, desk):
     outcome = finetune(capsys, "--rate", 1e30, "--set", "minutes=0", "--steps", 9)
     assert outcome.code == 3
     assert "training diverged at step" in outcome.err
-    assert "the last checkpoint stays in out.checkpoint.npz" in outcome.err
-    assert (desk / "out.checkpoint.npz").exists()
+    assert "the last state stays in out.state.npz" in outcome.err
+    assert (desk / "out.state.npz").exists()
     assert not (desk / "out.h5").exists()
     assert lines(desk / "out.history.jsonl")
 
@@ -261,10 +261,10 @@ def test_a_full_disk(capsys, desk, monkeypatch):
     def full(path, data, **options):
         raise OutputError(f"cannot write {path}: No space left on device")
 
-    monkeypatch.setattr(learning, "write_bytes", full)
+    monkeypatch.setattr(state, "write_bytes", full)
     outcome = finetune(capsys)
     assert outcome.code == 5
-    assert "cannot write out.checkpoint.npz: No space left on device" in outcome.err
+    assert "cannot write out.state.npz: No space left on device" in outcome.err
     assert not (desk / "out.h5").exists()
     assert not [path for path in os.listdir(desk) if path.endswith(".tmp")]
 

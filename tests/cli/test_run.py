@@ -3,9 +3,6 @@
 import errno
 import json
 import os
-import re
-import signal
-import sys
 
 import numpy as np
 import pytest
@@ -19,7 +16,7 @@ from nspike.model import shipped as models
 from nspike.model.file import save
 from nspike.restoration import job
 from nspike.restoration.bundled import image_for
-from tests.cli.console import run, start
+from tests.cli.console import interrupt, run
 from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
@@ -422,15 +419,7 @@ def test_control_c(folder, here, capsys, monkeypatch):
 
 def test_control_c_from_outside(here, tmp_path):
     save_image(here / "a.png", 800, 800)
-    model = str(tmp_path / "dncnn-s25.h5")
-    command = [sys.executable, "-m", "nspike", "run", "a.png", "--model", model, "-T", "60", "--tile", "64"]
-    child = start(command, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here)
-    while not re.search(r"percent: [1-9]\d?/", child.stderr.readline()):  # it is at work
-        assert child.poll() is None
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "Traceback" not in err
+    interrupt("run", "a.png", "-T", 60, "--tile", 64, "--model", tmp_path / "dncnn-s25.h5")
     assert names(here) == ["a.png"]
 
 

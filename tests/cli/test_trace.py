@@ -1,31 +1,16 @@
 """`nspike trace`, through real files."""
 
 import json
-import os
-import re
 import resource
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import nspike
-from tests.cli.console import run, start
+from tests.cli.console import interrupt, run
 from tests.cli.traces import names
-from tests.desk import lay_out, write
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    return lay_out(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def traced(here, capsys):
-    assert run(capsys, "trace", "photo.png", "--model", "dncnn-s25").code == 0
-    return here / "photo_trace.h5"
+from tests.desk import write
 
 
 def test_trace(here, capsys):
@@ -106,15 +91,5 @@ def test_a_full_disk(here, tmp_path):
 def test_control_c_from_outside(here, tmp_path):
     write(here / "large.png", 1200, 1200)  # long enough on a busy machine
     before = names(here)
-    command = [sys.executable, "-m", "nspike", "trace", "large.png", "-T", "60", "--tile", "64"]
-    command += ["--model", str(tmp_path / "shelf" / "dncnn-s25.h5")]
-    child = start(command, env=os.environ | {"NSPIKE_PROGRESS": "1"}, cwd=here)
-    while not re.search("percent: [1-9][0-9]?/", child.stderr.readline()):  # it is at work
-        assert child.poll() is None
-    time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert "interrupted" in err
-    assert "Traceback" not in err
+    interrupt("trace", "large.png", "-T", 60, "--tile", 64, "--model", tmp_path / "shelf" / "dncnn-s25.h5")
     assert names(here) == before

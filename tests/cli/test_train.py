@@ -39,7 +39,7 @@ def test_from_scratch(capsys, desk):
 def test_quantised_converted_and_tuned(capsys, desk):
     assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
     (desk / "out.h5").rename(desk / "ann.h5")
-    (desk / "out.checkpoint.npz").unlink()
+    (desk / "out.state.npz").unlink()
     told = ("--activation", "qcfs", "--levels", 4)
     outcome = train(capsys, "dncnn", "--model", "ann.h5", *told)
     assert outcome.code == 0, outcome.err
@@ -93,7 +93,7 @@ def test_it_goes_on(capsys, desk):
         (["dncnn", *NOISE, "--set", "neuron=mprn"], 2, "unknown key 'neuron'"),
         (["dncnn", *NOISE, "--plugin", "vdsr"], 2, "dncnn and vdsr are two networks; give one"),
         (["dncnn", *NOISE, "--plugin", "energy"], 2, "unknown key 'energy'"),
-        (["dncnn", *NOISE, "--plugin", "mprn"], 2, "a plugin of kind neuron cannot be used here"),
+        (["dncnn", *NOISE, "--plugin", "mprn"], 4, "is a neuron, which cannot be used here"),
         (["dncnn", "--model", "none.h5", *NOISE], 3, "no such model file"),
         (["vdsr", "--model", "tiny.h5"], 2, "is the network dncnn, not vdsr"),
         (["dncnn", *NOISE, *SMALL, "--rate", 1e30], 3, "training diverged at step"),

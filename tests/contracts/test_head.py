@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nspike.contracts.head import OutputLayer, convolve_spikes
+from nspike.registry.plugins import registry
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,32 @@ def test_units_are_exact():
     none = np.zeros((2, 1, 2), np.int32)
     layer = OutputLayer(values, none, none, np.ones(2, np.int64), np.array([24, -2]), 4)
     np.testing.assert_array_equal(layer.to_units(values), [[[2.0**-24, -128.0]], [[12.0, 20.0]]])
+
+
+def test_sums_beyond_int32():
+    """Counts and kernels as large as they come: a sum in 32 bits would wrap."""
+    spikes = np.full((80, 3, 3), 126, np.int32)
+    weight = np.full((1, 80, 3, 3), 1.0 - 2.0**-15)
+    whole = 80 * 9 * 126 * (2**15 - 1)
+    assert whole >= 2**31
+    assert convolve_spikes(spikes, weight)[0, 1, 1] == whole / 2**15
+    assert convolve_spikes(spikes, -weight)[0, 1, 1] == -whole / 2**15
+
+
+@pytest.mark.parametrize("head", ["cpm", "recycling"])
+def test_gradients_of_a_heads_parameters(head):
+    """A head is linear in its kernel and bias: a difference of any width is the derivative, but for the kernel's rounding."""
+    head, draw = registry().heads[head], np.random.default_rng(0)
+    counts = draw.integers(0, 5, (2, 4, 3), dtype=np.int32)
+    residual = draw.integers(-9, 9, (2, 4, 3), dtype=np.int32)
+    layer = OutputLayer(counts.astype(np.int64), counts, residual, np.array([16, 20]), np.array([4, 4]), 5)
+    parameters = {key: draw.normal(size=array.shape) for key, array in head.initial(2).items()}
+    g = draw.normal(size=counts.shape)
+    gradients = head.gradient(layer, parameters, g)
+    assert set(parameters) <= set(gradients)
+    for key, array in parameters.items():
+        for at in np.ndindex(array.shape):
+            step = np.zeros(array.shape)
+            step[at] = 0.5
+            ends = [(g * head.read(layer, parameters | {key: array + sign * step})).sum() for sign in (1, -1)]
+            assert gradients[key][at] == pytest.approx(ends[0] - ends[1], abs=2e-3), (key, at)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nspike.ann.run import run as ann_of
 from nspike.converting import regression
 from nspike.errors import ModelError, UsageError
 from nspike.integer.normalise import normalised_conv
@@ -61,6 +62,43 @@ def test_the_output_layer_is_the_ridge_regression_of_the_definition(bias, ridge)
         np.testing.assert_allclose(fitted.spiking.biases["conv1"], mean_out - mean_in @ expected, rtol=2e-4, atol=2e-4)
     else:
         assert not fitted.spiking.biases
+
+
+def test_what_a_neuron_cannot_follow_pulls_nothing():
+    """An inner layer by the definition, in turns: below 0 and above the highest rate, both idle."""
+    network = chain(3, 4)
+    model = random_model(network, 5, timesteps=5, level=0.5)
+    model = Model(model.info, network, model.parameters, _with_neuron(model.spiking, "if"))
+    model.spiking.scales["act1"][:] *= 0.5
+    pixels = np.rint(planes(network).astype(np.float64) * 65535).astype(np.int32)
+    degraded = (pixels / 65535).astype(np.float32)
+    fitted = regression.fit(model, degraded, ridge=0.05)
+
+    kernel, _ = normalised_conv(network, model.parameters, model.spiking, "conv1")
+    values = {"act0": None}
+    ann_of(network, model.parameters, degraded, capture=values)
+    weight, bias = (model.parameters[f"conv1.{part}"] for part in ("weight", "bias"))
+    wanted = (neighbourhoods(values["act0"], 3) @ weight.reshape(4, -1).T + bias) / model.spiking.scales["act1"]
+    rows = neighbourhoods(run(model, pixels, "if")[2]["act0"].mean(axis=1), 3)
+    start, most, count = kernel.reshape(4, -1).T, model.spiking.thresholds["act1"], np.sqrt(len(rows))
+    centred = rows - rows.mean(0)
+    penalty = 0.05 * np.mean(centred**2) + 1e-12
+    a = np.concatenate([centred / count, np.sqrt(penalty) * np.eye(rows.shape[1])])
+
+    def solved(target):
+        b = np.concatenate([(target - target.mean(0)) / count, np.sqrt(penalty) * start])
+        found = np.linalg.lstsq(a, b, rcond=None)[0]
+        return found, target.mean(0) - rows.mean(0) @ found
+
+    expected, offset = solved(wanted)
+    for _ in range(regression.TURNS - 1):
+        given = rows @ expected + offset
+        high, low = (wanted > most) & (given > most), (wanted < 0) & (given < 0)
+        expected, offset = solved(np.where(high | low, given, wanted))
+    assert high.mean() > 0.03
+    assert low.mean() > 0.03
+    np.testing.assert_allclose(fitted.spiking.weights["conv1"].reshape(4, -1).T, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(fitted.spiking.biases["conv1"], offset, rtol=1e-3, atol=1e-3)
 
 
 def _with_neuron(spiking, name):

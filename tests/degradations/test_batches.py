@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from nspike.degradations import batches as batches_module
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.blur import convolve, defocus_kernel
 from nspike.degradations.haze import FAR, NEAR
-from nspike.degradations.kinds import Degradation
+from nspike.degradations.kinds import Degradation, degrade
 from nspike.errors import BadInputError, UsageError
 from nspike.images import file as images
 from tests.tiny import image, tiny_model
@@ -123,3 +124,19 @@ def test_refusals(tmp_path):
         CropBatches(tiny_model(), tmp_path / "empty")
     with pytest.raises(UsageError, match="at least 1 crop of at least 8"):
         CropBatches(tiny_model(), tmp_path / "small", batch=0)
+
+
+def test_scales_take_turns_from_crop_to_crop_and_batch_to_batch(tmp_path, monkeypatch):
+    """A crop is as large as the smallest multiple of its scale that holds the patch: 26, 27 and 28 for 2, 3 and 4."""
+    seen = []
+
+    def kept(scene, degradation, index, draw):
+        seen.append((index, scene.image.shape[0]))
+        return degrade(scene, degradation, index, draw)
+
+    monkeypatch.setattr(batches_module, "degrade", kept)
+    model = tiny_model(task="superres", colour="y", mode="add")
+    batches = CropBatches(model, fill(tmp_path / "clean", 40, 50, 3), batch=2, patch=25)
+    for number in (0, 1, 2):
+        batches(number)
+    assert seen == [(0, 26), (1, 27), (2, 28), (3, 26), (4, 27), (5, 28)]

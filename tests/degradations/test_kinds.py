@@ -1,11 +1,16 @@
 """Degradations: each a seeded function of the draw, described by plain numbers that are checked."""
 
+import math
+
 import numpy as np
 import pytest
 
+from nspike.degradations.blur import convolve, motion_kernel
 from nspike.degradations.kinds import KINDS, Degradation, degradation_of, degrade
+from nspike.degradations.rain import add_rain
 from nspike.degradations.sources import Scene
 from nspike.errors import BadInputError, UsageError
+from nspike.images.resize import imresize
 from tests.tiny import image, tiny_model
 
 GIVEN = {"noise": {"sigma": [10, 30]}, "bicubic": {"scales": [2, 3]}}
@@ -65,3 +70,27 @@ def test_what_a_model_says():
 def test_refusals(kind, numbers, message):
     with pytest.raises(UsageError, match=message):
         Degradation(kind, numbers)
+
+
+def test_angles_are_in_degrees():
+    clean = scene().image
+    along = {"length": 7.0}
+    for angle in (0.0, 30.0, 90.0):
+        got = degrade(scene(), Degradation("motion", {**along, "angle": angle}), 0, np.random.default_rng(0))[0]
+        wanted = convolve(clean, motion_kernel(7.0, angle * math.pi / 180))
+        np.testing.assert_allclose(got, wanted.transpose(2, 0, 1), atol=1e-6)
+        given = {"density": 0.05, **along, "angle": angle, "strength": 0.6}
+        got = degrade(scene(), Degradation("rain", given), 0, np.random.default_rng(3))[0]
+        turned = {**given, "angle": angle * math.pi / 180}
+        wanted = add_rain(np.asarray(clean, np.float64), np.random.default_rng(3), **turned)
+        np.testing.assert_allclose(got, wanted.transpose(2, 0, 1), atol=1e-6)
+
+
+def test_the_scales_take_turns():
+    clean = np.asarray(scene().image, np.float64)[:24, :24]
+    for index, scale in enumerate([2, 3, 4, 2, 3]):
+        kind = Degradation("bicubic", {"scales": [2, 3, 4]})
+        degraded, sharp = degrade(Scene(clean), kind, index, np.random.default_rng(0))
+        wanted = imresize(imresize(clean, 1 / scale), size=(24, 24))
+        np.testing.assert_array_equal(degraded, wanted.transpose(2, 0, 1).astype(np.float32))
+        np.testing.assert_array_equal(sharp, clean.transpose(2, 0, 1).astype(np.float32))

@@ -87,3 +87,13 @@ def test_haze():
         add_haze(clear, depth[:1], beta=1.0, airlight=0.9)
     with pytest.raises(BadInputError, match="beta"):
         add_haze(clear, depth, beta=-1.0, airlight=0.9)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["black", "white"])
+def test_estimate_leaves_out_what_is_clipped_at_either_end(turned):
+    """Two thirds of the image are clipped: their coefficients are 0, and would be the median."""
+    image = np.full((240, 200), -1.0)
+    image[160:] = 0.5
+    noisy = np.clip(image + add_gaussian(np.zeros(image.shape), 15, 0), 0, 1)
+    assert (noisy == 0).mean() > 0.6
+    assert estimate_sigma(1 - noisy if turned else noisy) * 255 == pytest.approx(15, rel=0.1)

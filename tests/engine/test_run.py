@@ -8,6 +8,7 @@ import pytest
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.errors import BadInputError, ModelError, PluginError, UsageError
+from nspike.integer import rounding
 from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import agree, branched, chain, image, random_model, run
@@ -234,10 +235,10 @@ def test_trained_weights_and_biases_replace_the_anns():
         agree(model, image(0, 1, 1, 6, 7), "mprn", "cpm")
 
 
-def capture(model, pixels, neuron):
+def capture(model, pixels, neuron, fires=True):
     """What a head is given, of a run in one tile."""
     seen = []
-    head = Head("capture", "", "", fires=True, read=lambda layer, _: seen.append(layer) or layer.spikes * 1.0)
+    head = Head("capture", "", "", fires=fires, read=lambda layer, _: seen.append(layer) or layer.spikes * 1.0)
     run(model, pixels, neuron, head)
     return seen[0]
 
@@ -318,3 +319,15 @@ def test_a_plane_out_of_range_is_refused():
     for value in (4 * 65535 + 1, -4 * 65535 - 1):
         with pytest.raises(BadInputError, match="expected -4 to 4"):
             run(model, np.full((1, 1, 8, 8), value, np.int32))
+
+
+@pytest.mark.parametrize("head", ["membrane", "rate"])
+def test_charge_is_what_arrived_wherever_the_membrane_started(head, monkeypatch):
+    """The output layer starts at 0; were it another number, a head would still be handed the sum of the currents."""
+    seen = []
+    for start in (0.0, 0.5):
+        neuron = dataclasses.replace(rounding.INTEGRATE_AND_FIRE, initial=lambda _, start=start: start)
+        monkeypatch.setattr(rounding, "INTEGRATE_AND_FIRE", neuron)
+        seen.append(capture(random_model(chain(4), 5, level=0.4), image(6, 1, 1, 5, 9), "if", fires=head == "rate"))
+    first, other = seen
+    np.testing.assert_array_equal(first.charge, other.charge)

@@ -7,11 +7,11 @@ import pytest
 
 import nspike
 from nspike.errors import BadInputError, ModelError, OutputError, PluginError, UsageError
-from nspike.fitting import learning
-from nspike.fitting.finetuning import FineTuning, Recipe, energy_weight
+from nspike.fitting import state
+from nspike.fitting.finetuning import FineTuning, FineTuningOptions, energy_weight
 from tests.tiny import tiny_model
 
-RECIPE = Recipe(steps=6, rate=2e-3, neuron_rate=5e-3, k=0.01)
+OPTIONS = FineTuningOptions(steps=6, rate=2e-3, neuron_rate=5e-3, k=0.01)
 
 
 def batches(number):
@@ -39,13 +39,12 @@ def same(first, second):
 
 def test_it_learns(tmp_path):
     model = tiny_model(neuron="mprn", head="cpm", timesteps=4)
-    run = FineTuning(model, Recipe(steps=30, rate=1e-2, neuron_rate=3e-3), batches)
+    run = FineTuning(model, FineTuningOptions(steps=30, rate=1e-2, neuron_rate=3e-3), batches)
     seen = []
     tuned = run.run(progress=lambda record, total: seen.append((record.step, total)))
     assert seen == [(i + 1, 30) for i in range(30)]
     losses = [record.loss for record in run.history]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-    assert tuned.info.provenance["fine_tuning"]["done"] == 30
     nspike.save(tmp_path / "tuned.h5", tuned)
     noisy = np.rint(np.clip(batches(99)[0][0, 0], 0, 1) * 255).astype(np.uint8)
     kept = nspike.load(tmp_path / "tuned.h5")
@@ -56,7 +55,9 @@ def test_pricing_spikes_makes_them_fewer():
     rates = {}
     for k in (0.0, 3.0):
         run = FineTuning(
-            tiny_model(neuron="mprn", timesteps=4), Recipe(steps=25, rate=3e-3, neuron_rate=3e-2, k=k), batches
+            tiny_model(neuron="mprn", timesteps=4),
+            FineTuningOptions(steps=25, rate=3e-3, neuron_rate=3e-2, k=k),
+            batches,
         )
         run.run()
         rates[k] = run.history[-1].energy
@@ -67,7 +68,7 @@ def test_equation_19():
     assert energy_weight(0, 50, 0.1) == 0
     assert energy_weight(25, 50, 0.1) == pytest.approx(0.05)
     assert energy_weight(50, 50, 0.1) == pytest.approx(0.1)
-    run = FineTuning(tiny_model(timesteps=3), RECIPE, batches)
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
     records = [run.step() for _ in range(3)]
     for number, record in enumerate(records):
         assert record.energy_weight == energy_weight(number, 6, 0.01)
@@ -77,12 +78,12 @@ def test_equation_19():
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, optimiser):
-    recipe = dataclasses.replace(RECIPE, optimiser=optimiser, rate=1e-3)
-    straight = FineTuning(tiny_model(neuron="mprn_beta", head="cpm", timesteps=3), recipe, batches)
+    options = dataclasses.replace(OPTIONS, optimiser=optimiser, rate=1e-3)
+    straight = FineTuning(tiny_model(neuron="mprn_beta", head="cpm", timesteps=3), options, batches)
     straight.run()
     file = tmp_path / "run.npz"
     for _ in range(3):  # as if the process had been killed after each save
-        run = FineTuning(tiny_model(neuron="mprn_beta", head="cpm", timesteps=3), recipe, batches, checkpoint=file)
+        run = FineTuning(tiny_model(neuron="mprn_beta", head="cpm", timesteps=3), options, batches, state=file)
         run.step()
         run.step()
         run.save()
@@ -92,7 +93,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, optimiser):
 
 @pytest.mark.parametrize("where", ["batch", "update"])
 def test_an_interrupted_run_is_saved_as_of_its_last_step(tmp_path, monkeypatch, where):
-    straight = FineTuning(tiny_model(timesteps=3), RECIPE, batches)
+    straight = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
     straight.run()
     file = tmp_path / "run.npz"
 
@@ -101,7 +102,7 @@ def test_an_interrupted_run_is_saved_as_of_its_last_step(tmp_path, monkeypatch, 
             raise KeyboardInterrupt
         return batches(number)
 
-    run = FineTuning(tiny_model(timesteps=3), RECIPE, interrupted, checkpoint=file)
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, interrupted, state=file)
     if where == "update":
         moved = run.optimiser._moved
 
@@ -113,38 +114,36 @@ def test_an_interrupted_run_is_saved_as_of_its_last_step(tmp_path, monkeypatch, 
         monkeypatch.setattr(run.optimiser, "_moved", half)
     with pytest.raises(KeyboardInterrupt):
         run.run()
-    resumed = FineTuning(tiny_model(timesteps=3), RECIPE, batches, checkpoint=file)
+    resumed = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
     assert resumed.done == 4
     resumed.run()
     same(straight, resumed)
 
 
-def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+def test_a_diverging_run_stops_and_keeps_the_last_good_state(tmp_path):
     file = tmp_path / "run.npz"
 
     def worse(number):
         degraded, clean = batches(number)
         return degraded, clean * np.float32(np.inf if number == 3 else 1)
 
-    run = FineTuning(tiny_model(timesteps=3), RECIPE, worse, checkpoint=file)
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, worse, state=file)
     run.step()
     run.step()
     run.save()
     before = file.read_bytes()
-    with pytest.raises(
-        ModelError, match=r"diverged at step 4: the loss is inf; the last checkpoint stays in .*run.npz"
-    ):
+    with pytest.raises(ModelError, match=r"diverged at step 4: the loss is inf; the last state stays in .*run.npz"):
         run.run()
     assert file.read_bytes() == before
     assert run.done == 3
-    big = FineTuning(tiny_model(timesteps=3), RECIPE, lambda n: (batches(n)[0], batches(n)[1] + np.float32(100 * n)))
+    big = FineTuning(tiny_model(timesteps=3), OPTIONS, lambda n: (batches(n)[0], batches(n)[1] + np.float32(100 * n)))
     with pytest.raises(ModelError, match="diverged at step 2"):
         big.run()
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
     file = tmp_path / "run.npz"
-    run = FineTuning(tiny_model(timesteps=3), RECIPE, batches, checkpoint=file)
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
     run.step()
     run.save()
     before = file.read_bytes()
@@ -152,33 +151,33 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OutputError("cannot write run.npz: No space left on device")
 
-    monkeypatch.setattr(learning, "write_bytes", full)
+    monkeypatch.setattr(state, "write_bytes", full)
     run.step()
     with pytest.raises(OutputError, match="No space left"):
         run.save()
     assert file.read_bytes() == before
 
 
-def test_checkpoints_of_something_else_are_refused(tmp_path):
+def test_states_of_something_else_are_refused(tmp_path):
     file = tmp_path / "run.npz"
-    run = FineTuning(tiny_model(timesteps=3), RECIPE, batches, checkpoint=file)
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
     run.step()
     run.save()
     with pytest.raises(UsageError, match=r"another recipe \(rate\)"):
-        FineTuning(tiny_model(timesteps=3), dataclasses.replace(RECIPE, rate=1.0), batches, checkpoint=file)
+        FineTuning(tiny_model(timesteps=3), dataclasses.replace(OPTIONS, rate=1.0), batches, state=file)
     with pytest.raises(UsageError, match="another model"):
-        FineTuning(tiny_model(neuron="if", timesteps=3), RECIPE, batches, checkpoint=file)
+        FineTuning(tiny_model(neuron="if", timesteps=3), OPTIONS, batches, state=file)
     whole = file.read_bytes()
     for damaged in (b"", b"not a zip", whole[: len(whole) // 2]):
         file.write_bytes(damaged)
-        with pytest.raises(BadInputError, match="cannot be read as a checkpoint"):
-            FineTuning(tiny_model(timesteps=3), RECIPE, batches, checkpoint=file)
+        with pytest.raises(BadInputError, match="cannot be read as a training state"):
+            FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
 
 
 def test_recipes():
-    assert Recipe.from_dict({"steps": 3, "pixel": "l1"}) == Recipe(steps=3, pixel="l1")
+    assert FineTuningOptions.from_dict({"steps": 3, "pixel": "l1"}) == FineTuningOptions(steps=3, pixel="l1")
     with pytest.raises(UsageError, match=r"unknown key 'step'. Did you mean 'steps'"):
-        Recipe.from_dict({"step": 3})
+        FineTuningOptions.from_dict({"step": 3})
     for wrong in (
         {"optimiser": "adamm"},
         {"schedule": "line"},
@@ -188,6 +187,49 @@ def test_recipes():
         {"k": -1.0},
     ):
         with pytest.raises(UsageError):
-            Recipe.from_dict(wrong)
+            FineTuningOptions.from_dict(wrong)
     with pytest.raises(PluginError, match="there is no loss 'mes'"):
-        FineTuning(tiny_model(), Recipe(pixel="mes"), batches)
+        FineTuning(tiny_model(), FineTuningOptions(pixel="mes"), batches)
+
+
+def test_which_parameters_are_slow():
+    """Kernels, biases and the head move by `rate`, thresholds and what neurons train by `neuron_rate`; kernels decay."""
+    options = FineTuningOptions(rate=1e-3, neuron_rate=5e-3)
+    run = FineTuning(tiny_model(neuron="mprn_beta", head="cpm"), options, batches)
+    slow = {"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "conv3.weight", "conv3.bias"}
+    slow |= {"head.weight", "head.bias"}
+    fast = {"relu1.threshold", "relu1.beta", "relu2.threshold", "relu2.beta", "output.threshold"}
+    assert run.optimiser.rates == pytest.approx(dict.fromkeys(slow, 1.0) | dict.fromkeys(fast, 5.0))
+    assert run.optimiser.decays == {"conv1.weight", "conv2.weight", "conv3.weight"}
+
+
+def test_a_record_is_saved_with_the_parameters_that_it_made(tmp_path, monkeypatch):
+    """Interrupted after a step is in the history, before its parameters are known to be whole."""
+    straight = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
+    straight.run()
+    file = tmp_path / "run.npz"
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
+    real = run._now
+
+    def interrupted():
+        if run.done == 3:
+            raise KeyboardInterrupt
+        return real()
+
+    monkeypatch.setattr(run, "_now", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    resumed = FineTuning(tiny_model(timesteps=3), OPTIONS, batches, state=file)
+    assert resumed.done == 2
+    resumed.run()
+    same(straight, resumed)
+
+
+def test_of_equal_validations_the_first_is_the_best():
+    run = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)
+    before = values(run)
+    psnr = {0: 30.0, 2: 30.0, 4: 29.0, 6: 30.0}
+    best = run.run(validate=lambda model, step: state.Validation(step, psnr[step], 20.0), every=2)
+    assert run.best.step == 0
+    assert not np.array_equal(run.parameters["conv1.weight"].data, before["conv1.weight"])
+    np.testing.assert_array_equal(best.spiking.weights["conv1"], before["conv1.weight"])

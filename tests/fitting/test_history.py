@@ -7,7 +7,7 @@ import pytest
 
 from nspike.errors import OutputError
 from nspike.fitting.history import HistoryFile
-from nspike.fitting.learning import Validation
+from nspike.fitting.state import Validation
 
 
 def lines(path):

@@ -5,9 +5,11 @@ import pytest
 
 import nspike
 from nspike.errors import BadInputError, ModelError, UsageError
-from nspike.fitting.trainer import with_baseline
+from nspike.fitting.provenance import with_baseline
 from nspike.images.file import ImageData, write
+from nspike.registry.plugins import registry
 from nspike.runtime import parallel
+from tests.cli.console import run
 from tests.tiny import image, tiny_model
 
 QUICK = {"steps": 2, "batch": 2, "patch": 16}
@@ -116,7 +118,7 @@ def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     assert again == model.info.provenance["baseline"], "the origin of the ANN, not of what held it"
 
     step_by_step = nspike.finetune(
-        nspike.fitting.plan.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
+        nspike.fitting.reading.read_recipe(recipe) | {"model": str(folder / "out.levels.h5"), "baseline": plain}
     )
     np.testing.assert_array_equal(step_by_step.model.run(pixels).image, model.run(pixels).image)
     in_memory = nspike.finetune(recipe)
@@ -179,6 +181,60 @@ def test_common_values_are_for_every_recipe(photos, tmp_path_factory):
     recipe = chain(folder, photos)
     for each in folder.glob("*.toml"):
         each.write_text(each.read_text().replace(str(photos), "elsewhere"))
-    made = nspike.finetune(recipe, folder / "out.h5", common={"data": [str(photos)], "threads": 1})
+    made = nspike.finetune(recipe, folder / "out.h5", data=[str(photos)], threads=1)
     assert made.model.info.provenance["fine_tuning"]["data"] == [photos.name]
     assert nspike.load(folder / "out.plain.h5").info.provenance["training"]["data"] == [photos.name]
+
+
+LOSS = """from nspike import Loss, hookimpl
+
+
+@hookimpl
+def register_losses(register):
+    register(Loss("mine", "the error, squared twice", "here", lambda a, b, rates: (a - b).square().square().mean()))
+"""
+
+
+def test_a_loss_is_set_in_the_same_way_from_everywhere(photos, tmp_path_factory, capsys):
+    """A plugin's file, as keyword, as a recipe's key, from the shell: the same model to the last byte."""
+    folder = tmp_path_factory.mktemp("ways")
+    (folder / "mine.py").write_text(LOSS)
+    nspike.save(folder / "tiny.h5", tiny_model(timesteps=2))
+    keys = {"model": str(folder / "tiny.h5"), "data": [str(photos)], **QUICK, "k": 0.5}
+    text = "".join(f"{key} = {value!r}\n" for key, value in keys.items())
+    (folder / "plugin.toml").write_text(text + 'plugins = ["mine.py"]\n')
+    (folder / "without.toml").write_text(text)
+    registry.cache_clear()
+    plugin = str(folder / "mine.py")
+    nspike.finetune(folder / "plugin.toml", folder / "toml.h5")
+    nspike.finetune(output=folder / "keys.h5", plugins=[plugin], **keys)
+    nspike.finetune(folder / "without.toml", folder / "both.h5", plugins=plugin)
+    outcome = run(capsys, "finetune", folder / "without.toml", "--plugin", plugin, "-o", folder / "shell.h5")
+    registry.cache_clear()
+    assert outcome.code == 0, outcome.err
+    models = {path.name: path.read_bytes() for path in folder.glob("*.h5") if path.name != "tiny.h5"}
+    assert len(models) == 4
+    assert len(set(models.values())) == 1
+    kept = nspike.load(folder / "keys.h5").info.provenance["fine_tuning"]
+    assert (kept["pixel"], kept["k"], kept["done"], kept["gradient"]) == ("mine", 0.5, 2, "time")
+    assert "plugins" not in kept
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"batch": 2**53},
+            "batch = 9007199254740992 crops of 16x16 need at least .* GiB of memory, and this machine has",
+        ),
+        ({"warm_start": "regression", "warm_crops": 2**50}, "warm_crops = "),
+        ({"converter": "rueckauer", "calibration": 2**50}, "calibration = "),
+    ],
+)
+def test_what_cannot_be_allocated_is_known_before_it_starts(photos, changed, said):
+    told = Told()
+    with pytest.raises(UsageError, match=said):
+        nspike.finetune({"model": tiny_model(), "data": photos, **QUICK}, watch=told, **changed)
+    assert told.calls == []
+    with pytest.raises(UsageError, match="batch beyond 2"):
+        nspike.train({"model": tiny_model(), "data": photos, **QUICK, "batch": 2**63 - 1})

@@ -7,17 +7,19 @@ import pytest
 
 from nspike.ann import run as ann
 from nspike.errors import UsageError
-from nspike.fitting.training import Recipe, Training
+from nspike.fitting.training import Training, TrainingOptions
 from nspike.graph.mode import restored
 from tests.fitting.test_finetuning import batches, same
 from tests.tiny import tiny_model
 
-RECIPE = Recipe(steps=6, rate=3e-3)
+OPTIONS = TrainingOptions(steps=6, rate=3e-3)
 
 
 @pytest.mark.parametrize("activation", ["relu", "clipped", "qcfs"])
 def test_it_learns(activation):
-    run = Training(tiny_model(), Recipe(steps=60, rate=1e-2, activation=activation, ceiling_rate=1e-2), batches)
+    run = Training(
+        tiny_model(), TrainingOptions(steps=60, rate=1e-2, activation=activation, ceiling_rate=1e-2), batches
+    )
     before = {name: tensor.data.copy() for name, tensor in run.parameters.items()}
     model = run.run()
     losses = [record.loss for record in run.history]
@@ -33,11 +35,11 @@ def test_it_learns(activation):
 
 @pytest.mark.parametrize(("activation", "overshoot"), [("relu", 0.0), ("qcfs", 0.0), ("qcfs", 0.4)])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, activation, overshoot):
-    recipe = dataclasses.replace(RECIPE, activation=activation, overshoot=overshoot)
+    recipe = dataclasses.replace(OPTIONS, activation=activation, overshoot=overshoot)
     straight = Training(tiny_model(), recipe, batches)
     straight.run()
     for _ in range(3):
-        run = Training(tiny_model(), recipe, batches, checkpoint=tmp_path / "run.npz")
+        run = Training(tiny_model(), recipe, batches, state=tmp_path / "run.npz")
         run.step()
         run.step()
         run.save()
@@ -47,13 +49,14 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, activation, overshoot):
             tiny_model(),
             dataclasses.replace(recipe, activation="clipped", overshoot=0.0),
             batches,
-            checkpoint=tmp_path / "run.npz",
+            state=tmp_path / "run.npz",
         )
 
 
 def test_overshoot_disturbs_training_alone():
     given = [
-        Training(tiny_model(), Recipe(activation="qcfs", overshoot=overshoot), batches) for overshoot in (0.0, 0.4)
+        Training(tiny_model(), TrainingOptions(activation="qcfs", overshoot=overshoot), batches)
+        for overshoot in (0.0, 0.4)
     ]
     plain, disturbed = ([run.forward(n).restored.data for n in (0, 0, 1)] for run in given)
     np.testing.assert_array_equal(disturbed[0], disturbed[1])
@@ -74,4 +77,4 @@ def test_recipes():
         ({"floor": -1}, "no negative numbers"),
     ):
         with pytest.raises(UsageError, match=said):
-            Recipe.from_dict(wrong)
+            TrainingOptions.from_dict(wrong)

@@ -490,7 +490,7 @@ def test_pillows_own_limit_neither_warns_nor_changes(tmp_path, monkeypatch):
         (np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)),
     ],
 )
-def test_a_image_is_checked(pixels, alpha):
+def test_an_image_is_checked(pixels, alpha):
     with pytest.raises(BadInputError):
         ImageData(pixels, alpha=alpha)
 

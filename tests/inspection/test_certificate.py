@@ -14,12 +14,6 @@ from tests.desk import write
 from tests.tiny import tiny_model
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    """A certificate, as plain values."""
-    return audit(tiny_model(), write(tmp_path_factory.mktemp("c") / "a.png", 20, 24)).certificate
-
-
 def changed(stored, *path, to):
     """A copy with one value changed."""
     copied = copy.deepcopy(stored)
@@ -28,6 +22,17 @@ def changed(stored, *path, to):
         place = place[key]
     place[path[-1]] = to
     return copied
+
+
+def test_the_shape_of_a_layer_is_compared(stored):
+    shape = stored["layers"][1]["shape"]
+    other = changed(stored, "layers", 1, "shape", to=[shape[0], shape[2], shape[1]])
+    assert list(differences(other, stored)) == [
+        f"layer relu2, shape: the certificate says {[shape[0], shape[2], shape[1]]}, this run {shape}"
+    ]
+    assert list(differences(changed(stored, "layers", 0, "name", to="relu7"), stored)) == [
+        "layer relu1, name: the certificate says 'relu7', this run 'relu1'"
+    ]
 
 
 def test_text_and_back(stored):

@@ -12,6 +12,7 @@ from nspike.inspection.auditing import audit
 from nspike.inspection.certificate import VERSION, dumps
 from tests.desk import write
 from tests.graphs import branched, random_model
+from tests.inspection.test_certificate import changed
 from tests.tiny import tiny_model
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -22,20 +23,6 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 def faults(certificate):
     """What the schema says of a certificate, read from its bytes."""
     return [error.message for error in VALIDATOR.iter_errors(json.loads(dumps(certificate)))]
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    return audit(tiny_model(), write(tmp_path_factory.mktemp("c") / "a.png", 20, 24)).certificate
-
-
-def changed(stored, *path, to):
-    copied = copy.deepcopy(stored)
-    place = copied
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = to
-    return copied
 
 
 def test_the_schema_is_one():

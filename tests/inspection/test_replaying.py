@@ -14,6 +14,7 @@ from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import branched, chain, random_model
 from tests.graphs import image as pixels_of
+from tests.own_neurons import BURST
 from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
@@ -33,7 +34,8 @@ def run(model, pixels, neuron, head, spikes, **options):
     def sink(part):
         output[part.n, :, *part.core.slices] = part.output
 
-    program = build_program(model, registry().neurons[neuron], registry().heads[head], spikes)
+    neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
+    program = build_program(model, neuron, registry().heads[head], spikes)
     ledger = engine.run(program, pixels, sink=sink, digest=True, **options)
     return output, ledger
 
@@ -204,3 +206,16 @@ def test_a_kernel_of_its_own_cannot_go_on_after_t():
     mprn = registry().neurons["mprn"]
     with pytest.raises(UsageError, match="neuron lif has a kernel of its own and 0 post steps"):
         build(MODEL, lif, registry().heads["membrane"], {"relu1": mprn})
+
+
+@pytest.mark.parametrize(("network", "layer"), [(chain(3, 4), "act0"), (chain(9, 17), "act0"), (chain(9, 17), "act1")])
+def test_a_release_is_worth_its_amplitude_to_a_neuron_with_a_kernel_of_its_own(network, layer):
+    """The kernel of the steps after T holds from the first of them on."""
+    model = random_model(network, 5, neuron_parameters={"mprn_beta": {layer: {"beta": 2.5}}})
+    pixels = pixels_of(2, 1, 1, 20, 9)
+    kind = naive.NEURONS["mprn_beta"]
+    channels = next(a.channels for a in network.activations if a.name == layer)
+    spikes = np.random.default_rng(1).random((1, 4 + kind.post_steps, channels, 20, 9)) < 0.4
+    slow = naive.run(model, pixels, BURST.naive, "cpm", given=(layer, spikes, kind))
+    output, _ = run(model, pixels, BURST.fast, "cpm", given(layer, spikes, "mprn_beta"))
+    np.testing.assert_array_equal(output, slow.output)

@@ -84,3 +84,9 @@ def test_what_has_no_grid():
 def test_a_threshold_is_at_least_one():
     layer = quantise(np.full((1, 1, 1, 1, 1), 4000.0), np.zeros(1), np.array([1e-6]))
     assert layer.theta.tolist() == [1]
+
+
+def test_a_threshold_that_rounds_to_zero_is_one():
+    """At 0 a neuron that nothing reaches would fire at every step."""
+    layer = quantise(np.ones((1, 2, 1, 1, 1)), np.zeros(2), np.array([1e-9, 1.0]))
+    assert layer.theta.tolist() == [1, 2 ** layer.exponent[1]]

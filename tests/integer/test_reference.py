@@ -9,6 +9,7 @@ from nspike.integer import reference as floatsim
 from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 from tests.plugins.chains import aod, chain
+from tests.plugins.traces import spikes, trace
 
 
 def converted(plugin, tensors, neuron, head, values=None, seed=0, timesteps=6):
@@ -81,3 +82,11 @@ def test_a_neuron_with_its_own_kernel_is_refused():
     model = converted(dncnn, chain(3, 4), lif.NEURON, membrane.HEAD)
     with pytest.raises(PluginError, match="lif has a kernel of its own"):
         floatsim.from_model(model, lif.NEURON, membrane.HEAD)
+
+
+def test_a_residual_is_what_arrived_and_was_not_fired():
+    """v - v(0), not v: 5·0.375 has arrived, and one or two spikes have left."""
+    for start, fired in ((0.0, 1), (0.5, 2), (-0.5, 1)):
+        run = trace(if_.NEURON, 0.375, parameters={"v_init": start})
+        assert sum(spikes(run)) == fired
+        assert run.residual["relu1"] == 5 * 0.375 - fired

@@ -104,3 +104,20 @@ def test_what_cannot_be_built():
 def test_a_neuron_may_stay_silent():
     silent = integers(random_model(chain(3)), declared(fire=lambda p, t, timesteps: NEVER if t == 2 else 1.0))
     assert (silent.stages[0].threshold == NEVER_FIRES).tolist() == [[False] * 3, [True] * 3, [False] * 3, [False] * 3]
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_thresholds_that_round_to_zero_are_one(gate):
+    """Of convolutions and gates, and where only the threshold of a release rounds to 0."""
+    network = branched(2, 3, 2, channels=3, gate=gate)
+    model = random_model(network, timesteps=3)
+    for theta in model.spiking.thresholds.values():
+        theta[0] = 1e-12
+    for stage in build(model, registry().neurons["mprn"], registry().heads["cpm"]).stages:
+        assert stage.integer.theta[0] == 1, stage.name
+        assert (stage.threshold > 0).all(), stage.name
+        theta = stage.integer.theta / 2.0**stage.integer.exponent
+        model.spiking.thresholds[stage.name][0] = theta[0] * 0.6  # rounds to 1; 0.75 of it rounds to 0
+    for stage in build(model, registry().neurons["mprn"], registry().heads["cpm"]).stages:
+        assert stage.integer.theta[0] == 1, stage.name
+        assert (stage.threshold[:, 0] >= 1).all(), stage.name

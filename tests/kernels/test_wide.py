@@ -235,3 +235,30 @@ def test_pack_eights(channels):
     for wrong in (2, 3, -1, 127):
         fired[5, channels - 1] = wrong
         assert int(wide.pack_eights(fired.view(np.uint64), 2, out, at, block)) & 0xFEFEFEFEFEFEFEFE != 0
+
+
+@pytest.mark.parametrize(("read", "channels", "size", "shape", "rate"), CASES)
+@pytest.mark.parametrize("kept", [True, False])
+def test_conv_fire_notes_how_far_membranes_are_from_their_thresholds(read, channels, size, shape, rate, kept):
+    """For training: x before the firing test, with the spikes or without, the membranes at the end in any case."""
+    case = Case(6, read, channels, size, shape, rate)
+    pad, at, into = size // 2, np.array([0, 0]), np.array([1, 1])
+    flat = np.stack([table(w, case.columns) for w in case.weights])
+    out = np.zeros((shape[0] + 2, shape[1] + 2, case.steps, words_of(channels)) if kept else (0, 0, 0, 0), np.uint64)
+    v_out = np.zeros((*shape, channels), np.int32)
+    scale = np.ldexp(np.float32(1), -np.arange(case.columns) % 20).astype(np.float32)
+    trace = np.full((*shape, case.steps, channels), np.nan, np.float32)
+    numbers = (flat, 0, case.timesteps, padded(case.bias, case.columns), *case.numbers())
+    for rows in ((0, shape[0] // 2), (shape[0] // 2, shape[0])):
+        block = np.array([*rows, 0, shape[1]])
+        wide.conv_fire(pack(case.spikes, pad), at, size, *numbers, out, into, v_out, block, trace, scale)
+    spikes, v = fire(case.currents(), case.v0, case.threshold, case.reset)
+    np.testing.assert_array_equal(v_out.transpose(2, 0, 1), v)
+    if kept:
+        np.testing.assert_array_equal(unpack(out, 1, channels).transpose(3, 0, 1, 2), spikes)
+    before = np.broadcast_to(case.v0[:, None, None], spikes.shape[1:])
+    for t, current in enumerate(case.currents()):
+        x = before + current - case.threshold[t][:, None, None]
+        exact = x.astype(np.float32) * scale[:channels, None, None]
+        np.testing.assert_array_equal(trace[:, :, t].transpose(2, 0, 1), exact)
+        before = before + current - spikes[t] * case.reset[t][:, None, None]

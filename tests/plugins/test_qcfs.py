@@ -83,3 +83,22 @@ def test_a_layer_gives_its_trained_activation(neuron):
 def test_a_plain_network_has_no_scales():
     with pytest.raises(UsageError, match=r"'relu1' of this network has no ceiling.*nspike train"):
         converted(dataclasses.replace(tiny_model(), spiking=None))
+
+
+@pytest.mark.parametrize(
+    ("neuron", "release"), [(mprn.NEURON, {"beta": 3.0}), (mprn_beta.NEURON, {"alpha": 1.0})], ids=["mprn", "mprn_beta"]
+)
+def test_a_neuron_that_starts_half_full_releases_late(neuron, release):
+    """α = 0.976 where it is trained, and 1 where it is not: half a threshold has rounded the count already."""
+    model, _ = converted(limited(), neuron=neuron)
+    given = model.spiking.neuron_parameters[neuron.name]["relu1"]
+    assert given == neuron.values({"v_init": 0.5, **release})
+    assert neuron.fire(neuron.values(release), 5, 4) == pytest.approx(0.976 if neuron is mprn.NEURON else 1.0, abs=5e-4)
+
+
+@pytest.mark.parametrize("mode", ["image", "subtract"])
+def test_an_output_that_is_an_image_has_scale_one(mode):
+    ann_model = limited()
+    ann_model = dataclasses.replace(ann_model, network=dataclasses.replace(ann_model.network, mode=mode))
+    scale = converted(ann_model)[0].spiking.scales["output"]
+    assert (scale.tolist() == [1.0]) == (mode == "image")

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from nspike_plugins import aodnet, dncnn
@@ -63,7 +65,7 @@ def test_scales_of_a_residual_network():
     assert found.neuron_parameters == {"v_init": 0.25}
 
 
-def test_the_order_of_the_images_does_not_matter_and_a_image_has_scale_one():
+def test_the_order_of_the_images_does_not_matter_and_an_image_has_scale_one():
     images = [np.random.default_rng(i).random((3, 20, 30), dtype=np.float32) for i in range(3)]
     one, _ = scales(aodnet, aod(), images)
     other, _ = scales(aodnet, aod(), images[::-1])
@@ -84,3 +86,17 @@ def test_the_order_of_the_images_does_not_matter_and_a_image_has_scale_one():
 def test_options_are_checked(options, message):
     with pytest.raises(UsageError, match=f"(?i){message}"):
         CONVERTER.values(options)
+
+
+@pytest.mark.parametrize("mode", ["image", "subtract", "add"])
+def test_an_output_that_is_an_image_has_scale_one(mode):
+    """However bright it is; a residual has the scale of its values."""
+    network, parameters = dncnn.read(chain(4, 3))
+    parameters = parameters | {f"{network.output}.bias": np.full(1, 5.0, np.float32)}
+    network = dataclasses.replace(network, mode=mode)
+    images = [np.random.default_rng(0).random((1, 12, 12), dtype=np.float32)]
+    calibration = Calibration(network, parameters, 10, lambda: ann.activations(network, parameters, images))
+    found = CONVERTER.scales(calibration, CONVERTER.values({"percentile": 100})).scales["output"]
+    largest = max(np.abs(values["output"]).max() for values in calibration.activations())
+    assert largest > 2
+    assert found.tolist() == [1.0 if mode == "image" else largest]

@@ -43,6 +43,36 @@ def test_torch(name):
     np.testing.assert_allclose(tensor.data, twin.detach().numpy(), rtol=1e-12)
 
 
+def by_hand(name, x, steps):
+    """Numbers one at a time, as the papers write the rules."""
+    rate, decay, momentum, epsilon = 0.05, 0.1, 0.8, 1e-8
+    first, second = (0.8, 0.99) if name == "adamw" else (0.9, 0.999)
+    m = v = 0.0
+    for step in range(steps):
+        g = gradient(x, step)
+        if name == "sgd":
+            m = momentum * m + g + decay * x
+            x = x - rate * m
+            continue
+        if name == "adamw":
+            x = x - rate * decay * x
+        else:
+            g = g + decay * x
+        m = first * m + (1 - first) * g
+        v = second * v + (1 - second) * g * g
+        unbiased = m / (1 - first ** (step + 1)), v / (1 - second ** (step + 1))
+        x = x - rate * unbiased[0] / (unbiased[1] ** 0.5 + epsilon)
+    return x
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20])
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_rules_by_hand(name, steps):
+    tensor = Tensor(START)
+    walk(MAKERS[name]({"x": tensor}), tensor, 0, steps)
+    np.testing.assert_allclose(tensor.data, np.vectorize(lambda x: by_hand(name, x, steps))(START), rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_resuming_changes_no_bit(name, dtype):

@@ -75,7 +75,7 @@ def test_gradients(name, kind):
         image = Tensor(plane)
         values = {"image": image}
         for layer in network.network.layers:
-            values[layer.name] = network._layer(layer, values, image)
+            values[layer.name] = network._layer(layer, values)
         return total(multiply(values[network.network.output], weights))
 
     value().backward()

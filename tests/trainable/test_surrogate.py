@@ -33,6 +33,12 @@ def test_values():
     assert np.isfinite(surrogate.sigmoid(np.array([-1e30, 1e30], np.float32))).all()
 
 
+@pytest.mark.parametrize(("function", "widths"), [(surrogate.triangle, (0.5, 3.0)), (surrogate.rectangle, (0.2, 2.0))])
+def test_the_area_is_one_at_any_width(function, widths):
+    for width in widths:
+        assert np.sum(function(X, width)) * (X[1] - X[0]) == pytest.approx(1, abs=0.005)
+
+
 def test_by_name_or_as_a_function():
     assert surrogate.find("arctan") is surrogate.arctan
     assert surrogate.find(np.ones_like) is np.ones_like

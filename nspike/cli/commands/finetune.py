@@ -6,8 +6,7 @@ import click
 
 from nspike.cli.guard import keep_apart, take
 from nspike.cli.options import plugin_option
-from nspike.cli.parts import parts_of
-from nspike.cli.training import Given, limit_threads, set_loss, training_options
+from nspike.cli.training import Given, training_options
 
 
 @click.command()
@@ -15,7 +14,7 @@ from nspike.cli.training import Given, limit_threads, set_loss, training_options
 @click.option("--model", metavar="NAME|FILE", help="The model to fine-tune, if not the recipe's.")
 @plugin_option("neuron, head, converter or loss; replaces the recipe's")
 @click.option("-T", "--timesteps", type=int, metavar="N", help="Steps in time, if not the model's.")
-@click.option("-k", "k", type=float, metavar="K", help="What spikes cost in the end.")
+@click.option("-k", "k", type=float, metavar="K", help="What spikes cost at the end of training.")
 @training_options
 def command(
     source: str,
@@ -37,14 +36,13 @@ def command(
       nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
     """
     options = Given(**given)
-    limit_threads(options.threads, source)
-    from nspike.fitting.trainer import finetune
-
     keep_apart("-o", options.output, (source, model, *plugins))
     keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
-    parts, _ = parts_of(plugins, ("neuron", "head", "converter", "loss"))
-    loss = parts.pop("loss", None)
-    values = options.recipe(source, "model", {"model": model, "timesteps": timesteps, "k": k, **parts})
-    set_loss(values, loss)
-    options.carry_out(finetune, values)
+    options.carry_out(_work, source, "model", model=model, timesteps=timesteps, k=k, plugins=plugins)
+
+
+def _work() -> Any:
+    from nspike.fitting.trainer import finetune
+
+    return finetune

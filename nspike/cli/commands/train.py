@@ -6,15 +6,14 @@ import click
 
 from nspike.cli.guard import keep_apart, take
 from nspike.cli.options import plugin_option
-from nspike.cli.parts import parts_of
-from nspike.cli.training import Given, limit_threads, set_loss, training_options
+from nspike.cli.training import Given, training_options
 
 
 @click.command()
 @click.argument("source", metavar="NETWORK|RECIPE.toml")
 @click.option("--model", metavar="NAME|FILE", help="What to start from, if not from scratch.")
 @click.option("--activation", metavar="NAME", help="relu, clipped or qcfs. [relu]")
-@click.option("--levels", type=int, metavar="L", help="Of qcfs. [8]")
+@click.option("--levels", type=int, metavar="L", help="Levels of qcfs. [8]")
 @plugin_option("network or loss; replaces the recipe's")
 @training_options
 def command(
@@ -37,20 +36,14 @@ def command(
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
     """
     options = Given(**given)
-    limit_threads(options.threads, source)
-    from nspike.errors import UsageError
-    from nspike.fitting.trainer import train
-
     keep_apart("-o", options.output, (source, model, *plugins))
     keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
-    parts, _ = parts_of(plugins, ("network", "loss"))
-    loss, network = parts.pop("loss", None), parts.get("network", source)
-    if network != source and not source.endswith(".toml"):
-        raise UsageError(f"{source} and {network} are two networks; give one")
-    own = {"model": model, "activation": activation, "levels": levels}
-    values = options.recipe(source, "network", own | parts)
-    set_loss(values, loss)
-    if model is not None:
-        values.pop("network_options", None)  # the model's are what they are
-    options.carry_out(train, values)
+    own = {"model": model, "activation": activation, "levels": levels, "plugins": plugins}
+    options.carry_out(_work, source, "network", **own)
+
+
+def _work() -> Any:
+    from nspike.fitting.trainer import train
+
+    return train

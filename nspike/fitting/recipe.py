@@ -1,30 +1,37 @@
-"""What a recipe file says: everything that a training run needs, as plain values under flat keys, checked.
+"""Recipes: everything that a training run needs, as plain values under flat keys, checked.
 
-A file is TOML. Its keys are the fields of a plan (below) and those of the plan's recipe (`nspike.fitting.learning`,
-`nspike.fitting.finetuning`, `nspike.fitting.training`). Paths are relative to the recipe's folder where they exist there,
-else to the current one.
+The keys are the fields of a recipe (below) and those of its options (`nspike.fitting.options`, `nspike.fitting.finetuning`,
+`nspike.fitting.training`). They come from a TOML file (`nspike.fitting.reading`), from keyword arguments, or from the
+options of `nspike train` and `nspike finetune`, which replace a file's.
 """
 
 import dataclasses
 import os
-import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from nspike.degradations.kinds import Degradation
-from nspike.errors import BadInputError, UsageError, nearest
-from nspike.fitting import finetuning, learning, training
+from nspike.errors import UsageError, nearest
+from nspike.fitting.finetuning import FineTuningOptions
+from nspike.fitting.options import Options
+from nspike.fitting.reading import PATHS
+from nspike.fitting.run import MINUTES
+from nspike.fitting.training import TrainingOptions
 from nspike.model.model import Model
+from nspike.registry.plugins import registry
 
-_PATHS = ("data", "validation", "model", "baseline")
+COMMON = ("data", "validation", "threads")
+"""The keys that, given beside a recipe, are for the recipes too that it starts from."""
+_LARGEST = 2**53
+"""Whole numbers up to this are numbers as floats too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What all plans have.
+class Recipe:
+    """What all recipes have.
 
     Parameters
     ----------
@@ -35,11 +42,11 @@ class Plan:
     batch, patch, seed : crops in a batch, their side, and the seed of everything.
     validation : a folder, measured every `validation_every` steps (0: at both ends alone); `validation_limit` images of
         it, at `validation_scale` for super-resolution, with noise of `validation_sigma` for denoising.
-    name, licence : of the model that comes out. threads : all by default. minutes : between checkpoints.
-    recipe : how to train.
+    name, licence : of the model that comes out. threads : all by default. minutes : after which the state is saved again.
+    options : how to train.
     """
 
-    RECIPE: ClassVar[type[learning.Recipe]] = learning.Recipe
+    OPTIONS: ClassVar[type[Options]] = Options
 
     model: str | Model = ""
     data: list[str] = field(default_factory=list)
@@ -55,34 +62,34 @@ class Plan:
     name: str | None = None
     licence: str | None = None
     threads: int | None = None
-    minutes: float = learning.MINUTES
-    recipe: learning.Recipe = field(default_factory=learning.Recipe)
+    minutes: float = MINUTES
+    options: Options = field(default_factory=Options)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The plan of plain values. Raises UsageError for an unknown key, naming the nearest, or a value of another type."""
-        own = {name: hint for name, hint in get_type_hints(cls).items() if name not in ("recipe", "RECIPE")}
-        of_recipe = get_type_hints(cls.RECIPE)
+        """The recipe of plain values. Raises UsageError for an unknown key, naming the nearest, or a value of another type."""
+        own = {name: hint for name, hint in get_type_hints(cls).items() if name not in ("options", "OPTIONS")}
+        of_options = get_type_hints(cls.OPTIONS)
         for key in values:
-            if key not in own and key not in of_recipe:
-                raise UsageError(f"the recipe has an unknown key {key!r}.{nearest(key, [*own, *of_recipe])}")
-        checked = {key: _typed(key, value, (own | of_recipe)[key]) for key, value in values.items()}
-        recipe = cls.RECIPE.from_dict({key: value for key, value in checked.items() if key in of_recipe})
-        plan = cls(**{key: value for key, value in checked.items() if key in own}, recipe=recipe)
-        plan.check()
-        return plan
+            if key not in own and key not in of_options:
+                raise UsageError(f"the recipe has an unknown key {key!r}.{nearest(key, [*own, *of_options])}")
+        checked = {key: _typed(key, value, (own | of_options)[key]) for key, value in values.items()}
+        options = cls.OPTIONS.from_dict({key: value for key, value in checked.items() if key in of_options})
+        recipe = cls(**{key: value for key, value in checked.items() if key in own}, options=options)
+        recipe.check()
+        return recipe
 
     def check(self) -> None:
         """Raise UsageError for what cannot be."""
         if not self.data:
             raise UsageError("the recipe has no data: give folders of images, data = [...] or --data FOLDER")
-        if min(self.seed, self.validation_every, self.minutes) < 0:
+        if min(self.seed, self.validation_every) < 0 or not self.minutes >= 0:
             raise UsageError("a recipe needs seed, validation_every and minutes from 0")
         if self.degradation is not None:
             self.undoes()
 
     def undoes(self) -> Degradation | None:
-        """The degradation, if the plan says one."""
+        """The degradation, if the recipe says one."""
         if self.degradation is None:
             return None
         numbers = dict(self.degradation)
@@ -90,13 +97,13 @@ class Plan:
             raise UsageError(
                 "the recipe's degradation has no kind: noise, haze, bicubic, rain, motion, defocus or pairs"
             )
-        return Degradation(numbers.pop("kind"), numbers)
+        return Degradation(_typed("degradation.kind", numbers.pop("kind"), str), numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a model file: what decides the result, folders and files by their names alone."""
-        left_out = ("recipe", "name", "licence", "threads", "minutes")
+        left_out = ("options", "name", "licence", "threads", "minutes")
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
-        for key in _PATHS:
+        for key in PATHS:
             if isinstance(own.get(key), str):
                 own[key] = Path(own[key]).name
             elif isinstance(own.get(key), Model):
@@ -104,11 +111,11 @@ class Plan:
         own["data"] = [Path(folder).name for folder in self.data]
         known = {f.name: f.default for f in dataclasses.fields(self)}
         kept = {key: value for key, value in own.items() if value is not None and value not in ({}, known[key])}
-        return {**kept, "batch": self.batch, "patch": self.patch, "seed": self.seed, **dataclasses.asdict(self.recipe)}
+        return {**kept, "batch": self.batch, "patch": self.patch, "seed": self.seed, **dataclasses.asdict(self.options)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuningPlan(Plan):
+class FineTuningRecipe(Recipe):
     """How to fine-tune.
 
     Parameters
@@ -121,7 +128,7 @@ class FineTuningPlan(Plan):
     baseline : the model, named as `model` is, whose plain ANN the result holds beside the spiking network; by default its own.
     """
 
-    RECIPE: ClassVar[type[learning.Recipe]] = finetuning.Recipe
+    OPTIONS: ClassVar[type[Options]] = FineTuningOptions
 
     converter: str | None = None
     converter_options: dict[str, Any] = field(default_factory=dict)
@@ -145,7 +152,7 @@ class FineTuningPlan(Plan):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan(Plan):
+class TrainingRecipe(Recipe):
     """How to train a plain network.
 
     Parameters
@@ -154,7 +161,7 @@ class TrainingPlan(Plan):
     model : instead of from scratch; with `network`, any trained network's file that `nspike import` reads, too.
     """
 
-    RECIPE: ClassVar[type[learning.Recipe]] = training.Recipe
+    OPTIONS: ClassVar[type[Options]] = TrainingOptions
 
     network: str | None = None
     network_options: dict[str, Any] = field(default_factory=dict)
@@ -170,50 +177,52 @@ class TrainingPlan(Plan):
             raise UsageError("network_options are for networks from scratch; the model has its own")
 
 
-def plan_of(values: Mapping[str, Any]) -> "TrainingPlan | FineTuningPlan":
-    """The plan of a recipe: of fine-tuning if it has a key that training does not know. Raises UsageError."""
-    training_keys = {*get_type_hints(TrainingPlan), *get_type_hints(TrainingPlan.RECIPE)}
-    own = {*get_type_hints(FineTuningPlan), *get_type_hints(FineTuningPlan.RECIPE)} - training_keys
-    return (FineTuningPlan if own & {*values} else TrainingPlan).of(values)
+def recipe_of(values: Mapping[str, Any]) -> TrainingRecipe | FineTuningRecipe:
+    """The recipe of plain values: of fine-tuning if it has a key that training does not know. Raises UsageError."""
+    training_keys = {*get_type_hints(TrainingRecipe), *get_type_hints(TrainingRecipe.OPTIONS)}
+    own = {*get_type_hints(FineTuningRecipe), *get_type_hints(FineTuningRecipe.OPTIONS)} - training_keys
+    return (FineTuningRecipe if own & {*values} else TrainingRecipe).of(values)
+
+
+def with_plugins(
+    values: Mapping[str, Any], kinds: Sequence[str], beside: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values with each of their `plugins` under the key that it is for: NAME, KIND:NAME or a path to a file.
+
+    A loss becomes `pixel`, or `energy` if it prices spikes, but not where the values, or those `beside` them, name it among
+    other losses already.
+    Raises PluginError for one that is unknown, broken or of none of `kinds`, UsageError for two of one kind.
+    """
+    values = dict(values)
+    given = _typed("plugins", values.pop("plugins", []), list[str])
+    known: dict[str, str] = {}
+    for spec in given:
+        kind, plugin = registry().resolve(spec, kinds)
+        if kind in known:
+            raise UsageError(f"two plugins of kind {kind} are given; give one")
+        known[kind] = plugin.name
+    for kind, name in known.items():
+        if kind == "loss":
+            key = "energy" if registry().losses[name].of_spikes else "pixel"
+            among = values.get(key, (beside or {}).get(key))
+            if not (isinstance(among, Mapping) and name in among):
+                values[key] = name
+        elif kind == "network" and values.get(kind, name) != name:
+            raise UsageError(f"{values[kind]} and {name} are two networks; give one")
+        else:
+            values[kind] = name
+    return values
 
 
 def is_recipe(model: Any) -> TypeGuard[str]:
-    """Whether what a plan names as a model is the recipe of one."""
+    """Whether what a recipe names as a model is the recipe of one."""
     return isinstance(model, str) and model.endswith(".toml")
-
-
-def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The values of a recipe file, paths made relative to the current folder.
-
-    Raises BadInputError for a file that cannot be read or is no TOML.
-    """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInputError(f"{path}: is no TOML: {error}") from error
-
-    def placed(value: Any) -> Any:
-        if isinstance(value, list):
-            return [placed(each) for each in value]
-        beside = path.parent / value if isinstance(value, str) else None
-        return os.fspath(beside) if beside is not None and beside.exists() else value
-
-    return {key: placed(value) if key in _PATHS else value for key, value in values.items()}
-
-
-def parse(text: str) -> Any:
-    """The value of a KEY=VALUE option: as TOML has it, else the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
     """`value` if it is of the type `hint`, whole numbers as floats where those are meant. Raises UsageError."""
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise UsageError(f"the recipe has a {key} beyond 2^53; expected {_in_words(hint)} that is smaller")
     for kind in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
         origin = get_origin(kind) or kind
         if origin is Literal:
@@ -226,14 +235,17 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         elif origin is list and isinstance(value, str | os.PathLike):
             return [os.fspath(value)]
         elif origin is list and isinstance(value, list | tuple):
-            return [os.fspath(each) for each in value if isinstance(each, str | os.PathLike)]
+            if all(isinstance(each, str | os.PathLike) for each in value):
+                return [os.fspath(each) for each in value]
         elif origin is dict and isinstance(value, Mapping):
             return dict(value)
         elif origin is str and isinstance(value, os.PathLike):
             return os.fspath(value)
         elif isinstance(value, origin):
             return value
-    raise UsageError(f"the recipe has {key} = {value!r}; expected {_in_words(hint)}")
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    raise UsageError(f"the recipe has {key} = {shown}; expected {_in_words(hint)}")
 
 
 def _in_words(hint: Any) -> str:
@@ -242,7 +254,7 @@ def _in_words(hint: Any) -> str:
         int: "a whole number",
         float: "a number",
         bool: "true or false",
-        list: "a list",
+        list: "a list of texts",
         dict: "a table",
     }
     parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)

@@ -1,0 +1,109 @@
+"""From a recipe to what training starts from: the model, converted and warmed up if it is to spike, and the batches."""
+
+from dataclasses import replace
+from typing import Any
+
+from nspike.contracts.architecture import Architecture
+from nspike.converting.by_name import HEAD, HEADS, NEURON
+from nspike.converting.conversion import convert
+from nspike.converting.regression import fit
+from nspike.degradations.batches import CropBatches
+from nspike.degradations.kinds import KINDS, Degradation
+from nspike.fitting.recipe import FineTuningRecipe, Recipe, TrainingRecipe
+from nspike.fitting.runs import Watch
+from nspike.graph.initialise import initial_parameters, without_batch_norm
+from nspike.model.model import Info, Model
+from nspike.registry.parts import spiking_of, swap
+from nspike.registry.plugins import registry
+
+CONVERTER = "rueckauer"
+
+
+def from_scratch(recipe: TrainingRecipe) -> Model:
+    """The recipe's architecture with initial parameters."""
+    assert recipe.network is not None
+    architecture: Architecture = registry().networks[recipe.network]
+    network = without_batch_norm(architecture.network(recipe.network_options))
+    degradation = recipe.undoes()
+    task = (degradation and KINDS[degradation.kind].task) or architecture.task
+    info = Info(
+        recipe.name or architecture.name,
+        task,
+        architecture.colour_of(network),
+        provenance={"architecture": architecture.name},
+    )
+    return Model(info, network, initial_parameters(network, recipe.seed))
+
+
+def batches_of(model: Model, recipe: Recipe) -> CropBatches:
+    """The recipe's batches, every image read once. Raises BadInputError."""
+    batches = CropBatches(
+        model, recipe.data, degradation=recipe.undoes(), batch=recipe.batch, patch=recipe.patch, seed=recipe.seed
+    )
+    batches.check()
+    return batches
+
+
+def settings_of(recipe: Recipe, batches: CropBatches) -> dict[str, Any]:
+    """What the run depends on beside options and parameters; the validation too, for it chooses the result."""
+    validation = {key: value for key, value in recipe.to_dict().items() if key.startswith("validation")}
+    return {
+        "batch": recipe.batch,
+        "patch": recipe.patch,
+        "seed": recipe.seed,
+        "data": batches.fingerprint,
+        **validation,
+    }
+
+
+def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
+    """The model converted, or its parts swapped, and warmed up, as the recipe says."""
+    degradation = recipe.undoes()
+    model = _converted(model, recipe, degradation)
+    if recipe.warm_start == "none":
+        return model
+    crops = CropBatches(
+        model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
+    )
+    return fit(model, *crops(0), overshoot=recipe.overshoot, progress=watch.fitted)
+
+
+def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation | None) -> Model:
+    if model.spiking is not None and recipe.converter is None:
+        changed, _ = swap(model, neuron=recipe.neuron, head=recipe.head, timesteps=recipe.timesteps)
+        if recipe.neuron_parameters:
+            spiking = spiking_of(changed)
+            values = registry().neurons[spiking.neuron].values(recipe.neuron_parameters)
+            each = {layer.name: values for layer in changed.network.activations}
+            changed = changed.with_spiking(
+                replace(spiking, neuron_parameters={**spiking.neuron_parameters, spiking.neuron: each})
+            )
+        return changed
+    kinds = registry()
+    neuron = recipe.neuron or NEURON
+    crops = CropBatches(
+        model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
+    )
+    images, targets = crops(0)
+    converted, _ = convert(
+        model,
+        list(images),
+        targets=list(targets),
+        converter=kinds.converters[recipe.converter or CONVERTER],
+        neuron=kinds.neurons[neuron],
+        head=kinds.heads[recipe.head or HEADS.get(neuron, HEAD)],
+        options=recipe.converter_options,
+        neuron_parameters=recipe.neuron_parameters,
+        timesteps=recipe.timesteps or 10,
+        threads=recipe.threads,
+    )
+    return converted
+
+
+def named(model: Model, recipe: Recipe) -> Model:
+    """The model with the name, licence and degradation that the recipe says."""
+    info = replace(model.info, name=recipe.name or model.info.name, licence=recipe.licence or model.info.licence)
+    undoes = recipe.undoes()
+    if undoes is not None and undoes.kind != "pairs":
+        info = replace(info, degradation=undoes.to_dict())
+    return replace(model, info=info)

@@ -1,0 +1,39 @@
+"""What a trained model says of where it comes from: the one place where training writes provenance."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nspike.errors import UsageError
+from nspike.fitting.recipe import FineTuningRecipe, Recipe
+from nspike.fitting.runs import Trained
+from nspike.graph.folding import fold_batch_norm
+from nspike.model.model import Model
+from nspike.registry.parts import spiking_of
+
+
+def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str, Any]) -> Model:
+    """The model with its recipe in the provenance, `more` about the run, and inside what an earlier training of `given` said."""
+    model, key = trained.model, "fine_tuning" if isinstance(recipe, FineTuningRecipe) else "training"
+    values = {**recipe.to_dict(), **more, "done": trained.done, "step": trained.step}
+    if (earlier := given.info.provenance.get(key)) is not None:
+        values["before"] = earlier
+    return model.with_provenance(**{key: values})
+
+
+def with_baseline(model: Model, baseline: Model) -> Model:
+    """`model` with the plain ANN of another one, of the same network, to be compared with.
+
+    Raises UsageError if the networks differ or the spiking form still follows from the ANN.
+    """
+    network, parameters = fold_batch_norm(baseline.network, baseline.parameters)
+    spiking = spiking_of(model)
+    if network.rectified() != model.network.rectified():
+        raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
+    if any(conv.name not in spiking.weights for conv in network.convs):
+        raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
+    origin = baseline.info.provenance
+    of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
+    of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
+    compared = replace(model, network=network, parameters=parameters)
+    return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})

@@ -1,0 +1,315 @@
+"""What all training shares: steps that are saved, resumed to the bit, watched, validated and stopped when they diverge.
+
+A run is a function of what it starts from, its options and its batches. Its state (`nspike.fitting.state`) holds all that
+goes on from there: a resumed run gives the same bits for the same threads, machine and versions.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nspike.autograd.tensor import Array, Tensor
+from nspike.contracts.loss import Loss
+from nspike.errors import BadInputError, ModelError, UsageError
+from nspike.fitting.options import Options
+from nspike.fitting.state import Record, State, Validation, read_state, write_state
+from nspike.images.metrics import psnr
+from nspike.model import file as weights
+from nspike.model.model import Info, Model
+from nspike.registry.plugins import registry
+from nspike.trainable.optim import OPTIMISERS, Optimiser, clip_gradients
+
+MINUTES = 5.0
+"""How long a run goes on before its state is saved again."""
+DIVERGED = 1000.0
+"""A loss that is so many times the first one has diverged."""
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch gave: images (N, C, H, W), not clipped, and the firing rates of the layers of neurons."""
+
+    restored: Tensor
+    target: Tensor
+    rates: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class _Good(NamedTuple):
+    """What a run was after its last whole step: arrays, and how many entries of its lists."""
+
+    parameters: dict[str, Array]
+    optimiser: dict[str, Array]
+    done: int
+    validations: int
+    best: tuple[int, dict[str, Array]] | None
+
+
+class TrainingRun(ABC):
+    """A run of training. What extends it says what a step computes, and which model comes of it.
+
+    Parameters
+    ----------
+    start : the model that training starts from; its name and what it says of itself do not matter.
+    options : how.
+    parameters : everything that is trained, by name.
+    energy : the name of the loss that prices spikes, if there are any.
+    state : the file to go on from, if it is there, and to save to; None to keep nothing.
+    settings : plain values beside the options on which the run depends, compared with the state's.
+    rates : factors on the rate, by parameter. decays : the parameters that weight decay applies to.
+
+    Raises BadInputError for a state that is damaged, UsageError for one of something else.
+    """
+
+    def __init__(
+        self,
+        start: Model,
+        options: Options,
+        parameters: Mapping[str, Tensor],
+        *,
+        energy: str | None = None,
+        state: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        rates: Mapping[str, float] | None = None,
+        decays: set[str] | None = None,
+    ) -> None:
+        self.options, self.parameters = options, dict(parameters)
+        self.state = None if state is None else Path(state)
+        losses = registry().losses
+        self.pixels: list[tuple[Loss, float]] = [(losses[name], weight) for name, weight in options.pixels.items()]
+        self.energy: Loss | None = None if energy is None else losses[energy]
+        make = OPTIMISERS[options.optimiser]
+        self.optimiser: Optimiser = make(
+            self.parameters, options.rate, rates=rates, weight_decay=options.weight_decay, decays=decays
+        )
+        self.factor = options.factor
+        self.history: list[Record] = []
+        self.validations: list[Validation] = []
+        self._best: tuple[int, dict[str, Array]] | None = None
+        self._settings = dict(settings or {})
+        self._origin = _fingerprint(start, self.parameters)
+        if self.state is not None and self.state.exists():
+            self._resume(self.state)
+        self._good = self._now()
+
+    # ----- what a kind of training says -----
+
+    @abstractmethod
+    def forward(self, number: int) -> BatchResult:
+        """The network on batch `number`."""
+
+    @abstractmethod
+    def constrain(self) -> None:
+        """Put every parameter back into its range."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Model:
+        """The model as it is now."""
+
+    def energy_weight(self, number: int) -> float:
+        """What the energy weighs at step `number` from 0."""
+        return 0.0
+
+    # ----- steps -----
+
+    @property
+    def done(self) -> int:
+        """How many steps have been taken."""
+        return len(self.history)
+
+    def step(self) -> Record:
+        """Take one step. Raises ModelError if the loss diverges; the parameters are then those before the step."""
+        start, number, options = time.perf_counter(), self.done, self.options
+        outcome = self.forward(number)
+        of_pixels = [
+            loss.compute(outcome.restored, outcome.target, outcome.rates) * weight for loss, weight in self.pixels
+        ]
+        pixel = sum(of_pixels[1:], start=of_pixels[0])
+        energy = None if self.energy is None else self.energy.compute(outcome.restored, outcome.target, outcome.rates)
+        weight = self.energy_weight(number)
+        loss = pixel if energy is None else pixel + energy * weight
+        first = self.history[0].loss if self.history else math.inf
+        if not math.isfinite(loss.item()) or loss.item() > DIVERGED * (first + 1e-9):
+            raise ModelError(f"training diverged at step {number + 1}: the loss is {loss.item():g}{self._kept()}")
+        for tensor in self.parameters.values():
+            tensor.grad = None
+        loss.backward()
+        norm = clip_gradients(self.parameters, options.clip)
+        if not math.isfinite(norm):
+            raise ModelError(f"training diverged at step {number + 1}: the gradient is not finite{self._kept()}")
+        factor = self.factor(number)
+        self.optimiser.step(factor)
+        self.constrain()
+        restored = np.clip(outcome.restored.data, 0, 1)
+        record = Record(
+            number + 1,
+            loss.item(),
+            pixel.item(),
+            0.0 if energy is None else energy.item(),
+            weight,
+            float(np.mean([psnr(a, b, 1.0) for a, b in zip(restored, outcome.target.data, strict=True)])),
+            float(np.mean([rate.item() for rate in outcome.rates.values()])) if outcome.rates else math.nan,
+            norm,
+            options.rate * factor,
+            time.perf_counter() - start,
+        )
+        self.history.append(record)
+        self._good = self._now()
+        return record
+
+    def run(
+        self,
+        progress: Callable[[Record, int], None] | None = None,
+        *,
+        minutes: float = MINUTES,
+        validate: Callable[[Model, int], Validation] | None = None,
+        every: int = 0,
+        validated: Callable[[Validation], None] | None = None,
+    ) -> Model:
+        """Take the steps that are left, saving every few `minutes` and at the end.
+
+        progress : called with (record, steps in all). Interrupted with Ctrl-C, the run is saved before KeyboardInterrupt goes
+        on; another run with the same state continues from there.
+        validate : (model, step) -> Validation, called before the first step, after each `every` steps (0: never between)
+        and after the last; `validated` is told. The result is then the best of the models that were validated.
+        """
+        last = time.monotonic()
+        with self._saved_at_the_end():
+            while True:
+                if validate is not None and self._due(every):
+                    self._validate(validate, validated)
+                if self.done >= self.options.steps:
+                    break
+                record = self.step()
+                if progress is not None:
+                    progress(record, self.options.steps)
+                if time.monotonic() - last >= 60 * minutes:
+                    self.save()
+                    last = time.monotonic()
+        return self.best_model
+
+    @property
+    def best(self) -> Validation | None:
+        """The best validation, the first of equals."""
+        return max(self.validations, key=lambda validation: validation.psnr, default=None)
+
+    @property
+    def best_model(self) -> Model:
+        """The model of the best validation; without any, the last."""
+        if self._best is None:
+            return self.model
+        last = {name: tensor.data for name, tensor in self.parameters.items()}
+        try:
+            self._put(self._best[1])
+            return self.model
+        finally:
+            self._put(last)
+
+    def _due(self, every: int) -> bool:
+        known = self.validations[-1].step if self.validations else -1
+        wanted = self.done in (0, self.options.steps) or (every > 0 and self.done % every == 0)
+        return wanted and known < self.done
+
+    def _validate(
+        self, validate: Callable[[Model, int], Validation], validated: Callable[[Validation], None] | None
+    ) -> None:
+        before = self.best
+        validation = validate(self.model, self.done)
+        self.validations.append(validation)
+        if before is None or validation.psnr > before.psnr:
+            self._best = self.done, {name: tensor.data for name, tensor in self.parameters.items()}
+        self._good = self._now()
+        if validated is not None:
+            validated(validation)
+
+    # ----- the state -----
+
+    def save(self) -> None:
+        """Write the state, if there is one to write. Raises OutputError."""
+        if self.state is None:
+            return
+        good = self._good
+        now = State(
+            kind=type(self).__name__,
+            origin=self._origin,
+            options=dataclasses.asdict(self.options),
+            settings=self._settings,
+            parameters=good.parameters,
+            optimiser=good.optimiser,
+            history=self.history[: good.done],
+            validations=self.validations[: good.validations],
+            best=good.best,
+        )
+        write_state(self.state, now)
+
+    @contextmanager
+    def _saved_at_the_end(self) -> Iterator[None]:
+        try:
+            yield
+        except ModelError:
+            raise  # diverged: the last state stays as it is
+        except BaseException:
+            self.save()
+            raise
+        self.save()
+
+    def _now(self) -> _Good:
+        """The state as it is; training replaces arrays and never changes them."""
+        parameters = {name: np.asarray(tensor.data) for name, tensor in self.parameters.items()}
+        return _Good(parameters, self.optimiser.state_dict(), len(self.history), len(self.validations), self._best)
+
+    def _put(self, arrays: Mapping[str, Array]) -> None:
+        for name, tensor in self.parameters.items():
+            tensor.data = np.asarray(arrays[name], tensor.data.dtype)
+
+    def _resume(self, path: Path) -> None:
+        state = read_state(path)
+        expected = {**dataclasses.asdict(self.options), **self._settings}
+        ours = state is not None and state.kind == type(self).__name__
+        if state is not None and ours:
+            known = {**state.options, **state.settings}
+            if changed := [key for key in expected if _plain(expected[key]) != known.get(key)]:
+                raise UsageError(
+                    f"{path} was made with another recipe ({', '.join(changed)}); move it away to start anew"
+                )
+        if state is None or not ours or state.origin != self._origin:
+            raise UsageError(
+                f"{path} is the training state of another model, or of another nspike; move it away to start anew"
+            )
+        shapes = {name: tensor.shape for name, tensor in self.parameters.items()}
+        for arrays in (state.parameters, *(() if state.best is None else (state.best[1],))):
+            if {name: array.shape for name, array in arrays.items()} != shapes:
+                raise BadInputError(f"{path}: cannot be read as a training state: parameters are missing")
+        self.optimiser.load_state_dict(state.optimiser)
+        self._put(state.parameters)
+        self.history, self.validations = list(state.history), list(state.validations)
+        self._best = None if state.best is None else (state.best[0], dict(state.best[1]))
+
+    def _kept(self) -> str:
+        return "" if self.state is None else f"; the last state stays in {self.state}"
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _fingerprint(start: Model, parameters: Mapping[str, Tensor]) -> str:
+    """A digest of what training starts from."""
+    plain = replace(start, info=Info("", start.info.task, start.info.colour))
+    digest = hashlib.sha256(weights.digest(plain).encode())
+    for name, tensor in sorted(parameters.items()):
+        digest.update(f"{name} {tensor.data.dtype} {tensor.shape}".encode())
+        digest.update(np.ascontiguousarray(tensor.data).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,63 @@
+"""What the rules of a layer's gradient share: it runs forward once, and says what it depends on and what flows back."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from nspike.autograd.tensor import Tensor
+from nspike.trainable.forward import Forward
+from nspike.trainable.layer import Doubles, Floats, Layer
+
+
+class Rule(ABC):
+    """A layer that has run, and the rule of its gradient.
+
+    Parameters
+    ----------
+    layer : what runs.
+    membranes : whether to keep v at the end, int32 (N, H, W, C).
+
+    `train` holds its spikes. `parents` are the tensors that it depends on, in the order of what `back` returns; it is
+    called once.
+    """
+
+    traced = False
+    """Whether the rule needs every membrane at every step."""
+
+    def __init__(self, layer: Layer, *, membranes: bool = False) -> None:
+        trace = self.traced and not layer.frame.recompute
+        self.layer, self.forward = layer, Forward(layer, membranes=membranes, trace=trace)
+        self.train, self.v = self.forward.train, self.forward.v
+
+    @property
+    def parents(self) -> list[Tensor]:
+        """Spikes, kernel, bias, threshold."""
+        p = self.layer.parameters
+        own = [tensor for tensor in (p.weight, p.bias, p.threshold) if tensor is not None]
+        return [*self.layer.trains, *own]
+
+    @abstractmethod
+    def spread(self, counts: Doubles) -> Floats:
+        """The gradient of the layer's spikes, given that of one more at any step up to T, (N, H, W, C)."""
+
+    @abstractmethod
+    def back(
+        self,
+        spikes: Floats | None,
+        added: Floats | None = None,
+        *,
+        end: Doubles | None = None,
+        charge: Doubles | None = None,
+        theta: Doubles | None = None,
+    ) -> list[Any]:
+        """The gradients of `parents`, given those of the spikes, which are used up.
+
+        spikes : what `spread` gives, or the layers after, or None. added : float32 (steps,), for all neurons.
+        end : ∂L/∂v after the last step, float64 (N, H, W, C). charge : a gradient with respect to the input of every step,
+        likewise. theta : one with respect to θ, float64 (C,), beside what spikes and membranes give.
+        """
+
+    def of_threshold(self, of_theta: Doubles) -> Doubles:
+        """The gradient of the threshold that is trained, from ∂L/∂θ (C,)."""
+        p = self.layer.parameters
+        by_ratio = p.ratio * of_theta
+        return by_ratio if p.threshold.size == by_ratio.size else by_ratio.sum(keepdims=True)

@@ -1,0 +1,130 @@
+"""A layer's gradient through time: back through every step, with a surrogate for the derivative of the firing test.
+
+With φ the surrogate derivative at x = u - f(t)·θ, f = fire(t), a = amplitude(t), and rounding passed straight through to the
+floats that it came from (SpikingIR, AAAI 2026; Neftci et al. 2019):
+
+    G = ∂L/∂s - a·θ·g_v;   ∂L/∂I(t) = g_u = g_v + G·φ;   g_v <- g_u          from the last step to the first
+    ∂L/∂θ = -Σ f·G·φ - Σ a·g_v·s + initial·Σ g_v(0);   ∂L/∂f(t) = -Σ θ·G·φ;   ∂L/∂a(t) = -Σ θ·g_v·s
+
+What it needs of the membranes, x, is kept as float32, or computed again from the spikes of the layers before (`recompute`):
+a sixteenth of the memory for another forward pass.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nspike.autograd.tensor import Tensor
+from nspike.runtime.buffers import give
+from nspike.runtime.parallel import available, each
+from nspike.trainable.course import slopes
+from nspike.trainable.kinds import kind_of
+from nspike.trainable.layer import Doubles, Floats
+from nspike.trainable.rule import Rule
+from nspike.trainable.surrogate import values
+
+PIXELS = 128
+"""How many pixels go back through time at a time: their membranes and slopes fit the second-level cache."""
+
+
+class _InTime(NamedTuple):
+    """∂L/∂I float32 (steps, N, H, W, C); per step and channel Σ ∂L/∂I, Σ G·φ, Σ g_v·s; per channel Σ g_v(0)."""
+
+    currents: Floats
+    sums: Doubles
+    crossings: Doubles
+    worths: Doubles
+    start: Doubles
+
+
+class TimeRule(Rule):
+    """For declared neurons. The gradient of `train` is ∂L/∂s, float32 (steps, N, H, W, C), and what is added to all."""
+
+    traced = True
+
+    @property
+    def parents(self) -> list[Tensor]:
+        """Spikes, kernel, bias, threshold, the neuron's parameters, those of the neurons that it reads."""
+        theirs = [worth.tensor for worth in kind_of(self.layer).worth(self.layer)]
+        return [*super().parents, *self.layer.parameters.trained.values(), *theirs]
+
+    def spread(self, counts: Doubles) -> Floats:
+        """The gradient of the layer's spikes, given that of one more at any step up to T, (N, H, W, C)."""
+        frame = self.layer.frame
+        spikes = np.zeros((frame.steps, *counts.shape), np.float32)
+        spikes[: frame.timesteps] = counts
+        return spikes
+
+    def back(
+        self,
+        spikes: Floats | None,
+        added: Floats | None = None,
+        *,
+        end: Doubles | None = None,
+        charge: Doubles | None = None,
+        theta: Doubles | None = None,
+    ) -> list[Any]:
+        """The gradients of `parents`."""
+        p, frame = self.layer.parameters, self.layer.frame
+        back = self._back_in_time(spikes, added, end, charge)
+        of_sources, of_kernel, of_worth = kind_of(self.layer).back_in_time(self.layer, back.currents)
+        give(back.currents)
+        gradients: list[Any] = list(of_sources)
+        if p.weight is not None:
+            gradients.append(of_kernel)
+        if p.bias is not None:
+            gradients.append(back.sums[: frame.timesteps].sum(axis=0).astype(np.float32))
+        return [*gradients, *self._back_to_neuron(back, theta), *of_worth]
+
+    def _back_to_neuron(self, back: _InTime, theta: Doubles | None) -> list[Any]:
+        """The gradients with respect to the threshold and the neuron's parameters."""
+        layer, p, c = self.layer, self.layer.parameters, self.layer.course
+        fires = np.maximum(c.fires, 0.0)
+        of_theta = c.initial * back.start - fires @ back.crossings - c.amplitudes @ back.worths
+        gradients: list[Any] = [self.of_threshold(of_theta if theta is None else of_theta + theta)]
+        for name in p.trained:
+            slope = slopes(layer.neuron, p.values, name, layer.frame.timesteps, layer.frame.steps)
+            per_channel = slope.initial * back.start - slope.fires @ back.crossings - slope.amplitudes @ back.worths
+            gradients.append(np.asarray(per_channel @ layer.theta))
+        return gradients
+
+    def _back_in_time(
+        self, spikes: Floats | None, added: Floats | None, end: Doubles | None, charge: Doubles | None
+    ) -> _InTime:
+        from nspike.kernels import through_time
+
+        frame, stage, channels = self.layer.frame, self.layer.prepared.stage, self.layer.channels
+        steps, fires = frame.steps, self.layer.course.fires
+        pixels = int(np.prod(frame.shape))
+        currents = np.zeros((steps, pixels, channels), np.float32) if spikes is None else spikes
+        currents = currents.reshape(steps, pixels, channels)  # changed in place
+        g_v = np.zeros((pixels, channels), np.float32) if end is None else end.reshape(pixels, -1).astype(np.float32)
+        more = np.zeros(steps, np.float32) if added is None else np.asarray(added, np.float32)
+        totals = np.zeros((available(), 3, steps, channels))
+        silent = fires.max() < 0
+        if silent:
+            currents[:] = g_v
+        else:
+            trace = self.forward.take_trace()
+            flat = trace.reshape(pixels, steps, channels)
+            resets = np.ldexp(stage.reset.astype(np.float32), -stage.integer.exponent)
+            numbers = (fires.astype(np.float32), resets * np.float32(frame.follow_reset))
+
+            def blocks(piece: int, first: int, last: int) -> None:
+                scratch = np.empty((3, steps, channels), np.float32)
+                sums, crossings, worths = totals[piece]
+                for at in range(first * PIXELS, min(last * PIXELS, pixels), PIXELS):
+                    x = flat[at : at + PIXELS]
+                    slope = values(frame.surrogate, x)
+                    v = g_v[at : at + PIXELS]
+                    through_time.backward(x, slope, currents, more, *numbers, v, sums, crossings, worths, scratch, at)
+
+            each(blocks, -(-pixels // PIXELS))
+            give(trace)
+        sums, crossings, worths = totals.sum(axis=0)
+        if charge is not None:
+            currents += charge.reshape(pixels, -1).astype(np.float32)
+        if charge is not None or silent:
+            sums = currents.sum(axis=1, dtype=np.float64)
+        currents = currents.reshape(steps, *frame.shape, channels)
+        return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64))

@@ -1,0 +1,19 @@
+"""What most tests of commands begin with."""
+
+import pytest
+
+from tests.cli.console import run
+from tests.desk import lay_out
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with images, a checkpoint and small models under the shipped ones' names; the tests run there."""
+    return lay_out(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def traced(here, capsys):
+    """A trace of photo.png."""
+    assert run(capsys, "trace", "photo.png", "--model", "dncnn-s25").code == 0
+    return here / "photo_trace.h5"
