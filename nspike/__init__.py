@@ -11,13 +11,18 @@ from nspike.runtime.version import VERSION as __version__
 _HOME = {
     "Activation": "graph.layer",
     "Architecture": "contracts.architecture",
+    "Audit": "inspection.auditing",
     "BadInputError": "errors",
     "Calibration": "contracts.converter",
     "Checkpoint": "contracts.format",
     "Concat": "graph.layer",
     "Conv": "graph.layer",
+    "ConversionReport": "converting.report",
     "Converter": "contracts.converter",
     "Costs": "pricing.costs",
+    "Curve": "inspection.anytime",
+    "Difference": "inspection.difference",
+    "DifferenceError": "errors",
     "EnergyColumn": "contracts.energy",
     "EnergyModel": "contracts.energy",
     "Evaluation": "benchmarking.evaluation",
@@ -36,6 +41,7 @@ _HOME = {
     "Neuron": "contracts.neuron",
     "NspikeError": "errors",
     "Option": "contracts.converter",
+    "OutputError": "errors",
     "OutputLayer": "contracts.head",
     "IMAGE": "graph.layer",
     "Parameter": "contracts.neuron",
@@ -45,6 +51,7 @@ _HOME = {
     "Spiking": "model.model",
     "Tensor": "autograd.tensor",
     "Trace": "inspection.traces",
+    "Trained": "fitting.runs",
     "UsageError": "errors",
     "arithmetic_energy": "pricing.arithmetic",
     "audit": "inspection.auditing",
@@ -124,14 +131,18 @@ if TYPE_CHECKING:
     from nspike.contracts.neuron import Parameter as Parameter
     from nspike.converting.by_name import convert as convert
     from nspike.converting.importing import import_checkpoint as import_checkpoint
+    from nspike.converting.report import ConversionReport as ConversionReport
     from nspike.errors import BadInputError as BadInputError
+    from nspike.errors import DifferenceError as DifferenceError
     from nspike.errors import ModelError as ModelError
     from nspike.errors import NspikeError as NspikeError
+    from nspike.errors import OutputError as OutputError
     from nspike.errors import PluginError as PluginError
     from nspike.errors import UsageError as UsageError
     from nspike.files.guarded import HDF5File as HDF5File
     from nspike.files.guarded import HDF5Node as HDF5Node
     from nspike.files.guarded import open_hdf5 as open_hdf5
+    from nspike.fitting.runs import Trained as Trained
     from nspike.fitting.trainer import finetune as finetune
     from nspike.fitting.trainer import train as train
     from nspike.graph.layer import IMAGE as IMAGE
@@ -140,9 +151,12 @@ if TYPE_CHECKING:
     from nspike.graph.layer import Conv as Conv
     from nspike.graph.layer import Gate as Gate
     from nspike.graph.network import Network as Network
+    from nspike.inspection.anytime import Curve as Curve
     from nspike.inspection.anytime import curve as curve
+    from nspike.inspection.auditing import Audit as Audit
     from nspike.inspection.auditing import audit as audit
     from nspike.inspection.auditing import verify as verify
+    from nspike.inspection.difference import Difference as Difference
     from nspike.inspection.difference import diff as diff
     from nspike.inspection.replaying import replay as replay
     from nspike.inspection.traces import Trace as Trace

@@ -2,10 +2,10 @@
 
 In the tests of a plugin:
 
-    from nspike.testing import Trace, check_neuron
+    from nspike.testing import HandWorked, check_neuron
 
     def test_it_conforms():
-        check_neuron(NEURON, trace=Trace(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
+        check_neuron(NEURON, trace=HandWorked(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
 
 `nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about.
 """
@@ -15,12 +15,12 @@ from dataclasses import replace
 
 from nspike.authoring.conformance import alone, declaration, in_networks, training
 from nspike.authoring.conformance.report import ConformanceError, Fault, Report, Result, Skip
-from nspike.authoring.conformance.subject import Check, Subject, Trace
+from nspike.authoring.conformance.subject import Check, HandWorked, Subject
 from nspike.contracts.neuron import Neuron
 from nspike.errors import NspikeError
 from nspike.runtime.explain import explain
 
-__all__ = ["ConformanceError", "Report", "Result", "Trace", "check_neuron", "examine_neuron"]
+__all__ = ["ConformanceError", "HandWorked", "Report", "Result", "check_neuron", "examine_neuron"]
 
 CHECKS: dict[str, Check] = {
     "functions": declaration.functions,
@@ -47,7 +47,7 @@ NEEDED = ("functions", "kernel", "compiled", "integers")
 def check_neuron(
     neuron: Neuron,
     *,
-    trace: Trace | Sequence[Trace] = (),
+    trace: HandWorked | Sequence[HandWorked] = (),
     parameters: Mapping[str, float] | None = None,
     conserves: bool | None = None,
 ) -> Report:
@@ -79,7 +79,7 @@ def check_neuron(
 def examine_neuron(
     neuron: Neuron,
     *,
-    trace: Trace | Sequence[Trace] = (),
+    trace: HandWorked | Sequence[HandWorked] = (),
     parameters: Mapping[str, float] | None = None,
     conserves: bool | None = None,
 ) -> Report:
@@ -87,7 +87,7 @@ def examine_neuron(
 
     Raises UsageError for parameters that the neuron does not have, or out of range.
     """
-    traces = (trace,) if isinstance(trace, Trace) else tuple(trace)
+    traces = (trace,) if isinstance(trace, HandWorked) else tuple(trace)
     subject = Subject(neuron, {}, traces, conserves)
     results = [_result("parameters", declaration.parameters, subject)]
     broken = "" if results[0].state == "passed" else "parameters"

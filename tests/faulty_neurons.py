@@ -6,7 +6,7 @@ import random
 import numba
 import numpy as np
 
-from nspike.authoring.conformance.subject import Trace
+from nspike.authoring.conformance.subject import HandWorked
 from nspike.contracts.neuron import NEVER, Neuron, Parameter
 from tests.own_neurons import theta_only
 
@@ -192,7 +192,7 @@ def divides_by_t_minus_one(parameters, step, timesteps):
     return 1.0 / (timesteps - 1)
 
 
-GOOD_TRACE = Trace(inputs=[6, 6, 6, 20], spikes=[0, 0, 1, 1], membranes=[6, 12, 2, 6])
+GOOD_TRACE = HandWorked(inputs=[6, 6, 6, 20], spikes=[0, 0, 1, 1], membranes=[6, 12, 2, 6])
 
 FAULTS = [
     (
@@ -235,16 +235,21 @@ FAULTS = [
     ("kernel", stepping(writes_a_second_plane), {}, "reads or writes outside its arrays: IndexError"),
     ("kernel", stepping(writes_state_it_has_not), {}, "reads or writes outside its arrays: IndexError"),
     ("kernel", stepping(raises), {}, "at step 3 of T = 8 failed: ValueError: no"),
-    ("trace", declared(), {"trace": Trace([6, 6, 6], [0, 0, 0])}, "step 3: spike 1, expected 0; membrane 2"),
-    ("trace", stepping(good), {"trace": Trace([6, 6, 6], [0, 0, 1], [6, 12, 18])}, "step 3: membrane 2, expected 18"),
+    ("trace", declared(), {"trace": HandWorked([6, 6, 6], [0, 0, 0])}, "step 3: spike 1, expected 0; membrane 2"),
+    (
+        "trace",
+        stepping(good),
+        {"trace": HandWorked([6, 6, 6], [0, 0, 1], [6, 12, 18])},
+        "step 3: membrane 2, expected 18",
+    ),
     ("trace", stepping(resets_to_zero), {"trace": GOOD_TRACE}, "step 3: membrane 0, expected 2"),
-    ("trace", declared(), {"trace": [GOOD_TRACE, Trace([6], [1])]}, "trace 2, step 1: spike 0, expected 1"),
-    ("trace", declared(), {"trace": Trace([6, 6], [0])}, "2 inputs, 1 spikes, 0 membranes; give as many"),
-    ("trace", declared(post_steps=1), {"trace": Trace([6], [0])}, "at least one step and the 1 post steps"),
+    ("trace", declared(), {"trace": [GOOD_TRACE, HandWorked([6], [1])]}, "trace 2, step 1: spike 0, expected 1"),
+    ("trace", declared(), {"trace": HandWorked([6, 6], [0])}, "2 inputs, 1 spikes, 0 membranes; give as many"),
+    ("trace", declared(post_steps=1), {"trace": HandWorked([6], [0])}, "at least one step and the 1 post steps"),
     (
         "trace",
         stepping(good, planes=(1, 2)),
-        {"trace": Trace([6], [0])},
+        {"trace": HandWorked([6], [0])},
         "1 spikes given; expected one for each of the 2",
     ),
     ("repeated", declared(fire=fickle), {}, "`fire` answers differently when asked again"),

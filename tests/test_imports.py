@@ -143,6 +143,18 @@ def level_faults(path, module, source):
     return faults
 
 
+COMMANDS = "nspike.cli.commands"
+
+
+def command_faults(path, source):
+    """What a file of nspike/cli must not import: a command. What several commands need lies beside them."""
+    return [
+        f"{path}:{line} imports {module} {name or ''}".rstrip()
+        for module, name, line in imports(source)
+        if module.startswith(COMMANDS) or f"{module}.{name}" == COMMANDS
+    ]
+
+
 def cycles(graph):
     """The modules of a graph that take part in a cycle of imports."""
     remaining = {name: set(targets) & set(graph) for name, targets in graph.items()}
@@ -194,6 +206,10 @@ def test_compiler_options_are_in_one_place(path, source):
 @pytest.mark.parametrize(("path", "source"), CORE, ids=[path for path, _ in CORE])
 def test_nothing_imports_what_is_above_it(path, source):
     assert level_faults(path, module_name(path), source) == []
+
+
+def test_no_command_is_imported():
+    assert [fault for path, source in CORE for fault in command_faults(path, source)] == []
 
 
 def test_no_cycle_of_imports():
@@ -267,6 +283,20 @@ def test_what_plugins_may_import():
 )
 def test_planted_compiler_option_is_caught(source):
     assert jit_faults("planted.py", source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from nspike.cli.commands.run import parts_of",
+        "def late():\n    import nspike.cli.commands.run",
+        "from nspike.cli import commands",
+        "import importlib\nimportlib.import_module('nspike.cli.commands.run')",
+    ],
+)
+def test_planted_import_of_a_command_is_caught(source):
+    assert command_faults("planted.py", source)
+    assert not command_faults("planted.py", "from nspike.cli.options import json_option")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 import nspike
 from nspike.registry.plugins import LOAD, registry
-from nspike.testing import Trace, check_neuron
+from nspike.testing import HandWorked, check_neuron
 from nspike.trainable.spiking import DifferentiableNetwork
 from tests import naive
 from tests.cli.console import launch, run
@@ -98,13 +98,13 @@ def test_the_engine_runs_them_as_they_are_defined(installed, network, slow):
 TRACES = {
     # T = 5: thresholds 16, 14, 12, 10, 8
     "falling": [
-        Trace([6, 6, 6, 6, 6], [0, 0, 1, 0, 1], [6, 12, 2, 8, -2]),
-        Trace([15, 0, 0, 0, 0], [0, 1, 0, 0, 0], [15, -1, -1, -1, -1]),
+        HandWorked([6, 6, 6, 6, 6], [0, 0, 1, 0, 1], [6, 12, 2, 8, -2]),
+        HandWorked([15, 0, 0, 0, 0], [0, 1, 0, 0, 0], [15, -1, -1, -1, -1]),
     ],
     # j = 2; raised by 0 -> fires, 2; by 1.5 -> 2; by 2 -> fires, 4; by 3 -> fires, 5; by 3.75 -> 4, and 19 < 20
     "adaptive": [
-        Trace([17, 16, 16, 18, 0], [1, 0, 1, 1, 0], [1, 17, 17, 19, 19]),
-        Trace([16, 17, 17], [1, 0, 1], [0, 17, 18], parameters={"jump": 0.25, "keep": 0.5}),
+        HandWorked([17, 16, 16, 18, 0], [1, 0, 1, 1, 0], [1, 17, 17, 19, 19]),
+        HandWorked([16, 17, 17], [1, 0, 1], [0, 17, 18], parameters={"jump": 0.25, "keep": 0.5}),
     ],
 }
 

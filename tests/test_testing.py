@@ -13,16 +13,16 @@ from nspike.contracts.neuron import NEVER, Neuron, Parameter
 from nspike.errors import UsageError
 from nspike.integer import reference as floatsim
 from nspike.registry.plugins import registry
-from nspike.testing import CHECKS, NEEDED, ConformanceError, Trace, check_neuron, examine_neuron
+from nspike.testing import CHECKS, NEEDED, ConformanceError, HandWorked, check_neuron, examine_neuron
 from tests.faulty_neurons import FAULTS, GOOD_TRACE, good, stepping
 from tests.own_neurons import BURST, TERNARY
 
 # MPRN: 0.75·16 = 12 is reached in the post step; LIF with τ = 2: halves of odd numbers round up
 TRACES = {
-    "if": Trace([6, 6, 6, 6, -3], [0, 0, 1, 0, 0], [6, 12, 2, 8, 5]),
-    "mprn": Trace([6, 6, 6, 6, 4], [0, 0, 1, 0, 1], [6, 12, 2, 8, -4]),
-    "mprn_beta": Trace([6, 6, 3, 0], [0, 0, 0, 1], [6, 12, 15, -17], parameters={"alpha": 0.9, "beta": 2.0}),
-    "lif": Trace([10, 10, 10, 10, 10], [0, 0, 1, 0, 1], [10, 15, 2, 11, 0], parameters={"tau": 2.0}),
+    "if": HandWorked([6, 6, 6, 6, -3], [0, 0, 1, 0, 0], [6, 12, 2, 8, 5]),
+    "mprn": HandWorked([6, 6, 6, 6, 4], [0, 0, 1, 0, 1], [6, 12, 2, 8, -4]),
+    "mprn_beta": HandWorked([6, 6, 3, 0], [0, 0, 0, 1], [6, 12, 15, -17], parameters={"alpha": 0.9, "beta": 2.0}),
+    "lif": HandWorked([10, 10, 10, 10, 10], [0, 0, 1, 0, 1], [10, 15, 2, 11, 0], parameters={"tau": 2.0}),
 }
 
 
@@ -47,7 +47,7 @@ def test_every_built_in_neuron_has_a_trace():
 
 @pytest.mark.parametrize("neuron", [TERNARY.fast, replace(BURST.fast, post_steps=3)], ids=["ternary", "burst"])
 def test_neurons_of_several_planes_conform(neuron):
-    trace = Trace([20, 0, -20], [(1, 0), (0, 0), (0, 1)], [4, 4, 0]) if neuron.planes == (1, -1) else ()
+    trace = HandWorked([20, 0, -20], [(1, 0), (0, 0), (0, 1)], [4, 4, 0]) if neuron.planes == (1, -1) else ()
     report = check_neuron(neuron, trace=trace, conserves=True)
     assert state_of(report, "conservation").state == "passed"
 

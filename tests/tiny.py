@@ -4,7 +4,8 @@ import numpy as np
 
 from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
-from nspike.model.model import OUTPUT, Info, Model, Spiking
+from nspike.model.model import OUTPUT, Info, Spiking
+from nspike.restoration.method import Model
 
 
 def tiny_model(

@@ -1,21 +1,25 @@
 """What the commands on single images share: the model that a user asked for, and how it is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from nspike.cli.options import Wanted
+from nspike.cli.parts import parts_of
+from nspike.cli.values import numbers
 
 if TYPE_CHECKING:
     from nspike.images.file import ImageData
+    from nspike.model.model import Model
     from nspike.restoration.choice import Choice
 
 
-def choose(image: str, plugins: Sequence[str], max_pixels: int, **request: Any) -> "tuple[Choice, ImageData]":
-    """The model for an image and the image; `request` as of `nspike.restoration.choice.Request`, but for its parts."""
-    from nspike.cli.commands.run import parts_of
+def choose(image: str, wanted: Wanted, max_pixels: int) -> "tuple[Choice, ImageData]":
+    """The model for an image, with its parts replaced, and the image."""
     from nspike.images import file as images
     from nspike.restoration.choice import Chooser, Request
 
-    parts, _ = parts_of(plugins, ("neuron", "head"))
-    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **request))
+    parts, _ = parts_of(wanted.plugins)
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     read = images.read(image, max_pixels=max_pixels)
     return chooser.choose(read.pixels), read
 
@@ -59,3 +63,16 @@ def refuse(options: Mapping[str, Any], why: str) -> None:
     for option, value in options.items():
         if value not in (None, ()):
             raise UsageError(f"{option}: {why}")
+
+
+def refuse_head_parameters(model: "Model", wanted: Wanted) -> None:
+    """Raise UsageError where --set is for the head: certificates and traces hold only the digests of its parameters."""
+    from nspike.errors import UsageError
+    from nspike.registry.parts import parameter_names
+
+    _, of_head = parameter_names(model)
+    for name in numbers(wanted.pairs):
+        if name in of_head:
+            raise UsageError(
+                f"--set {name}: certificates and traces hold a head's parameters as digests; set none of them"
+            )

@@ -87,7 +87,20 @@ def _quality(quality: Mapping[str, Any]) -> list[str]:
         if before[key] is not None
     )
     psnr = f"PSNR {_decibels(before['psnr'])} -> {_decibels(after['psnr'])} dB"
-    return [_line("quality", f"{psnr}, {ssims}" if ssims else psnr)]
+    lines = [_line("quality", f"{psnr}, {ssims}" if ssims else psnr)]
+    if "shipped" in quality:
+        lines.append(_line("", _cost(after["psnr"], quality["shipped"]["psnr"])))
+    return lines
+
+
+def _cost(psnr: float | None, shipped: float | None) -> str:
+    """What it costs, or gains, that this is not the shipped configuration."""
+    if psnr is None or shipped is None:
+        return f"the shipped configuration gives {_decibels(shipped)} dB"
+    change = psnr - shipped
+    if abs(change) < 0.005:
+        return f"as good as the shipped configuration, {shipped:.2f} dB"
+    return f"{abs(change):.2f} dB {'less' if change < 0 else 'more'} than the {shipped:.2f} dB of the shipped configuration"
 
 
 def _decibels(value: float | None) -> str:

@@ -5,6 +5,8 @@ import sys
 import time
 from types import TracebackType
 
+import click
+
 
 class Progress:
     """A line that is written over again: `with Progress(total, "images") as progress: progress.advance()`.
@@ -64,3 +66,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def announce_compilation() -> None:
+    """Say, if so, that the kernels are compiled now, once."""
+    from nspike.kernels import compile_notice
+
+    if notice := compile_notice():
+        click.echo(notice, err=True)

@@ -1,6 +1,7 @@
 """Text for people: safe to print, and in columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -29,3 +30,20 @@ def size(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count} B"
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Plain values in a line: "sigma 25", "scales 2 3 4"."""
+    parts = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            parts.append(f"{name} ({in_words(value)})")
+        elif isinstance(value, list):
+            parts.append(f"{name} {' '.join(map(_number, value))}")
+        else:
+            parts.append(f"{name} {_number(value)}")
+    return ", ".join(parts)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nspike.cli.common import emit, json_option
 from nspike.cli.interrupts import was_interrupted
+from nspike.cli.options import json_option, threads_option
+from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def training_options(function: F) -> F:
         click.option("--rate", type=float, metavar="R", help="The learning rate."),
         click.option("--seed", type=int, metavar="N", help="Seed of all random numbers."),
         click.option("--name", metavar="NAME", help="Name of the model."),
-        click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]"),
+        threads_option,
         click.option(
             "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Any key of a recipe; may be repeated."
         ),

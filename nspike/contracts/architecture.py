@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from nspike.contracts.converter import Option, option_values
 from nspike.contracts.format import check_finite
+from nspike.contracts.tasks import Task as Task
 from nspike.errors import BadInputError, UsageError
 from nspike.graph.network import Network
 
-Task = Literal["denoise", "dehaze", "superres", "derain", "deblur"]
 Colour = Literal["gray", "rgb", "y"]
 
 Arrays = Mapping[str, NDArray[np.float32]]

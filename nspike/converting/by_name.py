@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.converting.default import TIMESTEPS
-from nspike.converting.report import Report
+from nspike.converting.report import ConversionReport
 from nspike.restoration.method import Model
 
 NEURON = "if"
@@ -34,7 +34,7 @@ def convert(
     seed: int = 0,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Model, Report]:
+) -> tuple[Model, ConversionReport]:
     """Convert an ANN to a spiking network.
 
     Parameters
@@ -51,7 +51,7 @@ def convert(
 
     Returns
     -------
-    (Model, Report)
+    (Model, ConversionReport)
         the model with a spiking form, and how well each layer's spikes carry the ANN's activations.
 
     Raises

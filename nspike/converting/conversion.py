@@ -13,7 +13,7 @@ from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.converting.default import TIMESTEPS
-from nspike.converting.report import Comparison, Report, first_bad
+from nspike.converting.report import Comparison, ConversionReport, first_bad
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
 from nspike.engine.tile import LayerSpikes
@@ -48,7 +48,7 @@ def convert(
     targets: Sequence[Plane] | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Model, Report]:
+) -> tuple[Model, ConversionReport]:
     """Convert an ANN to spikes.
 
     Parameters
@@ -64,7 +64,7 @@ def convert(
 
     Returns
     -------
-    (Model, Report)
+    (Model, ConversionReport)
         The model has batch norm folded; converter, options and what rounding costs are in its provenance and quality.
 
     Raises UsageError for options or T out of range, BadInputError for images that do not fit, PluginError for a
@@ -131,7 +131,7 @@ def measure(
     head: Head,
     threads: int | None = None,
     progress: Callable[[], None] = lambda: None,
-) -> Report:
+) -> ConversionReport:
     """The report of a converted model on `crops`, each a degraded image (C, H, W) and the clean one or none.
 
     A neuron with a kernel of its own is not simulated in floats: its layers are those of the engine's run, without what is
@@ -172,7 +172,7 @@ def measure(
     elif len(crops) < CROPS:
         notes.append(f"only {len(crops)} images: the change by rounding wants at least {CROPS}")
     layers = comparison.layers()
-    return Report(
+    return ConversionReport(
         layers=layers,
         first_bad=first_bad(layers),
         psnr_to_ann=float(np.mean(agreement)),

@@ -45,7 +45,7 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class ConversionReport:
     """A conversion in figures.
 
     Parameters

@@ -1,7 +1,7 @@
 """Auditing: a run whose every spike is digested, its certificate, and the verification of one."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,31 +98,40 @@ def verify(
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
-) -> Iterator[str]:
-    """Run again what a certificate tells of, and yield each difference in words; none if it holds.
+) -> list[str]:
+    """Run again what a certificate tells of; each difference in words, an empty list if it holds.
 
-    `model` is the model of its file; the certificate's neuron with its parameters, head and T are put in. Where the
-    image or the model is another one, or the scale none that the model has, that alone is yielded, without a run.
+    Parameters
+    ----------
+    stored : the certificate, as plain values.
+    model : the model of its file; the certificate's neuron with its parameters, head and T are put in.
+    image : the image's file.
+    tile, memory, threads, max_pixels, progress : as for `nspike.audit`.
+
+    Where the image or the model is another one, or the scale none that the model has, that is the only difference, and
+    nothing is run.
 
     Raises BadInputError where the certificate is damaged or names what cannot be run, PluginError for a neuron or head
-    that is not there, and what `audit` raises.
+    that is not there, and what `nspike.audit` raises.
     """
     digest = weights.digest(model)
     named = _part(stored, "model")
     if named.get("digest") != digest:
-        yield f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; this is {model.info.name!r}, {digest}"
-        return
+        return [
+            f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; "
+            f"this is {model.info.name!r}, {digest}"
+        ]
     file_digest = images.read(image, max_pixels=max_pixels).sha256
     entry = _part(stored, "input")
     if entry.get("file_sha256") != file_digest:
-        yield f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
-        return
+        return [
+            f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
+        ]
     scale = entry.get("scale")
     if not _is_scale_of(model, scale):
         needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"
-        yield f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"
-        return
-    model = _with_parts(model, _part(stored, "parameters"))
+        return [f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"]
+    model = with_parts(model, _part(stored, "parameters"))
     found = audit(
         model,
         image,
@@ -134,7 +143,7 @@ def verify(
         max_pixels=max_pixels,
         progress=progress,
     )
-    yield from differences(stored, found.certificate)
+    return list(differences(stored, found.certificate))
 
 
 def _is_scale_of(model: Model, scale: Any) -> bool:
@@ -144,8 +153,11 @@ def _is_scale_of(model: Model, scale: Any) -> bool:
     return type(scale) is int and 1 <= scale <= LARGEST_SCALE
 
 
-def _with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
-    """The model with a certificate's neuron and its parameters, head and T."""
+def with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
+    """The model with the neuron and its parameters, the head and T that a certificate or a trace tells of.
+
+    Raises BadInputError where they are damaged or cannot be run, PluginError for a neuron or head that is not there.
+    """
     neuron, head = (_value(parameters, "parameters", key, str) for key in ("neuron", "head"))
     timesteps = _value(parameters, "parameters", "timesteps", int)
     declared = _value(parameters, "parameters", "neuron_parameters", dict)

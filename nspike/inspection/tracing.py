@@ -1,7 +1,7 @@
 """Tracing: a run whose spikes are kept in a file, whole layers or a window of the image."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,7 +11,7 @@ from nspike.engine.window import Rect
 from nspike.errors import UsageError, nearest
 from nspike.files.atomic import replacing
 from nspike.images import file as images
-from nspike.inspection.auditing import model_of
+from nspike.inspection.auditing import model_of, with_parts
 from nspike.inspection.certificate import certificate
 from nspike.inspection.trace_file import Shape, Writer, describe
 from nspike.inspection.traces import Trace
@@ -127,8 +127,11 @@ def model_of_trace(
     neuron: str | None = None,
     head: str | None = None,
     timesteps: int | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> tuple[Model, str]:
     """The model that a trace was made with, and its digest as in its file; or another by name, or with other parts.
+
+    The neuron's parameters are those of the trace, unless the model is another one.
 
     Raises ModelError where it is not shipped and not named.
     """
@@ -137,10 +140,13 @@ def model_of_trace(
     model = load(name) if name is not None else model_of(trace.info)
     recorded = trace.info["parameters"]
     digest = weights.digest(model)
+    if name is None:
+        model = with_parts(model, recorded)
     swapped, _ = swap(
         model,
         neuron=neuron or recorded["neuron"],
         head=head or recorded["head"],
         timesteps=timesteps or recorded["timesteps"],
+        parameters=parameters,
     )
     return swapped, digest

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nspike import images
 from nspike.contracts.architecture import Task
+from nspike.errors import UsageError
 
 _NAMES: dict[Task, tuple[str, str]] = {
     "denoise": ("chelsea_noisy25.png", "chelsea.png"),
@@ -13,7 +14,12 @@ _NAMES: dict[Task, tuple[str, str]] = {
 
 
 def image_for(task: Task) -> tuple[Path, Path]:
-    """The files of a degraded image and of its clean version; for super-resolution, the clean one is twice as large."""
+    """The files of a degraded image and of its clean version; for super-resolution, the clean one is twice as large.
+
+    Raises UsageError for a task without one.
+    """
+    if task not in _NAMES:
+        raise UsageError(f"no image for {task} comes with nspike; name one to restore")
     folder = Path(images.__file__).parent / "bundled"
     degraded, clean = _NAMES[task]
     return folder / degraded, folder / clean

@@ -5,8 +5,8 @@ was trained for the nearest one.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Request:
     """What a user asked for; None where nothing was said.
 
     model : a shipped model's name, or a file; task; sigma : noise in units of 1/255; scale : of super-resolution;
-    neuron, head, timesteps : parts that replace the model's; ann : run the plain ANN.
+    neuron, head, timesteps, parameters : what replaces the model's, as `nspike.swap` takes it; ann : run the plain ANN.
     """
 
     model: str | None = None
@@ -44,17 +44,20 @@ class Request:
     head: str | None = None
     timesteps: int | None = None
     ann: bool = False
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
     """A model, ready to run.
 
-    name, digest : of the model as shipped; changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
+    shipped : the model as it is in its file; name, digest : its own.
+    changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
     given or estimated; notes : what was decided without the user; warnings : what may be amiss.
     """
 
     model: Model
+    shipped: Model
     name: str
     digest: str
     changes: tuple[str, ...]
@@ -77,7 +80,9 @@ class Chooser:
             raise UsageError(f"sigma = {request.sigma:g} is out of range; expected above 0 and at most 255")
         if request.sigma is not None and request.scale is not None:
             raise UsageError("sigma is for denoising and scale for super-resolution; give one of them")
-        if request.ann and (request.neuron, request.head, request.timesteps) != (None, None, None):
+        if request.ann and (
+            request.parameters or (request.neuron, request.head, request.timesteps) != (None, None, None)
+        ):
             raise UsageError("the plain ANN has no neuron, head or T; leave them out, or leave out --ann")
         self.task: Task = request.task or self._task()
         if request.sigma is not None and self.task != "denoise":
@@ -108,6 +113,7 @@ class Chooser:
             notes.append(f"scale {scale}, the model's smallest")
         return Choice(
             model=model,
+            shipped=shipped,
             name=shipped.info.name,
             digest=digest,
             changes=changes,
@@ -137,7 +143,11 @@ class Chooser:
             if not self.request.ann:
                 check(shipped)
                 model, changes = swap(
-                    shipped, neuron=self.request.neuron, head=self.request.head, timesteps=self.request.timesteps
+                    shipped,
+                    neuron=self.request.neuron,
+                    head=self.request.head,
+                    timesteps=self.request.timesteps,
+                    parameters=self.request.parameters,
                 )
             self._loaded[name] = (shipped, model, digest, tuple(changes))
         return self._loaded[name]

@@ -75,6 +75,8 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:
         report |= {"reference": str(job.reference), "quality": _quality(original.pixels, result.image, clean)}
+        if choice.changes:
+            report["quality"]["shipped"] = _shipped(choice, original.pixels, clean, options)
     if job.recorded:
         write_record(job, settings, None, VERSION)
     images.write(job.target, finished(original, result.image, choice.scale))
@@ -100,6 +102,8 @@ def _settings(original: images.ImageData, choice: Choice, chooser: Chooser) -> d
         "head": spiking.head,
         "T": spiking.timesteps,
     }  # fmt: skip
+    if chooser.request.parameters:
+        parts["parameters"] = dict(chooser.request.parameters)
     return {
         "input": original.sha256,
         "model": choice.digest,
@@ -180,6 +184,19 @@ def _plain(quality: Quality) -> dict[str, float | None]:
     """PSNR, None for equal images, and both SSIMs, None for images smaller than the window."""
     values = {"psnr": quality.psnr} | {f"ssim_{window}": quality.ssim(window) for window in WINDOWS}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _shipped(choice: Choice, source: NDArray[Any], clean: NDArray[Any], options: Options) -> dict[str, float | None]:
+    """The quality of the result of the shipped configuration, which is run for that."""
+    result = restore(
+        choice.shipped,
+        source,
+        scale=choice.scale,
+        tile=options.tile,
+        memory=options.memory,
+        threads=options.threads,
+    )
+    return _plain(compare(result.image, clean, 1.0, unit=float(np.iinfo(clean.dtype).max)))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

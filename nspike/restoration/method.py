@@ -3,6 +3,7 @@
 Every function that hands a model to users takes `Model` from this module.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,13 +23,15 @@ def run(
     neuron: str | None = None,
     head: str | None = None,
     timesteps: int | None = None,
+    parameters: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Result:
     """Restore an image: uint8, uint16, or floats with black 0 and white 1; (H, W) grey or (H, W, 3) RGB.
 
     Parameters
     ----------
-    neuron, head, timesteps : other parts than the model's; its weights and thresholds stay.
+    neuron, head, timesteps, parameters : other parts than the model's, or other parameters of them; see `nspike.swap`. Its
+        weights and thresholds stay.
     options : `scale`, `tile`, `memory`, `threads`, `ann`, `digest`, `progress`, as `nspike.restore` takes them.
 
     Returns
@@ -42,8 +45,8 @@ def run(
         see `nspike.restore`.
     """
     model = self
-    if (neuron, head, timesteps) != (None, None, None):
-        model, _ = swap(self, neuron=neuron, head=head, timesteps=timesteps)
+    if parameters or (neuron, head, timesteps) != (None, None, None):
+        model, _ = swap(self, neuron=neuron, head=head, timesteps=timesteps, parameters=parameters)
     return restore(model, array, **options)
 
 

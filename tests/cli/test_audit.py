@@ -34,6 +34,22 @@ def edit(path, change):
 # ----- making one -----
 
 
+def test_a_certificate_of_set_parameters_holds(here, capsys):
+    done = run(capsys, "audit", "photo.png", "--sigma", 25, "--set", "v_init=0.25", "--json", "c.json")
+    assert (done.code, "v_init = 0.25 instead of" in done.out) == (0, True)
+    values = json.loads((here / "c.json").read_text())["parameters"]["neuron_parameters"]
+    assert {own["v_init"] for own in values.values()} == {0.25}
+    assert run(capsys, "audit", "--verify", "c.json").code == 0
+    edit(here / "c.json", lambda c: next(iter(c["parameters"]["neuron_parameters"].values())).update(v_init=0.5))
+    assert run(capsys, "audit", "--verify", "c.json").code == 1
+
+
+def test_heads_parameters_are_not_set_in_an_audit(here, capsys):
+    for command in ("audit", "trace"):
+        done = run(capsys, command, "photo.png", "--sigma", 25, "--plugin", "cpm", "--set", "bias=0.5")
+        assert (done.code, "hold a head's parameters as digests" in done.err) == (2, True)
+
+
 def test_audit(here, capsys):
     done = run(capsys, "audit", "photo.png", "--sigma", 25, "--json", "c.json")
     assert done.code == 0, done
@@ -232,7 +248,7 @@ def test_bad_certificates(here, capsys, content, code, message):
         (["photo.png", "--tile", "100"], 2, "multiple of 64"),
         (["photo.png", "--max-pixels", "100"], 3, "too large"),
         (["photo.png", "--plugin", "mprm"], 4, "'mprn'"),
-        (["photo.png", "--plugin", "rueckauer"], 2, "a converter cannot be used here"),
+        (["photo.png", "--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
         (["photo.png", "--model", "dncn-s25"], 3, "'dncnn-s25'"),
         (["photo.png", "--task", "denois"], 2, "denoise"),
         (["photo.png", "--json", "none/c.json"], 5, "the folder none does not exist"),

@@ -191,7 +191,7 @@ def test_neuron_parameters_out_of_range(here, capsys):
         here, capsys, 2, *base, "--plugin", "mprn", "--set", "alpha=0.7", says=["unknown parameter 'alpha'", "beta"]
     )
     refused(here, capsys, 2, *base, "--set", "v_init=2", says="v_init = 2 is out of range")
-    refused(here, capsys, 2, *base, "--set", "v_init=half", says="a neuron's parameter is a number")
+    refused(here, capsys, 2, *base, "--set", "v_init=half", says="a parameter is a number")
     refused(here, capsys, 2, *base, "--set", "v_init", says="NAME=VALUE")
     refused(here, capsys, 2, *base, "--option", "percentile=200", says="percentile")
     refused(here, capsys, 2, *base, "--option", "percentil=99", says="Did you mean 'percentile'?")
@@ -426,8 +426,8 @@ def test_the_smallest_images_work(here, capsys, shape):
 
 WRITERS = (
     ("run", "photo.png", "--overwrite", "-o"),
-    ("import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o"),
-    ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "-o"),
+    ("import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "--overwrite", "-o"),
+    ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "--overwrite", "-o"),
     ("audit", "photo.png", "--json"),
     ("run", "photo.png", "--overwrite", "-o", "y.png", "--json"),
     ("plugins", "--json"),

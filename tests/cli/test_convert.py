@@ -60,7 +60,7 @@ def test_convert_as_told(capsys, ann):
 def test_parts_may_be_given_either_way(capsys, ann):
     assert convert(capsys, ann, "--plugin", "head:rate", "--plugin", "lif").code == 0
     assert load(ann.parent / "snn.h5").spiking.head == "rate"
-    assert convert(capsys, ann, "--head", "cpm", "--converter", "rueckauer", "-T", 2).code == 0
+    assert convert(capsys, ann, "--head", "cpm", "--converter", "rueckauer", "-T", 2, "--overwrite").code == 0
     assert load(ann.parent / "snn.h5").spiking.head == "cpm"
 
 
@@ -70,15 +70,15 @@ def test_parts_may_be_given_either_way(capsys, ann):
         (["-T", 0], 2, "T = 0 is out of range"),
         (["-T", 1000], 2, "T = 1000 is out of range"),
         (["--plugin", "mpnr"], 4, "Did you mean 'mprn'"),
-        (["--plugin", "dncnn"], 4, "is a network, which cannot be used here"),
+        (["--plugin", "dncnn"], 2, "a plugin of kind network cannot be used here"),
         (["--plugin", "mprn", "--plugin", "if"], 2, "two plugins of kind neuron"),
         (["--head", "rate", "--plugin", "cpm"], 2, "two plugins of kind head"),
-        (["--plugin", "rueckauer", "--converter", "rueckauer"], 2, "two plugins of kind converter"),
+        (["--plugin", "rueckauer", "--converter", "qcfs"], 2, "two plugins of kind converter"),
         (["--head", "rat"], 4, "Did you mean 'rate'"),
         (["--option", "percentil=99"], 2, "unknown option 'percentil'"),
         (["--option", "percentile=high"], 2, "percentile = 'high'"),
         (["--option", "percentile"], 2, "expected NAME=VALUE"),
-        (["--set", "v_init=much"], 2, "a neuron's parameter is a number"),
+        (["--set", "v_init=much"], 2, "a parameter is a number"),
         (["--set", "v_init=7"], 2, "out of range"),
         (["--set", "alpha=1"], 2, "unknown parameter 'alpha'"),
         (["--crops", 0], 2, "at least 1 crop"),

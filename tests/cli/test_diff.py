@@ -112,3 +112,10 @@ def test_bad_input_of_diff(here, capsys, traced, arguments, code, says):
     assert says in done.err, done.err
     assert done.out == ""
     assert contents(here) == before
+
+
+def test_a_trace_of_set_parameters_is_run_again_as_it_was(here, capsys):
+    assert run(capsys, "trace", "photo.png", "--sigma", 25, "--set", "v_init=0.25", "-o", "t.h5").code == 0
+    assert run(capsys, "diff", "photo.png", "t.h5").code == 0
+    assert run(capsys, "diff", "photo.png", "t.h5", "--set", "v_init=0").code == 1
+    assert run(capsys, "diff", "t.h5", "t.h5", "--set", "v_init=0").code == 2

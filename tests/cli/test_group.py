@@ -263,7 +263,7 @@ def test_launcher_without_an_installation(monkeypatch, capsys):
 
 def test_group_module_holds_the_whole_table():
     shipped = {path.stem for path in (ROOT / "nspike" / "cli").rglob("*.py")}
-    helpers = {"__init__", "group", "common", "text", "progress"}
+    helpers = {"__init__", "group", "options", "output", "parts", "text", "progress"}
     commands = {module for module, _ in group_module.COMMANDS.values()}
     assert commands <= shipped
     assert helpers <= shipped

@@ -46,8 +46,12 @@ def test_report(capsys, checkpoint, tmp_path):
         (["--network", "dncnn", "--sigma", "2", "--scale", "2"], 2, "give one of them"),
         (["--network", "dncnn", "--task", "paint"], 2, "paint"),
         ([], 2, "--network"),
-        (["--plugin", "dncnn", "--network", "dncnn"], 2, "two plugins of kind network are given; give one"),
-        (["--plugin", "rueckauer"], 4, "is a converter, which cannot be used here"),
+        (
+            ["--plugin", "dncnn", "--network", "vdsr"],
+            2,
+            "two plugins of kind network are given, vdsr and dncnn; give one",
+        ),
+        (["--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
     ],
 )
 def test_wrong_use(capsys, checkpoint, tmp_path, arguments, code, error):

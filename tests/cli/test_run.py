@@ -11,9 +11,11 @@ from PIL import Image
 import nspike
 from nspike.errors import ModelError
 from nspike.images import file as images
+from nspike.images.metrics import psnr
 from nspike.model import shipped as models
 from nspike.model.file import save
 from nspike.restoration import job
+from nspike.restoration.bundled import image_for
 from tests.cli.console import interrupt, run
 from tests.tiny import image, tiny_model
 
@@ -130,6 +132,42 @@ def test_parts_are_swapped(here, capsys):
     assert "horowitz45" not in done.out
     expected = MODEL.run(image(), neuron="if", head="rate", timesteps=7).image
     assert np.array_equal(images.read("a_denoise.png").pixels, expected)
+
+
+def test_parameters_are_set_and_their_cost_is_told(here, capsys):
+    save_image(here / "a.png")
+    save_image(here / "clean.png", seed=1)
+    done = run(capsys, "run", "a.png", "--set", "v_init=0.5", "--reference", "clean.png")
+    assert "not the shipped configuration: v_init = 0.5 instead of 0" in done.out
+    changed, shipped = MODEL.run(image(), parameters={"v_init": 0.5}).image, MODEL.run(image()).image
+    assert np.array_equal(images.read("a_denoise.png").pixels, changed)
+    clean = images.read("clean.png").pixels
+    cost = psnr(changed, clean, 255) - psnr(shipped, clean, 255)
+    assert f"{abs(cost):.2f} dB {'less' if cost < 0 else 'more'} than the" in done.out
+    assert (
+        "shipped configuration gives" not in run(capsys, "run", "a.png", "-o", "b.png", "--reference", "clean.png").out
+    )
+    assert run(capsys, "run", "a.png", "-o", "c.png", "--ann", "--set", "v_init=0.5").code == 2
+
+
+def test_another_neuron_on_a_shipped_model_still_restores(tmp_path, monkeypatch, capsys):
+    """v_init = 0.5 of mprn stays: without it the output is no better than the input."""
+    monkeypatch.chdir(tmp_path)
+    noisy, clean = image_for("denoise")
+    for path in (noisy, clean):
+        pixels = images.read(path).pixels[:48, :48]
+        images.write(path.name, images.ImageData(pixels))
+    arguments = (noisy.name, "--sigma", 25, "--reference", clean.name, "--plugin", "if", "--json", "-")
+    quality = json.loads(run(capsys, "run", *arguments).out)["files"][0]["quality"]
+    assert quality["output"]["psnr"] > quality["input"]["psnr"] + 5
+    assert quality["shipped"]["psnr"] > quality["output"]["psnr"]
+
+
+def test_results_of_other_parameters_are_others(here, folder, capsys):
+    assert run(capsys, "run", "in", "-o", "out").code == 0
+    assert "3 skipped" in run(capsys, "run", "in", "-o", "out").out
+    done = run(capsys, "run", "in", "-o", "out", "--set", "v_init=0.5")
+    assert (done.code, "another parameters" in done.err) == (1, True)
 
 
 def test_a_plugin_from_a_file(here, capsys):
@@ -285,16 +323,17 @@ def test_what_is_wrong_for_all_stops_the_run(folder, here, capsys, monkeypatch):
         (["--memory", "1K"], 2, "MiB"),
         (["--memory", "plenty"], 2, "512M"),
         (["--max-pixels", "100"], 3, "too large"),
-        (["--task", "deblur"], 2, "denoise"),
+        (["--task", "paint"], 2, "denoise"),
+        (["--task", "deblur"], 3, "no model for the task deblur"),
         (["--sigma", "-1"], 2, "out of range"),
         (["--sigma", "25", "--scale", "2"], 2, "one of them"),
         (["--task", "superres", "--scale", "9"], 3, "9"),
         (["--model", "dncn-s25"], 3, "'dncnn-s25'"),
         (["--model", "a.png"], 3, "not an nspike model file"),
         (["--plugin", "mprm"], 4, "'mprn'"),
-        (["--plugin", "rueckauer"], 2, "a converter cannot be used here"),
-        (["--plugin", "dncnn"], 2, "a network cannot be used here"),
-        (["--plugin", "if", "--plugin", "lif"], 2, "two neurons"),
+        (["--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
+        (["--plugin", "dncnn"], 2, "a plugin of kind network cannot be used here"),
+        (["--plugin", "if", "--plugin", "lif"], 2, "two plugins of kind neuron are given, if and lif"),
         (["--plugin", "missing.py"], 4, "missing.py"),
         (["--ann", "-T", "4"], 2, "plain ANN"),
         (["-o", "out.xyz"], 2, "out.xyz"),

@@ -55,7 +55,11 @@ def test_what_is_there_is_kept(here, capsys, traced):
         (["photo.png", "--window", 1, 1, 0, 9], 2, "at least 1x1"),
         (["gone.png"], 3, "No such file"),
         (["photo.png", "--model", "dncnn-s26"], 3, "Did you mean 'dncnn-s25'"),
-        (["photo.png", "--plugin", "memory45"], 2, "a energy cannot be used here, only a neuron, head"),
+        (
+            ["photo.png", "--plugin", "memory45"],
+            2,
+            "a plugin of kind energy cannot be used here, only of kind neuron or head",
+        ),
         (["photo.png", "-o", "none/t.h5"], 5, "the folder none does not exist"),
     ],
 )

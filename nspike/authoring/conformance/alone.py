@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.authoring.conformance.report import Fault, Skip
-from nspike.authoring.conformance.subject import Cells, Subject, Trace, cells
+from nspike.authoring.conformance.subject import Cells, HandWorked, Subject, cells
 from nspike.authoring.conformance.walk import Course, walk
 from nspike.integer.grid import MOST_STEPS, RANGE
 from nspike.kernels import floats
@@ -27,14 +27,14 @@ def kernel(subject: Subject) -> str:
 def trace(subject: Subject) -> str:
     """Spikes and membranes are those that the author worked out."""
     if not subject.traces:
-        raise Skip("none given: work one out by hand, and pass trace=Trace(inputs, spikes, membranes)")
+        raise Skip("none given: work one out by hand, and pass trace=HandWorked(inputs, spikes, membranes)")
     for number, given in enumerate(subject.traces, start=1):
         _follow(subject, given, f"trace {number}, " if len(subject.traces) > 1 else "")
     steps = sum(len(given.inputs) for given in subject.traces)
     return f"{steps} steps as worked out by hand"
 
 
-def _follow(subject: Subject, given: Trace, which: str) -> None:
+def _follow(subject: Subject, given: HandWorked, which: str) -> None:
     neuron = subject.neuron
     steps, planes = len(given.inputs), len(neuron.planes)
     timesteps = steps - neuron.post_steps

@@ -17,7 +17,7 @@ TRACE_EXPONENT = 4
 
 
 @dataclass(frozen=True)
-class Trace:
+class HandWorked:
     """A run of one neuron, worked out by hand, in integers: what meets a threshold is one.
 
     Parameters
@@ -42,7 +42,7 @@ class Subject:
 
     neuron: Neuron
     values: Mapping[str, float]
-    traces: tuple[Trace, ...]
+    traces: tuple[HandWorked, ...]
     conserves: bool | None
 
 

@@ -1,16 +1,18 @@
 """`nspike audit`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from nspike.cli.common import choice_options, inexact_option, keep_apart, machine_options
+from nspike.cli.configuration import refuse_head_parameters
+from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
+from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options
+from nspike.cli.output import to_json
+from nspike.cli.parts import energy_models, parts_of
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import printable, table
-
-if TYPE_CHECKING:
-    from nspike.restoration.choice import Request
 
 
 @click.command()
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
 @click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
-@choice_options
+@choice_options("neuron, head or energy model")
 @machine_options
 @inexact_option
 def command(
@@ -28,16 +30,8 @@ def command(
     report_file: str | None,
     ann: bool,
     verified: str | None,
-    task: Any,
-    sigma: float | None,
-    scale: int | None,
-    model: str | None,
-    plugins: tuple[str, ...],
-    timesteps: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
-    max_pixels: int,
+    wanted: Wanted,
+    machine: Machine,
     inexact: bool,
 ) -> int:
     """Run an image and certify every spike, or verify a certificate by running again.
@@ -53,63 +47,58 @@ def command(
       nspike audit --verify certificate.json
       nspike audit photo.png --verify certificate.json --model my.h5
     """
-    from nspike.cli.commands.run import parts_of
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (image, verified, model))
-    keep_apart("--report", report_file, (image, verified, model, json_file))
-    how = {"tile": tile, "memory": memory, "threads": threads, "max_pixels": max_pixels}
+    keep_apart("--json", json_file, (image, verified, wanted.model, *wanted.plugins))
+    keep_apart("--report", report_file, (image, verified, wanted.model, json_file, *wanted.plugins))
+    how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
-        named = [spec for spec in plugins if not spec.endswith(".py")]
-        given = {"--task": task, "--sigma": sigma, "--scale": scale, "--plugin": named or None, "-T": timesteps}
-        given |= {"--report": report_file, "--ann": ann or None, "--inexact": inexact or None}
+        named = [spec for spec in wanted.plugins if not spec.endswith(".py")]
+        given = wanted.given() | {"--model": None, "--plugin": named, "--report": report_file, "--ann": ann}
+        given |= {"--inexact": inexact}
         for option, value in given.items():
-            if value is not None:
+            if value not in (None, (), [], False):
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
-        parts_of(plugins)  # loads the files; their neuron or head is used where the certificate names it
-        return _verify(verified, image, model, json_file, how)
+        parts_of(wanted.plugins, KINDS)  # loads the files; their neuron or head is used where the certificate names it
+        return _verify(verified, image, wanted.model, json_file, how)
     if image is None:
         raise UsageError("name an image to audit, or a certificate to verify (--verify FILE)")
-    from nspike.restoration.choice import Request
-
     if inexact and json_file is not None:
         raise UsageError("--inexact makes no certificate: leave --json out")
     if inexact:
         how = {**how, "inexact": True}
-    request = Request(model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps)
-    return _make(image, request, plugins, json_file, report_file, ann, how)
+    return _make(image, wanted, json_file, report_file, ann, how)
 
 
+KINDS = ("neuron", "head", "energy")
 ENERGY = ("horowitz45", "memory45", "quantised45")
 """The energy models that an audit prints side by side, where none is named."""
 
 
 def _make(
     image: str,
-    request: "Request",
-    plugins: tuple[str, ...],
+    wanted: Wanted,
     json_file: str | None,
     report_file: str | None,
     ann: bool,
     how: dict[str, Any],
 ) -> int:
-    from dataclasses import replace
-
-    from nspike.cli.commands.run import announce_compilation, parts_of
     from nspike.files.atomic import write_bytes
     from nspike.images import file as images
     from nspike.inspection.auditing import audit
     from nspike.inspection.certificate import dumps
-    from nspike.restoration.choice import Chooser
+    from nspike.restoration.choice import Chooser, Request
 
-    parts, energy = parts_of(plugins, usual=ENERGY)
+    parts, energy = parts_of(wanted.plugins, KINDS)
+    energy = energy or energy_models(ENERGY)
     if report_file is not None:
         from nspike.report.page import check_extra
 
         check_extra()
-    chooser = Chooser(replace(request, neuron=parts.get("neuron"), head=parts.get("head")))
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
     choice = chooser.choose(pixels)
+    refuse_head_parameters(choice.model, wanted)
     announce_compilation()
     maps = None if report_file is None else _maps(choice, pixels)
     if maps is not None:
@@ -123,7 +112,7 @@ def _make(
     if json_file not in (None, "-"):
         write_bytes(str(json_file), text.encode())
     if report_file is not None:
-        command = _command(image, request, plugins, choice)
+        command = _command(image, wanted, choice)
         _write_report(report_file, image, pixels, choice, done, maps, energy, command, ann_seconds)
     if json_file == "-":
         click.echo(text, nl=False)
@@ -159,13 +148,14 @@ def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
     return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
 
 
-def _command(image: str, request: "Request", plugins: tuple[str, ...], choice: Any) -> list[str]:
+def _command(image: str, wanted: Wanted, choice: Any) -> list[str]:
     """What repeats the run, with the names of files alone."""
     words = ["nspike", "audit", Path(image).name]
-    words += ["--model", Path(request.model).name if request.model is not None else choice.name]
+    words += ["--model", Path(wanted.model).name if wanted.model is not None else choice.name]
     words += ["--scale", str(choice.scale)] if choice.scale is not None else []
-    words += [word for spec in plugins for word in ("--plugin", Path(spec).name)]
-    words += ["-T", str(request.timesteps)] if request.timesteps is not None else []
+    words += [word for spec in wanted.plugins for word in ("--plugin", Path(spec).name)]
+    words += ["-T", str(wanted.timesteps)] if wanted.timesteps is not None else []
+    words += [word for pair in wanted.pairs for word in ("--set", pair)]
     return [*words, "--json", "certificate.json"]
 
 
@@ -227,8 +217,6 @@ def _describe(image: str, choice: Any, done: Any, energy: list[Any], ann_seconds
 
 def _verify(verified: str, image: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
     import nspike
-    from nspike.cli.commands.run import announce_compilation
-    from nspike.cli.common import to_json
     from nspike.files.atomic import write_bytes
     from nspike.inspection.auditing import image_of, model_of, verify
     from nspike.inspection.certificate import read
@@ -238,7 +226,7 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
     source = Path(image) if image is not None else image_of(stored, [Path(verified).parent, Path()])
     announce_compilation()
     with Meter(1) as meter:
-        found = list(verify(stored, loaded, source, progress=meter.image(0), **how))
+        found = verify(stored, loaded, source, progress=meter.image(0), **how)
     report = {"certificate": verified, "image": str(source), "holds": not found, "differences": found}
     if json_file == "-":
         click.echo(to_json(report), nl=False)

@@ -1,14 +1,14 @@
 """`nspike convert`."""
 
-from typing import Any
-
 import click
 
-from nspike.cli.common import emit, json_option, keep_apart, plugin_option
+from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.options import json_option, overwrite_option, plugin_option, threads_option
+from nspike.cli.output import emit
+from nspike.cli.parts import parts_of
 from nspike.cli.progress import Progress
+from nspike.cli.values import numbers, pairs
 from nspike.converting.default import TIMESTEPS
-
-KINDS = ("neuron", "head", "converter")
 
 
 @click.command()
@@ -22,12 +22,19 @@ KINDS = ("neuron", "head", "converter")
 @plugin_option("neuron, head or converter")
 @click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
-@click.option("-T", "--timesteps", type=int, default=TIMESTEPS, show_default=True, metavar="N", help="Time steps.")
-@click.option("--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images.")
-@click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="Their side in pixels.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="Of crops and noise.")
+@click.option(
+    "-T", "--timesteps", type=int, default=TIMESTEPS, show_default=True, metavar="N", help="The number of time steps."
+)
+@click.option(
+    "--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images to measure."
+)
+@click.option("--crop-size", type=int, default=64, show_default=True, metavar="N", help="The side of a crop in pixels.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="The seed of crops and noise."
+)
 @click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="By default all processors.")
+@threads_option
+@overwrite_option
 @json_option
 def command(
     model: str,
@@ -44,6 +51,7 @@ def command(
     seed: int,
     name: str | None,
     threads: int | None,
+    overwrite: bool,
     json_file: str | None,
 ) -> None:
     """Convert an imported network to spikes.
@@ -64,8 +72,11 @@ def command(
     from nspike.model.file import digest
     from nspike.registry.parts import spiking_of
 
-    keep_apart("--json", json_file, (model, output))
-    parts = chosen(plugins, {"converter": converter, "head": head})
+    keep_apart("-o", output, (model, *plugins))
+    keep_apart("--json", json_file, (model, output, *plugins))
+    check_free(output, overwrite)
+    take(output)
+    parts, _ = parts_of(plugins, ("neuron", "head", "converter"), {"converter": converter, "head": head})
     ann = nspike.load(model)
     if name:
         ann = replace(ann, info=replace(ann.info, name=name))
@@ -90,44 +101,3 @@ def command(
     values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
     text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, T = {timesteps}\ndigest {found}"
     emit(text, values, json_file)
-
-
-def chosen(plugins: tuple[str, ...], named: dict[str, str | None], kinds: tuple[str, ...] = KINDS) -> dict[str, str]:
-    """Kind -> name, of the plugins given by --plugin and by their own options.
-
-    Raises UsageError if two of one kind are given.
-    """
-    from nspike.errors import UsageError
-    from nspike.registry.plugins import registry
-
-    parts = {kind: name for kind, name in named.items() if name is not None}
-    for spec in plugins:
-        kind, plugin = registry().resolve(spec, kinds)
-        if kind in parts:
-            raise UsageError(f"two plugins of kind {kind} are given; give one")
-        parts[kind] = plugin.name
-    return parts
-
-
-def pairs(texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE texts as a dictionary. Raises UsageError."""
-    from nspike.errors import UsageError
-
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise UsageError(f"{text!r}: expected NAME=VALUE")
-        found[name] = value
-    return found
-
-
-def numbers(texts: tuple[str, ...]) -> dict[str, float]:
-    """NAME=NUMBER texts as a dictionary. Raises UsageError."""
-    from nspike.errors import UsageError
-
-    found = pairs(texts)
-    try:
-        return {name: float(value) for name, value in found.items()}
-    except ValueError as error:
-        raise UsageError(f"a neuron's parameter is a number: {error}") from error

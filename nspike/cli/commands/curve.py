@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import (
-    check_free,
-    emit,
-    json_option,
-    keep_apart,
-    machine_options,
-    overwrite_option,
-    spiking_options,
-)
 from nspike.cli.configuration import choose, configuration, headline
+from nspike.cli.guard import check_free, keep_apart
 from nspike.cli.meter import Meter
+from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
+from nspike.cli.output import emit
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
 
 if TYPE_CHECKING:
@@ -29,10 +24,13 @@ if TYPE_CHECKING:
     "--within", type=float, metavar="DB", help="With --reference, stop within so many dB of the best step. [0.1]"
 )
 @click.option(
-    "--match", type=float, metavar="DB", help="Without, stop at so many dB against the last step's image. [40]"
+    "--match",
+    type=float,
+    metavar="DB",
+    help="Without --reference, stop at so many dB against the last step's image. [40]",
 )
 @click.option("--save-steps", metavar="FOLDER", help="Write the image after each step: NAME_step01.png, ...")
-@spiking_options
+@choice_options()
 @machine_options
 @overwrite_option
 @json_option
@@ -42,16 +40,8 @@ def command(
     within: float | None,
     match: float | None,
     save_steps: str | None,
-    task: Any,
-    sigma: float | None,
-    scale: int | None,
-    model: str | None,
-    plugins: tuple[str, ...],
-    timesteps: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
-    max_pixels: int,
+    wanted: Wanted,
+    machine: Machine,
     overwrite: bool,
     json_file: str | None,
 ) -> None:
@@ -68,7 +58,6 @@ def command(
     """
     from contextlib import ExitStack
 
-    from nspike.cli.commands.run import announce_compilation
     from nspike.errors import UsageError
     from nspike.images import file as images
     from nspike.inspection.anytime import MATCH, WITHIN, check_levels, curve
@@ -79,14 +68,13 @@ def command(
         raise UsageError("--match is for images without --reference; with one, --within says where to stop")
     levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
     check_levels(**levels)
-    keep_apart("--json", json_file, (image, reference, model))
-    choice, read = choose(
-        image, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
-    )
-    clean = None if reference is None else images.read(reference, max_pixels=max_pixels).pixels
+    keep_apart("--json", json_file, (image, reference, wanted.model, *wanted.plugins))
+    choice, read = choose(image, wanted, machine.max_pixels)
+    clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)
     for target in targets:
         check_free(target, overwrite)
+        keep_apart("--save-steps", target, (image, reference, json_file))
     announce_compilation()
     with ExitStack() as opened:
         outputs: list[Any] = []
@@ -98,10 +86,8 @@ def command(
                 reference=clean,
                 keep=keep,
                 scale=choice.scale,
-                tile=tile,
-                memory=memory,
-                threads=threads,
                 progress=meter.image(0),
+                **machine.arguments(),
             )
         _write(targets, outputs, read, choice.scale)
     stop = found.stop(**levels)

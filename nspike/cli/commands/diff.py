@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import emit, json_option, keep_apart, machine_options, spiking_options
 from nspike.cli.configuration import choose, refuse
+from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
+from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options
+from nspike.cli.output import emit
+from nspike.cli.parts import parts_of
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ class Run:
 @click.option("--against", metavar="NAME", multiple=True, help="Compare two runs: this model, neuron or head is B's.")
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Compare this layer. May be repeated. [all]")
 @click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Of runs, compare this part of the image. [all]")
-@spiking_options
+@choice_options()
 @machine_options
 @json_option
 def command(
@@ -51,16 +55,8 @@ def command(
     against: tuple[str, ...],
     layers: tuple[str, ...],
     window: tuple[int, int, int, int] | None,
-    task: Any,
-    sigma: float | None,
-    scale: int | None,
-    model: str | None,
-    plugins: tuple[str, ...],
-    timesteps: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
-    max_pixels: int,
+    wanted: Wanted,
+    machine: Machine,
     json_file: str | None,
 ) -> int:
     """Find the first spike that differs, and count how many do, layer by layer and step by step.
@@ -76,15 +72,13 @@ def command(
       nspike diff photo.png --plugin mprn --against if
       nspike diff photo.png --model mine.h5 --against dncnn-s25 --layer relu1
     """
-    from nspike.cli.commands.run import announce_compilation
     from nspike.errors import UsageError
     from nspike.inspection.difference import diff
     from nspike.inspection.traces import is_trace, read_trace
 
-    keep_apart("--json", json_file, (a, b, model))
-    how = {"threads": threads, "tile": tile, "memory": memory, "max_pixels": max_pixels}
-    request = {"model": model, "task": task, "sigma": sigma, "scale": scale, "timesteps": timesteps}
-    options = {f"--{name}": value for name, value in request.items()} | {"--plugin": plugins, "--window": window}
+    keep_apart("--json", json_file, (a, b, wanted.model, *wanted.plugins, *against))
+    how = machine.arguments() | {"max_pixels": machine.max_pixels}
+    options = wanted.given() | {"--window": window}
     with ExitStack() as opened:
         named = [
             opened.enter_context(read_trace(path)) if is_trace(path) else path for path in (a, b) if path is not None
@@ -99,13 +93,13 @@ def command(
                 raise UsageError(f"{a} is a trace; name another, or an image to run nspike on, to compare it with")
             if not against:
                 raise UsageError("name what to compare with: a trace, or --against MODEL or NEURON")
-            sources = list(_both(a, plugins, against, request, max_pixels))
+            sources = list(_both(a, wanted, against, machine.max_pixels))
         elif not traces:
             raise UsageError(f"{a} and {b} are no traces; compare an image with a trace, or with --against")
         else:
             refuse({"--against": against}, "compares two runs on an image; one of these is a trace")
             (image,) = [source for source in named if isinstance(source, str)]
-            run = _like(traces[0], image, plugins, request, max_pixels)
+            run = _like(traces[0], image, wanted, machine.max_pixels)
             window = window or _window(traces[0])
             layers = layers or tuple(n for n in traces[0].layers if n in _firing(run.model))
             sources = [run if isinstance(source, str) else source for source in named]
@@ -118,18 +112,15 @@ def command(
     return 0 if found.same else 1
 
 
-def _both(
-    image: str, plugins: tuple[str, ...], against: tuple[str, ...], request: Mapping[str, Any], max_pixels: int
-) -> tuple[Run, Run]:
+def _both(image: str, wanted: Wanted, against: tuple[str, ...], max_pixels: int) -> tuple[Run, Run]:
     """The run that the options ask for, and the same with what is named by --against in place of its own."""
-    from nspike.cli.commands.run import parts_of
     from nspike.errors import ModelError, PluginError, UsageError
     from nspike.model.shipped import find
     from nspike.registry.plugins import registry
 
-    choice, _ = choose(image, plugins, max_pixels, **request)
-    other = dict(request) | {"model": request["model"] or choice.name}
-    parts, _ = parts_of(plugins, ("neuron", "head"))
+    choice, _ = choose(image, wanted, max_pixels)
+    model = wanted.model or choice.name
+    parts, _ = parts_of(wanted.plugins)
     for spec in against:
         try:
             kind, plugin = registry().resolve(spec, ("neuron", "head"))
@@ -137,35 +128,37 @@ def _both(
             if spec.endswith(".py") or ":" in spec:
                 raise
             try:
-                other["model"] = str(find(spec))
+                model = str(find(spec))
             except ModelError as unknown:
                 raise UsageError(f"--against {spec}: {error}; and as a model: {unknown}") from error
             continue
         parts[kind] = plugin.name
-    if request["model"] is None:
-        other |= {"task": None, "sigma": None}
-    chosen, _ = choose(image, [f"{kind}:{name}" for kind, name in parts.items()], max_pixels, **other)
+    plugins = tuple(f"{kind}:{name}" for kind, name in parts.items())
+    other = replace(wanted, model=model, plugins=plugins)
+    if wanted.model is None:
+        other = replace(other, task=None, sigma=None)
+    chosen, _ = choose(image, other, max_pixels)
     one, two = (Run(each.model, each.digest, each.scale, image) for each in (choice, chosen))
     return one, two
 
 
-def _like(trace: "Trace", image: str, plugins: tuple[str, ...], request: Mapping[str, Any], max_pixels: int) -> Run:
+def _like(trace: "Trace", image: str, wanted: Wanted, max_pixels: int) -> Run:
     """The run that a trace tells of, with what the options replace; or, where it does not tell, what they ask for."""
-    from nspike.cli.commands.run import parts_of
     from nspike.inspection.tracing import model_of_trace
 
     if trace.info is None:
-        choice, _ = choose(image, plugins, max_pixels, **request)
+        choice, _ = choose(image, wanted, max_pixels)
         return Run(choice.model, choice.digest, choice.scale, image)
-    told = {f"--{key}": request[key] for key in ("task", "sigma", "scale")}
+    told = {"--task": wanted.task, "--sigma": wanted.sigma, "--scale": wanted.scale}
     refuse(told, f"is not needed: {trace.name} says what was run")
-    parts, _ = parts_of(plugins, ("neuron", "head"))
+    parts, _ = parts_of(wanted.plugins)
     model, digest = model_of_trace(
         trace,
-        request["model"],
+        wanted.model,
         neuron=parts.get("neuron"),
         head=parts.get("head"),
-        timesteps=request["timesteps"],
+        timesteps=wanted.timesteps,
+        parameters=wanted.request()["parameters"],
     )
     return Run(model, digest, trace.info["input"].get("scale"), image)
 

@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.commands.run import announce_compilation, parts_of
-from nspike.cli.common import emit, json_option, plugin_option
+from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
-from nspike.cli.sizes import BYTES
+from nspike.cli.options import json_option, memory_option, plugin_option, set_option, threads_option, timesteps_option
+from nspike.cli.output import emit
+from nspike.cli.parts import energy_models, parts_of
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
+from nspike.cli.values import numbers
 from nspike.pricing.units import joules
 
 if TYPE_CHECKING:
@@ -19,17 +22,27 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or hazy/ and GT/ for rgb.")
 @click.option(
-    "--protocol", metavar="NAME", help="gray, y-crop or rgb. [by the model: grey, luma or RGB]"
+    "--protocol", metavar="NAME", help="The protocol: gray, y-crop or rgb. [by the model: grey, luma or RGB]"
 )  # checked by the API, which suggests the nearest name
-@click.option("--sigma", type=float, metavar="S", help="Noise, of 255 (gray, rgb). [what the model was trained for]")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the noise, anew for each image.")
-@click.option("--scale", type=int, metavar="N", help="For y-crop. [the model's smallest]")
+@click.option(
+    "--sigma", type=float, metavar="S", help="The noise, of 255 (gray, rgb). [what the model was trained for]"
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the noise, the same for each image.",
+)
+@click.option("--scale", type=int, metavar="N", help="How many times larger (y-crop). [the model's smallest]")
 @click.option("--ann", is_flag=True, help="Measure the plain ANN.")
 @plugin_option("neuron, head or energy model; replaces the model's part")
-@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, if not the model's.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N images.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[all]")
-@click.option("--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="Working memory.")
+@timesteps_option
+@set_option
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Measure only the first N images.")
+@threads_option
+@memory_option
 @json_option
 def command(
     model: str,
@@ -41,6 +54,7 @@ def command(
     ann: bool,
     plugins: tuple[str, ...],
     timesteps: int | None,
+    pairs: tuple[str, ...],
     limit: int | None,
     threads: int | None,
     memory: int,
@@ -64,14 +78,15 @@ def command(
     from nspike.benchmarking.evaluation import evaluate
     from nspike.errors import UsageError
 
-    parts, energy = parts_of(plugins)
+    keep_apart("--json", json_file, (model, *plugins))
+    parts, energy = parts_of(plugins, ("neuron", "head", "energy"))
     if len(energy) > 1:
         raise UsageError("an evaluation prices with one energy model; give one")
-    if ann and (parts or timesteps is not None):
+    if ann and (parts or pairs or timesteps is not None):
         raise UsageError("the plain ANN has no neuron, head or T; leave them out, or leave out --ann")
     loaded, changes = nspike.load(model), list[str]()
     if not ann:
-        loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps)
+        loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps, parameters=numbers(pairs))
     announce_compilation()
     with Meter(1) as meter:
         found = evaluate(
@@ -83,7 +98,7 @@ def command(
             scale=scale,
             ann=ann,
             limit=limit,
-            energy=energy[0].name,
+            energy=(energy or energy_models())[0].name,
             memory=memory,
             threads=threads,
             progress=meter.image(0),

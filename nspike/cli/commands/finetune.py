@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from nspike.cli.common import keep_apart, plugin_option
+from nspike.cli.guard import keep_apart, take
+from nspike.cli.options import plugin_option
 from nspike.cli.training import Given, training_options
 
 
@@ -35,8 +36,9 @@ def command(
       nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
     """
     options = Given(**given)
-    keep_apart("-o", options.output, (source, model))
-    keep_apart("--json", options.json_file, (source, model, options.output))
+    keep_apart("-o", options.output, (source, model, *plugins))
+    keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
+    take(options.output)
     options.carry_out(_work, source, "model", model=model, timesteps=timesteps, k=k, plugins=plugins)
 
 

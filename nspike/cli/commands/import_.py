@@ -1,17 +1,16 @@
 """`nspike import`."""
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
-from nspike.cli.commands.convert import chosen
-from nspike.cli.commands.models import in_words
-from nspike.cli.common import emit, json_option, keep_apart, plugin_option
-from nspike.cli.text import size
-
-if TYPE_CHECKING:
-    from nspike.contracts.architecture import Task
+from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option
+from nspike.cli.output import emit
+from nspike.cli.parts import parts_of
+from nspike.cli.text import in_words, size
+from nspike.contracts.tasks import Task
 
 
 @click.command()
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 @click.option("--format", "format_", metavar="NAME", help="The file's format; by default it is recognised.")
 @plugin_option("network or format")
 @click.option("--name", metavar="NAME", help="The model's name; by default the file's.")
-@click.option(
-    "--task", type=click.Choice(["denoise", "dehaze", "superres"]), help="By default the network's usual one."
-)
+@task_option("What the network was trained for; by default its usual task.")
 @click.option("--sigma", type=click.FloatRange(0, 255), metavar="S", help="The noise it was trained for, out of 255.")
 @click.option(
     "--scale",
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
     help="Compare with what the framework made of an input; exit code 1 if they differ.",
 )
 @click.option("--licence", default="", metavar="TEXT", help="The licence of the weights, kept in the model.")
+@overwrite_option
 @json_option
 def command(
     checkpoint: str,
@@ -48,11 +46,12 @@ def command(
     format_: str | None,
     plugins: tuple[str, ...],
     name: str | None,
-    task: str | None,
+    task: Task | None,
     sigma: float | None,
     scales: tuple[int, ...],
     check: tuple[str, str] | None,
     licence: str,
+    overwrite: bool,
     json_file: str | None,
 ) -> None:
     """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors or MatConvNet (.mat).
@@ -70,11 +69,13 @@ def command(
     from nspike.errors import UsageError
     from nspike.model.file import read_info, save
 
-    parts = chosen(plugins, {"network": network, "format": format_}, ("network", "format"))
+    parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
     if "network" not in parts:
         raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
-    keep_apart("-o", output, (checkpoint,))
-    keep_apart("--json", json_file, (checkpoint, output))
+    keep_apart("-o", output, (checkpoint, *plugins))
+    keep_apart("--json", json_file, (checkpoint, output, *plugins))
+    check_free(output, overwrite)
+    take(output)
     if sigma is not None and math.isnan(sigma):
         raise UsageError("--sigma is a number from 0 to 255, not nan")
     if sigma is not None and scales:
@@ -86,7 +87,7 @@ def command(
         parts["network"],
         format=parts.get("format"),
         name=name,
-        task=cast("Task | None", task),
+        task=task,
         degradation=degradation,
         licence=licence,
     )

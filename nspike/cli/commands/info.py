@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.commands.models import in_words
-from nspike.cli.common import emit, json_option
-from nspike.cli.text import size, table
+from nspike.cli.guard import keep_apart
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
+from nspike.cli.text import in_words, size, table
 
 if TYPE_CHECKING:
     from nspike.model.file import FileInfo
@@ -32,6 +33,7 @@ def command(model: str, json_file: str | None) -> None:
     from nspike.restoration.opening import load_file
 
     path = find(model)
+    keep_apart("--json", json_file, (path,))
     loaded, file = load_file(path), read_info(path)
     emit(_text(loaded, file), _report(loaded, file), json_file)
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from nspike.cli.common import emit, json_option
-from nspike.cli.text import size, table
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
+from nspike.cli.text import in_words, size, table
 
 
 @click.command()
@@ -71,20 +72,3 @@ def _measured(quality: dict[str, Any]) -> str:
             ]
             found.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
     return "; ".join(found) or in_words(quality)
-
-
-def in_words(values: dict[str, Any]) -> str:
-    """Plain values in a line: "sigma 25", "scales 2 3 4"."""
-    parts = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            parts.append(f"{name} ({in_words(value)})")
-        elif isinstance(value, list):
-            parts.append(f"{name} {' '.join(map(_number, value))}")
-        else:
-            parts.append(f"{name} {_number(value)}")
-    return ", ".join(parts)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -2,7 +2,10 @@
 
 import click
 
-from nspike.cli.common import emit, json_option
+from nspike.cli.guard import keep_apart
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
+from nspike.cli.values import numbers
 
 
 @click.group()
@@ -19,7 +22,7 @@ def command() -> None:
 @command.command()
 @click.argument("name")
 @click.option("-o", "--output", metavar="DIR", help="The package's folder, empty or new; by default NAME.")
-@click.option("--kernel", is_flag=True, help="With a kernel of its own, for a neuron outside the declared family.")
+@click.option("--kernel", is_flag=True, help="Write a neuron with a kernel of its own, outside the declared family.")
 @json_option
 def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> None:
     """Write a package with a new neuron: code, a test, pyproject.toml and README.
@@ -62,10 +65,10 @@ def check(name: str, parameters: tuple[str, ...], conserves: bool, json_file: st
       nspike plugin check mprn
       nspike plugin check my_neuron.py --conserves
     """
-    from nspike.cli.commands.convert import numbers
     from nspike.registry.plugins import registry
     from nspike.testing import examine_neuron
 
+    keep_apart("--json", json_file, (name,))
     _, neuron = registry().resolve(name, ["neuron"])
     report = examine_neuron(neuron, parameters=numbers(parameters), conserves=True if conserves else None)
     emit(report.to_text(), report.to_dict(), json_file)

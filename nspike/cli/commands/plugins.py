@@ -4,12 +4,13 @@ import dataclasses
 
 import click
 
-from nspike.cli.common import emit, json_option
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
 from nspike.cli.text import table
 
 
 @click.command()
-@click.option("--kind", metavar="KIND", help="Only those of one kind, such as neuron.")
+@click.option("--kind", metavar="KIND", help="List only those of one kind, such as neuron.")
 @json_option
 def command(kind: str | None, json_file: str | None) -> None:
     """List the plugins: name, kind, package, version and state.

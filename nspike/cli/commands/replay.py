@@ -5,16 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import (
-    check_free,
-    emit,
+from nspike.cli.configuration import refuse
+from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.meter import Meter
+from nspike.cli.options import (
+    Machine,
     json_option,
-    keep_apart,
     machine_options,
+    model_option,
     overwrite_option,
     plugin_option,
+    timesteps_option,
 )
-from nspike.cli.meter import Meter
+from nspike.cli.output import emit
+from nspike.cli.parts import parts_of
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
 
 if TYPE_CHECKING:
@@ -24,12 +29,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("trace")
 @click.argument("image", required=False)
-@click.option("-o", "--output", metavar="OUT", help="[./NAME_replay.png]")
+@click.option("-o", "--output", metavar="OUT", help="The restored image's file. [./NAME_replay.png]")
 @click.option("--layer", metavar="NAME", help="Which layer to replay, if the trace holds several.")
-@click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file. [the trace's]")
+@model_option
 @plugin_option("neuron or head of the rest of the network; else the trace's")
-@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps, of a trace made elsewhere. [the model's]")
-@click.option("--scale", type=int, metavar="N", help="Of a trace made elsewhere, how many times larger (superres).")
+@timesteps_option
+@click.option(
+    "--scale", type=int, metavar="N", help="How many times larger (superres); only for a trace made elsewhere."
+)
 @machine_options
 @overwrite_option
 @json_option
@@ -42,10 +49,7 @@ def command(
     plugins: tuple[str, ...],
     timesteps: int | None,
     scale: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
-    max_pixels: int,
+    machine: Machine,
     overwrite: bool,
     json_file: str | None,
 ) -> None:
@@ -60,8 +64,6 @@ def command(
       nspike replay photo_trace.h5 photo.png --layer relu1 --plugin mprn_beta -o rest.png
       nspike replay theirs.npz photo.png --model dncnn-s25
     """
-    from nspike.cli.commands.run import announce_compilation, parts_of
-    from nspike.cli.configuration import refuse
     from nspike.errors import UsageError
     from nspike.images import file as images
     from nspike.inspection.auditing import image_of
@@ -79,12 +81,13 @@ def command(
             scale = recorded.info["input"].get("scale")
             source = Path(image) if image else image_of(recorded.info, [Path(trace).parent, Path()])
         target = output or f"{source.stem}_replay.png"
-        keep_apart("-o", target, (trace, source, model))
-        keep_apart("--json", json_file, (trace, source, model, target))
+        keep_apart("-o", target, (trace, source, model, *plugins))
+        keep_apart("--json", json_file, (trace, source, model, target, *plugins))
         check_free(target, overwrite)
-        parts, _ = parts_of(plugins, ("neuron", "head"))
+        take(target)
+        parts, _ = parts_of(plugins)
         rest, digest = _model(recorded, model, parts, timesteps)
-        read = images.read(source, max_pixels=max_pixels)
+        read = images.read(source, max_pixels=machine.max_pixels)
         images.check_kept(target, read)
         announce_compilation()
         with Meter(1) as meter:
@@ -95,10 +98,8 @@ def command(
                 layer=layer,
                 model_digest=digest,
                 scale=scale,
-                tile=tile,
-                memory=memory,
-                threads=threads,
                 progress=meter.image(0),
+                **machine.arguments(),
             )
         name = layer or recorded.layers[0]
         changed = changed_steps(recorded, name, result)

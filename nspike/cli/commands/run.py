@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.common import choice_options, emit, inexact_option, json_option, keep_apart, machine_options
 from nspike.cli.figures import describe
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.meter import Meter
+from nspike.cli.options import (
+    Machine,
+    Wanted,
+    choice_options,
+    inexact_option,
+    json_option,
+    machine_options,
+    overwrite_option,
+)
+from nspike.cli.output import emit
+from nspike.cli.parts import energy_models, parts_of
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import printable
 from nspike.runtime.version import VERSION
 
@@ -18,35 +30,25 @@ if TYPE_CHECKING:
     from nspike.restoration.job import Options
 
 _EVERYWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-KINDS = ("neuron", "head", "energy")
-"""The kinds of plugins that a run can use."""
 
 
 @click.command()
 @click.argument("images", nargs=-1, metavar="[IMAGE|FOLDER]...")
 @click.option("-o", "--output", metavar="OUT", help="A file for one image, a folder for any. [./NAME_TASK.png]")
-@choice_options
+@choice_options("neuron, head or energy model")
 @click.option("--reference", metavar="CLEAN", help="The clean image, or the folder of them: prints the quality.")
 @click.option("--ann", is_flag=True, help="Run the plain ANN instead of the spiking network.")
 @machine_options
 @inexact_option
-@click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
+@overwrite_option
 @json_option
 def command(
     images: tuple[str, ...],
     output: str | None,
-    task: Any,
-    sigma: float | None,
-    scale: int | None,
-    model: str | None,
-    plugins: tuple[str, ...],
-    timesteps: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
+    wanted: Wanted,
     reference: str | None,
     ann: bool,
-    max_pixels: int,
+    machine: Machine,
     inexact: bool,
     overwrite: bool,
     json_file: str | None,
@@ -68,63 +70,31 @@ def command(
     from nspike.restoration.choice import Chooser, Request
     from nspike.restoration.job import Options
 
-    parts, energy = parts_of(plugins)
-    chooser = Chooser(
-        Request(model, task, sigma, scale, parts.get("neuron"), parts.get("head"), timesteps, ann),
-    )
+    parts, energy = parts_of(wanted.plugins, ("neuron", "head", "energy"))
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), ann=ann, **wanted.request()))
     if images:
         sources, folder = gather(images)
     else:
         source, clean = image_for(chooser.task)
         sources, folder = [source], False
-        if chooser.task != "superres" or scale in (None, 2):
+        if chooser.task != "superres" or wanted.scale in (None, 2):
             reference = reference or str(clean)
         _note(f"no image given: restoring the bundled {source}", json_file)
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference)
-    keep_apart(
-        "--json", json_file, [path for job in jobs for path in (job.source, job.reference, job.target)] + [model]
+    take(jobs[0].target.parent if jobs[0].recorded else jobs[0].target)
+    own = [path for job in jobs for path in (job.source, job.reference, job.target)]
+    keep_apart("--json", json_file, [*own, wanted.model, *wanted.plugins])
+    for job in jobs:
+        keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
+    options = Options(
+        energy or energy_models(),
+        max_pixels=machine.max_pixels,
+        overwrite=overwrite,
+        inexact=inexact,
+        **machine.arguments(),
     )
-    options = Options(energy, tile, memory, threads, max_pixels, overwrite, inexact)
     announce_compilation()
     return _run(jobs, chooser, options, json_file)
-
-
-def parts_of(
-    plugins: Sequence[str], kinds: tuple[str, ...] = KINDS, usual: Sequence[str] = ("horowitz45",)
-) -> tuple[dict[str, str], list[Any]]:
-    """The neuron and head by name, and the energy models (the usual ones if none is named)."""
-    from nspike.errors import PluginError, UsageError
-    from nspike.registry.plugins import registry
-
-    parts: dict[str, str] = {}
-    energy: list[Any] = []
-    for spec in plugins:
-        try:
-            kind, plugin = registry().resolve(spec, kinds)
-        except PluginError as error:
-            if other := _other_kind(spec, kinds):
-                raise UsageError(
-                    f"--plugin {spec}: a {other} cannot be used here, only a {', '.join(kinds)}"
-                ) from error
-            raise
-        if kind == "energy":
-            energy.append(plugin)
-        elif kind in parts and parts[kind] != plugin.name:
-            raise UsageError(f"--plugin names two {kind}s, {parts[kind]} and {plugin.name}; give one")
-        else:
-            parts[kind] = plugin.name
-    return parts, energy or [registry().energy_models[name] for name in usual]
-
-
-def _other_kind(spec: str, kinds: tuple[str, ...]) -> str | None:
-    """The kind of a working plugin that a run cannot use."""
-    from nspike.errors import PluginError
-    from nspike.registry.plugins import registry
-
-    try:
-        return registry().resolve(spec, [k for k in (*KINDS, "converter", "network", "format") if k not in kinds])[0]
-    except PluginError:
-        return None
 
 
 def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_file: str | None) -> int:
@@ -189,11 +159,3 @@ def _show(report: dict[str, Any], json_file: str | None) -> None:
 
 def _note(text: str, json_file: str | None) -> None:
     click.echo(printable(text), err=json_file == "-")
-
-
-def announce_compilation() -> None:
-    """Say, if so, that the kernels are compiled now, once."""
-    from nspike.kernels import compile_notice
-
-    if notice := compile_notice():
-        click.echo(notice, err=True)

@@ -2,30 +2,24 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from nspike.cli.common import (
-    check_free,
-    emit,
-    json_option,
-    keep_apart,
-    machine_options,
-    overwrite_option,
-    spiking_options,
-)
-from nspike.cli.configuration import choose, configuration, headline
+from nspike.cli.configuration import choose, configuration, headline, refuse_head_parameters
+from nspike.cli.guard import check_free, keep_apart, take
 from nspike.cli.meter import Meter
+from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
+from nspike.cli.output import emit
+from nspike.cli.progress import announce_compilation
 from nspike.cli.text import size, table
 
 
 @click.command()
 @click.argument("image")
-@click.option("-o", "--output", metavar="FILE", help="[./NAME_trace.h5]")
+@click.option("-o", "--output", metavar="FILE", help="The trace's file. [./NAME_trace.h5]")
 @click.option("--layer", "layers", metavar="NAME", multiple=True, help="Keep this layer. May be repeated. [all]")
 @click.option("--window", type=int, nargs=4, metavar="X Y W H", help="Keep this part of the image. [all]")
-@spiking_options
+@choice_options()
 @machine_options
 @overwrite_option
 @json_option
@@ -34,16 +28,8 @@ def command(
     output: str | None,
     layers: tuple[str, ...],
     window: tuple[int, int, int, int] | None,
-    task: Any,
-    sigma: float | None,
-    scale: int | None,
-    model: str | None,
-    plugins: tuple[str, ...],
-    timesteps: int | None,
-    threads: int | None,
-    tile: int | None,
-    memory: int,
-    max_pixels: int,
+    wanted: Wanted,
+    machine: Machine,
     overwrite: bool,
     json_file: str | None,
 ) -> None:
@@ -58,17 +44,16 @@ def command(
       nspike trace photo.png --layer relu1 --layer relu2 -o two.h5
       nspike trace photo.png --window 8 16 32 32 -o corner.h5
     """
-    from nspike.cli.commands.run import announce_compilation
     from nspike.inspection.traces import read_trace
     from nspike.inspection.tracing import trace
 
     target = output or f"{Path(image).stem}_trace.h5"
-    keep_apart("-o", target, (image, model))
-    keep_apart("--json", json_file, (image, model, target))
+    keep_apart("-o", target, (image, wanted.model, *wanted.plugins))
+    keep_apart("--json", json_file, (image, wanted.model, target, *wanted.plugins))
     check_free(target, overwrite)
-    choice, _ = choose(
-        image, plugins, max_pixels, model=model, task=task, sigma=sigma, scale=scale, timesteps=timesteps
-    )
+    take(target)
+    choice, _ = choose(image, wanted, machine.max_pixels)
+    refuse_head_parameters(choice.model, wanted)
     announce_compilation()
     with Meter(1) as meter:
         trace(
@@ -79,11 +64,9 @@ def command(
             window=window,
             model_digest=choice.digest,
             scale=choice.scale,
-            tile=tile,
-            memory=memory,
-            threads=threads,
-            max_pixels=max_pixels,
+            max_pixels=machine.max_pixels,
             progress=meter.image(0),
+            **machine.arguments(),
         )
     with read_trace(target) as written:
         info = written.info

@@ -2,7 +2,8 @@
 
 import click
 
-from nspike.cli.common import emit, json_option
+from nspike.cli.options import json_option
+from nspike.cli.output import emit
 from nspike.cli.progress import Progress
 
 

@@ -1,6 +1,7 @@
-"""Numbers with a unit on the command line: `--memory 512M`, `--max-pixels 400M`."""
+"""Values on the command line: numbers with a unit, such as `--memory 512M`, and NAME=VALUE."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -32,3 +33,27 @@ BYTES = Amount(1024, plain=1024**2)
 
 COUNT = Amount(1000)
 """A count, such as of pixels."""
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"{text!r}: expected NAME=VALUE")
+        values[name] = value
+    return values
+
+
+def numbers(texts: Sequence[str]) -> dict[str, float]:
+    """NAME=NUMBER texts as a dictionary. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    values = pairs(texts)
+    try:
+        return {name: float(value) for name, value in values.items()}
+    except ValueError as error:
+        raise UsageError(f"a parameter is a number: {error}") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nspike.cli.common import emit, to_json
+from nspike.cli.output import emit, to_json
 from nspike.cli.progress import Progress, duration
 from nspike.cli.text import printable, size, table
 from nspike.errors import OutputError

@@ -1,0 +1,85 @@
+"""Whether a command may write a file: none that it reads, none that is there already, none that another run is writing."""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from nspike.errors import OutputError, UsageError
+
+_PLUGIN_FILE = re.compile(r"(.*\.py)(:.*)?", re.DOTALL)
+"""What --plugin may name a file by: path/to/file.py, or with :NAME or :KIND:NAME behind."""
+
+
+def keep_apart(
+    option: str, written: str | os.PathLike[str] | None, read: Iterable[str | os.PathLike[str] | None]
+) -> None:
+    """Raise UsageError if `option` names a file to write that is one of those to read, by this name or another.
+
+    Parameters
+    ----------
+    written : the file's name; None where it is not given, "-" for standard output.
+    read : files, values of --plugin, names of shipped models; None where one is not given.
+    """
+    if written is None or os.fspath(written) == "-":
+        return
+    for path in read:
+        if path is not None and _same(os.fspath(written), _PLUGIN_FILE.sub(r"\1", os.fspath(path))):
+            raise UsageError(f"{option} {written} would replace an input; give another name")
+
+
+def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Raise ExistsError where something is there that may not be replaced."""
+    if os.path.lexists(path) and not overwrite and not os.path.isdir(path):  # a folder never is replaced
+        from nspike.restoration.batch import ExistsError
+
+        raise ExistsError(f"{path}: it exists already; --overwrite replaces it")
+
+
+def take(path: str | os.PathLike[str]) -> None:
+    """Keep other runs from writing `path` until this command ends. Raises OutputError if one is doing so."""
+    click.get_current_context().with_resource(taken(path))
+
+
+@contextlib.contextmanager
+def taken(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within, no other run takes `path`, a file or a folder; a lock of a process that was killed is gone with it.
+
+    Raises OutputError if another run has taken it. Where the system has no such locks, nothing is kept from anybody.
+    """
+    descriptor = None
+    lock = _lock_of(path)
+    with contextlib.suppress(ImportError, PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError):
+        import fcntl
+
+        lock.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OutputError(f"{path}: another run is writing it; wait until it ends, or give another -o") from None
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock_of(path: str | os.PathLike[str]) -> Path:
+    """The lock's file. It stays: it is empty, and one that is removed could be locked twice."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
+    return Path(tempfile.gettempdir()) / f"nspike-locks-{user}" / name
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.samefile(a, b)
+    return os.path.realpath(a) == os.path.realpath(b)

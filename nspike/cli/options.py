@@ -1,0 +1,154 @@
+"""The options that several commands have. A group of options reaches its command as one value."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from nspike.cli.values import BYTES, COUNT, numbers
+from nspike.contracts.tasks import TASKS, Task
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Write the report as JSON; - for standard output, instead of text."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+model_option = click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file.")
+timesteps_option = click.option(
+    "-T", "--timesteps", type=int, metavar="N", help="The number of time steps, if not the model's."
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="How many threads to use. [all processors]"
+)
+memory_option = click.option(
+    "--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="How much memory to work with."
+)
+
+
+inexact_option = click.option(
+    "--inexact", is_flag=True, help="Run a neuron that computes with floats, too; no certificate."
+)
+set_option = click.option(
+    "--set",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a parameter of the neuron, in every layer, or of the head. May be repeated.",
+)
+
+
+def plugin_option(kinds: str) -> Callable[[F], F]:
+    """The option `--plugin NAME`, repeatable, handed to the command as `plugins`; `kinds` says of which kinds."""
+    return click.option(
+        "--plugin",
+        "plugins",
+        metavar="NAME",
+        multiple=True,
+        help=f"Use this plugin ({kinds}): NAME, KIND:NAME or path/to/file.py. May be repeated.",
+    )
+
+
+def task_option(text: str) -> Callable[[F], F]:
+    """The option `--task`, one of all the tasks there are."""
+    return click.option("--task", type=click.Choice(TASKS), help=text)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a command may use the machine; none of it changes a result."""
+
+    threads: int | None
+    tile: int | None
+    memory: int
+    max_pixels: int
+
+    def arguments(self) -> dict[str, Any]:
+        """Threads, tile and memory, as `nspike.restore` and its like take them."""
+        return {"threads": self.threads, "tile": self.tile, "memory": self.memory}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The model that a user asks for, and the parts to replace; None where nothing was said."""
+
+    task: Task | None
+    sigma: float | None
+    scale: int | None
+    model: str | None
+    plugins: tuple[str, ...]
+    timesteps: int | None
+    pairs: tuple[str, ...] = ()
+
+    def request(self) -> dict[str, Any]:
+        """What `nspike.restoration.choice.Request` takes, but for neuron and head."""
+        given = {name: getattr(self, name) for name in ("model", "task", "sigma", "scale", "timesteps")}
+        return given | {"parameters": numbers(self.pairs)}
+
+    def given(self) -> dict[str, Any]:
+        """Option -> value, None or empty where it was not given."""
+        return {
+            "--task": self.task,
+            "--sigma": self.sigma,
+            "--scale": self.scale,
+            "--model": self.model,
+            "--plugin": self.plugins,
+            "-T": self.timesteps,
+            "--set": self.pairs,
+        }
+
+
+def machine_options(function: F) -> F:
+    """The options that change no result; the command gets `machine`, a `Machine`."""
+    return _grouped(
+        "machine",
+        Machine,
+        threads_option,
+        click.option(
+            "--tile", type=click.IntRange(min=1), metavar="N", help="Side of a tile, a multiple of 64. [by --memory]"
+        ),
+        memory_option,
+        click.option(
+            "--max-pixels",
+            type=COUNT,
+            default="256M",
+            show_default=True,
+            metavar="N",
+            help="Refuse images of more pixels.",
+        ),
+    )(function)
+
+
+def choice_options(kinds: str = "neuron or head") -> Callable[[F], F]:
+    """The options that choose a model and replace its parts; the command gets `wanted`, a `Wanted`."""
+    return _grouped(
+        "wanted",
+        Wanted,
+        task_option("Choose the model by its task."),
+        click.option("--sigma", type=float, metavar="S", help="The noise, of 255; estimated if not given (denoise)."),
+        click.option("--scale", type=int, metavar="N", help="How many times larger (superres)."),
+        model_option,
+        plugin_option(f"{kinds}; replaces the model's part"),
+        timesteps_option,
+        set_option,
+    )
+
+
+def _grouped(name: str, kind: type, *options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """A decorator for commands: adds `options`, in this order in --help, and hands their values on as one, `name`."""
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def grouped(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in dataclasses.fields(kind)}
+            return function(**values, **{name: kind(**own)})
+
+        command: Any = grouped
+        for option in reversed(options):
+            command = option(command)
+        return command  # type: ignore[no-any-return]
+
+    return decorate

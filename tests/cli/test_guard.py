@@ -1,0 +1,131 @@
+"""Nothing is overwritten by surprise."""
+
+import os
+import sys
+
+import pytest
+
+from nspike.cli.guard import keep_apart, taken
+from nspike.errors import OutputError, UsageError
+from nspike.model.file import save
+from tests.cli.console import run, start
+from tests.desk import lay_out
+from tests.small_models import small_ann
+from tests.tiny import tiny_model
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    folder = lay_out(tmp_path, monkeypatch)
+    save(folder / "ann.h5", small_ann())
+    save(folder / "m.h5", tiny_model())
+    (folder / "mine.py").write_text(
+        "from nspike import Neuron, hookimpl\n"
+        "@hookimpl\n"
+        "def register_neurons(register):\n"
+        "    register(Neuron(name='guarded', summary='plain', source='a test'))\n"
+    )
+    (folder / "recipe.toml").write_text('model = "m.h5"\ndata = "photos"\nsteps = 1\n')
+    (folder / "linked").mkdir()
+    return folder
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+RUN = ("run", "photo.png", "--model", "m.h5", "--overwrite")
+ON_AN_INPUT = [
+    (("info", "m.h5", "--json"), "m.h5"),
+    (("evaluate", "m.h5", "--data", "photos", "--limit", "1", "--json"), "m.h5"),
+    (("convert", "ann.h5", "--calibrate", "photos", "--overwrite", "-o"), "ann.h5"),
+    (("convert", "ann.h5", "--calibrate", "photos", "-o", "snn.h5", "--json"), "ann.h5"),
+    (("import", "dncnn_25.pth", "--network", "dncnn", "--overwrite", "-o"), "dncnn_25.pth"),
+    (("import", "dncnn_25.pth", "--network", "dncnn", "-o", "new.h5", "--json"), "dncnn_25.pth"),
+    (("finetune", "recipe.toml", "--overwrite", "-o"), "recipe.toml"),
+    (("finetune", "m.h5", "--data", "photos", "--overwrite", "-o"), "m.h5"),
+    (("finetune", "m.h5", "--data", "photos", "-o", "new.h5", "--json"), "m.h5"),
+    (("plugin", "check", "mine.py", "--json"), "mine.py"),
+    (("plugin", "check", "mine.py:guarded", "--json"), "mine.py"),
+    ((*RUN, "-o", "x.png", "--plugin", "mine.py", "--json"), "mine.py"),
+    ((*RUN, "-o", "x.png", "--json"), "m.h5"),
+    ((*RUN, "-o"), "photo.png"),
+    (("trace", "photo.png", "--model", "m.h5", "--overwrite", "-o"), "m.h5"),
+    (("diff", "photo.png", "--model", "m.h5", "--against", "ann.h5", "--json"), "ann.h5"),
+    (("audit", "photo.png", "--model", "m.h5", "--plugin", "mine.py", "--json"), "mine.py"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"), ON_AN_INPUT, ids=lambda value: " ".join(value) if value != str(value) else value
+)
+def test_no_input_is_replaced(here, capsys, command, name):
+    before = contents(here)
+    linked = f"linked/other{os.path.splitext(name)[1]}"
+    for target in (name, f"./{name}", linked):
+        if target == linked:
+            os.link(name, linked)
+            before = contents(here)
+        done = run(capsys, *command, target)
+        assert (done.code, "would replace an input" in done.err) == (2, True), (target, done)
+        assert contents(here) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("import", "dncnn_25.pth", "--network", "dncnn", "-o", "there.h5"),
+        ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "-o", "there.h5"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_model_that_is_there_stays(here, capsys, command):
+    (here / "there.h5").write_bytes(b"precious")
+    done = run(capsys, *command)
+    assert (done.code, done.err) == (5, "nspike: there.h5: it exists already; --overwrite replaces it\n")
+    assert (here / "there.h5").read_bytes() == b"precious"
+    assert run(capsys, *command, "--overwrite").code == 0
+    assert (here / "there.h5").read_bytes() != b"precious"
+
+
+WRITERS = [
+    ("run", "photo.png", "-o", "x.png"),
+    ("run", "photos", "-o", "x"),
+    ("trace", "photo.png", "-o", "x.h5"),
+    ("import", "dncnn_25.pth", "--network", "dncnn", "-o", "x.h5"),
+    ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "-o", "x.h5"),
+    ("finetune", "m.h5", "--data", "photos", "--steps", "1", "--batch", "1", "--patch", "16", "-o", "x.h5"),
+]
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=lambda command: " ".join(command[:2]))
+def test_two_runs_do_not_write_the_same(here, capsys, command):
+    before = contents(here)
+    with taken(command[-1]):
+        done = run(capsys, *command)
+        assert (done.code, "another run is writing it" in done.err) == (5, True)
+        assert contents(here) == before
+    assert run(capsys, *command).code == 0
+
+
+def test_a_lock_goes_with_its_process(tmp_path):
+    target = tmp_path / "x.png"
+    code = f"import time; from nspike.cli.guard import taken\nwith taken({str(target)!r}): print(1, flush=True); time.sleep(60)"
+    process = start([sys.executable, "-c", code], stdout=-1)
+    assert process.stdout.readline() == "1\n"
+    with pytest.raises(OutputError), taken(target):
+        pass
+    process.kill()
+    process.communicate()
+    with taken(target), taken(tmp_path / "y.png"):
+        pass
+
+
+def test_names_of_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keep_apart("-o", None, ("a",))
+    keep_apart("-o", "-", ("-",))
+    keep_apart("-o", "b", ("a", None, "mprn"))
+    for written in ("a", "./a", tmp_path / "a"):
+        with pytest.raises(UsageError, match="would replace an input"):
+            keep_apart("-o", written, ("b", "a"))

@@ -1,0 +1,49 @@
+"""Every task there is can be named on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from nspike.contracts.tasks import TASKS
+from nspike.images import file as images
+from nspike.model.file import load
+from tests.cli.console import run
+from tests.converting.test_importing import dncnn_tensors
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A colour image in the working folder."""
+    path = tmp_path / "photo.png"
+    images.write(path, images.ImageData(np.random.default_rng(0).integers(0, 256, (16, 20, 3), np.uint8)))
+    return path
+
+
+@pytest.mark.parametrize("command", ["run", "audit", "trace", "diff", "curve", "import"])
+def test_help_names_every_task(capsys, command):
+    assert f"--task [{'|'.join(TASKS)}]" in " ".join(run(capsys, command, "--help").out.split()).replace("[ ", "[")
+
+
+@pytest.mark.parametrize("task", ["derain", "deblur"])
+def test_a_network_is_imported_and_run(capsys, tmp_path, monkeypatch, photo, task):
+    monkeypatch.chdir(tmp_path)
+    save_file(dncnn_tensors(channels=3), "rainy.safetensors")
+    imported = run(capsys, "import", "rainy.safetensors", "--network", "dncnn", "--task", task, "-o", "ann.h5")
+    assert (imported.code, imported.err) == (0, "")
+    assert load("ann.h5").info.task == task
+    ran = run(capsys, "run", photo, "--model", "ann.h5", "--ann", "--json", "-")
+    assert json.loads(ran.out)["files"][0]["output"] == f"photo_{task}.png"
+    assert (tmp_path / f"photo_{task}.png").exists()
+
+
+@pytest.mark.parametrize("task", ["derain", "deblur"])
+def test_a_task_without_a_bundled_model_or_image(capsys, tmp_path, monkeypatch, photo, task):
+    monkeypatch.chdir(tmp_path)
+    outcome = run(capsys, "run", photo, "--task", task)
+    assert (outcome.code, f"no model for the task {task}" in outcome.err) == (3, True)
+    save_file(dncnn_tensors(channels=3), "rainy.safetensors")
+    assert run(capsys, "import", "rainy.safetensors", "--network", "dncnn", "--task", task, "-o", "ann.h5").code == 0
+    outcome = run(capsys, "run", "--model", "ann.h5", "--ann")
+    assert (outcome.code, outcome.err) == (2, f"nspike: no image for {task} comes with nspike; name one to restore\n")
