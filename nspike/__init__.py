@@ -28,6 +28,8 @@ _HOME = {
     "Evaluation": "benchmarking.evaluation",
     "Format": "contracts.format",
     "Gate": "graph.layer",
+    "HDF5File": "files.guarded",
+    "HDF5Node": "files.guarded",
     "Head": "contracts.head",
     "Info": "model.model",
     "Ledger": "contracts.ledger",
@@ -65,6 +67,7 @@ _HOME = {
     "import_checkpoint": "converting.importing",
     "load": "restoration.opening",
     "memory_energy": "pricing.memory",
+    "open_hdf5": "files.guarded",
     "operation": "autograd.tensor",
     "quantised_energy": "pricing.quantised",
     "read_costs": "pricing.costs",
@@ -136,6 +139,9 @@ if TYPE_CHECKING:
     from nspike.errors import OutputError as OutputError
     from nspike.errors import PluginError as PluginError
     from nspike.errors import UsageError as UsageError
+    from nspike.files.guarded import HDF5File as HDF5File
+    from nspike.files.guarded import HDF5Node as HDF5Node
+    from nspike.files.guarded import open_hdf5 as open_hdf5
     from nspike.fitting.runs import Trained as Trained
     from nspike.fitting.trainer import finetune as finetune
     from nspike.fitting.trainer import train as train

@@ -16,8 +16,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever reading `path` raises into BadInputError: a hostile file can make any library raise anything."""
     try:
         yield
-    except BadInputError:
-        raise
+    except BadInputError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise BadInputError(f"{path}: {error}") from error
     except Refused as refused:
         raise BadInputError(f"{path}: {refused}") from refused
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:

@@ -30,6 +30,7 @@ ARCHITECTURE = Architecture(
     task="denoise",
     colour="gray",
     read=read,
+    same_keys=("IRCNN (dilated convolutions)", "other plain chains of convolutions"),
     hints=("dncnn", "model", "layers"),
     options=chain_options(17),
     make=lambda options: chain("dncnn", "subtract", options, bias=True),

@@ -39,6 +39,7 @@ ARCHITECTURE = Architecture(
     task="superres",
     colour="y",
     read=read,
+    same_keys=("other plain chains of convolutions, such as DnCNN",),
     hints=("net", "vdsr", "residual_layer"),
     options=chain_options(20),
     make=lambda options: chain("vdsr", "add", options, bias=False),

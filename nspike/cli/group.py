@@ -11,9 +11,10 @@ from contextlib import suppress
 
 import click
 
-from nspike.cli.interrupts import noted, was_interrupted
+from nspike.cli.interrupts import Ended, noted, was_interrupted
 from nspike.cli.text import printable
-from nspike.errors import NspikeError, OutputError, nearest
+from nspike.errors import NspikeError, OutputError, PluginError, nearest
+from nspike.runtime.explain import explain, message_of
 from nspike.runtime.version import VERSION
 
 COMMANDS = {
@@ -93,6 +94,9 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; no error gets past this."""
     warnings.showwarning = _show_warning
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     with noted():
         return _main(args)
 
@@ -101,6 +105,8 @@ def _main(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args, prog_name="nspike", standalone_mode=False)
         sys.stdout.flush()
+        if not code and was_interrupted():
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -110,17 +116,19 @@ def _main(args: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return INTERRUPTED
+    except Ended as ended:
+        return int(ended.code or 0)
     except SystemExit as done:  # click's answer to a closed pipe
         _silence()
         return BROKEN_PIPE if done.code == 1 else int(done.code or 0)
-    except Exception as error:
+    except BaseException as error:
         if was_interrupted(error):
             _say("interrupted")
             return INTERRUPTED
         return _failed(error)
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: BaseException) -> int:
     """Tell of an error in a message and return its exit code."""
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         _silence()
@@ -136,9 +144,15 @@ def _failed(error: Exception) -> int:
     if isinstance(error, MemoryError):
         _say("there is not enough memory; take a smaller tile (--tile) or image")
         return NspikeError.exit_code
+    if isinstance(error, OSError):
+        _say(f"{f'{error.filename}: ' if error.filename is not None else ''}{error.strerror or error}")
+        return NspikeError.exit_code
+    if not isinstance(error, Exception):  # no library raises others
+        _say(f"a plugin failed: {explain(error)}")
+        return PluginError.exit_code
     _say(
-        f"unexpected {type(error).__name__}: {error}\nThis is an error in nspike or in a plugin. Please report it with "
-        "what NSPIKE_DEBUG=1 shows."
+        f"unexpected {type(error).__name__}: {message_of(error)}\nThis is an error in nspike or in a plugin. Please "
+        "report it with what NSPIKE_DEBUG=1 shows."
     )
     return UNEXPECTED
 

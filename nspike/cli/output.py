@@ -29,7 +29,8 @@ def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:
 
 def to_json(report: Mapping[str, Any]) -> str:
     """`report` as JSON; a number that is not finite becomes null, paths become text."""
-    return json.dumps(_plain(report), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_plain(report), indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
 
 
 def _plain(value: Any) -> Any:

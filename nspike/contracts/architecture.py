@@ -34,6 +34,7 @@ class Architecture:
         made without a checkpoint.
     hints : words that are a part of the keys of its published exports ("dncnn" in `dncnn.0.weight`): they decide where
         two architectures could read the same file.
+    same_keys : other families, in words, whose files have the same keys and shapes, so that only outputs tell them apart.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Architecture:
     hints: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     make: Callable[[Mapping[str, Any]], Network] | None = None
+    same_keys: tuple[str, ...] = ()
 
     def network(self, given: Mapping[str, Any] | None = None) -> Network:
         """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""

@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.errors import BadInputError
+from nspike.files.foreign import Refused, open_regular
 
 HEAD_BYTES = 512
 """How much of a file's beginning a format is shown, to recognise it."""
+
+MAX_BYTES = 2**34
+"""The largest file of a trained network that is read."""
 
 _WRAPPERS = ("module.", "_orig_mod.")  # put there by DataParallel and by torch.compile: never a network's own name
 _NAMES = ("model.", "net.", "network.")  # a training program's name for the network, or the network's own first level
@@ -118,13 +122,14 @@ def _shared_prefix(names: list[str]) -> str:
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file; what is no file, empty or a stand-in for a file is an error that says so."""
-    if path.is_dir():
-        raise BadInputError(f"{path}: is a folder; expected the file of a trained network")
     try:
-        with path.open("rb") as file:
+        with open_regular(path, MAX_BYTES) as file:
             head = file.read(HEAD_BYTES)
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Refused as refused:
+        raise BadInputError(f"{path}: {refused}; expected the file of a trained network") from refused
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{path}: cannot be read: {reason}") from error
     if not head:
         raise BadInputError(f"{path}: is empty; expected the file of a trained network; fetch it again")
     if head.startswith(b"version https://git-lfs"):

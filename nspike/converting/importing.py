@@ -65,7 +65,7 @@ def import_checkpoint(
     except Exception as error:
         raise PluginError(f"{path}: network {architecture.name} failed: {explain(error)}") from error
     provenance: dict[str, Any] = {
-        "checkpoint": path.name,
+        "checkpoint": _utf8(path.name),
         "checkpoint_sha256": _sha256(path),
         "format": checkpoint.format,
         "architecture": architecture.name,
@@ -73,7 +73,7 @@ def import_checkpoint(
     if training:
         provenance["training"] = dict(training)
     info = Info(
-        name=name or path.stem,
+        name=_utf8(name or path.stem),
         task=task or architecture.task,
         colour=architecture.colour_of(graph),
         degradation=dict(degradation or {}),
@@ -81,6 +81,19 @@ def import_checkpoint(
         provenance=provenance,
     )
     return Model(info, graph, parameters)
+
+
+def assumptions(model: Model) -> list[str]:
+    """What an imported network is taken to be without its file saying so, a sentence each."""
+    kernels = sorted({conv.kernel for conv in model.network.convs})
+    sizes = " and ".join(f"{kernel}×{kernel}" for kernel in kernels)
+    lines = [f"assumed: {sizes} kernels of stride 1 and dilation 1, padded with zeros; the file does not say"]
+    architecture = registry().networks[model.info.provenance["architecture"]]
+    if architecture.same_keys:
+        lines.append(
+            f"files of {', '.join(architecture.same_keys)} have the same keys; if it may be one, compare its output: --check"
+        )
+    return lines
 
 
 def _read(path: Path, format: str | None) -> Checkpoint:
@@ -96,6 +109,11 @@ def _read(path: Path, format: str | None) -> Checkpoint:
     except Exception as error:
         raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
     return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or chosen.name)
+
+
+def _utf8(name: str) -> str:
+    """A file's name, with what is not UTF-8 in it escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _sha256(path: Path) -> str:

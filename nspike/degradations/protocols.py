@@ -82,13 +82,13 @@ class Protocol:
     case: Callable[[tuple[Path, ...], Settings], Case]
 
 
-def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float) -> Quality:
-    """PSNR and SSIM of two images of one shape; SSIM is NaN where the image is smaller than the window."""
+def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
+    """PSNR and SSIM of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
     windows = {}
     for window, side in zip(WINDOWS, (11, 7), strict=True):
         large = min(clean.shape[:2]) >= side
-        windows[window] = ssim(output, clean, data_range, window) if large else float("nan")
-    return Quality(psnr(output, clean, data_range), **windows)
+        windows[window] = ssim(output, clean, data_range, window, unit=unit) if large else float("nan")
+    return Quality(psnr(output, clean, data_range, unit=unit), **windows)
 
 
 def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:

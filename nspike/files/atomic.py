@@ -2,12 +2,20 @@
 
 import contextlib
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from nspike.errors import OutputError
+
+_TEMPORARY = re.compile(r"\.nspike-[0-9a-f]{16}\.tmp")
+_OLD = 60.0
+"""Seconds after which a temporary file that no process holds is what a killed one left."""
+_swept: set[Path] = set()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = False) -> None:
@@ -38,10 +46,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     try:
         target = Path(os.path.realpath(path))
-        temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
         if target.exists() and not target.is_file():
             raise OutputError(f"cannot write {path}: it is not a regular file")
-        temporary.open("xb").close()
+        temporary, stream = _temporary(target)
     except FileNotFoundError as error:
         raise OutputError(f"cannot write {path}: the folder {Path(path).parent} does not exist") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
@@ -52,8 +59,53 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
+        stream.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder: old ones that no process holds open."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        for name in names:
+            with contextlib.suppress(OSError):
+                if time.time() - os.stat(name, follow_symlinks=False).st_mtime < _OLD:
+                    continue
+                with open(name, "rb") as stream:
+                    if _hold(stream):
+                        os.unlink(name)
+
+
+def _temporary(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `target`, held as long as the stream is open."""
+    if target.parent not in _swept:
+        _swept.add(target.parent)
+        sweep(target.parent)
+    temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
+    try:
+        stream = open(temporary, "xb")  # noqa: SIM115
+        _hold(stream)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return temporary, stream
+
+
+def _hold(stream: BinaryIO) -> bool:
+    """Mark a file as in use until it is closed or the process ends; false where another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows refuses to remove files in use
+        return True
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _write(target: Path, data: bytes, fsync: bool) -> None:
@@ -65,9 +117,9 @@ def _write(target: Path, data: bytes, fsync: bool) -> None:
             with open(target, "wb") as stream:
                 stream.write(data)
             return
-    temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
+    temporary, opened = _temporary(target)
     try:
-        with open(temporary, "xb") as stream:
+        with opened as stream:
             stream.write(data)
             stream.flush()
             if fsync:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.files.foreign import Refused as Refused
+
 Attributes = dict[str, str | int]
 """Attributes of the root by name."""
 
@@ -33,11 +35,11 @@ _MAX_OBJECTS = 20_000
 _MAX_DEPTH = 4
 _MAX_ATTRIBUTES = 64
 _MAX_TEXT = 2**24
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+"""The codes of HDF5's filters, as its format has them."""
+
+_WORDS = 2**20
 _DTYPES = tuple(np.dtype(code) for code in ("<f4", "<f8", "i1", "<i2", "<i4", "<i8", "u1", "<u2", "<u4", "<u8"))
-
-
-class Refused(Exception):
-    """Something in a file that is not allowed in one of ours."""
 
 
 def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -154,7 +156,7 @@ def _check(path: str, dataset: Any, h5py: Any) -> None:
     if _nbytes(dataset) > MAX_BYTES:
         raise Refused(f"{path} holds {_nbytes(dataset)} bytes; at most {MAX_BYTES} are read")
     filters = filters_of(dataset)
-    if any(code not in (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE) for code in filters):
+    if any(code not in (DEFLATE, SHUFFLE) for code in filters):
         raise Refused(f"{path} uses an HDF5 filter other than gzip and shuffle")
     if len(set(filters)) != len(filters):
         raise Refused(f"{path} uses an HDF5 filter twice")
@@ -189,15 +191,42 @@ def _array(path: str, dataset: Any, file_bytes: int) -> NDArray[Any]:
 
 
 def unpack(path: str, raw: bytes, filters: list[int], nbytes: int, itemsize: int) -> bytes:
-    """A chunk's bytes, exactly `nbytes` of them. Raises Refused if there are others."""
-    from h5py import h5z
-
+    """A chunk's bytes, exactly `nbytes` of them. Raises Refused if there are others, or the checksum is wrong."""
+    most = nbytes + 4 * filters.count(FLETCHER32)
     for code in reversed(filters):
-        if code == h5z.FILTER_DEFLATE:
+        if code == DEFLATE:
             stream = zlib.decompressobj()
-            raw = stream.decompress(raw, nbytes + 1)
+            raw = stream.decompress(raw, most + 1)
+        elif code == FLETCHER32:
+            raw = _checked(path, raw)
         elif len(raw) == nbytes:
             raw = np.frombuffer(raw, np.uint8).reshape(itemsize, -1).T.tobytes()
     if len(raw) != nbytes:
         raise Refused(f"{path} holds {len(raw)} bytes or more; expected {nbytes}")
     return raw
+
+
+def _checked(path: str, raw: bytes) -> bytes:
+    """The bytes before a Fletcher-32 checksum that is right, or has its bytes swapped as old versions wrote them."""
+    data, stored = raw[:-4], raw[-4:]
+    right = fletcher32(data)
+    swapped = int.from_bytes(bytes((stored[1], stored[0], stored[3], stored[2])), "little") if len(raw) >= 4 else -1
+    if len(raw) < 4 or right not in (int.from_bytes(stored, "little"), swapped):
+        raise Refused(f"{path} is damaged: a checksum is wrong")
+    return data
+
+
+def fletcher32(data: bytes) -> int:
+    """HDF5's Fletcher-32 checksum: of big-endian words of 16 bits, the last one padded with zero."""
+    words = np.frombuffer(data + bytes(len(data) % 2), ">u2")
+    first = second = 0
+    for at in range(0, len(words), _WORDS):
+        part = words[at : at + _WORDS].astype(np.uint64)
+        second += first * len(part) + int((part * np.arange(len(part), 0, -1, dtype=np.uint64)).sum())
+        first += int(part.sum())
+    return _folded(second) << 16 | _folded(first)
+
+
+def _folded(total: int) -> int:
+    """Modulo 65535, where only a sum of nothing is 0."""
+    return total and (total - 1) % 65535 + 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from nspike.errors import BadInputError, OutputError, nearest
 from nspike.files.atomic import write_bytes
+from nspike.files.foreign import read_bytes
 from nspike.images import exif as _exif
 from nspike.images import pillow as _pillow
 from nspike.images import png16 as _png16
@@ -195,13 +196,9 @@ def _contents(path: Path, limit: int) -> bytes:
     status = os.stat(path)  # before opening: a pipe would wait for its writer
     if stat.S_ISDIR(status.st_mode):
         raise BadInputError("is a folder, not an image")
-    if not stat.S_ISREG(status.st_mode):
-        raise BadInputError("is not a regular file")
-    if not status.st_size:
+    if stat.S_ISREG(status.st_mode) and not status.st_size:
         raise BadInputError("is empty (0 bytes)")
-    if status.st_size > limit:
-        raise BadInputError(f"is too large: {status.st_size} bytes, at most {limit} are read")
-    return path.read_bytes()
+    return read_bytes(path, limit)
 
 
 def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
@@ -210,6 +207,7 @@ def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
     if png.animated:
         raise BadInputError("is animated (APNG); only still images can be restored: extract the frames first")
     if png.depth != 16:
+        _png16.check_length(png)
         return _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
     orientation, exif = _exif.split(png.chunks.get(b"eXIf"))
     return _png16.decode(png), png.icc_profile, exif, orientation

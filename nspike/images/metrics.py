@@ -9,6 +9,8 @@ that took it). Sums run in a fixed order.
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,22 +24,28 @@ _WINDOWS = {
 }
 """The weights along an axis, and the correction of the covariance."""
 
+_BAND = 64
 
-def psnr(a: ArrayLike, b: ArrayLike, data_range: float) -> float:
+
+def psnr(a: ArrayLike, b: ArrayLike, data_range: float, *, unit: float = 1.0) -> float:
     """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal images.
 
     Parameters
     ----------
     a, b : of one shape, integers or floats
     data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    unit : what all values are divided by first
     """
     first, second = _pair(a, b, data_range)
-    difference = (first - second).reshape(first.shape[0], -1)
-    mean = _total(difference * difference) / difference.size
+    total = np.zeros(first[0].size)
+    for y0, y1 in _bands(len(first)):
+        difference = (_floats(first[y0:y1], unit) - _floats(second[y0:y1], unit)).reshape(y1 - y0, -1)
+        _add_rows(total, difference * difference)
+    mean = _sum(total) / first.size
     return math.inf if mean == 0 else 10 * math.log10(data_range * data_range / mean)
 
 
-def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11") -> float:
+def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11", *, unit: float = 1.0) -> float:
     """The structural similarity, 1 for equal images; of colour images, the mean over the channels.
 
     Parameters
@@ -45,6 +53,7 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
     a, b : (H, W) or (H, W, C), of one shape, integers or floats
     data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
     window : "gauss11" or "uniform7"
+    unit : what all values are divided by first
 
     Raises
     ------
@@ -61,9 +70,11 @@ def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11")
             f"these are {first.shape}"
         )
     if first.ndim == 2:
-        return _ssim_plane(first, second, data_range, weights, correction)
+        return _ssim_plane(first, second, data_range, weights, correction, unit)
     channels = int(first.shape[2])
-    planes = [_ssim_plane(first[..., c], second[..., c], data_range, weights, correction) for c in range(channels)]
+    planes = [
+        _ssim_plane(first[..., c], second[..., c], data_range, weights, correction, unit) for c in range(channels)
+    ]
     return math.fsum(planes) / channels
 
 
@@ -84,8 +95,8 @@ def conversion_rate(
     return 100 * min(1.0, rate)
 
 
-def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape:
         raise BadInputError(f"only images of one size can be compared, not {first.shape} with {second.shape}")
     if not first.size or not first.ndim:
@@ -95,11 +106,24 @@ def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[np.flo
     return first, second
 
 
-def _total(rows: NDArray[np.float64]) -> float:
-    """The sum of (N, M) in an order that does not depend on the machine's vector width: rows, then along the last."""
-    total = np.zeros(rows.shape[1])
+def _bands(height: int) -> Iterator[tuple[int, int]]:
+    """The rows in bands, so that no whole image is held as floats."""
+    return ((y, min(y + _BAND, height)) for y in range(0, height, _BAND))
+
+
+def _floats(pixels: NDArray[Any], unit: float) -> NDArray[np.float64]:
+    values = np.asarray(pixels, np.float64)
+    return values if unit == 1 else values / unit
+
+
+def _add_rows(total: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
+    """Add (N, M) to (M,) row by row: an order that does not depend on the machine's vector width, nor on bands."""
     for row in rows:
         total += row
+
+
+def _sum(total: NDArray[np.float64]) -> float:
+    """The sum, from the first to the last."""
     return float(np.cumsum(total)[-1])
 
 
@@ -116,8 +140,21 @@ def _blur(plane: NDArray[np.float64], weights: list[float]) -> NDArray[np.float6
 
 
 def _ssim_plane(
-    a: NDArray[np.float64], b: NDArray[np.float64], data_range: float, weights: list[float], correction: float
+    first: NDArray[Any], second: NDArray[Any], data_range: float, weights: list[float], correction: float, unit: float
 ) -> float:
+    height, width = int(first.shape[0]) - len(weights) + 1, int(first.shape[1]) - len(weights) + 1
+    total = np.zeros(width)
+    for y0, y1 in _bands(height):
+        rows = slice(y0, y1 + len(weights) - 1)
+        a, b = _floats(first[rows], unit), _floats(second[rows], unit)
+        _add_rows(total, _ssim_map(a, b, data_range, weights, correction))
+    return _sum(total) / (height * width)
+
+
+def _ssim_map(
+    a: NDArray[np.float64], b: NDArray[np.float64], data_range: float, weights: list[float], correction: float
+) -> NDArray[np.float64]:
+    """The structural similarity of each window."""
     c1, c2 = (0.01 * data_range) * (0.01 * data_range), (0.03 * data_range) * (0.03 * data_range)
     mean_a, mean_b = _blur(a, weights), _blur(b, weights)
     variance_a = correction * (_blur(a * a, weights) - mean_a * mean_a)
@@ -125,4 +162,5 @@ def _ssim_plane(
     covariance = correction * (_blur(a * b, weights) - mean_a * mean_b)
     above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     below = (mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2)
-    return _total(above / below) / above.size
+    similarity: NDArray[np.float64] = above / below
+    return similarity

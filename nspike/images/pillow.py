@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nspike.errors import BadInputError
 from nspike.images import exif as _exif
+from nspike.images.jpeg import with_noise_before_end
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,12 +59,26 @@ def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | 
             )
         orientation, exif = _tiff_metadata(image) if kind == "TIFF" else _exif.split(image.info.get("exif"))
         image.load()
+        if kind == "JPEG" and not _complete(data, image):
+            raise BadInputError("is truncated: its image data end before the image does")
         if kind == "TIFF":  # Pillow turns the pixels itself and removes the tag; old versions leave both
             orientation = image.tag_v2.get(_exif.ORIENTATION, 1)  # type: ignore[attr-defined]
             orientation = orientation if orientation in range(1, 9) else 1
         if transparent_level is not None:
             image.info["transparency"] = transparent_level  # Pillow scales 1 to 4 bits to 0..255, but not this level
         return _samples(image), image.info.get("icc_profile"), exif, orientation
+
+
+def _complete(data: bytes, image: "Image") -> bool:
+    """Whether a decoded JPEG file held the whole image (see `nspike.images.jpeg`)."""
+    from PIL import Image
+
+    longer = with_noise_before_end(data)
+    if longer is None:
+        return True  # without an end mark, Pillow has refused what is cut short
+    with Image.open(io.BytesIO(longer), formats=["JPEG"]) as again:
+        again.load()
+        return np.array_equal(np.asarray(again), np.asarray(image))
 
 
 def _samples(image: "Image") -> Samples:

@@ -17,6 +17,7 @@ _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey + alpha,
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _WHOLE = ((0, 0, 1, 1),)  # first row, first column, step between rows, step between columns
 _LARGEST_CHUNK = 2**30
+_LENGTH_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,26 @@ def _walk(file: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         yield name, body
         at += 12 + length
     raise ValueError("it is truncated: the PNG file ends before its end mark")
+
+
+def check_length(png: PNG) -> None:
+    """Raise ValueError where there are data for fewer rows than the header says. Nothing is kept."""
+    bits = png.depth * {**_CHANNELS, 3: 1}.get(png.color, 0)
+    left = sum(
+        height * (1 + (width * bits + 7) // 8)
+        for row, column, down, right in (_ADAM7 if png.interlaced else _WHOLE)
+        if (height := len(range(row, png.height, down))) and (width := len(range(column, png.width, right)))
+    )
+    stream = zlib.decompressobj()
+    for body in png.data:
+        rest: bytes | memoryview = body
+        while left > 0 and len(rest):
+            left -= len(stream.decompress(rest, _LENGTH_AT_ONCE))
+            rest = stream.unconsumed_tail
+    if left > 0 and not stream.eof:
+        left -= len(stream.flush())
+    if left > 0:
+        raise ValueError("it is truncated: image data are missing")
 
 
 def decode(png: PNG) -> NDArray[np.uint16]:

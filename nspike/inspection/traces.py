@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from nspike.engine.window import Rect
 from nspike.errors import BadInputError, UsageError, nearest
-from nspike.files import hdf5 as _hdf5
-from nspike.files.hdf5 import Refused
+from nspike.files.foreign import Refused, open_regular
+from nspike.files.guarded import LARGEST, HDF5File, open_hdf5
 from nspike.inspection.trace_file import FORMAT, VERSION
-from nspike.inspection.trains import Packed, Plain, Stored, Train
+from nspike.inspection.trains import Packed, Plain, Stored, Train, Zipped
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -98,7 +98,7 @@ class Trace:
     def forget(self, layer: str) -> None:
         """Drop what is kept in memory of a layer's file."""
         array = getattr(self.trains[layer], "array", None)
-        if isinstance(array, Stored):
+        if isinstance(array, Stored | Zipped):
             array.forget()
 
     def close(self) -> None:
@@ -169,24 +169,20 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 
 def _start(path: Path) -> bytes:
     try:
-        if path.is_dir():
-            raise BadInputError(f"{path}: is a folder; expected a trace")
-        if path.exists() and not path.is_file():
-            raise BadInputError(f"{path}: is not a regular file")
-        with open(path, "rb") as stream:
+        with open_regular(path, LARGEST) as stream:
             return stream.read(16)
+    except Refused as refused:
+        raise BadInputError(f"{path}: {refused}; expected a trace") from refused
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise BadInputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _read_hdf5(path: Path) -> Trace:
-    import h5py
-
     with damage(str(path)):
-        file = h5py.File(path, "r", locking=False)
+        file = open_hdf5(path)
         try:
-            own = "format" in file.attrs and "trace" in file.attrs
-            info = _info(path, _hdf5.root_attributes(file.id)) if own else None
+            own = {"format", "trace"} <= file.attribute_names
+            info = _info(path, file.attributes()) if own else None
             if info is None:
                 return Trace(str(path), _foreign(path, file), None, file)
             return Trace(str(path), _own(path, file, info), info, file)
@@ -195,7 +191,7 @@ def _read_hdf5(path: Path) -> Trace:
             raise
 
 
-def _info(path: Path, attributes: _hdf5.Attributes) -> dict[str, Any]:
+def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
     """What one of nspike's traces says of itself, checked as far as anything here relies on it."""
     if attributes.get("format") != FORMAT:
         raise BadInputError(f"{path}: not a trace: its format is {attributes.get('format')!r}, not {FORMAT!r}")
@@ -213,21 +209,30 @@ def _info(path: Path, attributes: _hdf5.Attributes) -> dict[str, Any]:
             raise BadInputError(f"{path}: damaged: the gains of layer {entry['name']!r} cannot be")
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
-    if any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
+    for layer in info["layers"]:
+        numbers += [layer["channels"], *layer.get("events", ()), *map(abs, layer.get("gains", ()))]
+        texts += layer.get("sha256") or []
+    lists = [layer.get(key) for layer in info["layers"] for key in ("events", "gains", "sha256")]
+    plain = all(values is None or isinstance(values, list) for values in lists)
+    if not plain or any(type(n) is not int or n < 0 for n in numbers) or not all(isinstance(t, str) for t in texts):
         raise BadInputError(f"{path}: damaged: what it says of itself cannot be")
     return info
 
 
-def _own(path: Path, file: Any, info: Mapping[str, Any]) -> dict[str, Train]:
+def _own(path: Path, file: HDF5File, info: Mapping[str, Any]) -> dict[str, Train]:
     window, parameters = info["window"], info["parameters"]
     steps = parameters["timesteps"] + parameters["post_steps"]
     trains: dict[str, Train] = {}
     for layer in info["layers"]:
         name = layer["name"]
-        dataset = file.get(f"spikes/{name}")
-        if dataset is None or file.get(f"spikes/{name}", getlink=True).__class__.__name__ != "HardLink":
+        group, node = file.nodes.get("spikes"), file.nodes.get(f"spikes/{name}")
+        if "link" in [at.kind for at in (group, node) if at is not None]:
+            raise Refused(f"spikes/{name} is a soft or external link")
+        if node is None:
             raise BadInputError(f"{path}: damaged: the spikes of layer {name!r} are missing")
-        stored = Stored(f"spikes/{name}", dataset, path.stat().st_size)
+        stored = Stored(file, node)
+        if not node.fixed:
+            raise BadInputError(f"{path}: damaged: spikes/{name} has no fixed shape")
         expected = (info["input"]["planes"], steps, layer["channels"], window["height"], -(-window["width"] // 8))
         if stored.shape != expected or stored.dtype != np.uint8:
             raise BadInputError(
@@ -237,37 +242,22 @@ def _own(path: Path, file: Any, info: Mapping[str, Any]) -> dict[str, Train]:
     return trains
 
 
-def _foreign(path: Path, file: Any) -> dict[str, Train]:
-    import h5py
-
-    names: list[str] = []
-    waiting = [("", file)]
-    objects = 0
-    while waiting:
-        prefix, group = waiting.pop()
-        for name in group:
-            objects += 1
-            if objects > _MOST_LAYERS:
-                raise Refused(f"it has more than {_MOST_LAYERS} objects")
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise Refused(f"{prefix}{name} is a soft or external link")
-            if isinstance(group[name], h5py.Group):
-                if prefix.count("/") >= 4:
-                    raise Refused(f"{prefix}{name} lies too deep")
-                waiting.append((f"{prefix}{name}/", group[name]))
-            else:
-                names.append(f"{prefix}{name}")
+def _foreign(path: Path, file: HDF5File) -> dict[str, Train]:
+    if len(file.nodes) > _MOST_LAYERS:
+        raise Refused(f"it has more than {_MOST_LAYERS} objects")
+    if link := next((node for node in file.nodes.values() if node.kind == "link"), None):
+        raise Refused(f"{link.path} is a soft or external link")
+    names = [name for name, node in file.nodes.items() if node.kind != "group"]
     if not names:
         raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")
-    size = path.stat().st_size
-    return {name: Plain(Stored(name, file[name], size), name) for name in sorted(names, key=_natural)}
+    return {name: Plain(Stored(file, file.nodes[name]), name) for name in sorted(names, key=_natural)}
 
 
 def _read_npz(path: Path) -> Trace:
-    """Arrays of an NPZ file, each checked by its header before it is read."""
+    """Arrays of an NPZ file: their headers; the values are read when they are asked for."""
     trains: dict[str, Train] = {}
     total = 0
-    with damage(str(path)), zipfile.ZipFile(path) as archive:
+    with damage(str(path)), open_regular(path, LARGEST) as file, zipfile.ZipFile(file) as archive:
         for member in archive.infolist()[: _MOST_LAYERS + 1]:
             name = member.filename.removesuffix(".npy")
             with archive.open(member) as stream:
@@ -276,16 +266,15 @@ def _read_npz(path: Path) -> Trace:
                     np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 shape, _, dtype = header(stream)
-                total += math.prod(shape) * dtype.itemsize
-                if dtype.kind not in "biuf" or len(shape) not in (4, 5) or 0 in shape:
-                    raise Refused(
-                        f"{name} is {dtype} {shape}; expected numbers ([planes,] steps, channels, height, width)"
-                    )
-                if total > _MOST_ARRAY:
-                    raise Refused(f"its arrays take more than {_MOST_ARRAY} bytes; write HDF5 instead")
-            with archive.open(member) as stream:
-                array = np.lib.format.read_array(stream, allow_pickle=False)
-            trains[name] = Plain(array if array.ndim == 5 else array[None], name)
+                there = member.file_size - stream.tell()
+            total += math.prod(shape) * dtype.itemsize
+            if dtype.kind not in "biuf" or len(shape) not in (4, 5) or 0 in shape:
+                raise Refused(f"{name} is {dtype} {shape}; expected numbers ([planes,] steps, channels, height, width)")
+            if total > _MOST_ARRAY:
+                raise Refused(f"its arrays take more than {_MOST_ARRAY} bytes; write HDF5 instead")
+            if there < math.prod(shape) * dtype.itemsize:
+                raise Refused(f"{name} is {dtype} {shape}, and {there} bytes are there")
+            trains[name] = Plain(Zipped(path, member.filename, shape, dtype), name)
     if not trains:
         raise BadInputError(f"{path}: not a trace: it holds no arrays; expected one for each layer")
     return Trace(str(path), trains)

@@ -1,18 +1,21 @@
 """Spike trains where they lie: packed or plain in an HDF5 file, or in memory; read a few rows at a time.
 
-As in `nspike.files.hdf5`, nothing in a file is trusted: chunks are unpacked here, so that none grows beyond what it declares.
+Nothing in a file is trusted (see `nspike.files.guarded`), and what an array declares is known before it is read.
 """
 
-import itertools
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.files.hdf5 import Refused, filters_of, unpack
+from nspike.files.foreign import Refused, open_regular
+from nspike.files.guarded import LARGEST, HDF5File, HDF5Node
+from nspike.files.hdf5 import DEFLATE, SHUFFLE
 
 MOST_CHUNK = 2**28
 _KEPT = 2**25
@@ -81,85 +84,75 @@ class Stored:
     Raises Refused for one that could do more than hold numbers.
     """
 
-    def __init__(self, path: str, dataset: Any, file_bytes: int) -> None:
-        import h5py
-
-        plan = dataset.id.get_create_plist()
-        if plan.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+    def __init__(self, file: HDF5File, node: HDF5Node) -> None:
+        path = node.path
+        if node.kind != "dataset":
+            raise Refused(f"{path} is not an array")
+        if node.layout == "virtual":
             raise Refused(f"{path} is a virtual dataset")
-        if plan.get_external_count():
+        if node.layout == "external":
             raise Refused(f"{path} is stored in another file")
-        kind = dataset.dtype
-        if kind.kind not in "biuf" or kind.itemsize > 8:
-            raise Refused(f"{path} has dtype {kind}; expected plain numbers or booleans")
-        if dataset.shape is None or not 4 <= len(dataset.shape) <= 5 or 0 in dataset.shape:
-            raise Refused(f"{path} has shape {dataset.shape}; expected ([planes,] steps, channels, height, width)")
-        if any(code not in (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE) for code in filters_of(dataset)):
+        if node.dtype is None or node.dtype.itemsize > 8:
+            raise Refused(f"{path} has dtype {node.what}; expected plain numbers or booleans")
+        if node.shape is None or not 4 <= len(node.shape) <= 5 or 0 in node.shape:
+            raise Refused(f"{path} has shape {node.shape}; expected ([planes,] steps, channels, height, width)")
+        if any(code not in (DEFLATE, SHUFFLE) for code in node.filters):
             raise Refused(f"{path} uses an HDF5 filter other than gzip and shuffle")
-        chunks = dataset.chunks or (1,)
-        if math.prod(chunks) * kind.itemsize > MOST_CHUNK:
-            raise Refused(
-                f"{path} has chunks of {math.prod(chunks) * kind.itemsize} bytes; at most {MOST_CHUNK} are read"
-            )
-        if dataset.chunks is None and math.prod(dataset.shape) * kind.itemsize > file_bytes:
+        self._nbytes = math.prod(node.chunks or (1,)) * node.dtype.itemsize
+        if self._nbytes > MOST_CHUNK:
+            raise Refused(f"{path} has chunks of {self._nbytes} bytes; at most {MOST_CHUNK} are read")
+        if node.chunks is None and math.prod(node.shape) * node.dtype.itemsize > file.size:
             raise Refused(f"{path} declares more than the file holds")
-        if dataset.chunks is not None and dataset.id.get_storage_size() > file_bytes:
+        if node.chunks is not None and node.stored > file.size:
             raise Refused(f"{path} has chunks that are larger than the file")
-        self._path, self._dataset = path, dataset
-        self._written = _written(dataset)
-        self._four = len(dataset.shape) == 4
-        self.shape = (1, *dataset.shape) if self._four else dataset.shape
-        self.dtype = kind
+        self._file, self._node = file, node
+        self._four = len(node.shape) == 4
+        self.shape = (1, *node.shape) if self._four else node.shape
+        self.dtype = node.dtype
         self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        wanted = tuple((i, i + 1) if isinstance(i, int) else (i.start, i.stop) for i in index)
-        found = self._select(wanted[1:] if self._four else wanted)
-        return found.reshape([b - a for i, (a, b) in zip(index, wanted, strict=True) if not isinstance(i, int)])
+        wanted = [(i, i + 1) if isinstance(i, int) else (i.start, i.stop) for i in index]
+        values = self._file.select(self._node, wanted[1:] if self._four else wanted, self._chunk)
+        return values.reshape([b - a for i, (a, b) in zip(index, wanted, strict=True) if not isinstance(i, int)])
 
     def forget(self) -> None:
         """Drop the chunks that are kept."""
         self._kept.clear()
 
-    def _select(self, wanted: Selection) -> NDArray[Any]:
-        chunks = self._dataset.chunks
-        if chunks is None:
-            return np.asarray(self._dataset[tuple(slice(a, b) for a, b in wanted)])
-        out = np.zeros([b - a for a, b in wanted], self.dtype)
-        ranges = [range(a // c * c, b, c) for (a, b), c in zip(wanted, chunks, strict=True)]
-        for corner in itertools.product(*ranges):
-            spans = list(zip(wanted, corner, chunks, strict=True))
-            into = tuple(slice(max(a, o) - a, min(b, o + c) - a) for (a, b), o, c in spans)
-            part = tuple(slice(max(a, o) - o, min(b, o + c) - o) for (a, b), o, c in spans)
-            out[into] = self._chunk(corner)[part]
-        return out
-
     def _chunk(self, corner: tuple[int, ...]) -> NDArray[Any]:
         if corner in self._kept:
             self._kept.move_to_end(corner)
             return self._kept[corner]
-        chunks, nbytes = self._dataset.chunks, math.prod(self._dataset.chunks) * self.dtype.itemsize
-        if self._written is not None and corner not in self._written:
-            values = np.zeros(chunks, self.dtype)
-        else:
-            skipped, raw = self._dataset.id.read_direct_chunk(corner)
-            if skipped:
-                raise Refused(f"{self._path} skips a filter")
-            raw = unpack(self._path, raw, filters_of(self._dataset), nbytes, self.dtype.itemsize)
-            values = np.frombuffer(raw, self.dtype).reshape(chunks)
+        values = self._file.chunk(self._node, corner)
         self._kept[corner] = values
-        while len(self._kept) * nbytes > _KEPT and len(self._kept) > 1:
+        while len(self._kept) * self._nbytes > _KEPT and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return values
 
 
-def _written(dataset: Any) -> set[tuple[int, ...]] | None:
-    """The first elements of the chunks that were ever written; None if all were (to ask for each takes longer by far)."""
-    if dataset.chunks is None:
-        return None
-    grid = (-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    if dataset.id.get_num_chunks() == math.prod(grid):
-        return None
-    found: set[tuple[int, ...]] = set()
-    dataset.id.chunk_iter(lambda info: found.add(info.chunk_offset))
-    return found
+class Zipped:
+    """An array of an NPZ file, read when it is first asked for.
+
+    shape and dtype are those in its header; four axes become five.
+    """
+
+    def __init__(self, path: Path, member: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._path, self._member = path, member
+        self.shape = (1, *shape) if len(shape) == 4 else shape
+        self.dtype = dtype
+        self._values: NDArray[Any] | None = None
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        if self._values is None:
+            with (
+                open_regular(self._path, LARGEST) as file,
+                ZipFile(file) as archive,
+                archive.open(self._member) as data,
+            ):
+                self._values = np.lib.format.read_array(data, allow_pickle=False).reshape(self.shape)
+        return np.asarray(self._values[index])
+
+    def forget(self) -> None:
+        """Drop what has been read."""
+        self._values = None

@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 import numba
 from numba.core import config
 
+from nspike.kernels._cache import KernelCache
 from nspike.runtime.version import VERSION
 
 INTERPRETED = bool(config.DISABLE_JIT)
@@ -63,8 +64,15 @@ FOLDER = None if INTERPRETED else _folder()
 if FOLDER is not None:
     config.CACHE_DIR = str(FOLDER)
 
-kernel = numba.njit(nogil=True, cache=FOLDER is not None, error_model="numpy")
-"""A function that Python calls."""
+
+def kernel(function):
+    """A function that Python calls, kept in the folder where there is one."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if FOLDER is not None:
+        with contextlib.suppress(RuntimeError):  # its source cannot be found
+            compiled._cache = KernelCache(function)
+    return compiled
+
 
 inline = numba.njit(nogil=True, inline="never", error_model="numpy")
 """A function that only kernels of the same file call."""
@@ -89,9 +97,7 @@ def compile_step(function):
         )
         function.__module__, function.__doc__ = original.__module__, original.__doc__
         function.__qualname__ = f"{original.__module__}.{original.__qualname__}"
-    with contextlib.suppress(RuntimeError):
-        return numba.njit(nogil=True, cache=FOLDER is not None, error_model="numpy")(function)
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    return kernel(function)
 
 
 def compile_afresh(function):

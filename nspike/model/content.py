@@ -85,7 +85,26 @@ def read_info(texts: Mapping[str, str]) -> Info:
     texts_ok = isinstance(info.name, str) and isinstance(info.licence, str)
     if not texts_ok or not all(isinstance(v, dict) for v in (info.degradation, info.provenance, info.quality)):
         raise ModelError("the description of the model has values of the wrong type")
+    _check_degradation(info.degradation)
     return info
+
+
+def _check_degradation(degradation: Mapping[str, Any]) -> None:
+    """Raise ModelError for a noise level or scales of another type; other values are only shown."""
+    sigma, scales = degradation.get("sigma"), degradation.get("scales", [])
+    levels = sigma if isinstance(sigma, list) else [] if sigma is None else [sigma]
+    if not all(_is_number(level) and level >= 0 for level in levels):
+        raise ModelError("the noise level (sigma) that the model was trained for is no number")
+    if not isinstance(scales, list) or not all(type(scale) is int and 0 < scale <= _LARGEST for scale in scales):
+        raise ModelError("the scales that the model was trained for are no list of integers from 1")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def read_spiking_texts(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -180,8 +199,8 @@ def _neuron_parameters(values: Any, activations: Mapping[str, Any]) -> dict[str,
             for layer, parameters in layers.items():
                 if layer not in activations:
                     raise ModelError(f"neuron parameters are given for {layer!r}, which is not a layer of neurons")
-                if not all(type(value) in (int, float) for value in parameters.values()):
-                    raise ModelError(f"a neuron parameter of layer {layer!r} is not a number")
+                if not all(_is_number(value) for value in parameters.values()):
+                    raise ModelError(f"a neuron parameter of layer {layer!r} is not a number, or not a finite one")
         return {neuron: {layer: dict(p) for layer, p in layers.items()} for neuron, layers in values.items()}
     except (AttributeError, TypeError) as error:
         raise ModelError("the neuron parameters are damaged") from error

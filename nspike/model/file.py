@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from nspike.errors import ModelError, NspikeError
 from nspike.files import hdf5 as _hdf5
 from nspike.files.atomic import write_bytes
+from nspike.files.foreign import read_bytes
 from nspike.graph.layer import IMAGE
 from nspike.graph.network import Network
 from nspike.model import content as _model_content
@@ -212,12 +213,9 @@ def _read(path: Path, *, datasets: bool = True) -> tuple[int, _hdf5.Attributes, 
 def _checked_bytes(path: Path) -> tuple[int, bytes]:
     """The format's version and the bytes of a file whose header and checksum are right."""
     try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise ModelError(f"{path}: is a folder; expected a model file")
-        if size > _hdf5.MAX_BYTES:
-            raise ModelError(f"{path}: {size} bytes; a model file has at most {_hdf5.MAX_BYTES}")
-        data = path.read_bytes()
+        data = read_bytes(path, _hdf5.MAX_BYTES)
+    except _hdf5.Refused as refused:
+        raise ModelError(f"{path}: {refused}; expected a model file") from refused
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         reason = getattr(error, "strerror", None) or error
         raise ModelError(f"{path}: cannot be read: {reason}") from error

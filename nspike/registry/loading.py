@@ -63,7 +63,9 @@ def collect(plugin: object) -> Found:
             getattr(manager.hook, hook)(register=partial(_register, found, kind, cls))
         except PluginError:
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything
             raise PluginError(f"{hook} failed: {explain(error)}") from error
     return found
 
@@ -83,7 +85,9 @@ def load_file(path: Path) -> Found:
         return collect(module)
     except PluginError as error:
         raise PluginError(f"plugin {path}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything
         raise PluginError(f"plugin {path} cannot be imported: {explain(error)}") from error
 
 

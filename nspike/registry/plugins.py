@@ -269,7 +269,9 @@ def registry() -> Registry:
                 built.add_third_party(found, point.name, package, version)
         except PluginError as error:
             built.add_broken(point.name, package, version, str(error))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may raise anything
             built.add_broken(point.name, package, version, f"cannot be imported: {explain(error)}")
     return built
 

@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.files.atomic import write_bytes
+from nspike.files.foreign import Refused, read_bytes
 from nspike.images.file import WRITE_SUFFIXES, list_images
 
 FORMAT = 1
@@ -146,6 +148,19 @@ def _reference(reference: str | None, source: Path, several: bool) -> Path | Non
     return clean[scene]
 
 
+def check_target(job: Job) -> None:
+    """Raise OutputError, before the work, where no result can be: a folder has its name, or the name is too long."""
+    for path in (job.target, job.record) if job.recorded else (job.target,):
+        try:
+            folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):  # the folder may have to be made
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        if folder:
+            raise OutputError(f"cannot write {path}: it is a folder")
+
+
 State = Literal["new", "done", "replace"]
 
 
@@ -188,7 +203,8 @@ def write_record(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any
         "output": None if report is None else {"sha256": file_digest(job.target)},
         "report": report,
     }
-    write_bytes(job.record, (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(job.record, text.encode(errors="backslashreplace"))  # names that are not UTF-8
 
 
 def recorded_report(job: Job) -> dict[str, Any]:
@@ -219,10 +235,8 @@ def make_folder(path: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """A record, or None where there is none that can be read."""
     try:
-        if path.stat().st_size > _LARGEST_RECORD:
-            return None
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        record = json.loads(read_bytes(path, _LARGEST_RECORD))
+    except (Refused, OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("format") == FORMAT else None
 

@@ -14,9 +14,8 @@ from nspike.errors import BadInputError
 from nspike.images import file as images
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import to_pixels
-from nspike.images.resize import imresize
 from nspike.model.result import Result
-from nspike.restoration.batch import Job, make_folder, recorded_report, state, write_record
+from nspike.restoration.batch import Job, check_target, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
 from nspike.restoration.execute import MEMORY, Progress
 from nspike.restoration.image import restore
@@ -50,6 +49,7 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     NspikeError
         as reading, `Chooser.choose`, `state`, `nspike.restore` and writing do; nothing half-written is left.
     """
+    check_target(job)
     if not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
     original = images.read(job.source, max_pixels=options.max_pixels)
@@ -171,10 +171,12 @@ def _clean(job: Job, source: NDArray[Any], scale: int, max_pixels: int) -> NDArr
 def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> dict[str, Any]:
     """Of the input and of the output against the clean image; an input that is smaller is enlarged by bicubic."""
     if source.shape != image.shape:
-        source = to_pixels(imresize(_floats(source), size=(image.shape[0], image.shape[1])), source.dtype)
+        scale, channels = image.shape[0] // source.shape[0], source.reshape(*source.shape[:2], -1)
+        larger = [_enlarged(channels[..., c], scale) for c in range(channels.shape[2])]
+        source = np.stack(larger, axis=-1).reshape(image.shape)
+    unit = float(np.iinfo(clean.dtype).max)
     return {
-        name: _plain(compare(_floats(pixels), _floats(clean), 1.0))
-        for name, pixels in (("input", source), ("output", image))
+        name: _plain(compare(pixels, clean, 1.0, unit=unit)) for name, pixels in (("input", source), ("output", image))
     }
 
 
@@ -194,11 +196,7 @@ def _shipped(choice: Choice, source: NDArray[Any], clean: NDArray[Any], options:
         memory=options.memory,
         threads=options.threads,
     )
-    return _plain(compare(_floats(result.image), _floats(clean), 1.0))
-
-
-def _floats(pixels: NDArray[Any]) -> NDArray[np.float64]:
-    return pixels / float(np.iinfo(pixels.dtype).max)
+    return _plain(compare(result.image, clean, 1.0, unit=float(np.iinfo(clean.dtype).max)))
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -206,7 +204,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
-    """The alpha of an enlargement, bicubic, made in bands."""
+    """A plane such as alpha, enlarged by bicubic in bands."""
     enlargement = Enlargement(alpha, scale)
     out = np.empty((enlargement.height, enlargement.width), alpha.dtype)
     for y0 in range(0, enlargement.height, 64):

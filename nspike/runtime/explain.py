@@ -15,15 +15,27 @@ def explain(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"{kind}: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
     if type(error).__module__.startswith("numba."):
-        return f"{kind}: {_compiler_message(str(error))}{_compiler_place(str(error))}"
+        return f"{kind}: {_compiler_message(message_of(error))}{_compiler_place(message_of(error))}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _ours(frame.filename)]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{kind}: {' '.join(str(error).split())}{place}"
+    return f"{kind}: {' '.join(message_of(error).split())}{place}"
+
+
+def message_of(error: BaseException) -> str:
+    """The message of an exception, whose own code may fail when it is asked for it."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        return f"its message cannot be shown ({type(another).__name__})"
 
 
 def changes_its_input(error: BaseException) -> bool:
     """Whether the exception says that an array was written to that may only be read."""
-    return "Cannot modify readonly array" in str(error) or "assignment destination is read-only" in str(error)
+    return "Cannot modify readonly array" in message_of(error) or "assignment destination is read-only" in message_of(
+        error
+    )
 
 
 def _compiler_message(text: str) -> str:

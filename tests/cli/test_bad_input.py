@@ -391,14 +391,14 @@ def test_bad_images_of_other_commands(here, capsys):
 
 
 def test_an_image_that_may_not_be_read(here, capsys, monkeypatch):
-    real = Path.read_bytes
+    real = os.open
 
-    def forbidden(path):
-        if path.name == "photo.png":
+    def forbidden(path, *flags, **options):
+        if os.fspath(path) == "photo.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
+        return real(path, *flags, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr(os, "open", forbidden)
     done = run(capsys, "run", "photo.png")
     assert done.code == 3
     assert "photo.png: Permission denied" in done.err

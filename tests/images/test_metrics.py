@@ -1,9 +1,11 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from nspike.errors import BadInputError
+from nspike.images import metrics
 from nspike.images.metrics import conversion_rate, psnr, ssim
 
 
@@ -95,3 +97,21 @@ def test_conversion_rate():
         conversion_rate(30, 40, 0.9)
     with pytest.raises(BadInputError, match="positive"):
         conversion_rate(30, 0)
+
+
+@pytest.mark.parametrize("window", ["gauss11", "uniform7"])
+def test_bands_change_no_bit_and_hold_no_image(monkeypatch, window):
+    draw = np.random.default_rng(8)
+    a, b = (draw.integers(0, 256, (1500, 1000, 3), np.uint8) for _ in range(2))
+
+    def values():
+        return psnr(a, b, 1.0, unit=255.0), ssim(a[:200], b[:200], 1.0, window, unit=255.0)
+
+    tracemalloc.start()
+    in_bands = values()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < a.nbytes * 4  # as floats, both take sixteen times as much
+    monkeypatch.setattr(metrics, "_BAND", 10_000)
+    assert values() == in_bands
+    assert in_bands == (psnr(a / 255.0, b / 255.0, 1.0), ssim(a[:200] / 255.0, b[:200] / 255.0, 1.0, window))

@@ -305,7 +305,7 @@ def attribute(name, value):
         (lambda file, info: info["window"].update(width=49), "expected uint8"),
         (lambda file, info: info["window"].update(width=-1), "cannot be"),
         (lambda file, info: info["parameters"].update(timesteps="4"), "cannot be"),
-        (lambda file, info: info["layers"].append({"name": "relu9", "channels": 8}), "'relu9' are missing"),
+        (lambda file, info: info["layers"].append(info["layers"][0] | {"name": "relu9"}), "'relu9' are missing"),
         (lambda file, info: info.pop("input"), "damaged"),
         (lambda file, info: file.__delitem__("spikes/relu2"), "'relu2' are missing"),
     ],

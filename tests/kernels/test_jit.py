@@ -1,10 +1,15 @@
 """How the kernels of plugins are compiled and kept."""
 
 import importlib.util
+import os
+import resource
+import subprocess
 import sys
+from functools import partial
 
 import numba
 import numpy as np
+import pytest
 
 from nspike.kernels._jit import compile_step, plain_step
 
@@ -61,3 +66,83 @@ def test_a_step_without_a_file():
     names = {}
     exec(SOURCE, names)
     assert call(compile_step(names["step"])) == [4, 4]
+
+
+# ----- the folder -----
+
+PROGRAM = """
+import sys, warnings
+from nspike.kernels._jit import FOLDER, kernel
+
+@kernel
+def twice(x):
+    return 2 * x
+
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    print(twice(4), twice(2.5), dict(twice.stats.cache_hits), [str(each.message) for each in said])
+"""
+
+
+@pytest.fixture
+def twice(tmp_path):
+    """Runs a kernel of two signatures in a process of its own; gives what it printed."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def call(**options):
+        environment = os.environ | {"NSPIKE_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, str(tmp_path / "program.py")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    call.files = lambda suffix: sorted((tmp_path / "cache").rglob(f"*twice*{suffix}"))
+    return call
+
+
+def test_what_was_compiled_is_kept(twice):
+    assert twice() == "8 5.0 {} []"
+    assert [len(twice.files(suffix)) for suffix in (".nbi", ".nbc")] == [1, 2]
+    assert twice().count(": 1") == 2
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: data[:-40] + bytes(40)]
+)
+def test_a_damaged_file_is_compiled_again(twice, suffix, damage):
+    twice()
+    path = twice.files(suffix)[0]
+    path.write_bytes(damage(path.read_bytes()))
+    assert twice().startswith("8 5.0")
+    assert twice().endswith(" []")
+    assert twice().count(": 1") == 2  # whole again
+
+
+def test_a_changed_byte_of_machine_code_is_noticed(twice):
+    twice()
+    for path in twice.files(".nbc"):
+        data = bytearray(path.read_bytes())
+        for at in range(len(data) // 4, len(data) - 40, 97):
+            data[at] ^= 0xFF
+        path.write_bytes(data)
+    assert twice() == "8 5.0 {} []"
+
+
+def test_a_full_file_system_costs_a_warning(twice):
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0))
+    said = twice(preexec_fn=limit)
+    assert said.startswith("8 5.0 {} ['nspike: compiled kernels cannot be kept in ")
+    assert said.count("cannot be kept") == 1
+    assert "kernels" in said
+    assert "File too large" in said
+
+
+def test_a_file_that_cannot_be_read_costs_a_warning(twice):
+    twice()
+    path = twice.files(".nbi")[0]
+    path.unlink()
+    path.mkdir()  # as good as forbidden, for root too
+    said = twice()
+    assert said.startswith("8 5.0")
+    assert said.count("cannot be kept") == 1

@@ -1,6 +1,5 @@
 """MatConvNet networks in MATLAB files of both kinds, as they should be and as they should not."""
 
-import contextlib
 import random
 
 import h5py
@@ -9,6 +8,7 @@ import pytest
 from nspike_plugins import _mat_hdf5, _mat_v5, matconvnet
 
 from nspike import BadInputError
+from tests.mutants import refused
 from tests.plugins.mat_files import hdf5_order, write_v5, write_v73
 
 RNG = np.random.default_rng(5)
@@ -194,7 +194,7 @@ def test_prefixes_are_refused(tmp_path, write):
     raw = path.read_bytes()
     # a version 5 file may end after any whole variable, of which `net` is the first
     whole = len(raw) if write is write_v73 else raw.rindex(b"other") - 48
-    for length in range(0, whole, 1 + whole // 150):
+    for length in range(0, whole, 1 + whole // (40 if write is write_v73 else 150)):
         path.write_bytes(raw[:length])
         with pytest.raises(BadInputError):
             matconvnet.read(path)
@@ -204,10 +204,6 @@ def test_prefixes_are_refused(tmp_path, write):
 def test_flipped_bytes(tmp_path, write):
     path = write(tmp_path / "x.mat", LAYERS)
     raw = path.read_bytes()
-    draw = random.Random(11)
-    for _ in range(100 if write is write_v73 else 400):
-        damaged = bytearray(raw)
-        damaged[draw.randrange(len(raw))] = draw.randrange(256)
-        path.write_bytes(damaged)
-        with contextlib.suppress(BadInputError):
-            matconvnet.read(path)
+    tries = 60 if write is write_v73 else 400
+    count = refused(matconvnet.read, path, raw, random.Random(11), tries, BadInputError)
+    assert tries // 20 < count < tries * 3 // 4, count  # most bytes are weights, any of which is as good

@@ -30,6 +30,12 @@ from nspike.contracts.tasks import Task
     multiple=True,
     help="A factor it enlarges by; repeatable.",
 )
+@click.option(
+    "--check",
+    nargs=2,
+    metavar="INPUT.npy OUTPUT.npy",
+    help="Compare with what the framework made of an input; exit code 1 if they differ.",
+)
 @click.option("--licence", default="", metavar="TEXT", help="The licence of the weights, kept in the model.")
 @overwrite_option
 @json_option
@@ -43,6 +49,7 @@ def command(
     task: Task | None,
     sigma: float | None,
     scales: tuple[int, ...],
+    check: tuple[str, str] | None,
     licence: str,
     overwrite: bool,
     json_file: str | None,
@@ -55,8 +62,10 @@ def command(
     Examples:
       nspike import dncnn_25.pth --network dncnn --sigma 25 -o ann.h5
       nspike import vdsr.pth --network vdsr --scale 2 --scale 3 --scale 4 -o ann.h5
+      nspike import net.pth --network dncnn -o ann.h5 --check input.npy output.npy
     """
-    from nspike.converting.importing import import_checkpoint
+    from nspike.converting.checking import check_output
+    from nspike.converting.importing import assumptions, import_checkpoint
     from nspike.errors import UsageError
     from nspike.model.file import read_info, save
 
@@ -86,6 +95,7 @@ def command(
     for key in degradation:
         if model.info.task != meant[key]:
             raise UsageError(f"--{key.rstrip('s')} has no meaning for the task {model.info.task}")
+    checked = check_output(model, *check) if check else None
     save(output, model)
     written = read_info(output)
     parameters = sum(int(array.size) for array in model.parameters.values())
@@ -94,6 +104,9 @@ def command(
         + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
         f"from {model.info.provenance['format']}, {size(written.size)}\ndigest {written.digest}"
     )
+    text += "\n" + "\n".join(assumptions(model))
+    if check and checked:
+        text += f"\nchecked: the {checked.of}'s output differs by {checked.largest:.2g} at most from {check[1]}"
     report = {
         "file": output,
         "info": model.info,
@@ -101,5 +114,7 @@ def command(
         "convolutions": len(model.network.convs),
         "parameters": parameters,
         "digest": written.digest,
+        "assumed": assumptions(model),
+        "check": checked,
     }
     emit(text, report, json_file)

@@ -1,5 +1,6 @@
 """`nspike run`."""
 
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from nspike.restoration.batch import Job
     from nspike.restoration.choice import Chooser
     from nspike.restoration.job import Options
+
+_EVERYWHERE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @click.command()
@@ -96,8 +99,7 @@ def command(
 
 def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_file: str | None) -> int:
     """Do the jobs, and print; the exit code."""
-    from nspike.errors import BadInputError
-    from nspike.restoration.batch import ExistsError
+    from nspike.errors import BadInputError, OutputError
     from nspike.restoration.job import process
 
     single = len(jobs) == 1 and not jobs[0].recorded
@@ -107,8 +109,8 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
             for index, job in enumerate(jobs):
                 try:
                     report = process(job, chooser, options, meter.image(index))
-                except (BadInputError, ExistsError, MemoryError) as error:
-                    if single:
+                except (BadInputError, OutputError, MemoryError) as error:
+                    if single or not _alone(error):
                         raise
                     report = _failure(job, error)
                 meter.clear()
@@ -129,6 +131,12 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
         text += "".join(f"\n  {report['input']}: {report['error']}" for report in failed)
     emit(text, {"nspike": VERSION, **counts, "files": reports}, json_file)
     return 1 if failed else 0
+
+
+def _alone(error: BaseException) -> bool:
+    """Whether an error is one image's own; a full or read-only disk is not."""
+    cause = error.__cause__
+    return not (isinstance(cause, OSError) and cause.errno in _EVERYWHERE)
 
 
 def _failure(job: "Job", error: BaseException) -> dict[str, Any]:
