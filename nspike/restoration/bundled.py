@@ -23,3 +23,16 @@ def image_for(task: Task) -> tuple[Path, Path]:
     folder = Path(images.__file__).parent / "bundled"
     degraded, clean = _NAMES[task]
     return folder / degraded, folder / clean
+
+
+def examples() -> dict[str, Path]:
+    """All of them: the name under which `nspike examples` writes each -> its file."""
+    (noisy, clean), (hazy, hazy_clean), (small, small_clean) = map(image_for, _NAMES)
+    return {
+        "clean.png": clean,
+        "noisy.png": noisy,
+        "hazy.png": hazy,
+        "hazy_clean.png": hazy_clean,
+        "small.png": small,
+        "small_clean.png": small_clean,
+    }

@@ -120,7 +120,7 @@ class Chooser:
             scale=scale,
             sigma=sigma,
             notes=tuple(notes),
-            warnings=tuple(_warnings(shipped, sigma, scale)),
+            warnings=tuple(_warnings(shipped, sigma, scale, model)),
         )
 
     def _task(self) -> Task:
@@ -163,8 +163,8 @@ def noise_of(pixels: NDArray[Any]) -> float | None:
     return 255 * estimate_sigma(sample)
 
 
-def _warnings(model: Model, sigma: float | None, scale: int | None) -> list[str]:
-    """What lies outside what the model was trained for."""
+def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:
+    """What lies outside what the model was trained for, `changed` being the one that runs."""
     found = []
     levels = _levels(model.info.degradation.get("sigma"))
     if sigma is not None and levels and not levels[0] / _NEAR <= sigma <= levels[-1] * _NEAR:
@@ -174,6 +174,15 @@ def _warnings(model: Model, sigma: float | None, scale: int | None) -> list[str]
     if scale not in (None, 1) and scales and scale not in scales:
         known = ", ".join(map(str, scales))
         found.append(f"scale {scale} is none that model {model.info.name} was trained for: {known}")
+    if (
+        model.spiking is not None
+        and changed.spiking is not None
+        and changed.spiking.timesteps != model.spiking.timesteps
+    ):
+        found.append(
+            f"model {model.info.name} was made for T = {model.spiking.timesteps}: at T = {changed.spiking.timesteps} it may be "
+            "worse, with more steps too"
+        )
     return found
 
 

@@ -274,3 +274,11 @@ def test_images_are_bundled_for_every_task():
     for task, times in (("denoise", 1), ("dehaze", 1), ("superres", 2)):
         degraded, clean = (Image.open(path) for path in image_for(task))
         assert clean.size == (times * degraded.width, times * degraded.height)
+
+
+def test_another_t_than_the_models_is_warned_of():
+    assert (
+        "was made for T = 10: at T = 20 it may be worse"
+        in Chooser(Request(timesteps=20)).choose(noisy(25)).warnings[-1]
+    )
+    assert not Chooser(Request(timesteps=10, sigma=25)).choose(noisy(25)).warnings
