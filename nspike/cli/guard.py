@@ -82,4 +82,6 @@ def _same(a: str, b: str) -> bool:
     """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
     with contextlib.suppress(OSError, ValueError):
         return os.path.samefile(a, b)
-    return os.path.realpath(a) == os.path.realpath(b)
+    with contextlib.suppress(OSError):  # a working folder that has been deleted
+        return os.path.realpath(a) == os.path.realpath(b)
+    return a == b
