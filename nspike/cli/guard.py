@@ -74,7 +74,7 @@ def taken(path: str | os.PathLike[str]) -> Iterator[None]:
 def _lock_of(path: str | os.PathLike[str]) -> Path:
     """The lock's file. It stays: it is empty, and one that is removed could be locked twice."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    name = hashlib.sha256(os.fsencode(_whole(path))).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
     return Path(tempfile.gettempdir()) / f"nspike-locks-{user}" / name
 
 
@@ -82,12 +82,6 @@ def _same(a: str, b: str) -> bool:
     """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
     with contextlib.suppress(OSError, ValueError):
         return os.path.samefile(a, b)
-    return _whole(a) == _whole(b)
-
-
-def _whole(path: str | os.PathLike[str]) -> str:
-    """The path with its links followed; as it is where the working folder has been deleted."""
-    try:
-        return os.path.realpath(path)
-    except OSError:
-        return os.fspath(path)
+    with contextlib.suppress(OSError):  # a working folder that has been deleted
+        return os.path.realpath(a) == os.path.realpath(b)
+    return a == b

@@ -39,7 +39,7 @@ KEYS = {
     "plugin": [["plugin", "check", "if"], ["plugin", "new", "my-neuron"]],
     "models": [["models"]],
     "info": [["info", "dncnn-s25"]],
-    "examples": [("examples", "bundled")],
+    "examples": [["examples", "bundled"]],
     "warmup": [["warmup"]],
 }
 """Command -> calls of which JSON's outermost keys (and those of each entry of a list) are documented."""
