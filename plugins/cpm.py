@@ -49,8 +49,8 @@ def gradient(
     residual = g / (timesteps * theta)
     recycled = layer.to_units(layer.residual) / (timesteps * theta)
     of_theta = -(g * recycled / theta).sum(axis=(1, 2))
-    found = {"spikes": spikes, "residual": residual, "theta": of_theta, "weight": weight}
-    return found | ({"bias": g.sum(axis=(1, 2))} if "bias" in parameters else {})
+    gradients = {"spikes": spikes, "residual": residual, "theta": of_theta, "weight": weight}
+    return gradients | ({"bias": g.sum(axis=(1, 2))} if "bias" in parameters else {})
 
 
 CPM = Head(

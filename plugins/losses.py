@@ -47,8 +47,8 @@ def fft(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
 
 def energy(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
     """Mean firing rate."""
-    found = list(rates.values())
-    return sum(found[1:], start=found[0]) / float(len(found))
+    per_layer = list(rates.values())
+    return sum(per_layer[1:], start=per_layer[0]) / float(len(per_layer))
 
 
 MSE = Loss("mse", "mean squared error", "the usual loss of denoising and super-resolution", mse)

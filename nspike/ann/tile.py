@@ -25,7 +25,7 @@ _ROWS = 8  # rows a thread takes at a time
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedConv:
     """A convolution as the kernel wants it."""
 
     conv: Conv
@@ -87,7 +87,7 @@ class _Tile:
     """A tile while it runs: what has been computed is in `fields`, by layer."""
 
     network: Network
-    packed: Mapping[str, Packed]
+    packed: Mapping[str, PackedConv]
     core: Region
     size: tuple[int, int]
     halos: Mapping[str, int]
@@ -110,7 +110,7 @@ class _Tile:
 
 
 def run_tile(
-    network: Network, packed: Mapping[str, Packed], image: Floats, core: Region, buffers: Buffers, pool: Executor
+    network: Network, packed: Mapping[str, PackedConv], image: Floats, core: Region, buffers: Buffers, pool: Executor
 ) -> Iterator[tuple[str, Floats]]:
     """Yield the values (h, w, channels) of every activation on `core`, and of the output; each valid until the next."""
     halos, last_use = network.halos(), _last_use(network)
@@ -234,7 +234,7 @@ def live_channels(network: Network) -> int:
     return most
 
 
-def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, Packed]:
+def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, PackedConv]:
     """Every convolution as the kernel wants it, batch norm folded."""
     from nspike.kernels.dense import pack as pack_kernel
 
@@ -250,5 +250,5 @@ def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, Packed
                 f"network {network.name}: the parameters of {conv.name!r} are missing or not of shape {shape}"
             )
         rows, padded = pack_kernel(np.asarray(weights, np.float32))
-        packed[conv.name] = Packed(conv, rows, np.pad(np.asarray(bias, np.float32), (0, padded - bias.size)))
+        packed[conv.name] = PackedConv(conv, rows, np.pad(np.asarray(bias, np.float32), (0, padded - bias.size)))
     return packed

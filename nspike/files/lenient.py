@@ -41,9 +41,9 @@ class LenientFile:
     def readinto(self, buffer: Any) -> int:
         """What is there; zeros for what could not be written."""
         view = memoryview(buffer).cast("B")
-        found = os.pread(self._number, len(view), self._at)
-        view[: len(found)] = found
-        view[len(found) :] = bytes(len(view) - len(found))
+        stored = os.pread(self._number, len(view), self._at)
+        view[: len(stored)] = stored
+        view[len(stored) :] = bytes(len(view) - len(stored))
         self._at += len(view)
         return len(view)
 

@@ -101,8 +101,8 @@ def curve(
 
     Examples
     --------
-    >>> found = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
-    >>> [(step.synops, step.psnr) for step in found.steps], found.stop()  # doctest: +SKIP
+    >>> curve = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
+    >>> [(step.synops, step.psnr) for step in curve.steps], curve.stop()  # doctest: +SKIP
     """
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     image, count = ready.image, ready.program.integers.steps

@@ -132,7 +132,7 @@ def verify(
         needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"
         return [f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"]
     model = with_parts(model, _part(stored, "parameters"))
-    found = audit(
+    rerun = audit(
         model,
         image,
         model_digest=digest,
@@ -143,7 +143,7 @@ def verify(
         max_pixels=max_pixels,
         progress=progress,
     )
-    return list(differences(stored, found.certificate))
+    return list(differences(stored, rerun.certificate))
 
 
 def _is_scale_of(model: Model, scale: Any) -> bool:

@@ -25,7 +25,7 @@ from nspike.errors import BadInputError, UsageError, nearest
 from nspike.files.foreign import Refused, open_regular
 from nspike.files.guarded import LARGEST, HDF5File, open_hdf5
 from nspike.inspection.trace_file import FORMAT, VERSION
-from nspike.inspection.trains import Packed, Plain, Stored, Train, Zipped
+from nspike.inspection.trains import PackedBits, Plain, Stored, Train, Zipped
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -238,7 +238,7 @@ def _own(path: Path, file: HDF5File, info: Mapping[str, Any]) -> dict[str, Train
             raise BadInputError(
                 f"{path}: damaged: spikes/{name} is {stored.dtype} {stored.shape}; expected uint8 {expected}"
             )
-        trains[name] = Packed(stored, window["width"])
+        trains[name] = PackedBits(stored, window["width"])
     return trains
 
 

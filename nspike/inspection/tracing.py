@@ -89,8 +89,8 @@ def trace(
 def read_image(image: ImageSource, max_pixels: int) -> tuple[NDArray[Any], str | None]:
     """The pixels, and of a file its SHA-256."""
     if isinstance(image, str | os.PathLike):
-        found = images.read(image, max_pixels=max_pixels)
-        return found.pixels, found.sha256
+        opened = images.read(image, max_pixels=max_pixels)
+        return opened.pixels, opened.sha256
     return image, None
 
 

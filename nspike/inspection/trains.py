@@ -58,7 +58,7 @@ class Plain:
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedBits:
     """Bytes uint8 (planes, steps, channels, height, ⌈width/8⌉) of `width` columns, the first in the lowest bit."""
 
     array: Any

@@ -73,7 +73,7 @@ def _annotated(function: Dispatcher) -> str:
 
 def _callees(function: Any, seen: set[int]) -> list[Dispatcher]:
     """The compiled functions that a function names, and those that these name."""
-    code, found = function.__code__, []
+    code, callees = function.__code__, []
     values = [function.__globals__.get(name) for name in code.co_names]
     for module in [v for v in values if isinstance(v, types.ModuleType) and v.__name__.split(".")[0] != "numpy"]:
         values += [getattr(module, name, None) for name in code.co_names]
@@ -81,8 +81,8 @@ def _callees(function: Any, seen: set[int]) -> list[Dispatcher]:
     for value in values:
         if isinstance(value, Dispatcher) and id(value) not in seen:
             seen.add(id(value))
-            found += [value, *_callees(value.py_func, seen)]
-    return found
+            callees += [value, *_callees(value.py_func, seen)]
+    return callees
 
 
 def _without_names(code: str) -> str:
