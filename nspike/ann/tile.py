@@ -26,7 +26,7 @@ _ROWS = 8  # rows a thread takes at a time
 
 @dataclass(frozen=True)
 class PackedConv:
-    """A convolution as the kernel wants it."""
+    """A convolution with its weights and bias in the layout of `nspike.kernels.dense`."""
 
     conv: Conv
     weights: Floats
@@ -44,13 +44,13 @@ class _Field:
 
     @property
     def view(self) -> Floats:
-        """(h + 2·margin, w + 2·margin, channels)."""
+        """The values with their margin, a view (height + 2·margin, width + 2·margin, channels)."""
         top, left, bottom, right = self.region
         shape = (bottom - top + 2 * self.margin, right - left + 2 * self.margin, self.channels)
         return self.flat[: math.prod(shape)].reshape(shape)
 
     def inside(self, region: Region) -> Floats:
-        """The values on a smaller region."""
+        """A view of the values on `region`, which must lie within this one and its margin."""
         y, x = self.margin + region[0] - self.region[0], self.margin + region[1] - self.region[1]
         return self.view[y : y + region[2] - region[0], x : x + region[3] - region[1]]
 
@@ -235,7 +235,7 @@ def live_channels(network: Network) -> int:
 
 
 def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, PackedConv]:
-    """Every convolution as the kernel wants it, batch norm folded."""
+    """Every convolution in the kernel's layout, batch norm folded."""
     from nspike.kernels.dense import pack as pack_kernel
 
     if any(conv.batch_norm_eps is not None for conv in network.convs):

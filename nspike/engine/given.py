@@ -1,4 +1,4 @@
-"""Spikes of one layer that are given instead of computed, and the rest of a network, which goes on from them."""
+"""Spikes of one layer that are given instead of computed, and the rest of a network, which continues from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

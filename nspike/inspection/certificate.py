@@ -1,7 +1,7 @@
 """The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
 
 It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the image it holds all
-that a stranger needs to run a declared neuron again: docs/reference/certificate.md has every field, and
+that is needed to run a declared neuron again: docs/reference/certificate.md has every field, and
 docs/check_certificate.py does it.
 Verifying runs the model again on the same image and compares; the first difference is named by layer and step, in the
 order in which the engine works.
@@ -251,5 +251,5 @@ def _compare(where: str, stored: Any, computed: Any) -> Iterator[str]:
         for key in stored:
             if key not in computed:
                 yield f"{where}: {key} is not part of a certificate"
-    elif json.dumps(stored) != json.dumps(computed):  # tells 1 from 1.0 and true, in lists too
+    elif json.dumps(stored) != json.dumps(computed):  # distinguishes 1 from 1.0 and true, in lists too
         yield f"{where}: the certificate says {stored!r}, this run {computed!r}"

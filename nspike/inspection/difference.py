@@ -135,7 +135,7 @@ def _opened(source: Source, opened: ExitStack) -> Trace:
 
 
 def _check_runs(a: Trace, b: Trace) -> None:
-    """That both are of one image and one T."""
+    """Raise BadInputError unless both are of one image and one T."""
     if a.info is None or b.info is None:
         return
     mine, theirs = a.info["input"], b.info["input"]

@@ -87,7 +87,7 @@ def trace(
 
 
 def read_image(image: ImageSource, max_pixels: int) -> tuple[NDArray[Any], str | None]:
-    """The pixels, and of a file its SHA-256."""
+    """The pixels of an image, and the SHA-256 of its file, None for an array."""
     if isinstance(image, str | os.PathLike):
         opened = images.read(image, max_pixels=max_pixels)
         return opened.pixels, opened.sha256

@@ -1,4 +1,4 @@
-"""Whether the `step` of a neuron plugin computes with floating-point numbers, told from the types that Numba gave it."""
+"""Whether the `step` of a neuron plugin computes with floating-point numbers, judged by the types that Numba inferred."""
 
 import re
 import types
@@ -21,7 +21,7 @@ def of_step(compiled: Any, planes: int = 1) -> str:
 
     compiled : what `nspike.kernels._jit.compile_step` gave, compiled here for the engine's arrays if it is not yet (or read
     from the cache). What is known are the types of its variables, of the functions that it calls too. Without the compiler
-    nothing is known, and nothing said. Raises what Numba raises where it cannot be compiled.
+    nothing is known, and nothing is reported. Raises what Numba raises where it cannot be compiled.
     """
     if INTERPRETED or not isinstance(compiled, Dispatcher):
         return ""

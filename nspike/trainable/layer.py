@@ -21,7 +21,7 @@ Doubles = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shared:
-    """What all layers of a run share.
+    """The input and the settings that all layers of a forward pass share.
 
     plane : int32 (N, H, W, C), the images on the input plane.
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
@@ -41,7 +41,7 @@ class Shared:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """N, H, W."""
+        """(N, H, W): images, and pixels of each."""
         count, height, width, _ = self.plane.shape
         return count, height, width
 
@@ -67,7 +67,7 @@ class LayerParameters:
 
     @property
     def values(self) -> dict[str, float]:
-        """The neuron's parameters as numbers."""
+        """The neuron's parameters by name, trained ones included, as numbers."""
         return {name: value.item() if isinstance(value, Tensor) else value for name, value in self.neuron.items()}
 
     @property
@@ -83,7 +83,7 @@ class Layer:
     Parameters
     ----------
     prepared : the stage, laid out for the wide kernels.
-    shared : what all layers share.
+    shared : the input and settings common to all layers.
     neuron : that fires in it. fires_until : the steps after which it is silent, for the output layer: T, or 0.
     parameters : its floats.
     sources : the spikes that it reads, none for the image, and for each the floats of the layer that fired them.
@@ -105,7 +105,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """How many neurons a pixel has."""
+        """The number of neurons at each pixel."""
         return self.prepared.stage.channels
 
     @property
