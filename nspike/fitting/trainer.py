@@ -128,7 +128,7 @@ class _Work:
     made: dict[Path, Model] = field(default_factory=dict)
 
     def carry_out(self, recipe: Recipe, output: str | os.PathLike[str] | None) -> Trained:
-        """Train as the recipe says and write the model's file."""
+        """Train as the recipe says and write the model to `output`, if given."""
         start = time.monotonic()
         files = None if output is None else Files(Path(output))
         if files is not None:
