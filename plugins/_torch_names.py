@@ -80,7 +80,7 @@ class _Walk:
 
 
 def _children(thing: Any) -> Iterator[tuple[Any, Any]]:
-    """What lies directly under `thing`: of a module, what its state_dict has, in that order."""
+    """The direct children of `thing`: of a module, what its state_dict has, in that order."""
     if isinstance(thing, dict):
         yield from thing.items()
     elif isinstance(thing, list | tuple):

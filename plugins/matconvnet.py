@@ -38,7 +38,7 @@ def detect(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a MatConvNet network; the module says what its tensors are called."""
+    """Read a MatConvNet network; the module docstring explains the tensors' names."""
     with reading(path, "a MatConvNet network"):
         with path.open("rb") as file:
             head = file.read(128)

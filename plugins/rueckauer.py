@@ -1,7 +1,7 @@
 """Data-based threshold balancing (Rueckauer et al. 2017).
 
 λ of a layer is a percentile of its positive ANN activations over the calibration images (100: the largest), so that a
-spike is worth λ and a neuron that always fires stands for the activation λ. Larger activations are clipped; a larger λ
+spike is worth λ and a neuron that always fires represents the activation λ. Larger activations are clipped; a larger λ
 makes every spike coarser. Concatenations are rescaled slice by slice, and biases divided by λ, by the core.
 
 A signed output (a residual) takes the percentile of its absolute value; an output that is an image takes λ = 1. `per`

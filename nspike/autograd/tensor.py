@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation on NumPy arrays: a tensor remembers what it was made from, and `backward` goes back along it.
+"""Reverse-mode differentiation on NumPy arrays: a tensor records its inputs, and `backward` follows them.
 
 An operation is a plain function of arrays with one rule for each of its arguments, after HIPS/autograd:
 

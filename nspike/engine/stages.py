@@ -1,4 +1,4 @@
-"""One stage over one tile: all steps of a layer, on a pool of threads, each on rows of its own.
+"""One stage over one tile: all steps of a layer, on a pool of threads, each with its own rows.
 
 The kernels are called with the GIL released. How the rows are shared out changes no spike: each output pixel is computed
 by one call, from finished input, in integers.
@@ -173,7 +173,7 @@ def _stepped(kept: threading.local, prepared: Prepared, pixels: int, integers: I
 
 
 class _Stepped:
-    """The membranes, currents and spikes of a block of pixels for a neuron with a kernel of its own."""
+    """The membranes, currents and spikes of a block of pixels for a neuron with its own kernel."""
 
     def __init__(self, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> None:
         self.stage = prepared.stage

@@ -50,7 +50,7 @@ def bytes_per_pixel(integers: IntegerNetwork) -> int:
     alive: dict[str, int] = {}
     for i, stage in enumerate(integers.stages):
         alive[stage.name] = size[stage.name]
-        # sources of the other packing are repacked for their reader, and a wide concatenation is laid out anew
+        # sources of the other packing are repacked for their reader, and a wide concatenation is copied to a new layout
         into = narrow if packing[stage.name] == "narrow" else wide
         copied = sum(into[s] for s in stage.sources if packing[s] != packing[stage.name])
         if len(stage.sources) > 1 and into is wide:

@@ -64,7 +64,7 @@ def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]
 
 
 def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
-    """Read what `write` made, or only its attributes. The caller turns every exception into an error of its own."""
+    """Read what `write` made, or only its attributes. The caller must handle every exception."""
     import h5py
 
     if data[HEADER_BYTES : HEADER_BYTES + 9] != _START:

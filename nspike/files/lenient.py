@@ -9,7 +9,7 @@ from typing import Any
 
 
 class LenientFile:
-    """What h5py asks of a file object, over a new file."""
+    """A new file with the methods that h5py needs of a file object."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.error: OSError | None = None

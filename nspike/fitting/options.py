@@ -1,4 +1,4 @@
-"""How to train, whatever is trained: optimiser, learning rate, schedule, losses."""
+"""Options common to all training: optimiser, learning rate, schedule, losses."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What a trained model says of where it comes from: the one place where training writes provenance."""
+"""The provenance of a trained model; no other module of training writes it."""
 
 from collections.abc import Mapping
 from dataclasses import replace

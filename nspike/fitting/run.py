@@ -56,7 +56,7 @@ class _Good(NamedTuple):
 
 
 class TrainingRun(ABC):
-    """A run of training. What extends it says what a step computes, and which model comes of it.
+    """A run of training. Subclasses define what a step computes and the resulting model.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class TrainingRun(ABC):
             self._resume(self.state)
         self._good = self._now()
 
-    # ----- what a kind of training says -----
+    # ----- defined by subclasses -----
 
     @abstractmethod
     def forward(self, number: int) -> BatchResult:

@@ -141,7 +141,7 @@ class Network:
         return sum(geometry.macs_paper(layer, 1, 1) for layer in self.layers)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of all convolutions on one image, with what lies inside it alone."""
+        """Multiply-accumulates of all convolutions on one image, products with the zero padding not counted."""
         return sum(geometry.macs(layer, height, width) for layer in self.layers)
 
     @property

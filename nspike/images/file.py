@@ -1,7 +1,8 @@
-"""Images from files and to files, without losing a bit that nobody was told about.
+"""Reading and writing image files without silent loss.
 
 Read: BMP, GIF, JPEG, PNG, TIFF, WebP; written: the same without GIF. 8 bits a sample everywhere; 16 bits as PNG (grey and
-colour, with or without alpha) and as grey TIFF. What would be cut, guessed or flattened is refused with its reason.
+colour, with or without alpha) and as grey TIFF.
+A file that could only be read or written with loss, or by guessing, is refused with the reason.
 """
 
 import hashlib
@@ -109,7 +110,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image
     """Read an image.
 
     Palettes are expanded, 1-bit images become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
-    is applied. The format is told by the file's content, not by its name.
+    is applied. The format is recognised by the file's content, not by its name.
 
     Raises
     ------

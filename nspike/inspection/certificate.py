@@ -102,7 +102,7 @@ def certificate(
 
 
 def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps: int) -> dict[str, Any] | None:
-    """What a declared neuron answers at each step, by layer: all that its spikes depend on. None for one with a kernel."""
+    """The values of a declared neuron at each step, by layer, which decide its spikes. None for one with its own kernel."""
     if neuron.step is not None:
         return None
     steps = range(1, timesteps + neuron.post_steps + 1)

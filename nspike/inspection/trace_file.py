@@ -44,7 +44,7 @@ class Shape:
 
 
 class Writer:
-    """Writes the spikes of a window of a run while it goes, tile by tile: `record` is an observer of the engine's.
+    """Writes the spikes of a window during a run, tile by tile: `record` is an observer of the engine's.
 
     name : what to call the file where the system refuses to write it, which raises OutputError. Memory is that of a few
     blocks of 64×64 pixels.
@@ -86,7 +86,7 @@ class Writer:
             raise OutputError(f"cannot write {self._name}: {self._stream.error.strerror}") from self._stream.error
 
     def record(self, seen: LayerSpikes) -> None:
-        """Write what lies in the window of one tile's core."""
+        """Write the part of one tile's core that is in the window."""
         name, n, core, at, spikes = seen.layer, seen.n, seen.core, seen.at, seen.packed
         train, window = self._trains.get(name), self._window
         if train is None:

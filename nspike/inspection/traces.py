@@ -37,7 +37,7 @@ _MOST_ARRAY = 2**32
 class Trace:
     """Spike trains by layer, in network order where that is known.
 
-    name : what to call it; info : what nspike's own traces say of themselves (see `nspike.inspection.trace_file`), or None.
+    name : what to call it; info : the metadata of nspike's own traces (see `nspike.inspection.trace_file`), or None.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Trace:
         return self.trains[layer]
 
     def gains(self, layer: str) -> tuple[int, ...]:
-        """The gain of each plane of spikes of a layer's neurons: (1,), but where one of nspike's traces says others."""
+        """The gain of each plane of spikes of a layer's neurons: (1,), unless one of nspike's traces states others."""
         entries = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
         return next((tuple(entry.get("gains", [1])) for entry in entries), (1,))
 
@@ -123,7 +123,7 @@ def worth(spikes: NDArray[np.bool_], gains: tuple[int, ...]) -> NDArray[np.int64
 
 @contextmanager
 def damage(name: str) -> Iterator[None]:
-    """Within it, whatever a damaged file raises becomes a BadInputError that names it."""
+    """A context in which every exception of a damaged file becomes a BadInputError that names the file."""
     try:
         yield
     except Refused as refused:
@@ -192,7 +192,7 @@ def _read_hdf5(path: Path) -> Trace:
 
 
 def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
-    """What one of nspike's traces says of itself, checked as far as anything here relies on it."""
+    """The metadata of one of nspike's traces; the parts that are used here are checked."""
     if attributes.get("format") != FORMAT:
         raise BadInputError(f"{path}: not a trace: its format is {attributes.get('format')!r}, not {FORMAT!r}")
     if attributes.get("version") != VERSION:

@@ -21,9 +21,6 @@ MOST_CHUNK = 2**28
 _KEPT = 2**25
 """Bytes of unpacked chunks that are kept: a chunk may hold several steps."""
 
-Selection = tuple[tuple[int, int], ...]
-"""First and last (exclusive) of each dimension."""
-
 
 class Train(Protocol):
     """The spikes of one layer."""

@@ -46,7 +46,7 @@ _KNOWN = {"network", "info", "spiking", "digest", "writer", "receptive_radius", 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a model file says about itself, without its arrays.
+    """The metadata of a model file, without its arrays.
 
     neuron, head and timesteps are None for an ANN that has not been converted; writer is the nspike that wrote the file.
     """
@@ -149,7 +149,7 @@ def _integers(attributes: _hdf5.Attributes, whole: _hdf5.Arrays) -> dict[str, di
 
 
 def read_info(path: str | os.PathLike[str]) -> FileInfo:
-    """What a model file says about itself; the arrays are not unpacked. Raises ModelError as `load` does."""
+    """The metadata of a model file; the arrays are not unpacked. Raises ModelError as `load` does."""
     path = Path(path)
     version, attributes, _ = _read(path, datasets=False)
     try:

@@ -90,7 +90,7 @@ class Model:
             timesteps: int | None = None,
             **options: Any,
         ) -> Result:
-            """Added by `nspike.restoration.method`: what runs a model lies above it."""
+            """Added by `nspike.restoration.method`, a higher package."""
 
 
 def spiking_of(model: Model) -> Spiking:

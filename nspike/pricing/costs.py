@@ -107,7 +107,7 @@ def read_costs(path: str | os.PathLike[str]) -> Costs:
 
 
 def _table(values: dict[str, Any]) -> Costs:
-    """Raises ValueError for whatever a table cannot be."""
+    """Build costs from a parsed table. Raises ValueError for an invalid one."""
     _only(values, (*_TEXTS, "year", "operations", "memory"), "the table")
     for key in _TEXTS:
         if not isinstance(values.get(key), str) or not values[key]:

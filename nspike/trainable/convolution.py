@@ -1,4 +1,4 @@
-"""Convolutions in training, of the image or of spikes, each source of spikes on channels of its own."""
+"""Convolutions in training, of the image or of spikes, each source of spikes with its own channels."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ class FloatCourse:
 
 
 def course(neuron: Neuron, values: Mapping[str, float], timesteps: int, steps: int) -> FloatCourse:
-    """The course of a neuron; one with a kernel of its own may fire at any step."""
+    """The course of a neuron; one with its own kernel may fire at any step."""
     declared = neuron.step is None
     fires = np.array([neuron.fire(values, t, timesteps) if declared else 1.0 for t in range(1, steps + 1)])
     fires[~np.isfinite(fires)] = -1.0

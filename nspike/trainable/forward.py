@@ -82,6 +82,6 @@ class Forward:
         each(rows, shared.shape[0] * height)
 
     def _read_words(self) -> NDArray[np.uint64]:
-        """The sources' spikes side by side, each on words of its own."""
+        """The sources' spikes side by side, each starting at a new word."""
         words = [train.data for train in self.layer.trains]
         return words[0] if len(words) == 1 else np.ascontiguousarray(np.concatenate(words, axis=4))

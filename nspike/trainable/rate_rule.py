@@ -66,7 +66,7 @@ class RateRule(Rule):
         return counts[0] if len(counts) == 1 else np.concatenate(counts, axis=3)
 
     def _charge(self, read: Floats) -> Floats:
-        """Q, float32 (N, H, W, C), from what was delivered: a kernel of its own need not keep it in the membrane."""
+        """Q, float32 (N, H, W, C), from the delivered currents: a neuron with its own kernel need not keep it in the membrane."""
         integer, timesteps = self.layer.prepared.stage.integer, self.layer.shared.timesteps
         bias = np.ldexp(timesteps * integer.bias.astype(np.float64), -integer.exponent).astype(np.float32)
         return kind_of(self.layer).charge(self.layer, read, bias)

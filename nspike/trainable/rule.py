@@ -1,4 +1,4 @@
-"""What the rules of a layer's gradient share: it runs forward once, and says what it depends on and what flows back."""
+"""The base of a layer's gradient rules: run forward once, list the parents, return their gradients."""
 
 from abc import ABC, abstractmethod
 from typing import Any
