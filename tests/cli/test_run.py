@@ -19,7 +19,7 @@ from nspike.restoration.bundled import image_for
 from tests.cli.console import interrupt, run
 from tests.tiny import image, tiny_model
 
-MODEL = tiny_model()
+MODEL = tiny_model(degradation={"sigma": 8.0})
 
 
 @pytest.fixture
