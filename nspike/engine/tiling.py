@@ -22,7 +22,7 @@ NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
 
 
 def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
-    """The cores of an image in raster order."""
+    """The core rectangles of the tiles of an image, in raster order."""
     for y in range(0, height, size):
         for x in range(0, width, size):
             yield Rect(y, min(y + size, height), x, min(x + size, width))

@@ -115,7 +115,7 @@ class TrainingRun(ABC):
     @property
     @abstractmethod
     def model(self) -> Model:
-        """The model as it is now."""
+        """The model with the current parameters."""
 
     def energy_weight(self, number: int) -> float:
         """What the energy weighs at step `number` from 0."""
@@ -182,7 +182,7 @@ class TrainingRun(ABC):
         progress : called with (record, steps in all). Interrupted with Ctrl-C, the run is saved before KeyboardInterrupt goes
         on; another run with the same state continues from there.
         validate : (model, step) -> Validation, called before the first step, after each `every` steps (0: never between)
-        and after the last; `validated` is told. The result is then the best of the models that were validated.
+        and after the last; `validated` is then called. The result is the best of the models that were validated.
         """
         last = time.monotonic()
         with self._saved_at_the_end():
@@ -201,7 +201,7 @@ class TrainingRun(ABC):
 
     @property
     def best(self) -> Validation | None:
-        """The best validation, the first of equals."""
+        """The best validation, of equals the first."""
         return max(self.validations, key=lambda validation: validation.psnr, default=None)
 
     @property
@@ -301,7 +301,7 @@ class TrainingRun(ABC):
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
+    """The value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 

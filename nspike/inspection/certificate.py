@@ -140,7 +140,7 @@ def hash_array(array: NDArray[Any]) -> str:
 
 
 def dumps(values: Mapping[str, Any]) -> str:
-    """The certificate as text."""
+    """The certificate as JSON text, the same for equal certificates."""
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -72,7 +72,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether no spike differs."""
+        """Whether all compared spikes are equal."""
         return self.first is None
 
     @property

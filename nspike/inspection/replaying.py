@@ -140,7 +140,7 @@ def _check_model(trace: Trace, model: Model, model_digest: str | None) -> None:
 
 
 def _neuron(trace: Trace, model: Model) -> Neuron:
-    """What fired the recorded spikes."""
+    """The neuron that fired the recorded spikes."""
     if trace.info is None:
         return neuron_of(model)
     return registry().neurons[trace.info["parameters"]["neuron"]]

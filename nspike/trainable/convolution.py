@@ -118,12 +118,12 @@ def _kernel_products(layer: Layer, currents: Floats, first: int, last: int) -> F
 
 
 def charge(layer: Layer, read: Floats, bias: Floats) -> Floats:
-    """Ŵ * n + b."""
+    """The charge Ŵ * n + b of spike counts n."""
     return np.asarray(correlation.convolve(read, _kernel(layer), bias, pad=layer.prepared.radius), np.float32)
 
 
 def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
-    """∂L/∂n = Ŵᵀ ∂L/∂Q."""
+    """The gradient ∂L/∂n = Ŵᵀ ∂L/∂Q in the spike counts."""
     if not layer.sources:
         return []
     _, height, width = layer.shared.shape

@@ -82,7 +82,7 @@ class Layer:
 
     Parameters
     ----------
-    prepared : the stage, laid out for the wide kernels.
+    prepared : the stage in the layout of the wide kernels.
     shared : the input and settings common to all layers.
     neuron : that fires in it. fires_until : the steps after which it is silent, for the output layer: T, or 0.
     parameters : its floats.

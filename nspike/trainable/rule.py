@@ -30,7 +30,7 @@ class Rule(ABC):
 
     @property
     def parents(self) -> list[Tensor]:
-        """Spikes, kernel, bias, threshold."""
+        """The tensors with gradients: spikes, kernel, bias, threshold."""
         p = self.layer.parameters
         own = [tensor for tensor in (p.weight, p.bias, p.threshold) if tensor is not None]
         return [*self.layer.trains, *own]

@@ -37,5 +37,5 @@ def one_cycle(total: int, *, rise: float = 0.3, start: float = 0.04, floor: floa
 
 
 def constant() -> Schedule:
-    """Always 1."""
+    """A factor of 1 at every step."""
     return lambda at: 1.0

@@ -40,7 +40,7 @@ NO_TIME = "has a kernel of its own, which no gradient goes back through in time;
 
 
 def check_gradient(name: str) -> None:
-    """Raise UsageError for an unknown one."""
+    """Raise UsageError for an unknown name of a gradient rule."""
     if name not in GRADIENTS:
         raise UsageError(f"there is no gradient {name!r}.{nearest(name, GRADIENTS)} Known: {', '.join(GRADIENTS)}")
 
@@ -130,7 +130,7 @@ class DifferentiableNetwork:
                 tensor.data = np.clip(tensor.data, low, ranges[name].high)
 
     def to_model(self) -> Model:
-        """The model with the floats as they are now."""
+        """The model with the current values of the trained parameters."""
         network, spiking = self.model.network, self.model.spiking
         assert spiking is not None
         thresholds, values = dict(spiking.thresholds), {}
