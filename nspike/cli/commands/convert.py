@@ -105,5 +105,6 @@ def command(
     nspike.save(output, converted)
     found, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
-    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, T = {timesteps}\ndigest {found}"
+    how = f"T = {timesteps}" + ("" if fast else ", layers fitted")
+    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {found}"
     emit(text, values, json_file)
