@@ -35,20 +35,20 @@ def persistent(identity: tuple[Any, ...]) -> Storage | Global:
     raise ValueError("a persistent id of an unknown kind")
 
 
-def _tensor_v1(found: Any, offset: Any, size: Any, stride: Any) -> Tensor:
-    return tensor(found, offset, size, stride)
+def _tensor_v1(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    return tensor(storage, offset, size, stride)
 
 
-def _tensor_v2(found: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, bits: Any = None) -> Tensor:
+def _tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, bits: Any = None) -> Tensor:
     _refuse_lazy(bits)
-    return tensor(found, offset, size, stride)
+    return tensor(storage, offset, size, stride)
 
 
 def _tensor_v3(
-    found: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
+    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
 ) -> Tensor:
     _refuse_lazy(bits)
-    return tensor(found, offset, size, stride, dtype)
+    return tensor(storage, offset, size, stride, dtype)
 
 
 def _refuse_lazy(bits: Any) -> None:

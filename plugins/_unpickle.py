@@ -215,9 +215,9 @@ class Machine:
     def _mention(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise TypeError("the name of a global that is not text")
-        found = Global(module, name)
-        refuse_harmful(found)
-        self._stack.append(found)
+        mentioned = Global(module, name)
+        refuse_harmful(mentioned)
+        self._stack.append(mentioned)
 
     def _op_REDUCE(self, _: Any) -> None:
         args, target = self._stack.pop(), self._stack.pop()

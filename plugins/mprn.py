@@ -37,7 +37,7 @@ def alpha(beta: float) -> float:
 
 
 def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
-    """θ up to T, α·θ after."""
+    """The threshold as a fraction of θ: 1 up to T, α after."""
     return 1.0 if step <= timesteps else alpha(parameters["beta"])
 
 

@@ -34,12 +34,12 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     for values in calibration.activations():
         for name, histogram in histograms.items():
             histogram.add(np.abs(values[name]) if name == OUTPUT else values[name])
-    found = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
+    ceilings = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
     if network.mode == "image":
-        found[OUTPUT] = np.ones(network.channels)
+        ceilings[OUTPUT] = np.ones(network.channels)
     thresholds = {name: np.full(count, options["theta_scale"]) for name, count in channels.items()}
     thresholds[OUTPUT] = np.ones(network.channels)
-    return Scales(found, thresholds, {"v_init": options["v_init"]})
+    return Scales(ceilings, thresholds, {"v_init": options["v_init"]})
 
 
 CONVERTER = Converter(

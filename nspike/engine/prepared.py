@@ -43,16 +43,16 @@ class Prepared:
 
     @property
     def columns(self) -> int:
-        """The output channels, padded for wide layers."""
+        """The number of output channels, for wide layers padded to a multiple of `LANES`."""
         return int(self.v0.size)
 
     @property
     def radius(self) -> int:
-        """Of the convolution."""
+        """The radius of the convolution in pixels, (size - 1)/2; 0 for a gate."""
         return self.size // 2
 
     def phase(self, step: int, timesteps: int) -> int:
-        """Which kernel holds at `step`, from 0."""
+        """The index into `weights` of the kernel used at `step`, counted from 0."""
         return min(int(step >= timesteps), len(self.weights) - 1)
 
 

@@ -46,12 +46,12 @@ class Frame:
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Height of the frame in pixels, halo included."""
         return int(self.plane.shape[1])
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Width of the frame in pixels, halo included."""
         return int(self.plane.shape[2])
 
     def each(self, function: Callable[[int, int], None], first: int, last: int, most: int) -> None:
@@ -88,7 +88,7 @@ def run(
 
 
 def _wide_source(prepared: Prepared, spikes: Mapping[str, Spikes]) -> WideSpikes | None:
-    """The one source, or several laid side by side on words of their own; none for the image."""
+    """The one source, or several side by side, each starting at a new word; None for the image."""
     if not prepared.stage.sources:
         return None
     sources = [to_wide(spikes[s], prepared.radius) for s in prepared.stage.sources]

@@ -30,12 +30,12 @@ def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
 
 def packings(integers: IntegerNetwork) -> dict[str, str]:
     """How each stage's spikes are packed: "narrow" (few channels, no wide source; a gate), else "wide"."""
-    found: dict[str, str] = {}
+    packings: dict[str, str] = {}
     for stage in integers.stages:
         few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(found[s] == "narrow" for s in stage.sources))
-        found[stage.name] = "narrow" if narrow else "wide"
-    return found
+        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(packings[s] == "narrow" for s in stage.sources))
+        packings[stage.name] = "narrow" if narrow else "wide"
+    return packings
 
 
 def bytes_per_pixel(integers: IntegerNetwork) -> int:

@@ -13,7 +13,7 @@ from nspike.registry.parts import spiking_of
 
 
 def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str, Any]) -> Model:
-    """The model with its recipe in the provenance, `more` about the run, and inside what an earlier training of `given` said."""
+    """The model with recipe and `more` in its provenance and, nested, the provenance of an earlier training of `given`."""
     model, key = trained.model, "fine_tuning" if isinstance(recipe, FineTuningRecipe) else "training"
     values = {**recipe.to_dict(), **more, "done": trained.done, "step": trained.step}
     if (earlier := given.info.provenance.get(key)) is not None:

@@ -1,7 +1,7 @@
 """What all training shares: steps that are saved, resumed to the bit, watched, validated and stopped when they diverge.
 
 A run is a function of what it starts from, its options and its batches. Its state (`nspike.fitting.state`) holds all that
-goes on from there: a resumed run gives the same bits for the same threads, machine and versions.
+resumes there: it ends with the same bits for the same threads, machine and versions.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from nspike.registry.plugins import registry
 from nspike.trainable.optim import OPTIMISERS, Optimiser, clip_gradients
 
 MINUTES = 5.0
-"""How long a run goes on before its state is saved again."""
+"""Minutes between two saves of a run's state."""
 DIVERGED = 1000.0
 """A loss that is so many times the first one has diverged."""
 
@@ -125,7 +125,7 @@ class TrainingRun(ABC):
 
     @property
     def done(self) -> int:
-        """How many steps have been taken."""
+        """The number of steps taken so far."""
         return len(self.history)
 
     def step(self) -> Record:
@@ -306,7 +306,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fingerprint(start: Model, parameters: Mapping[str, Tensor]) -> str:
-    """A digest of what training starts from."""
+    """SHA-256, in hexadecimal, of the model and the parameters that training starts from."""
     plain = replace(start, info=Info("", start.info.task, start.info.colour))
     digest = hashlib.sha256(weights.digest(plain).encode())
     for name, tensor in sorted(parameters.items()):

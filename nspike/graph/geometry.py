@@ -145,7 +145,7 @@ def fan_out(layer: Layer) -> tuple[int, int]:
 
 
 def weights(layer: Layer) -> int:
-    """How many numbers its kernel holds."""
+    """The number of weights in its kernel, the bias not counted."""
     return math.prod(geometry(layer).parameters(layer).get("weight", (0,)))
 
 

@@ -132,7 +132,7 @@ class Network:
 
     @property
     def radius(self) -> int:
-        """The receptive radius in pixels."""
+        """The receptive radius in pixels: how far from a pixel the input can change its output."""
         return self.halos()[IMAGE]
 
     @property
@@ -146,7 +146,7 @@ class Network:
 
     @property
     def weights(self) -> int:
-        """How many numbers the kernels hold."""
+        """The number of weights in all kernels, biases not counted."""
         return sum(geometry.weights(layer) for layer in self.layers)
 
     def changed(self, kind: type[_Kind], change: Callable[[_Kind], Layer]) -> "Network":

@@ -3,9 +3,9 @@
 Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON with the keys
 
     input, model, parameters    as in a certificate
-    window                      x, y, width, height: what part of the network's image is held
+    window                      x, y, width, height: the recorded part of the network's image
     layers                      in network order: name, channels, gains of the spike planes, events per step (of the window),
-                                and sha256 per step as in a certificate, or null where a window is held
+                                and sha256 per step as in a certificate, or null where only a window was recorded
 
 and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the image, spike planes times
 channels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only

@@ -8,7 +8,7 @@ converted model, `spiking` (JSON), `digest` (of the content), and arrays in PyTo
     spiking/scales/LAYER            λ, float64; likewise spiking/thresholds
     spiking/heads/HEAD/NAME         the heads' parameters, float64
     spiking/weights/CONV            normalised kernels changed by training, float32; likewise spiking/biases
-    integers/LAYER/NAME             what follows from these by rounding, so that a stranger can look it up
+    integers/LAYER/NAME             what follows from these by rounding, for independent checkers
 """
 
 import hashlib
@@ -190,7 +190,7 @@ def _texts(attributes: _hdf5.Attributes) -> dict[str, str]:
 
 
 def _renamed(texts: dict[str, str], version: int) -> dict[str, str]:
-    """The texts in the words of `VERSION`."""
+    """The attribute texts of an older format, with the names of format `VERSION`."""
     if version == VERSION:
         return texts
     network = json.loads(texts.get("network", "{}"))

@@ -45,7 +45,7 @@ def of_source(source: str) -> list[str]:
         return []
     lines = [line.removeprefix("#").removeprefix(" ") for line in match["content"].splitlines()]
     try:
-        found = tomllib.loads("\n".join(lines)).get("dependencies", [])
+        dependencies = tomllib.loads("\n".join(lines)).get("dependencies", [])
     except tomllib.TOMLDecodeError:
         return []
-    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+    return [text for text in dependencies if isinstance(text, str)] if isinstance(dependencies, list) else []

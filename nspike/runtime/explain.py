@@ -48,8 +48,8 @@ def _compiler_message(text: str) -> str:
 
 
 def _compiler_place(text: str) -> str:
-    found = re.findall(r'^File "(.+?)", line (\d+):$', text, flags=re.M)
-    return f" ({Path(found[-1][0]).name}, line {found[-1][1]})" if found else ""
+    frames = re.findall(r'^File "(.+?)", line (\d+):$', text, flags=re.M)
+    return f" ({Path(frames[-1][0]).name}, line {frames[-1][1]})" if frames else ""
 
 
 def _ours(filename: str) -> bool:

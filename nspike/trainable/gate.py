@@ -22,7 +22,7 @@ def floats(model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:
 def currents(layer: Layer) -> NDArray[np.int32]:
     """What the spikes of each step bring, int32 (steps, N, H, W, C)."""
     gates, train = _gates(layer), layer.trains[0]
-    return np.stack([train.floats(t).astype(np.int32) * gates for t in range(layer.frame.steps)])
+    return np.stack([train.floats(t).astype(np.int32) * gates for t in range(layer.shared.steps)])
 
 
 def worth(layer: Layer) -> list[Worth]:
@@ -48,7 +48,7 @@ def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
 def _gates(layer: Layer) -> NDArray[np.int32]:
     """What a spike brings, int32 (N, H, W, C)."""
     stage = layer.prepared.stage
-    return gate_weights(layer.frame.plane, stage.gate, stage.integer.exponent).astype(np.int32)
+    return gate_weights(layer.shared.plane, stage.gate, stage.integer.exponent).astype(np.int32)
 
 
 def _gate_values(layer: Layer) -> Floats:

@@ -15,7 +15,7 @@ from nspike.trainable.worth import Worth
 
 
 class Kind(Protocol):
-    """What training asks of a kind of layer."""
+    """The functions that training needs for one kind of layer."""
 
     SPIKES_ARE_ONE: bool
     """Whether it takes each spike that it reads for 1, whatever the neuron says that it is worth."""

@@ -24,7 +24,7 @@ class Rule(ABC):
     """Whether the rule needs every membrane at every step."""
 
     def __init__(self, layer: Layer, *, membranes: bool = False) -> None:
-        trace = self.traced and not layer.frame.recompute
+        trace = self.traced and not layer.shared.recompute
         self.layer, self.forward = layer, Forward(layer, membranes=membranes, trace=trace)
         self.train, self.v = self.forward.train, self.forward.v
 

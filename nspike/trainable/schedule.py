@@ -19,7 +19,7 @@ def cosine(total: int, *, floor: float = 0.0, warmup: int = 0) -> Schedule:
 
 
 def step(every: int, *, gamma: float = 0.1) -> Schedule:
-    """Times `gamma` after each `every` steps."""
+    """Multiply by `gamma` after every `every` steps."""
     return lambda at: gamma ** (at // every)
 
 

@@ -96,8 +96,9 @@ def _make(
 
         check_extra()
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
-    pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
-    choice = chooser.choose(pixels)
+    original = images.read(image, max_pixels=how["max_pixels"])
+    pixels = original.pixels
+    choice = chooser.choose(pixels, original.format)
     refuse_head_parameters(choice.model, wanted)
     announce_compilation()
     maps = None if report_file is None else _maps(choice, pixels)
