@@ -33,7 +33,7 @@ def with_baseline(model: Model, baseline: Model) -> Model:
     if any(conv.name not in spiking.weights for conv in network.convs):
         raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
     origin = baseline.info.provenance
-    of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
+    of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline")
     of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
     compared = replace(model, network=network, parameters=parameters)
     return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})
