@@ -35,6 +35,7 @@ class Request:
 
     model : a shipped model's name, or a file; task; sigma : noise in units of 1/255; scale : of super-resolution;
     neuron, head, timesteps, parameters : what replaces the model's, as `nspike.swap` takes it; ann : run the plain ANN.
+    spare : leave an image alone whose noise, estimated, is below what the smallest model was trained for.
     """
 
     model: str | None = None
@@ -45,6 +46,7 @@ class Request:
     head: str | None = None
     timesteps: int | None = None
     ann: bool = False
+    spare: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -113,7 +115,12 @@ class Chooser:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = _levels(shipped.info.degradation.get("sigma"))[:1]
             smallest = models.default_for(self.task, sigma=0.0)
-            if least and sigma < least[0] / _NEAR and shipped.info.name == self._load(smallest)[0].info.name:
+            if (
+                request.spare
+                and least
+                and sigma < least[0] / _NEAR
+                and shipped.info.name == self._load(smallest)[0].info.name
+            ):
                 enough = least[0] / _NEAR
         scale = request.scale
         if self.task == "superres" and scale is None:

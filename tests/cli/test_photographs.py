@@ -140,7 +140,7 @@ def test_an_image_with_little_noise_is_unchanged(here, capsys):
     report = json.loads((here / "r.json").read_text())
     assert (report["unchanged"], report["files"][0]["state"]) == (1, "unchanged")
     assert report["files"][0]["quality"]["input"] == report["files"][0]["quality"]["output"]
-    for number, arguments in enumerate((["--sigma", 15], ["--model", "dncnn-s15"])):
+    for number, arguments in enumerate((["--sigma", 15], ["--model", "dncnn-s15"], ["--plugin", "if"], ["-T", 4])):
         done = run(capsys, "run", "photo.png", *arguments, "-o", f"{number}.png")
         assert "unchanged" not in done.out
         assert not np.array_equal(images.read(here / f"{number}.png").pixels, images.read(here / "photo.png").pixels)

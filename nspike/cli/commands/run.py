@@ -120,7 +120,10 @@ def command(
     from nspike.restoration.job import Options
 
     parts, energy = parts_of(wanted.plugins, ("neuron", "head", "energy"))
-    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), ann=ann, **wanted.request()))
+    spare = not (wanted.plugins or wanted.timesteps or wanted.pairs)  # who names parts wants them to run
+    chooser = Chooser(
+        Request(neuron=parts.get("neuron"), head=parts.get("head"), ann=ann, spare=spare, **wanted.request())
+    )
     if STREAM in images:
         output = STREAM if output is None else output
     voice = _Voice(quiet, STREAM in (output, json_file))
