@@ -21,6 +21,7 @@ from nspike.cli.options import (
 from nspike.cli.output import emit
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
+from nspike.cli.streams import print_error
 from nspike.cli.text import printable
 from nspike.runtime.version import VERSION
 
@@ -152,7 +153,7 @@ def _failure(job: "Job", error: BaseException) -> dict[str, Any]:
 
 def _show(report: dict[str, Any], json_file: str | None) -> None:
     if report["state"] == "failed":
-        click.echo(printable(f"{report['input']}: {report['error']}"), err=True)
+        print_error(printable(f"{report['input']}: {report['error']}"))
     elif json_file != "-":
         click.echo(printable(describe(report)))
 
