@@ -24,6 +24,7 @@ from nspike.cli.options import (
 from nspike.cli.output import emit, to_json
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import about, announce_compilation
+from nspike.cli.streams import print_error
 from nspike.cli.text import printable
 from nspike.runtime.version import VERSION
 
@@ -299,7 +300,7 @@ def _failure(job: "Job", error: BaseException) -> dict[str, Any]:
 
 def _show(report: dict[str, Any], voice: _Voice) -> None:
     if report["state"] == "failed":
-        click.echo(printable(f"{report['input']}: {report['error']}"), err=True)
+        print_error(printable(f"{report['input']}: {report['error']}"))
     elif not voice.stdout_taken:
         voice.say(describe(report))
 
