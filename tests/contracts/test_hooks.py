@@ -92,8 +92,8 @@ def test_hook_register_converters(fresh, tmp_path):
     load(tmp_path, "maximum")
     pixels = np.random.default_rng(0).random((1, 20, 20), np.float32)
     ann = tiny_model()
-    snn, report = nspike.convert(ann, [pixels], converter="maximum", options={"margin": 1.5})
-    plain = nspike.convert(ann, [pixels], converter="rueckauer", options={"percentile": 100})[0]
+    snn, report = nspike.convert(ann, [pixels], converter="maximum", options={"margin": 1.5}, fast=True)
+    plain = nspike.convert(ann, [pixels], converter="rueckauer", options={"percentile": 100}, fast=True)[0]
     for name in ("relu1", "relu2"):
         assert np.allclose(snn.spiking.scales[name], 1.5 * plain.spiking.scales[name])
     assert snn.info.provenance["converter_options"] == {"margin": 1.5}
