@@ -512,7 +512,7 @@ def test_a_folder_that_is_missing_or_a_target_that_is_one(here, capsys, command,
 @pytest.mark.parametrize(
     "command",
     [
-        ("run", "photo.png", "-o", "x.png"),
+        ("run", "photo.png", "--sigma", "25", "-o", "x.png"),
         ("audit", "photo.png", "--json", "x.json"),
         ("evaluate", "dncnn-s25", "--data", "photos", "--json", "x.json"),
     ],

@@ -41,18 +41,15 @@ _SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
 
 @dataclass(frozen=True)
 class _Voice:
-    """Where text goes: nowhere if quiet, to stderr if something else is on stdout."""
+    """Where text goes: to stderr if something else is on stdout."""
 
-    quiet: bool
     stdout_taken: bool
 
     def say(self, text: str) -> None:
-        if not self.quiet:
-            click.echo(printable(text), err=self.stdout_taken)
+        click.echo(printable(text), err=self.stdout_taken)
 
     def aside(self, text: str) -> None:
-        if not self.quiet:
-            click.echo(printable(text), err=True)
+        click.echo(printable(text), err=True)
 
 
 @click.command()
@@ -82,7 +79,6 @@ class _Voice:
 @machine_options
 @inexact_option
 @overwrite_option
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @json_option
 def command(
     images: tuple[str, ...],
@@ -98,7 +94,6 @@ def command(
     machine: Machine,
     inexact: bool,
     overwrite: bool,
-    quiet: bool,
     json_file: str | None,
 ) -> int:
     """Restore images: files, folders (the images directly in them) or globs; a bundled one if none is given. With -, the
@@ -127,7 +122,7 @@ def command(
     )
     if STREAM in images:
         output = STREAM if output is None else output
-    voice = _Voice(quiet, STREAM in (output, json_file))
+    voice = _Voice(STREAM in (output, json_file))
     if output == json_file == STREAM:
         raise UsageError("the result and --json cannot both go to standard output")
     naming = _naming(images, kind, suffix, recursive)
@@ -169,8 +164,7 @@ def command(
         quality=quality,
         **machine.arguments(),
     )
-    if not quiet:
-        announce_compilation()
+    announce_compilation()
     return _run(jobs, chooser, options, json_file, voice)
 
 
@@ -230,11 +224,11 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
     from nspike.restoration.job import process
 
     if problems := list(dict.fromkeys(job.problem for job in jobs if job.problem is not None)):
-        click.echo(printable("\n".join(problems)), err=True)
+        print_error(printable("\n".join(problems)))
     single = len(jobs) == 1 and not jobs[0].recorded
     reports: list[dict[str, Any]] = []
     try:
-        with Meter(len(jobs), quiet=voice.quiet) as meter:
+        with Meter(len(jobs)) as meter:
             announced = False
 
             def announce(estimate: "Estimate") -> None:
@@ -246,9 +240,7 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
 
             for index, job in enumerate(jobs):
                 try:
-                    report = process(
-                        job, chooser, options, meter.image(index), None if announced or voice.quiet else announce
-                    )
+                    report = process(job, chooser, options, meter.image(index), None if announced else announce)
                 except (BadInputError, OutputError, MemoryError) as error:
                     if single or not _alone(error):
                         raise
