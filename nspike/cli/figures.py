@@ -19,6 +19,9 @@ def describe(report: Mapping[str, Any]) -> str:
     """The lines for one image, as `nspike.restoration.job.process` reports it; energy that nobody asked for with -v alone."""
     if report["state"] == "skipped":
         return f"{report['input']}: done already, {report['output']}"
+    if report["state"] == "unchanged":
+        lines = [f"{report['input']} -> {report['output']}", *(_line("", note) for note in report["notes"])]
+        return "\n".join(lines + (_quality(report["quality"]) if "quality" in report else []))
     how = [report["model"]]
     if report["network"] == "ann":
         how.append("as a plain ANN")

@@ -112,8 +112,9 @@ def _make(
                 raise
             missing, report_file = error, None  # the certificate is made without
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
-    pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
-    choice = chooser.choose(pixels)
+    original = images.read(image, max_pixels=how["max_pixels"])
+    pixels = original.pixels
+    choice = chooser.choose(pixels, original.format)
     refuse_head_parameters(choice.model, wanted)
     clean = None if reference is None else clean_image(reference, pixels, choice.scale, how["max_pixels"])
     announce_compilation()
