@@ -30,12 +30,12 @@ def commands(name):
 
 def table(name):
     """The table of a command's options."""
-    options = [(prefix, p) for prefix, command in commands(name) for p in command.params if _own(p)]
+    options = [(prefix, p) for prefix, command in commands(name) for p in command.params if own(p)]
     rows = [(f"`{prefix}{written(option)}`", explained(option)) for prefix, option in options]
     return HEAD + "".join(f"| {' | '.join(text.replace('|', ESCAPED) for text in row)} |\n" for row in rows)
 
 
-def _own(param):
+def own(param):
     """Whether it is an option, and none that every command has."""
     return isinstance(param, click.Option) and param.name not in {option.name for option in words_options()}
 

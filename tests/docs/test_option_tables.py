@@ -1,10 +1,8 @@
 """The page of commands names every option of every command, with its help."""
 
-import click
-
 from nspike.cli.group import COMMANDS
 from tests.documents import sections
-from tests.option_tables import PAGE, commands, table, with_tables
+from tests.option_tables import PAGE, commands, own, table, with_tables
 
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -17,7 +15,7 @@ def test_every_option_is_there():
     for name in COMMANDS:
         for prefix, command in commands(name):
             for parameter in command.params:
-                if isinstance(parameter, click.Option):
+                if own(parameter):
                     assert f"`{prefix}{', '.join(parameter.opts)}" in sections(TEXT)[name]
 
 

@@ -134,7 +134,7 @@ def test_a_page_for_every_kind_of_run(here, capsys, arguments):
     done = run(capsys, "audit", *arguments, "--json", "c.json", "--report", "r.html")
     assert done.code == 0, done.err
     assert "report written to r.html" in done.out
-    assert "s, digests and maps included" in done.out
+    assert "s of processor time), digests and maps included" in done.out
     html, certificate = (here / "r.html").read_text(), json.loads((here / "c.json").read_text())
     assert outside(html) == []
     for layer in certificate["layers"]:
