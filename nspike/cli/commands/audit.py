@@ -145,7 +145,8 @@ def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
     from nspike.restoration.image import restore
 
     kept = {name: how[name] for name in ("memory", "threads")}
-    return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
+    seconds: float = restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
+    return seconds
 
 
 def _command(image: str, wanted: Wanted, choice: Any) -> list[str]:
