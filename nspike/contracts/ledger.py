@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from nspike.errors import UsageError
 
-if TYPE_CHECKING:
-    from nspike.contracts.energy import EnergyColumn, EnergyModel
-
 Counts = NDArray[np.int64]
 
 COUNTED = ("events", "synops", "synops_paper", "neuron_updates", "bias_additions")
@@ -171,8 +168,8 @@ class Ledger:
 
     if TYPE_CHECKING:  # added by `nspike.restoration.method`: energy models are plugins, which lie above it
 
-        def energy(self, model: "str | EnergyModel" = "horowitz45") -> "tuple[EnergyColumn, ...]":
-            """The cost in joules."""
+        def energy(self, model: Any = "horowitz45") -> tuple[Any, ...]:
+            """An `EnergyColumn` for each way of counting."""
 
     def silenced(self) -> "Ledger":
         """The same run as if no neuron had fired."""

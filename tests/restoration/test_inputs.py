@@ -19,7 +19,7 @@ def test_a_file_is_its_pixels(tmp_path, ann):
     for path in (tmp_path / "x.png", str(tmp_path / "x.png")):
         assert np.array_equal(MODEL.run(path, ann=ann).image, expected)
         assert np.array_equal(nspike.restore(MODEL, path, ann=ann).image, expected)
-    with pytest.raises(BadInputError, match="gone.png"):
+    with pytest.raises(BadInputError, match=r"gone\.png"):
         MODEL.run(tmp_path / "gone.png")
 
 
