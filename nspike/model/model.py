@@ -83,7 +83,7 @@ class Model:
         return replace(self, spiking=spiking)
 
     def with_provenance(self, **values: Any) -> "Model":
-        """The same model with more said of where it comes from, in place of what was said under these names."""
+        """The same model with these entries added to its provenance; entries of the same name are replaced."""
         return replace(self, info=replace(self.info, provenance={**self.info.provenance, **values}))
 
     def __repr__(self) -> str:

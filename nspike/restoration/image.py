@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     progress: Progress | None
     observer: "Observer | None"
     inexact: bool
+    strength: float
 
 
 @overload
@@ -47,6 +48,7 @@ def restore(
     progress: Progress | None = None,
     observer: "Observer | None" = None,
     inexact: bool = False,
+    strength: float = 1.0,
 ) -> Result | list[Result]:
     """Restore an image, or several, with `model`.
 
@@ -65,6 +67,8 @@ def restore(
     progress : called with (done, total), for each image anew.
     observer : is handed every spike of the spiking form, tile by tile; small tiles keep that small.
     inexact : run a neuron whose kernel computes with floats, too; what comes out may differ from machine to machine.
+    strength : the share of what is restored in the result, 0 to 1; the rest is the input (or, for super-resolution, its
+        bicubic enlargement), mixed before the one rounding.
 
     Returns
     -------
@@ -80,9 +84,10 @@ def restore(
     PluginError
         a part of the model that is unknown or broken, or a neuron whose kernel computes with floats, without `inexact`.
     UsageError
-        a scale for a model that does not enlarge, or out of range; threads, tile or memory out of range.
+        a scale for a model that does not enlarge, or out of range; threads, tile, memory or strength out of range.
     """
     options: dict[str, Any] = {"scale": scale, "tile": tile, "memory": memory, "threads": threads, "progress": progress}
+    options["strength"] = strength
     options |= {"ann": ann, "digest": digest, "observer": observer, "inexact": inexact}
     if is_path(image) or not isinstance(image, list | tuple):
         return _restore(model, read_input(image), **options)
@@ -99,16 +104,17 @@ def _restore(
     threads: int | None,
     progress: Progress | None,
     ann: bool,
+    strength: float,
     **options: Any,
 ) -> Result:
     """Restore one image."""
     if not ann:
-        ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads)
+        ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
         result = ready.run(progress=progress, **options)
     else:
         at_least_one(tile=tile, memory=memory, threads=threads)
         start = time.perf_counter()
-        planes, restored, fill = way(model, source.pixels, scale_of(model, scale))
+        planes, restored, fill = way(model, source.pixels, scale_of(model, scale), strength)
         plain.run(model, planes, partial(fill, restored), threads, memory, progress)
         result = Result(restored, plain.ledger(model.network, planes.shape), time.perf_counter() - start)
     return replace(result, image=source.finish(result.image), icc_profile=source.icc_profile, exif=source.exif)
