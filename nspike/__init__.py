@@ -32,7 +32,7 @@ _HOME = {
     "HDF5Node": "files.guarded",
     "Head": "contracts.head",
     "Info": "model.model",
-    "Ledger": "contracts.ledger",
+    "Ledger": "restoration.method",
     "Loss": "contracts.loss",
     "Model": "restoration.method",
     "ModelError": "errors",
@@ -61,14 +61,17 @@ _HOME = {
     "convolve_spikes_gradient": "contracts.head",
     "curve": "inspection.anytime",
     "diff": "inspection.difference",
+    "estimate_noise": "restoration.noise",
     "evaluate": "benchmarking.evaluation",
     "finetune": "fitting.trainer",
     "hookimpl": "contracts.markers",
     "import_checkpoint": "converting.importing",
     "load": "restoration.opening",
     "memory_energy": "pricing.memory",
+    "models": "model.shipped",
     "open_hdf5": "files.guarded",
     "operation": "autograd.tensor",
+    "psnr": "images.metrics",
     "quantised_energy": "pricing.quantised",
     "read_costs": "pricing.costs",
     "read_trace": "inspection.traces",
@@ -77,6 +80,7 @@ _HOME = {
     "save": "restoration.opening",
     "shorten": "contracts.architecture",
     "spectral_norm": "autograd.spatial",
+    "ssim": "images.metrics",
     "strip_shared": "contracts.architecture",
     "swap": "registry.parts",
     "take": "contracts.architecture",
@@ -123,7 +127,6 @@ if TYPE_CHECKING:
     from nspike.contracts.head import OutputLayer as OutputLayer
     from nspike.contracts.head import convolve_spikes as convolve_spikes
     from nspike.contracts.head import convolve_spikes_gradient as convolve_spikes_gradient
-    from nspike.contracts.ledger import Ledger as Ledger
     from nspike.contracts.loss import Loss as Loss
     from nspike.contracts.markers import hookimpl as hookimpl
     from nspike.contracts.neuron import NEVER as NEVER
@@ -151,6 +154,8 @@ if TYPE_CHECKING:
     from nspike.graph.layer import Conv as Conv
     from nspike.graph.layer import Gate as Gate
     from nspike.graph.network import Network as Network
+    from nspike.images.metrics import psnr as psnr
+    from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve
     from nspike.inspection.anytime import curve as curve
     from nspike.inspection.auditing import Audit as Audit
@@ -165,6 +170,7 @@ if TYPE_CHECKING:
     from nspike.model.model import Info as Info
     from nspike.model.model import Spiking as Spiking
     from nspike.model.result import Result as Result
+    from nspike.model.shipped import models as models
     from nspike.pricing.arithmetic import arithmetic_energy as arithmetic_energy
     from nspike.pricing.costs import Costs as Costs
     from nspike.pricing.costs import read_costs as read_costs
@@ -172,6 +178,8 @@ if TYPE_CHECKING:
     from nspike.pricing.quantised import quantised_energy as quantised_energy
     from nspike.registry.parts import swap as swap
     from nspike.restoration.image import restore as restore
+    from nspike.restoration.method import Ledger as Ledger
     from nspike.restoration.method import Model as Model
+    from nspike.restoration.noise import estimate_noise as estimate_noise
     from nspike.restoration.opening import load as load
     from nspike.restoration.opening import save as save

@@ -150,7 +150,9 @@ class Tensor:
         return reshape(self, shape=shape)
 
     def __repr__(self) -> str:
-        return f"Tensor({self.data!r}{', requires_grad=True' if self.requires_grad else ''})"
+        value = f"{self.item():g}, " if self.size == 1 else ""
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"<Tensor {value}shape {self.shape}, {self.data.dtype}{grad}>"
 
 
 def record(data: ArrayLike, parents: Sequence[Tensor], backward: Backward) -> Tensor:

@@ -1,8 +1,9 @@
 """Measure a model on a folder of images under one of the literature's protocols (`nspike.degradations.protocols`)."""
 
 import math
+import os
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 
 from nspike.contracts.energy import EnergyColumn
 from nspike.degradations import protocols
-from nspike.degradations.protocols import PROTOCOLS, Case, Protocol, Quality, Settings, Window
-from nspike.errors import UsageError, nearest
+from nspike.degradations.protocols import PROTOCOLS, Case, Given, Protocol, Quality, Settings, Window
+from nspike.errors import BadInputError, UsageError, nearest
 from nspike.images.metrics import conversion_rate
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.plugins import registry
 from nspike.restoration.execute import MEMORY
 from nspike.restoration.image import restore
-from nspike.restoration.way import trained_scales
+from nspike.restoration.inputs import read_input
+from nspike.restoration.way import checked, trained_scales
 
 PROTOCOL_OF = {"gray": "gray", "y": "y-crop", "rgb": "rgb"}
 """The usual protocol for the image that a model takes."""
@@ -155,7 +157,7 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    folder: str | Path,
+    folder: str | os.PathLike[str] | Sequence[Any],
     *,
     protocol: str | None = None,
     sigma: float | None = None,
@@ -175,7 +177,8 @@ def evaluate(
     Parameters
     ----------
     model : its spiking form is measured, and its ANN beside it for the conversion rate; with `ann` the ANN alone.
-    folder : of clean images; for `rgb` without a sigma, with the pairs in hazy/ and GT/.
+    folder : of clean images; for `rgb` without a sigma, with the pairs in hazy/ and GT/. Or a list of images, arrays and
+        files as for `nspike.restore`; of pairs (degraded, clean) where a folder would have pairs.
     protocol : "gray", "y-crop" or "rgb"; default: the usual one for the model.
     sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
     scale : for "y-crop"; default: the smallest that the model was trained for.
@@ -203,10 +206,11 @@ def evaluate(
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
     price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
-    count = len(chosen.sources(Path(folder), settings)[:limit])
+    sources = _sources(chosen, folder, settings)[:limit]
+    count = len(sources)
     runs = 1 if ann or not baseline else 2
     scores = []
-    for number, case in enumerate(protocols.cases(chosen, Path(folder), settings, limit)):
+    for number, case in enumerate(chosen.case(source, settings) for source in sources):
         done = _Steps(progress, number * runs, count * runs)
         result = run(case.degraded, scale=case.scale, ann=ann, progress=done)
         beside = None
@@ -224,6 +228,32 @@ def evaluate(
         timesteps=model.spiking.timesteps if model.spiking and not ann else 0,
         images=tuple(scores),
     )
+
+
+def _sources(
+    protocol: Protocol, folder: str | os.PathLike[str] | Sequence[Any], settings: Settings
+) -> list[tuple[protocols.Source, ...]]:
+    """The images of a folder, or those given, each with its clean one where the protocol takes pairs."""
+    if isinstance(folder, str | os.PathLike):
+        return [tuple(paths) for paths in protocol.sources(Path(folder), settings)]
+    if not isinstance(folder, list | tuple):
+        raise BadInputError(f"expected a folder or a list of images, not {type(folder).__name__}")
+    if not folder:
+        raise BadInputError("the list of images is empty")
+    paired = protocol.name == "rgb" and settings.sigma is None
+    sources = []
+    for number, item in enumerate(folder, 1):
+        if paired != isinstance(item, list | tuple) or (paired and len(item) != 2):
+            wanted = "a pair of a degraded and a clean image" if paired else "one clean image"
+            raise BadInputError(f"image {number}: this protocol needs {wanted}")
+        sources.append(tuple(_source(image, number) for image in (item if paired else [item])))
+    return sources
+
+
+def _source(image: Any, number: int) -> protocols.Source:
+    if isinstance(image, str | os.PathLike):
+        return Path(image)
+    return Given(f"image {number}", checked(read_input(image).pixels))
 
 
 def _score(case: Case, result: Result, ann: Result | None, energy: tuple[EnergyColumn, ...]) -> ImageScore:

@@ -5,12 +5,18 @@ one spike causes at one target (times the gain of its plane); *exact* counts the
 at the border), *paper* k²·C_out for each, as the papers do.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.errors import UsageError
+
 Counts = NDArray[np.int64]
+
+COUNTED = ("events", "synops", "synops_paper", "neuron_updates", "bias_additions")
+"""What is counted for each layer and step."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class LayerLedger:
     neuron_updates: Counts
     bias_additions: Counts
     digests: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<LayerLedger {self.name}: {int(self.events.sum()):,} spikes, {int(self.synops.sum()):,} synops>"
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,75 @@ class Ledger:
         """Spikes per neuron and step, over the `timesteps` (post-step spikes included, as in the papers)."""
         neurons = sum(int(np.prod(layer.shape)) for layer in self.layers) * self.planes
         return self.spikes / (neurons * self.timesteps) if neurons else 0.0
+
+    def by_step(self, count: str = "events") -> Counts:
+        """A count by layer and step, int64 (layers, steps), of all planes; post steps are the last.
+
+        count : "events" (spikes), "synops", "synops_paper", "neuron_updates" or "bias_additions".
+
+        Raises UsageError for another.
+        """
+        if count not in COUNTED:
+            raise UsageError(f"a ledger has no count {count!r} by step; expected one of {', '.join(COUNTED)}")
+        rows = np.zeros((len(self.layers), self.timesteps + self.post_steps), np.int64)
+        for row, layer in zip(rows, self.layers, strict=True):
+            values = getattr(layer, count)
+            row[:] = values.sum(axis=0) if count == "events" else values
+        return rows
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each layer of neurons: its name, shape, neurons, firing rate, and the sums of its counts."""
+        rows = []
+        for layer in self.layers:
+            neurons = int(np.prod(layer.shape)) * self.planes
+            channels, height, width = layer.shape
+            row: dict[str, Any] = {
+                "layer": layer.name,
+                "channels": channels,
+                "height": height,
+                "width": width,
+                "neurons": neurons,
+            }
+            row |= {count: int(getattr(layer, count).sum()) for count in COUNTED}
+            rows.append({**row, "firing_rate": row["events"] / (neurons * self.timesteps)})
+        return rows
+
+    def to_pandas(self) -> Any:
+        """`table` as a pandas DataFrame. Raises UsageError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise UsageError("to_pandas needs pandas (pip install pandas); table() gives the same rows") from error
+        return pandas.DataFrame(self.table())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON: the fields by name, with the totals beside them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {name: list(values[name]) for name in ("shape", "head_synops_steps")}
+        values["layers"] = [
+            {
+                "name": layer.name,
+                "shape": list(layer.shape),
+                **{count: getattr(layer, count).tolist() for count in COUNTED},
+                "digests": list(layer.digests),
+            }
+            for layer in self.layers
+        ]
+        totals = ("spikes", "synops", "synops_paper", "neuron_updates", "additions", "firing_rate")
+        return values | {name: getattr(self, name) for name in totals}
+
+    def __repr__(self) -> str:
+        if not self.layers:
+            return f"<Ledger of a plain ANN: {self.ann_macs:,} MACs>"
+        return (
+            f"<Ledger of {len(self.layers)} layers, T = {self.timesteps}: {self.spikes:,} spikes, {self.synops:,} synops, "
+            f"firing rate {self.firing_rate:.4f}>"
+        )
+
+    if TYPE_CHECKING:  # added by `nspike.restoration.method`: energy models are plugins, which lie above it
+
+        def energy(self, model: Any = "horowitz45") -> tuple[Any, ...]:
+            """An `EnergyColumn` for each way of counting."""
 
     def silenced(self) -> "Ledger":
         """The same run as if no neuron had fired."""

@@ -72,6 +72,20 @@ class Settings:
     scale: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """An image that is not in a file: what stands for its name, and its pixels."""
+
+    name: str
+    pixels: NDArray[Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = Path | Given
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A protocol: its name, the SSIM window that its tables use, and the images of a folder as cases."""
@@ -79,7 +93,7 @@ class Protocol:
     name: str
     primary: Window
     sources: Callable[[Path, Settings], list[tuple[Path, ...]]]
-    case: Callable[[tuple[Path, ...], Settings], Case]
+    case: Callable[[tuple[Source, ...], Settings], Case]
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
@@ -132,7 +146,7 @@ def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((found[name] for name in names if name in found), None)
 
 
-def _gray(paths: tuple[Path, ...], settings: Settings) -> Case:
+def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
     pixels = _pixels8(paths[0])
     if pixels.ndim == 3:
         weights = pixels.astype(np.int64) * np.array([19595, 38470, 7471])  # BT.601 in 65536ths, as Pillow does
@@ -145,7 +159,7 @@ def _noisy(name: str, clean: NDArray[np.uint8], settings: Settings) -> Case:
     return Case(name, degraded, lambda output: compare(to_pixels(output), clean, 255.0))
 
 
-def _y_crop(paths: tuple[Path, ...], settings: Settings) -> Case:
+def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     scale = int(_required(settings.scale, "scale"))
     pixels = _pixels8(paths[0]) / 255.0
     luma = rgb_to_ycbcr(pixels)[..., 0] if pixels.ndim == 3 else pixels
@@ -165,7 +179,7 @@ def _y_crop(paths: tuple[Path, ...], settings: Settings) -> Case:
     return Case(paths[0].name, degraded, score, scale=1)
 
 
-def _rgb(paths: tuple[Path, ...], settings: Settings) -> Case:
+def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
     if settings.sigma is not None:
         return _noisy(paths[0].name, _pixels8(paths[0]), settings)
     degraded, clean = (_float_pixels(path) for path in paths)
@@ -174,15 +188,19 @@ def _rgb(paths: tuple[Path, ...], settings: Settings) -> Case:
     return Case(paths[0].name, degraded, lambda output: compare(np.clip(output, 0.0, 1.0), clean, 1.0))
 
 
-def _pixels8(path: Path) -> NDArray[np.uint8]:
-    pixels = read(path).pixels
+def _pixels8(path: Source) -> NDArray[np.uint8]:
+    pixels = path.pixels if isinstance(path, Given) else read(path).pixels
+    if pixels.dtype.kind == "f":
+        raise BadInputError(f"{path}: holds floats; this protocol is defined for 8-bit images")
     if pixels.dtype != np.uint8:
         raise BadInputError(f"{path}: has 16 bits a sample; this protocol is defined for 8-bit images")
     return pixels.astype(np.uint8, copy=False)
 
 
-def _float_pixels(path: Path) -> Floats:
-    pixels = read(path).pixels
+def _float_pixels(path: Source) -> Floats:
+    pixels = path.pixels if isinstance(path, Given) else read(path).pixels
+    if pixels.dtype.kind == "f":
+        return pixels.astype(np.float64)
     return pixels / float(np.iinfo(pixels.dtype).max)
 
 

@@ -27,16 +27,21 @@ _WINDOWS = {
 _BAND = 64
 
 
-def psnr(a: ArrayLike, b: ArrayLike, data_range: float, *, unit: float = 1.0) -> float:
+def psnr(a: ArrayLike, b: ArrayLike, data_range: float | None = None, *, unit: float = 1.0) -> float:
     """The peak signal-to-noise ratio in dB, over all pixels and channels; infinite for equal images.
 
     Parameters
     ----------
     a, b : of one shape, integers or floats
-    data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    data_range : the distance from black to white; default: 255 for uint8, 65535 for uint16, 1 for floats
     unit : what all values are divided by first
+
+    Raises
+    ------
+    BadInputError
+        for different shapes, and for images of which one has integers and the other has not, without `data_range`.
     """
-    first, second = _pair(a, b, data_range)
+    first, second, data_range = _pair(a, b, data_range)
     total = np.zeros(first[0].size)
     for y0, y1 in _bands(len(first)):
         difference = (_floats(first[y0:y1], unit) - _floats(second[y0:y1], unit)).reshape(y1 - y0, -1)
@@ -45,22 +50,24 @@ def psnr(a: ArrayLike, b: ArrayLike, data_range: float, *, unit: float = 1.0) ->
     return math.inf if mean == 0 else 10 * math.log10(data_range * data_range / mean)
 
 
-def ssim(a: ArrayLike, b: ArrayLike, data_range: float, window: str = "gauss11", *, unit: float = 1.0) -> float:
+def ssim(
+    a: ArrayLike, b: ArrayLike, data_range: float | None = None, window: str = "gauss11", *, unit: float = 1.0
+) -> float:
     """The structural similarity, 1 for equal images; of colour images, the mean over the channels.
 
     Parameters
     ----------
     a, b : (H, W) or (H, W, C), of one shape, integers or floats
-    data_range : the distance from black to white: 255 for 8 bits, 1 for [0, 1]
+    data_range : the distance from black to white; default: 255 for uint8, 65535 for uint16, 1 for floats
     window : "gauss11" or "uniform7"
     unit : what all values are divided by first
 
     Raises
     ------
     BadInputError
-        for different shapes, an unknown window, and images smaller than the window.
+        as `psnr` does, and for an unknown window and images smaller than the window.
     """
-    first, second = _pair(a, b, data_range)
+    first, second, data_range = _pair(a, b, data_range)
     if window not in _WINDOWS:
         raise BadInputError(f"unknown SSIM window {window!r}; known are {', '.join(_WINDOWS)}")
     weights, correction = _WINDOWS[window]
@@ -95,15 +102,30 @@ def conversion_rate(
     return 100 * min(1.0, rate)
 
 
-def _pair(a: ArrayLike, b: ArrayLike, data_range: float) -> tuple[NDArray[Any], NDArray[Any]]:
+def _pair(a: ArrayLike, b: ArrayLike, data_range: float | None) -> tuple[NDArray[Any], NDArray[Any], float]:
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape:
         raise BadInputError(f"only images of one size can be compared, not {first.shape} with {second.shape}")
     if not first.size or not first.ndim:
         raise BadInputError(f"there are no pixels to compare: the shape is {first.shape}")
+    if data_range is None:
+        data_range = _range_of(first)
+        if _range_of(second) != data_range:
+            raise BadInputError(
+                f"the images are {first.dtype} and {second.dtype}: convert one to the other's type, or give data_range"
+            )
     if not data_range > 0:
         raise BadInputError(f"data_range must be positive (255 for 8 bits), not {data_range}")
-    return first, second
+    return first, second, data_range
+
+
+def _range_of(pixels: NDArray[Any]) -> float:
+    """White, of pixels whose type says it."""
+    if pixels.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(pixels.dtype).max)
+    if pixels.dtype.kind != "f":
+        raise BadInputError(f"{pixels.dtype} does not say what is white: give data_range (255 for 8 bits)")
+    return 1.0
 
 
 def _bands(height: int) -> Iterator[tuple[int, int]]:

@@ -57,6 +57,9 @@ class Curve:
     steps: tuple[Step, ...]
     result: Result
 
+    def __repr__(self) -> str:
+        return f"<Curve of {len(self.steps)} steps: {self.result!r}>"
+
     def stop(self, *, within: float = WITHIN, match: float = MATCH) -> int:
         """Where to stop: the earliest step whose image is good enough.
 

@@ -1,6 +1,5 @@
 """Auditing: a run whose every spike is digested, its certificate, and the verification of one."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from nspike.model.result import Result
 from nspike.registry.parts import head_of, neuron_of, spiking_of, swap
 from nspike.restoration.execute import MEMORY
 from nspike.restoration.image import restore
+from nspike.restoration.inputs import ImageLike, is_path, read_input
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import LARGEST_SCALE, scale_of
 
@@ -33,10 +33,14 @@ class Audit:
     certificate: dict[str, Any]
     result: Result
 
+    def __repr__(self) -> str:
+        digest = self.certificate["output"]["sha256"]
+        return f"<Audit of model {self.certificate['model']['name']}, output {digest[:12]}: {self.result!r}>"
+
 
 def audit(
     model: Model,
-    image: str | os.PathLike[str],
+    image: ImageLike,
     *,
     model_digest: str | None = None,
     scale: int | None = None,
@@ -48,11 +52,12 @@ def audit(
     observer: "Observer | None" = None,
     inexact: bool = False,
 ) -> Audit:
-    """Run `model` on the image's file and certify every spike.
+    """Run `model` on an image and certify every spike.
 
     Parameters
     ----------
     model : with a spiking form; its parts may have been swapped.
+    image : its file, or an array as for `nspike.restore`, whose certificate names no file. Alpha is not certified.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restore`; none
         of the latter changes the certificate.
@@ -61,11 +66,11 @@ def audit(
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
-    pixels = images.read(image, max_pixels=max_pixels)
+    source = read_input(image, max_pixels=max_pixels)
     neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
     result = restore(
         model,
-        pixels.pixels,
+        source.pixels,
         scale=scale,
         tile=tile,
         memory=memory,
@@ -81,7 +86,7 @@ def audit(
         neuron,
         head,
         result.ledger,
-        file_digest=pixels.sha256,
+        file_digest=source.sha256,
         scale=scale,
         image=result.image,
     )
@@ -91,7 +96,7 @@ def audit(
 def verify(
     stored: Mapping[str, Any],
     model: Model,
-    image: str | os.PathLike[str],
+    image: ImageLike,
     *,
     tile: int | None = None,
     memory: int = MEMORY,
@@ -105,7 +110,7 @@ def verify(
     ----------
     stored : the certificate, as plain values.
     model : the model of its file; the certificate's neuron with its parameters, head and T are put in.
-    image : the image's file.
+    image : the image's file, or the array of a certificate that names no file.
     tile, memory, threads, max_pixels, progress : as for `nspike.audit`.
 
     Where the image or the model is another one, or the scale none that the model has, that is the only difference, and
@@ -121,12 +126,12 @@ def verify(
             f"model: the certificate is of {named.get('name')!r}, {named.get('digest')}; "
             f"this is {model.info.name!r}, {digest}"
         ]
-    file_digest = images.read(image, max_pixels=max_pixels).sha256
+    file_digest = read_input(image, max_pixels=max_pixels).sha256
     entry = _part(stored, "input")
     if entry.get("file_sha256") != file_digest:
-        return [
-            f"input: the certificate is of a file with SHA-256 {entry.get('file_sha256')}; {image} has {file_digest}"
-        ]
+        theirs = f"a file with SHA-256 {entry['file_sha256']}" if entry.get("file_sha256") else "an array"
+        ours = f"{image} has {file_digest}" if is_path(image) else "this is an array"
+        return [f"input: the certificate is of {theirs}; {ours}"]
     scale = entry.get("scale")
     if not _is_scale_of(model, scale):
         needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"

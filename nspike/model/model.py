@@ -1,8 +1,9 @@
 """A model: a network, its ANN parameters, and, once converted, its spiking form. What a model file holds."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from nspike.contracts.architecture import Colour, Task
 from nspike.errors import ModelError
 from nspike.graph.network import Network
 from nspike.model.result import Result
+
+ImageLike: TypeAlias = str | os.PathLike[str] | NDArray[Any]
+Images: TypeAlias = list[ImageLike] | list[NDArray[Any]] | list[str] | tuple[ImageLike, ...]
 
 OUTPUT = "output"
 """The name of the output layer among scales, thresholds and ledgers."""
@@ -61,6 +65,9 @@ class Spiking:
     weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     biases: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Spiking {self.neuron}, {self.head}, T = {self.timesteps}, {len(self.scales) - 1} layers of neurons>"
+
 
 @dataclass(frozen=True)
 class Model:
@@ -79,18 +86,19 @@ class Model:
         """The same model with these entries added to its provenance; entries of the same name are replaced."""
         return replace(self, info=replace(self.info, provenance={**self.info.provenance, **values}))
 
-    if TYPE_CHECKING:
+    def __repr__(self) -> str:
+        info, spiking = self.info, self.spiking
+        form = "plain ANN" if spiking is None else f"{spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
+        return f"<Model {info.name}: {info.task}, {info.colour}, network {self.network.name}, {form}>"
 
-        def run(
-            self,
-            array: NDArray[Any],
-            *,
-            neuron: str | None = None,
-            head: str | None = None,
-            timesteps: int | None = None,
-            **options: Any,
-        ) -> Result:
-            """Added by `nspike.restoration.method`, a higher package."""
+    if TYPE_CHECKING:  # added by `nspike.restoration.method`: what runs a model lies above it
+
+        @overload
+        def run(self, image: ImageLike, **options: Any) -> Result: ...
+        @overload
+        def run(self, image: Images, **options: Any) -> list[Result]: ...
+        def run(self, image: ImageLike | Images, **options: Any) -> Result | list[Result]:
+            """Restore an image, or several."""
 
 
 def spiking_of(model: Model) -> Spiking:

@@ -1,5 +1,6 @@
 """Names of models: files, and the models that are shipped in the package `nspike_weights`."""
 
+import copy
 import importlib.util
 import os
 from functools import lru_cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from nspike.contracts.architecture import Task
 from nspike.errors import ModelError, UsageError, nearest
 from nspike.model.file import FileInfo, read_info
+from nspike.model.model import Info
 
 DEFAULT = "dncnn-s25"
 """The model that is used when neither a model nor a task is asked for."""
@@ -18,6 +20,21 @@ def shipped() -> list[tuple[str, Path]]:
     spec = importlib.util.find_spec("nspike_weights")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     return sorted((path.stem, path) for folder in folders for path in Path(folder).glob("*.h5"))
+
+
+def models() -> dict[str, Info]:
+    """The models that come with nspike: name -> what it is for. No weights are loaded.
+
+    Raises
+    ------
+    ModelError
+        a shipped file is damaged.
+
+    Examples
+    --------
+    >>> {name: info.degradation for name, info in nspike.models().items()}  # doctest: +SKIP
+    """
+    return {name: copy.deepcopy(file.info) for name, file in _infos().items()}
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:

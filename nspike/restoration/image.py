@@ -1,22 +1,43 @@
 """Restore an image: through the spiking form of a model, or through its plain network."""
 
 import time
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.restoration import plain
 from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
-from nspike.restoration.way import Pixels, scale_of, way
+from nspike.restoration.inputs import ImageLike, Images, Input, is_path, read_input
+from nspike.restoration.way import scale_of, way
 
 if TYPE_CHECKING:
     from nspike.engine.run import Observer
 
 
+class Options(TypedDict, total=False):
+    """The options of `restore`, which explains them."""
+
+    scale: int | None
+    tile: int | None
+    memory: int
+    threads: int | None
+    ann: bool
+    digest: bool
+    progress: Progress | None
+    observer: "Observer | None"
+    inexact: bool
+    strength: float
+
+
+@overload
+def restore(model: Model, image: ImageLike, **options: Unpack[Options]) -> Result: ...
+@overload
+def restore(model: Model, image: Images, **options: Unpack[Options]) -> list[Result]: ...
 def restore(
     model: Model,
-    pixels: Pixels,
+    image: ImageLike | Images,
     *,
     scale: int | None = None,
     tile: int | None = None,
@@ -28,21 +49,22 @@ def restore(
     observer: "Observer | None" = None,
     inexact: bool = False,
     strength: float = 1.0,
-) -> Result:
-    """Restore `pixels` with `model`.
+) -> Result | list[Result]:
+    """Restore an image, or several, with `model`.
 
     Parameters
     ----------
     model : its spiking form is run, unless `ann`.
-    pixels : uint8 or uint16, or floats with black 0 and white 1 (outside values allowed, as in noisy benchmarks);
-        (H, W) grey or (H, W, 3) RGB.
+    image : a file, or an array: uint8 or uint16, or floats with black 0 and white 1 (outside values allowed, as in noisy
+        benchmarks); (H, W) or (H, W, 1) grey, (H, W, 3) RGB; of (H, W, 2) and (H, W, 4) the last channel is alpha, which is
+        kept, and enlarged where the image is. Several: a list or tuple of these, restored one after the other.
     scale : for super-resolution, how many times larger; 1 for a luma that is enlarged already. Default: the smallest
         that the model was trained for.
     tile : the side of a tile in pixels; by default the largest that `memory` (bytes) allows.
     threads : by default all.
     ann : run the plain ANN instead.
     digest : put digests of all spikes into the ledger.
-    progress : called with (done, total).
+    progress : called with (done, total), for each image anew.
     observer : is handed every spike of the spiking form, tile by tile; small tiles keep that small.
     inexact : run a neuron whose kernel computes with floats, too; what comes out may differ from machine to machine.
     strength : the share of what is restored in the result, 0 to 1; the rest is the input (or, for super-resolution, its
@@ -51,11 +73,12 @@ def restore(
     Returns
     -------
     Result
+        or, of a list or tuple, a list of them.
 
     Raises
     ------
     BadInputError
-        pixels of another kind, not finite, or far outside [0, 1].
+        a file that cannot be read; pixels of another kind, not finite, or far outside [0, 1].
     ModelError
         a plain ANN without `ann`, or one that is damaged.
     PluginError
@@ -63,11 +86,35 @@ def restore(
     UsageError
         a scale for a model that does not enlarge, or out of range; threads, tile, memory or strength out of range.
     """
+    options: dict[str, Any] = {"scale": scale, "tile": tile, "memory": memory, "threads": threads, "progress": progress}
+    options["strength"] = strength
+    options |= {"ann": ann, "digest": digest, "observer": observer, "inexact": inexact}
+    if is_path(image) or not isinstance(image, list | tuple):
+        return _restore(model, read_input(image), **options)
+    return [_restore(model, read_input(one), **options) for one in image]
+
+
+def _restore(
+    model: Model,
+    source: Input,
+    *,
+    scale: int | None,
+    tile: int | None,
+    memory: int,
+    threads: int | None,
+    progress: Progress | None,
+    ann: bool,
+    strength: float,
+    **options: Any,
+) -> Result:
+    """Restore one image."""
     if not ann:
-        ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
-        return ready.run(digest=digest, progress=progress, observer=observer, inexact=inexact)
-    at_least_one(tile=tile, memory=memory, threads=threads)
-    start = time.perf_counter()
-    planes, image, fill = way(model, pixels, scale_of(model, scale), strength)
-    plain.run(model, planes, partial(fill, image), threads, memory, progress)
-    return Result(image, plain.ledger(model.network, planes.shape), time.perf_counter() - start)
+        ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
+        result = ready.run(progress=progress, **options)
+    else:
+        at_least_one(tile=tile, memory=memory, threads=threads)
+        start = time.perf_counter()
+        planes, restored, fill = way(model, source.pixels, scale_of(model, scale), strength)
+        plain.run(model, planes, partial(fill, restored), threads, memory, progress)
+        result = Result(restored, plain.ledger(model.network, planes.shape), time.perf_counter() - start)
+    return replace(result, image=source.finish(result.image), icc_profile=source.icc_profile, exif=source.exif)

@@ -13,14 +13,13 @@ from nspike.contracts.energy import EnergyModel, break_even
 from nspike.degradations.protocols import WINDOWS, Quality, compare
 from nspike.errors import BadInputError
 from nspike.images import file as images
-from nspike.images.enlarge import Enlargement
-from nspike.images.plane import to_pixels
 from nspike.model.result import Result
 from nspike.restoration.batch import STREAM, Job, check_target, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
 from nspike.restoration.estimate import Estimate, estimated
 from nspike.restoration.execute import MEMORY, Progress
 from nspike.restoration.image import restore
+from nspike.restoration.inputs import enlarged
 from nspike.runtime.version import VERSION
 
 
@@ -148,7 +147,7 @@ def finished(original: images.ImageData, image: NDArray[Any], scale: int | None)
     """The image with the result in it; its alpha enlarged as the result is."""
     alpha = original.alpha
     if alpha is not None and scale not in (None, 1):
-        alpha = _enlarged(alpha, scale or 1)
+        alpha = enlarged(alpha, scale or 1)
     return replace(original, pixels=image, alpha=alpha)
 
 
@@ -248,7 +247,7 @@ def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> 
     """Of the input and of the output against the clean image; an input that is smaller is enlarged by bicubic."""
     if source.shape != image.shape:
         scale, channels = image.shape[0] // source.shape[0], source.reshape(*source.shape[:2], -1)
-        larger = [_enlarged(channels[..., c], scale) for c in range(channels.shape[2])]
+        larger = [enlarged(channels[..., c], scale) for c in range(channels.shape[2])]
         source = np.stack(larger, axis=-1).reshape(image.shape)
     unit = float(np.iinfo(clean.dtype).max)
     return {
@@ -277,13 +276,3 @@ def _shipped(choice: Choice, source: NDArray[Any], clean: NDArray[Any], options:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]} {'grey' if len(shape) == 2 else 'RGB'}"
-
-
-def _enlarged(alpha: NDArray[Any], scale: int) -> NDArray[Any]:
-    """A plane such as alpha, enlarged by bicubic in bands."""
-    enlargement = Enlargement(alpha, scale)
-    out = np.empty((enlargement.height, enlargement.width), alpha.dtype)
-    for y0 in range(0, enlargement.height, 64):
-        y1 = min(y0 + 64, enlargement.height)
-        out[y0:y1] = to_pixels(enlargement.window(y0, y1, 0, enlargement.width), alpha.dtype)
-    return out

@@ -1,4 +1,5 @@
-"""`Model.run`: a model is data and knows nothing of what runs it, so the method is added to it here.
+"""`Model.run` and `Ledger.energy`: both classes are data, and know nothing of what runs or prices them, so the methods are
+added to them here.
 
 Every function that hands a model to users takes `Model` from this module.
 """
@@ -6,27 +7,29 @@ Every function that hands a model to users takes `Model` from this module.
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
+from nspike.contracts.energy import EnergyColumn, EnergyModel
+from nspike.contracts.ledger import Ledger
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.parts import swap
+from nspike.registry.plugins import registry
 from nspike.restoration.image import restore
+from nspike.restoration.inputs import ImageLike, Images
 
-__all__ = ["Model"]
+__all__ = ["Ledger", "Model"]
 
 
 def run(
     self: Model,
-    array: NDArray[Any],
+    image: ImageLike | Images,
     *,
     neuron: str | None = None,
     head: str | None = None,
     timesteps: int | None = None,
     parameters: Mapping[str, float] | None = None,
     **options: Any,
-) -> Result:
-    """Restore an image: uint8, uint16, or floats with black 0 and white 1; (H, W) grey or (H, W, 3) RGB.
+) -> Result | list[Result]:
+    """Restore an image, by its file or as an array, or a list of images; see `nspike.restore`.
 
     Parameters
     ----------
@@ -37,7 +40,7 @@ def run(
     Returns
     -------
     Result
-        with `image` like `array`, `ledger` and `seconds`.
+        with `image` of the same form, `ledger` and `seconds`; of a list or tuple, a list of them.
 
     Raises
     ------
@@ -47,7 +50,29 @@ def run(
     model = self
     if parameters or (neuron, head, timesteps) != (None, None, None):
         model, _ = swap(self, neuron=neuron, head=head, timesteps=timesteps, parameters=parameters)
-    return restore(model, array, **options)
+    return restore(model, image, **options)
 
 
-Model.run = run  # type: ignore[method-assign]
+def energy(self: Ledger, model: str | EnergyModel = "horowitz45") -> tuple[EnergyColumn, ...]:
+    """What the run cost in joules, modelled, not measured.
+
+    Parameters
+    ----------
+    model : an energy model, or its name; `nspike plugins` lists them.
+
+    Returns
+    -------
+    tuple of EnergyColumn
+        one for each way of counting, with `name`, `snn`, `ann` and `ratio`.
+
+    Raises
+    ------
+    PluginError
+        an unknown model, or one that fails.
+    """
+    chosen = registry().energy_models[model] if isinstance(model, str) else model
+    return chosen.price(self)
+
+
+Model.run = run  # type: ignore[assignment,method-assign]
+Ledger.energy = energy  # type: ignore[method-assign]

@@ -202,3 +202,29 @@ def test_pairs_of_two_sizes(pairs):
     save(pairs / "GT" / "scene_0.png", image(24, 29, 3))
     with pytest.raises(BadInputError, match="not of the same shape"):
         evaluate(RGB, pairs)
+
+
+def test_a_list_of_images_is_their_folder(grey_folder, pairs):
+    def scores(found):
+        return [(score.quality, score.input, score.ann, score.spikes) for score in found.images]
+
+    files = sorted(grey_folder.iterdir())
+    expected = scores(evaluate(GRAY, grey_folder))
+    arrays = [np.asarray(Image.open(path)) for path in files]
+    for given in (files, arrays, [array[..., None] for array in arrays]):
+        assert scores(evaluate(GRAY, given)) == expected
+    assert [score.name for score in evaluate(GRAY, [arrays[0], files[1]]).images] == ["image 1", "1.png"]
+    both = [(next((pairs / "hazy").glob(f"scene_{i}_*")), pairs / "GT" / f"scene_{i}.png") for i in range(2)]
+    arrays = [tuple(np.asarray(Image.open(path)) for path in pair) for pair in both]
+    floats = [tuple(array / 255.0 for array in pair) for pair in arrays]
+    for given in (both, arrays, floats):
+        assert scores(evaluate(RGB, given)) == scores(evaluate(RGB, pairs))
+
+
+def test_lists_that_cannot_be_evaluated(pairs):
+    one = image(20, 20)
+    for given, error in (([], "empty"), (one, "list of images"), ([one / 255.0], "8-bit"), ([(one, one)], "one clean")):
+        with pytest.raises(BadInputError, match=error):
+            evaluate(GRAY, given)
+    with pytest.raises(BadInputError, match="pair of a degraded"):
+        evaluate(RGB, [image(20, 20, 3)])

@@ -150,7 +150,8 @@ def test_progress_reaches_the_end(plain):
 @pytest.mark.parametrize(
     "pixels",
     [
-        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
         np.zeros((0, 4), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((4, 4), np.int32),

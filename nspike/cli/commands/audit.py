@@ -171,7 +171,7 @@ def _ann_times(choice: Any, pixels: Any, how: dict[str, Any]) -> Times:
     from nspike.restoration.image import restore
 
     kept = {name: how[name] for name in ("memory", "threads")}
-    return timed(restore, choice.model, pixels, scale=choice.scale, ann=True, **kept)[1]
+    return timed(lambda: restore(choice.model, pixels, scale=choice.scale, ann=True, **kept))[1]
 
 
 def _command(image: str, wanted: Wanted, choice: Any) -> list[str]:
