@@ -53,8 +53,8 @@ def read_numbered(
 ) -> tuple[Network, dict[str, np.ndarray]]:
     """Read a chain whose layers are numbered. Raises BadInputError that lists missing and unknown keys.
 
-    foreign : what another network's exports call the numbered layers -> that network. Nothing else tells such chains
-    apart, and the wrong one would run and restore nothing.
+    foreign : what another network's exports call the numbered layers -> that network. Nothing else distinguishes such
+    chains, and the wrong one would run and restore nothing.
     """
     original = {short: key for key, short in strip_shared(tensors).items()}
     called = {key.removesuffix(short).rstrip(".").rpartition(".")[2] for short, key in original.items()}
@@ -128,7 +128,7 @@ def _conv_numbers(numbers: Sequence[int], norms: bool, matconvnet: bool) -> list
 
 
 def _channels(layout: Sequence[Mapping[str, str]], tensors: Tensors) -> list[int]:
-    """The channels that each convolution reads, as the first dimension of the one before says."""
+    """The channels that each convolution reads, from the first dimension of the one before."""
     shapes = [tensors[keys["weight"]].shape if keys["weight"] in tensors else () for keys in layout]
     known = [shape[0] for shape in shapes[:-1] if len(shape) == 4]
     usual = max(set(known), key=known.count) if known else 64

@@ -56,7 +56,7 @@ def _percentile(counts: NDArray[np.int64], most: float, percent: float) -> float
 
 def _value(counts: NDArray[np.int64], cumulative: NDArray[np.int64], rank: int) -> float:
     """About the value number `rank`, from 0: values are taken to be spread evenly over their bin."""
-    found = int(np.searchsorted(cumulative, rank, side="right"))
-    low, high = (np.array([found + _FIRST, found + 1 + _FIRST], np.int32) << _SHIFT).view(np.float32)
-    share = (rank - int(cumulative[found]) + int(counts[found]) + 0.5) / int(counts[found])
+    index = int(np.searchsorted(cumulative, rank, side="right"))
+    low, high = (np.array([index + _FIRST, index + 1 + _FIRST], np.int32) << _SHIFT).view(np.float32)
+    share = (rank - int(cumulative[index]) + int(counts[index]) + 0.5) / int(counts[index])
     return float(low) + (float(high) - float(low)) * share

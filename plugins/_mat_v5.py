@@ -83,15 +83,15 @@ class _Elements:
         self._at = 0
 
     def done(self) -> bool:
-        """Whether all have been seen."""
+        """Whether all elements have been read."""
         return self._at >= len(self._data)
 
     def left(self) -> int:
-        """How many bytes have not been seen."""
+        """The number of unread bytes."""
         return len(self._data) - self._at
 
     def next(self) -> tuple[int, memoryview]:
-        """The next element's type and data."""
+        """Read the next element: its type and its data."""
         tag = self._data[self._at : self._at + 8]
         first = int.from_bytes(tag[:4], self._order)
         if first >> 16:

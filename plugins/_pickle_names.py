@@ -43,7 +43,7 @@ class Record:
 
 
 Constructors = Mapping[Global, Callable[..., Any]]
-"""The globals that may be called, each with the inert function that stands for it."""
+"""The globals that may be called, each with the inert function that replaces it."""
 
 _KEYS = (str, int, float, bool, bytes, type(None), complex, Global, Record)
 

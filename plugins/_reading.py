@@ -13,7 +13,7 @@ class Refused(Exception):
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever reading `path` raises into BadInputError: a hostile file can make any library raise anything."""
+    """Turn every exception from reading `path` into BadInputError: a hostile file can make a library raise anything."""
     try:
         yield
     except BadInputError as error:

@@ -1,4 +1,4 @@
-"""The list of what a checkpoint's pickle may call, each name with an inert function of ours that stands for it."""
+"""The list of what a checkpoint's pickle may call, each name with the inert function that replaces it."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _INERT = (  # calls whose result no weight depends on: remembered, not done
 
 
 def persistent(identity: tuple[Any, ...]) -> Storage | Global:
-    """What a persistent id stands for: a storage, or in whole pickled modules of old a class (its source text ignored)."""
+    """The object of a persistent id: a storage or, in old whole-module pickles, a class (its source text is ignored)."""
     if identity and identity[0] == "storage":
         return storage(identity)
     if len(identity) == 4 and identity[0] == "module" and isinstance(identity[1], Global):
@@ -35,20 +35,20 @@ def persistent(identity: tuple[Any, ...]) -> Storage | Global:
     raise ValueError("a persistent id of an unknown kind")
 
 
-def _tensor_v1(found: Any, offset: Any, size: Any, stride: Any) -> Tensor:
-    return tensor(found, offset, size, stride)
+def _tensor_v1(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    return tensor(storage, offset, size, stride)
 
 
-def _tensor_v2(found: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, bits: Any = None) -> Tensor:
+def _tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, bits: Any = None) -> Tensor:
     _refuse_lazy(bits)
-    return tensor(found, offset, size, stride)
+    return tensor(storage, offset, size, stride)
 
 
 def _tensor_v3(
-    found: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
+    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, bits: Any = None
 ) -> Tensor:
     _refuse_lazy(bits)
-    return tensor(found, offset, size, stride, dtype)
+    return tensor(storage, offset, size, stride, dtype)
 
 
 def _refuse_lazy(bits: Any) -> None:

@@ -23,14 +23,14 @@ def read_legacy(file: BinaryIO, file_bytes: int) -> tuple[dict[str, NDArray[np.g
     mentioned: dict[str, Storage] = {}
 
     def remember(identity: tuple[Any, ...]) -> Any:
-        found = persistent(identity)
-        if isinstance(found, Storage):
-            first = mentioned.setdefault(found.key, found)
-            if (first.dtype, first.total) != (found.dtype, found.total):
+        value = persistent(identity)
+        if isinstance(value, Storage):
+            first = mentioned.setdefault(value.key, value)
+            if (first.dtype, first.total) != (value.dtype, value.total):
                 raise Refused(
-                    f"storage {found.key[:40]!r} is described in two ways; the file is damaged: fetch it again"
+                    f"storage {value.key[:40]!r} is described in two ways; the file is damaged: fetch it again"
                 )
-        return found
+        return value
 
     machine = Machine(file, CONSTRUCTORS, remember)
     if machine.load() != int.from_bytes(MAGIC, "little") or machine.load() != _PROTOCOL:

@@ -48,7 +48,7 @@ class _Walk:
     """One walk over a structure that may share parts a thousandfold, or contain itself."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[str, Tensor]] = []
+        self._tensors: list[tuple[str, Tensor]] = []
         self._visits = 0
         self._above: set[int] = set()
 
@@ -57,7 +57,7 @@ class _Walk:
         if isinstance(root, Tensor):
             return [("tensor", root)]
         self._descend(root, "")
-        return self._found
+        return self._tensors
 
     def _descend(self, parent: Any, name: str) -> None:
         if len(self._above) > _MAX_DEPTH or id(parent) in self._above:
@@ -73,14 +73,14 @@ class _Walk:
             if len(label) > _MAX_NAME:
                 raise Refused(f"a tensor's name has more than {_MAX_NAME} letters; expected a network's weights")
             if isinstance(child, Tensor):
-                self._found.append((label, child))
+                self._tensors.append((label, child))
             else:
                 self._descend(child, label)
         self._above.discard(id(parent))
 
 
 def _children(thing: Any) -> Iterator[tuple[Any, Any]]:
-    """What lies directly under `thing`: of a module, what its state_dict has, in that order."""
+    """The direct children of `thing`: of a module, what its state_dict has, in that order."""
     if isinstance(thing, dict):
         yield from thing.items()
     elif isinstance(thing, list | tuple):

@@ -71,18 +71,18 @@ def storage(identity: tuple[Any, ...]) -> Storage:
     return Storage(key, _STORAGES[kind.name], total, start, numel)
 
 
-def tensor(found: Any, offset: Any, size: Any, stride: Any, dtype: Any = None) -> Tensor:
+def tensor(storage: Any, offset: Any, size: Any, stride: Any, dtype: Any = None) -> Tensor:
     """The tensor of one of torch's `_rebuild_tensor` calls; `dtype` where the storage is of bytes."""
-    if not isinstance(found, Storage):
+    if not isinstance(storage, Storage):
         raise TypeError("a tensor of something that is not a storage")
     if not len(size) == len(stride) <= _MAX_DIMENSIONS:
         raise Refused(f"a tensor has {len(size)} sizes and {len(stride)} strides; expected as many, up to 32")
-    kind = found.dtype
+    kind = storage.dtype
     if dtype is not None:
         kind = _DTYPES.get(dtype.name, "")
         if not kind:
             raise Refused(f"a tensor has dtype {str(dtype)!r}; expected one of {', '.join(_DTYPES)}; convert it first")
-    return Tensor(found, kind, whole(offset), tuple(map(whole, size)), tuple(map(whole, stride)))
+    return Tensor(storage, kind, whole(offset), tuple(map(whole, size)), tuple(map(whole, stride)))
 
 
 def whole(value: Any) -> int:

@@ -35,9 +35,9 @@ def read_zip(file: BinaryIO, file_bytes: int) -> tuple[dict[str, NDArray[np.gene
                 member = members.get(f"{top}data/{storage.key}")
                 size = storage.total * itemsize(storage.dtype)
                 if member is None or member.file_size < size:
-                    found = "nothing" if member is None else f"{member.file_size} bytes"
+                    stored = "nothing" if member is None else f"{member.file_size} bytes"
                     raise Refused(
-                        f"storage {storage.key[:40]!r} should have {size} bytes and has {found}; fetch it again"
+                        f"storage {storage.key[:40]!r} should have {size} bytes and has {stored}; fetch it again"
                     )
                 kept[storage.key] = np.frombuffer(_content(archive, member), np.uint8)
             return kept[storage.key][: storage.total * itemsize(storage.dtype)]

@@ -3,7 +3,7 @@
 Python's own unpickler cannot be tamed by its `find_class` alone: BUILD sets attributes on whatever lies on the stack, the
 memo's size is the file's choice, a nested key overflows the C stack. Here the standard library only splits the bytes into
 opcodes. A global is a name and never an object; what may be called is on the caller's list, each entry with an inert
-function that stands for it; an object of an unknown class becomes a `Record`.
+function that replaces it; an object of an unknown class becomes a `Record`.
 """
 
 import pickletools
@@ -32,7 +32,7 @@ class Machine:
     ----------
     file : where the opcodes are read from; it is left behind each pickle's STOP.
     constructors : what may be called.
-    persistent : what a persistent id (a tuple) stands for.
+    persistent : returns the object of a persistent id (a tuple).
     """
 
     def __init__(
@@ -215,9 +215,9 @@ class Machine:
     def _mention(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise TypeError("the name of a global that is not text")
-        found = Global(module, name)
-        refuse_harmful(found)
-        self._stack.append(found)
+        mentioned = Global(module, name)
+        refuse_harmful(mentioned)
+        self._stack.append(mentioned)
 
     def _op_REDUCE(self, _: Any) -> None:
         args, target = self._stack.pop(), self._stack.pop()

@@ -33,7 +33,7 @@ def identity(channels: int, size: int) -> NDArray[np.float64]:
 
 
 def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Equation 9."""
+    """Equation 9 of the paper: float64 (C, H, W), in units of λ."""
     mapped = convolve_spikes(layer.spikes, parameters["weight"]) / layer.timesteps
     if "bias" in parameters:
         mapped = mapped + parameters["bias"][:, None, None]
@@ -43,14 +43,14 @@ def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> N
 def gradient(
     layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Of equation 9."""
+    """Gradients of Σ g·read by name; those left out are zero."""
     timesteps, theta = layer.timesteps, layer.to_units(layer.theta[:, None, None])
     spikes, weight = convolve_spikes_gradient(layer.spikes, parameters["weight"], g / timesteps)
     residual = g / (timesteps * theta)
     recycled = layer.to_units(layer.residual) / (timesteps * theta)
     of_theta = -(g * recycled / theta).sum(axis=(1, 2))
-    found = {"spikes": spikes, "residual": residual, "theta": of_theta, "weight": weight}
-    return found | ({"bias": g.sum(axis=(1, 2))} if "bias" in parameters else {})
+    gradients = {"spikes": spikes, "residual": residual, "theta": of_theta, "weight": weight}
+    return gradients | ({"bias": g.sum(axis=(1, 2))} if "bias" in parameters else {})
 
 
 CPM = Head(

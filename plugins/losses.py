@@ -26,17 +26,17 @@ def register_losses(register: Any) -> None:
 
 
 def mse(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
-    """Mean of d²."""
+    """Mean of d², d = restored - target."""
     return (restored - target).square().mean()
 
 
 def l1(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
-    """Mean of |d|."""
+    """Mean of |d|, d = restored - target."""
     return (restored - target).abs().mean()
 
 
 def charbonnier(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
-    """Mean of √(d² + ε²)."""
+    """Mean of √(d² + ε²), d = restored - target."""
     return ((restored - target).square() + EPSILON**2).sqrt().mean()
 
 
@@ -46,9 +46,9 @@ def fft(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
 
 
 def energy(restored: Tensor, target: Tensor, rates: Rates) -> Tensor:
-    """Mean firing rate."""
-    found = list(rates.values())
-    return sum(found[1:], start=found[0]) / float(len(found))
+    """Mean firing rate of the layers, in spikes per neuron and step."""
+    per_layer = list(rates.values())
+    return sum(per_layer[1:], start=per_layer[0]) / float(len(per_layer))
 
 
 MSE = Loss("mse", "mean squared error", "the usual loss of denoising and super-resolution", mse)

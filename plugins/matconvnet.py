@@ -38,7 +38,7 @@ def detect(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a MatConvNet network; the module says what its tensors are called."""
+    """Read a MatConvNet network; the module docstring explains the tensors' names."""
     with reading(path, "a MatConvNet network"):
         with path.open("rb") as file:
             head = file.read(128)
@@ -78,10 +78,10 @@ def _convolution(name: str, arrays: list[NDArray[np.generic]]) -> dict[str, NDAr
     if not arrays or not 0 < arrays[0].ndim <= 4:
         raise Refused(f"{name} has no weights of up to four axes; expected k × k × C_in × C_out")
     weight = arrays[0].reshape((1,) * (4 - arrays[0].ndim) + arrays[0].shape)
-    found = {f"{name}.weight": np.array(weight.swapaxes(2, 3), np.float32, order="C")}
+    tensors = {f"{name}.weight": np.array(weight.swapaxes(2, 3), np.float32, order="C")}
     if len(arrays) > 1 and arrays[1].size:
-        found[f"{name}.bias"] = _vector(f"{name}.bias", arrays[1], len(weight))
-    return found
+        tensors[f"{name}.bias"] = _vector(f"{name}.bias", arrays[1], len(weight))
+    return tensors
 
 
 def _batch_norm(name: str, arrays: list[NDArray[np.generic]], channels: int) -> dict[str, NDArray[np.generic]]:

@@ -16,14 +16,14 @@ def register_heads(register: Any) -> None:
 
 
 def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Q/T."""
+    """The charge over T, Q/T, float64 (C, H, W) in units of λ."""
     return layer.to_units(layer.charge) / layer.timesteps
 
 
 def gradient(
     layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Of Q/T."""
+    """The gradient of Σ g·Q/T in the charge Q."""
     return {"charge": g / layer.timesteps}
 
 

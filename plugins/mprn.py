@@ -37,7 +37,7 @@ def alpha(beta: float) -> float:
 
 
 def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
-    """θ up to T, α·θ after."""
+    """The threshold as a fraction of θ: 1 up to T, α after."""
     return 1.0 if step <= timesteps else alpha(parameters["beta"])
 
 
@@ -46,7 +46,7 @@ NEURON = Neuron(
     summary="integrate-and-fire that releases what is left in its membrane in one step after T",
     source="SpikingIR, AAAI 2026, equations (13)-(16)",
     parameters=(
-        # 0 gives α = 0.75, where α answers most to training; beyond ±30 a float64 α no longer changes
+        # 0 gives α = 0.75, where α is most sensitive to training; beyond ±30 a float64 α no longer changes
         Parameter("beta", 0.0, -30.0, 30.0, "sets the release threshold α = 0.5·sigmoid(beta) + 0.5", trainable=True),
         Parameter("v_init", 0.0, -1.0, 1.0, "initial membrane as a fraction of the threshold"),
     ),

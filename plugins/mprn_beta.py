@@ -22,12 +22,12 @@ def register_neurons(register: Any) -> None:
 
 
 def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
-    """θ up to T, α·θ after."""
+    """The threshold as a fraction of θ: 1 up to T, α after."""
     return 1.0 if step <= timesteps else parameters["alpha"]
 
 
 def amplitude(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
-    """1 up to T, β after."""
+    """What a spike is worth: 1 up to T, β after."""
     return 1.0 if step <= timesteps else parameters["beta"]
 
 

@@ -32,21 +32,21 @@ def register_converters(register: Any) -> None:
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     """λ of every layer as trained."""
     network = calibration.network
-    found = {}
+    ceilings = {}
     for activation in network.activations:
         if activation.ceiling is None:
             raise UsageError(
                 f"converter qcfs: layer {activation.name!r} of this network has no ceiling: train it with clipped or "
                 'quantised activations (nspike train, activation = "qcfs"), or convert it with rueckauer'
             )
-        found[activation.name] = np.broadcast_to(np.array(activation.ceiling), (activation.channels,)).copy()
+        ceilings[activation.name] = np.broadcast_to(np.array(activation.ceiling), (activation.channels,)).copy()
     output = Histogram(network.channels)
     for values in calibration.activations():
         output.add(np.abs(values[OUTPUT]))
     residual = output.percentiles(options["percentile"], "layer")
-    found[OUTPUT] = np.ones(network.channels) if network.mode == "image" else residual
-    thresholds = {name: np.ones(scale.size) for name, scale in found.items()}
-    return Scales(found, thresholds, {"v_init": options["v_init"], **RELEASE})
+    ceilings[OUTPUT] = np.ones(network.channels) if network.mode == "image" else residual
+    thresholds = {name: np.ones(scale.size) for name, scale in ceilings.items()}
+    return Scales(ceilings, thresholds, {"v_init": options["v_init"], **RELEASE})
 
 
 CONVERTER = Converter(

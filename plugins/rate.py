@@ -16,14 +16,14 @@ def register_heads(register: Any) -> None:
 
 
 def read(layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """n/T."""
+    """The firing rate n/T, float64 (C, H, W)."""
     return np.asarray(layer.spikes / layer.timesteps, np.float64)
 
 
 def gradient(
     layer: OutputLayer, parameters: Mapping[str, NDArray[np.float64]], g: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Of n/T."""
+    """The gradient of Σ g·n/T in the spikes n."""
     return {"spikes": g / layer.timesteps}
 
 

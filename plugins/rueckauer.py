@@ -1,7 +1,7 @@
 """Data-based threshold balancing (Rueckauer et al. 2017).
 
 λ of a layer is a percentile of its positive ANN activations over the calibration images (100: the largest), so that a
-spike is worth λ and a neuron that always fires stands for the activation λ. Larger activations are clipped; a larger λ
+spike is worth λ and a neuron that always fires represents the activation λ. Larger activations are clipped; a larger λ
 makes every spike coarser. Concatenations are rescaled slice by slice, and biases divided by λ, by the core.
 
 A signed output (a residual) takes the percentile of its absolute value; an output that is an image takes λ = 1. `per`
@@ -34,12 +34,12 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     for values in calibration.activations():
         for name, histogram in histograms.items():
             histogram.add(np.abs(values[name]) if name == OUTPUT else values[name])
-    found = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
+    ceilings = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
     if network.mode == "image":
-        found[OUTPUT] = np.ones(network.channels)
+        ceilings[OUTPUT] = np.ones(network.channels)
     thresholds = {name: np.full(count, options["theta_scale"]) for name, count in channels.items()}
     thresholds[OUTPUT] = np.ones(network.channels)
-    return Scales(found, thresholds, {"v_init": options["v_init"]})
+    return Scales(ceilings, thresholds, {"v_init": options["v_init"]})
 
 
 CONVERTER = Converter(

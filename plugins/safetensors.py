@@ -33,11 +33,11 @@ def read(path: Path) -> Checkpoint:
 
     with reading(path, "a safetensors file"):
         # the library's NumPy front end knows no bfloat16, its raw interface gives the bytes
-        found = safetensors.deserialize(path.read_bytes())
+        entries = safetensors.deserialize(path.read_bytes())
         with safetensors.safe_open(path, "np") as file:
             metadata = dict(file.metadata() or {})
         # sorted, for the library's order is another each time
-        tensors = {name: _array(name, entry) for name, entry in sorted(found, key=lambda pair: pair[0])}
+        tensors = {name: _array(name, entry) for name, entry in sorted(entries, key=lambda pair: pair[0])}
         return Checkpoint(tensors, metadata, "safetensors")
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.option_tables    writes them anew
 
-A table stands in the section of its command, above the line that begins with JSON.
+A table stands in the section of its command, above the line that begins with JSON. What every command has is not in it.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from nspike.cli.group import COMMANDS, group
+from nspike.cli.streams import words_options
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "commands.md"
 HEAD = "| option | what |\n|---|---|\n"
@@ -29,9 +30,14 @@ def commands(name):
 
 def table(name):
     """The table of a command's options."""
-    options = [(prefix, p) for prefix, command in commands(name) for p in command.params if isinstance(p, click.Option)]
+    options = [(prefix, p) for prefix, command in commands(name) for p in command.params if _own(p)]
     rows = [(f"`{prefix}{written(option)}`", explained(option)) for prefix, option in options]
     return HEAD + "".join(f"| {' | '.join(text.replace('|', ESCAPED) for text in row)} |\n" for row in rows)
+
+
+def _own(param):
+    """Whether it is an option, and none that every command has."""
+    return isinstance(param, click.Option) and param.name not in {option.name for option in words_options()}
 
 
 def written(option):

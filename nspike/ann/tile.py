@@ -25,8 +25,8 @@ _ROWS = 8  # rows a thread takes at a time
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A convolution as the kernel wants it."""
+class PackedConv:
+    """A convolution with its weights and bias in the layout of `nspike.kernels.dense`."""
 
     conv: Conv
     weights: Floats
@@ -44,13 +44,13 @@ class _Field:
 
     @property
     def view(self) -> Floats:
-        """(h + 2·margin, w + 2·margin, channels)."""
+        """The values with their margin, a view (height + 2·margin, width + 2·margin, channels)."""
         top, left, bottom, right = self.region
         shape = (bottom - top + 2 * self.margin, right - left + 2 * self.margin, self.channels)
         return self.flat[: math.prod(shape)].reshape(shape)
 
     def inside(self, region: Region) -> Floats:
-        """The values on a smaller region."""
+        """A view of the values on `region`, which must lie within this one and its margin."""
         y, x = self.margin + region[0] - self.region[0], self.margin + region[1] - self.region[1]
         return self.view[y : y + region[2] - region[0], x : x + region[3] - region[1]]
 
@@ -87,7 +87,7 @@ class _Tile:
     """A tile while it runs: what has been computed is in `fields`, by layer."""
 
     network: Network
-    packed: Mapping[str, Packed]
+    packed: Mapping[str, PackedConv]
     core: Region
     size: tuple[int, int]
     halos: Mapping[str, int]
@@ -110,7 +110,7 @@ class _Tile:
 
 
 def run_tile(
-    network: Network, packed: Mapping[str, Packed], image: Floats, core: Region, buffers: Buffers, pool: Executor
+    network: Network, packed: Mapping[str, PackedConv], image: Floats, core: Region, buffers: Buffers, pool: Executor
 ) -> Iterator[tuple[str, Floats]]:
     """Yield the values (h, w, channels) of every activation on `core`, and of the output; each valid until the next."""
     halos, last_use = network.halos(), _last_use(network)
@@ -234,8 +234,8 @@ def live_channels(network: Network) -> int:
     return most
 
 
-def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, Packed]:
-    """Every convolution as the kernel wants it, batch norm folded."""
+def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, PackedConv]:
+    """Every convolution in the kernel's layout, batch norm folded."""
     from nspike.kernels.dense import pack as pack_kernel
 
     if any(conv.batch_norm_eps is not None for conv in network.convs):
@@ -250,5 +250,5 @@ def pack(network: Network, parameters: Mapping[str, Floats]) -> dict[str, Packed
                 f"network {network.name}: the parameters of {conv.name!r} are missing or not of shape {shape}"
             )
         rows, padded = pack_kernel(np.asarray(weights, np.float32))
-        packed[conv.name] = Packed(conv, rows, np.pad(np.asarray(bias, np.float32), (0, padded - bias.size)))
+        packed[conv.name] = PackedConv(conv, rows, np.pad(np.asarray(bias, np.float32), (0, padded - bias.size)))
     return packed

@@ -1,4 +1,4 @@
-"""The checker of gradients: rules against central differences, in float64. For whoever writes an operation or a loss."""
+"""The checker of gradients: rules against central differences, in float64. For authors of operations and losses."""
 
 import math
 from collections.abc import Callable

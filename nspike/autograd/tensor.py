@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation on NumPy arrays: a tensor remembers what it was made from, and `backward` goes back along it.
+"""Reverse-mode differentiation on NumPy arrays: a tensor records its inputs, and `backward` follows them.
 
 An operation is a plain function of arrays with one rule for each of its arguments, after HIPS/autograd:
 
@@ -49,16 +49,16 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the data."""
+        """The shape of `data`, a tuple of int."""
         return self.data.shape
 
     @property
     def size(self) -> int:
-        """How many numbers there are."""
+        """The number of elements."""
         return self.data.size
 
     def item(self) -> float:
-        """The only number."""
+        """The value of a tensor with one element, as a float."""
         return float(self.data.item())
 
     def combine(self, parts: list[Any]) -> Any:
@@ -146,7 +146,7 @@ class Tensor:
         return mean(self, axis=axis)
 
     def reshape(self, *shape: int) -> "Tensor":
-        """The same numbers in another shape."""
+        """The same elements in another shape, in C order."""
         return reshape(self, shape=shape)
 
     def __repr__(self) -> str:
@@ -159,7 +159,7 @@ def record(data: ArrayLike, parents: Sequence[Tensor], backward: Backward) -> Te
 
 
 def attach(tensor: Tensor, parents: Sequence[Tensor], backward: Backward) -> Tensor:
-    """`record` for a tensor that is there already."""
+    """As `record`, for a tensor that already exists."""
     if any(parent.requires_grad for parent in parents):
         tensor.requires_grad, tensor._parents, tensor._backward = True, tuple(parents), backward
     return tensor
@@ -305,7 +305,7 @@ def _d_mean(g: Array, out: Array, x: Array, axis: Axes = None) -> Array:
 
 @operation(_d_total)
 def total(x: Array, axis: Axes = None) -> Array:
-    """Σx over the axes, by default all."""
+    """Σx over the axes, by default over all."""
     return np.asarray(np.sum(x, axis=axis))
 
 
@@ -330,7 +330,7 @@ def _d_take(g: Array, out: Array, x: Array, index: Any) -> Array:
 
 @operation(_d_reshape)
 def reshape(x: Array, shape: tuple[int, ...]) -> Array:
-    """The same numbers in another shape."""
+    """The same elements in another shape, in C order."""
     return x.reshape(shape)
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nspike.cli.parts import ENERGY
+from nspike.cli.streams import verbose
 from nspike.pricing.units import joules, percent
 
 if TYPE_CHECKING:
+    from nspike.cli.times import Times
     from nspike.contracts.energy import EnergyModel
     from nspike.contracts.ledger import Ledger
 
@@ -13,9 +16,12 @@ _LABEL = 10
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """The lines for one image, as `nspike.restoration.job.process` reports it."""
+    """The lines for one image, as `nspike.restoration.job.process` reports it; energy that nobody asked for with -v alone."""
     if report["state"] == "skipped":
         return f"{report['input']}: done already, {report['output']}"
+    if report["state"] == "unchanged":
+        lines = [f"{report['input']} -> {report['output']}", *(_line("", note) for note in report["notes"])]
+        return "\n".join(lines + (_quality(report["quality"]) if "quality" in report else []))
     how = [report["model"]]
     if report["network"] == "ann":
         how.append("as a plain ANN")
@@ -32,7 +38,8 @@ def describe(report: Mapping[str, Any]) -> str:
         rate = f"{100 * report['firing_rate']:.2f} % of neurons per step"
         lines.append(_line("spikes", f"{report['spikes']:,}, {rate}"))
         lines.append(_line("synops", f"{report['synops']:,} synaptic operations"))
-    for name, model in report["energy"].items():
+    asked = verbose() or tuple(report["energy"]) != ENERGY
+    for name, model in report["energy"].items() if asked else ():
         lines.append(_line("energy", f"{name} ({model['note']})"))
         lines += [_line("", _column(label, column)) for label, column in model["columns"].items()]
     height, width = report["size"][:2]
@@ -42,7 +49,7 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def energy_text(
-    models: Sequence["EnergyModel"], ledger: "Ledger", seconds: float, ann_seconds: float | None, extra: str = "digests"
+    models: Sequence["EnergyModel"], ledger: "Ledger", times: "Times", ann: "Times | None", extra: str = "digests"
 ) -> str:
     """What the energy models say, side by side; what each computes; and what was measured."""
     from nspike.cli.text import table
@@ -61,16 +68,16 @@ def energy_text(
         "",
         *(explain_energy(model) for model in models),
         "",
-        measured(seconds, ann_seconds, extra),
+        measured(times, ann, extra),
     ]
     return "\n".join(lines)
 
 
-def measured(seconds: float, ann_seconds: float | None, extra: str) -> str:
-    """The CPU time beside the energy, what else it was spent on, and what it does not say."""
-    ann = "" if ann_seconds is None else f", the plain ANN {ann_seconds:.2f} s"
+def measured(times: "Times", ann: "Times | None", extra: str) -> str:
+    """The time beside the energy, what else it was spent on, and what it does not say."""
+    beside = "" if ann is None else f", the plain ANN {ann}"
     return (
-        f"measured on this CPU: the SNN {seconds:.2f} s, {extra} included{ann}. On a CPU the energy is a model: no joule "
+        f"measured on this CPU: the SNN {times}, {extra} included{beside}. On a CPU the energy is a model: no joule "
         "was measured, and a CPU saves none by spikes."
     )
 

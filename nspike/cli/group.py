@@ -2,27 +2,33 @@
 
 import errno
 import importlib
+import itertools
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
+from nspike.cli import streams
 from nspike.cli.interrupts import Ended, noted, was_interrupted
 from nspike.cli.text import printable
 from nspike.errors import NspikeError, OutputError, PluginError, nearest
 from nspike.runtime.explain import explain, message_of
 from nspike.runtime.version import VERSION
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 COMMANDS = {
     "run": ("run", "Restore images."),
     "audit": ("audit", "Certify every spike of a run, or verify a certificate."),
     "trace": ("trace", "Save the spikes of a run."),
     "diff": ("diff", "Find the first spike that differs between two traces or runs."),
-    "replay": ("replay", "Feed the recorded spikes of a layer into the rest of the network."),
+    "replay": ("replay", "Feed recorded spikes of a layer into the rest of the network."),
     "curve": ("curve", "Show the image's quality and cost after each step."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
@@ -35,6 +41,7 @@ COMMANDS = {
     "models": ("models", "List the models that come with nspike."),
     "info": ("info", "Show what is in a model file."),
     "warmup": ("warmup", "Compile the kernels now instead of in the first run."),
+    "completion": ("completion", "Print what makes a shell complete the command line."),
 }
 """Name -> (module in nspike.cli.commands, what it does in a line)."""
 
@@ -68,16 +75,33 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"nspike.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        for inner in command.commands.values() if isinstance(command, click.Group) else (command,):
+            inner.params += streams.words_options({name for param in inner.params for name in param.opts})
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Click's own, with the nearest name suggested for one that is unknown."""
+        if ctx.resilient_parsing:  # a shell completes
+            from nspike.cli.completion import complete
+
+            name, command, rest = super().resolve_command(ctx, args)
+            if name is not None and command is not None:
+                complete(name, command)
+            return name, command, rest
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             name = printable(args[0])
             ctx.fail(f"there is no command {name!r}.{nearest(name, COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Commands and options, without importing a command."""
+        from click.shell_completion import CompletionItem
+
+        fitting = [(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=text) for name, text in fitting]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of commands, without importing one."""
@@ -86,9 +110,12 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, prog_name="nspike")
+@click.version_option(VERSION, "-V", "--version", prog_name="nspike")
 def group() -> None:
     """Restore images with spiking neural networks on a CPU, and account for every spike."""
+
+
+group.params += streams.words_options()
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -97,14 +124,16 @@ def main(args: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    words = list(sys.argv[1:] if args is None else args)
     with noted():
-        return _main(args)
+        return _main(words)
 
 
-def _main(args: Sequence[str] | None) -> int:
+def _main(args: list[str]) -> int:
     try:
-        code = group.main(args, prog_name="nspike", standalone_mode=False)
-        sys.stdout.flush()
+        with streams.kept():
+            code = group.main(args, prog_name="nspike", standalone_mode=False)
+            sys.stdout.flush()
         if not code and was_interrupted():
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -112,23 +141,24 @@ def _main(args: Sequence[str] | None) -> int:
         return done.exit_code
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _in_json(args, error, error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted")
-        return INTERRUPTED
+        return _interrupted(args)
     except Ended as ended:
         return int(ended.code or 0)
     except SystemExit as done:  # click's answer to a closed pipe
         _silence()
         return BROKEN_PIPE if done.code == 1 else int(done.code or 0)
     except BaseException as error:
-        if was_interrupted(error):
-            _say("interrupted")
-            return INTERRUPTED
-        return _failed(error)
+        return _interrupted(args) if was_interrupted(error) else _failed(error, args)
 
 
-def _failed(error: BaseException) -> int:
+def _interrupted(args: list[str]) -> int:
+    _say("interrupted")
+    return _in_json(args, KeyboardInterrupt(), "interrupted", INTERRUPTED)
+
+
+def _failed(error: BaseException, args: list[str]) -> int:
     """Tell of an error in a message and return its exit code."""
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         _silence()
@@ -138,23 +168,40 @@ def _failed(error: BaseException) -> int:
         error = OutputError(f"cannot write: {error.strerror}")
     if os.environ.get("NSPIKE_DEBUG", "") not in ("", "0"):
         traceback.print_exc()
+    message, code = _message(error)
+    _say(message)
+    return _in_json(args, error, message, code)
+
+
+def _message(error: BaseException) -> tuple[str, int]:
+    """What is said of an error, and its exit code."""
     if isinstance(error, NspikeError):
-        _say(str(error))
-        return error.exit_code
+        return str(error), error.exit_code
     if isinstance(error, MemoryError):
-        _say("there is not enough memory; take a smaller tile (--tile) or image")
-        return NspikeError.exit_code
+        return "there is not enough memory; take a smaller tile (--tile) or image", NspikeError.exit_code
     if isinstance(error, OSError):
-        _say(f"{f'{error.filename}: ' if error.filename is not None else ''}{error.strerror or error}")
-        return NspikeError.exit_code
+        named = f"{error.filename}: " if error.filename is not None else ""
+        return f"{named}{error.strerror or error}", NspikeError.exit_code
     if not isinstance(error, Exception):  # no library raises others
-        _say(f"a plugin failed: {explain(error)}")
-        return PluginError.exit_code
-    _say(
+        return f"a plugin failed: {explain(error)}", PluginError.exit_code
+    return (
         f"unexpected {type(error).__name__}: {message_of(error)}\nThis is an error in nspike or in a plugin. Please "
-        "report it with what NSPIKE_DEBUG=1 shows."
+        "report it with what NSPIKE_DEBUG=1 shows.",
+        UNEXPECTED,
     )
-    return UNEXPECTED
+
+
+def _in_json(args: list[str], error: BaseException, message: str, code: int) -> int:
+    """Print the error as JSON where `--json -` asks for it and nothing was printed; the exit code."""
+    words = args[: args.index("--")] if "--" in args else args
+    asked = "--json=-" in words or ("--json", "-") in itertools.pairwise(words)
+    if asked and not streams.printed_json():
+        from nspike.cli.output import to_json
+
+        kind = type(error).__name__
+        with suppress(OSError):
+            streams.print_json(to_json({"error": {"kind": kind, "message": message, "exit_code": code}}))
+    return code
 
 
 def _say(message: str) -> None:

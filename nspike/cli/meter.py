@@ -11,9 +11,9 @@ _PARTS = 100
 class Meter:
     """Percent of all images on stderr: `with Meter(len(jobs)) as meter: restore(..., progress=meter.image(i))`."""
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, *, quiet: bool = False) -> None:
         self._images, self._done = images, 0
-        self._line = Progress(_PARTS, "percent" if images == 1 else f"percent of {images} images")
+        self._line = Progress(_PARTS, "percent" if images == 1 else f"percent of {images} images", quiet=quiet)
 
     def __enter__(self) -> "Meter":
         self._line.__enter__()
@@ -34,8 +34,7 @@ class Meter:
         def report(done: int, total: int) -> None:
             share = (index + done / max(total, 1)) / self._images
             whole = int(_PARTS * share)
-            if whole > self._done:
-                self._line.advance(whole - self._done)
-                self._done = whole
+            self._line.advance(max(whole - self._done, 0))
+            self._done = max(whole, self._done)
 
         return report

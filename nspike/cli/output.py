@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nspike.cli.streams import print_json
 from nspike.cli.text import printable
 
 
@@ -18,7 +19,7 @@ def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:
     Raises OutputError if the file cannot be written.
     """
     if json_file == "-":
-        click.echo(to_json(report), nl=False)
+        print_json(to_json(report))
         return
     if json_file is not None:
         from nspike.files.atomic import write_bytes

@@ -1,4 +1,5 @@
-"""Progress on stderr, with the time that is left; only on a terminal, or where NSPIKE_PROGRESS=1 asks for it."""
+"""Progress on stderr, with the time that is left: on a terminal, or every step where NSPIKE_PROGRESS=1 asks for it, else a line
+every 30 s."""
 
 import os
 import sys
@@ -7,20 +8,25 @@ from types import TracebackType
 
 import click
 
+EVERY = 30.0
+"""Seconds between two lines where no terminal shows them."""
+
 
 class Progress:
     """A line that is written over again: `with Progress(total, "images") as progress: progress.advance()`.
 
-    done : how many were done before, which cost no time now. `note` stands behind the count.
+    done : how many were done before, which cost no time now. `note` stands behind the count. quiet : show nothing.
     """
 
-    def __init__(self, total: int, label: str, *, done: int = 0) -> None:
+    def __init__(self, total: int, label: str, *, done: int = 0, quiet: bool = False) -> None:
         self._total, self._label = total, label
         self._done = self._before = done
         self.note = ""
         self._start = time.monotonic()
         self._last = -1.0
-        self._shown = sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0")
+        self._quiet = quiet
+        self._shown = not quiet and (sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0"))
+        self._line = self._start
 
     def __enter__(self) -> "Progress":
         self._show(time.monotonic())
@@ -30,8 +36,11 @@ class Progress:
         """Note that `count` more are done."""
         self._done += count
         now = time.monotonic()
-        if now - self._last >= 0.1 or self._done >= self._total:
+        if self._shown and (now - self._last >= 0.1 or self._done >= self._total):
             self._show(now)
+        elif not (self._shown or self._quiet) and now - self._line >= EVERY and self._done < self._total:
+            self._line = now
+            self._write(now)
 
     def reach(self, done: int, total: int) -> None:
         """Note that `done` of `total` are done."""
@@ -49,6 +58,9 @@ class Progress:
         if not self._shown:
             return
         self._last = now
+        self._write(now)
+
+    def _write(self, now: float) -> None:
         left = ""
         if self._before < self._done < self._total:
             pace = (now - self._start) / (self._done - self._before)
@@ -66,6 +78,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def about(seconds: float) -> str:
+    """Seconds for people, of an estimate."""
+    if seconds < 90:
+        return f"{10 * max(round(seconds / 10), 1)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def announce_compilation() -> None:

@@ -1,4 +1,4 @@
 """What a plugin may register: neurons, heads, converters, losses, energy models, networks, file formats; and the hooks.
 
-No plugin, and nothing that runs one.
+Contains no plugin and does not run any.
 """

@@ -1,4 +1,4 @@
-"""What a neuron plugin's functions answer, checked: whatever goes wrong there is a PluginError that says what.
+"""Checked calls of a neuron plugin's functions: every failure becomes a PluginError with the cause.
 
 Their numbers are rounded to 12 decimals before anything follows from them: a formula with exp, say, may differ in its last
 bit between two systems' libraries, and then neither spikes nor certificates differ.

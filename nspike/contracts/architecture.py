@@ -114,7 +114,7 @@ def take(
     ]
     faults = {"missing keys": missing, "unknown keys": unknown, "wrong shapes": wrong}
     if missing or unknown or wrong:
-        raise BadInputError(f"{owner}: " + "; ".join(f"{what}: {shorten(found)}" for what, found in faults.items()))
+        raise BadInputError(f"{owner}: " + "; ".join(f"{what}: {shorten(keys)}" for what, keys in faults.items()))
     arrays = {}
     for name, (key, _) in wanted.items():
         if not np.issubdtype(tensors[key].dtype, np.floating):

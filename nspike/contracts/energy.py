@@ -42,7 +42,7 @@ class EnergyModel:
     estimate: Callable[[Ledger], tuple[EnergyColumn, ...]]
 
     def price(self, ledger: Ledger) -> tuple[EnergyColumn, ...]:
-        """What `estimate` says. Raises PluginError where it fails, or gives no columns."""
+        """The columns that `estimate` returns. Raises PluginError where it fails, or gives no columns."""
         try:
             columns = tuple(self.estimate(ledger))
         except (NspikeError, MemoryError):

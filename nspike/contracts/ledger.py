@@ -64,7 +64,7 @@ class Ledger:
 
     @property
     def spikes(self) -> int:
-        """All spikes."""
+        """The number of spikes, all planes and steps together."""
         return sum(int(layer.events.sum()) for layer in self.layers)
 
     @property

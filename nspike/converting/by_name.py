@@ -29,6 +29,7 @@ def convert(
     head: str | None = None,
     timesteps: int = TIMESTEPS,
     targets: Sequence[NDArray[np.float32]] | None = None,
+    fast: bool = False,
     crops: int = 64,
     crop_size: int = 64,
     seed: int = 0,
@@ -36,6 +37,10 @@ def convert(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Model, ConversionReport]:
     """Convert an ANN to a spiking network.
+
+    By default as well as is possible without training: one scale for each channel, v(0) = θ/2 and the release threshold that
+    goes with it, where nothing else is said and converter and neuron have them; then kernels and biases are fitted layer by
+    layer to what the spikes before them carry, which takes minutes for a deep network.
 
     Parameters
     ----------
@@ -46,7 +51,9 @@ def convert(
     neuron, neuron_parameters : by name, and its parameters, the same for every layer.
     head : by name; default: the one that goes with the neuron.
     timesteps : T.
-    targets : the clean images, where `images` are arrays; only the report needs them.
+    targets : the clean images, where `images` are arrays: what the output layer is fitted to, and the report's PSNR
+        taken against; without them the ANN's output.
+    fast : find scales and thresholds with the options' own defaults, and fit nothing: seconds.
     progress : called with (done, total).
 
     Returns
@@ -84,6 +91,7 @@ def convert(
         neuron_parameters=neuron_parameters,
         timesteps=timesteps,
         targets=targets,
+        fit=not fast,
         threads=threads,
         progress=progress,
     )

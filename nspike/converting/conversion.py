@@ -12,7 +12,9 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.converting.best import best_options, fit_windows, fitted_layers, with_release
 from nspike.converting.default import TIMESTEPS
+from nspike.converting.regression import fit as fit_layers
 from nspike.converting.report import Comparison, ConversionReport, first_bad
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
@@ -46,6 +48,7 @@ def convert(
     neuron_parameters: Mapping[str, float] | None = None,
     timesteps: int = TIMESTEPS,
     targets: Sequence[Plane] | None = None,
+    fit: bool = False,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Model, ConversionReport]:
@@ -60,7 +63,10 @@ def convert(
     head : what reads the output layer.
     timesteps : T.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
-    progress : called with (images done, images in all), calibration and report together.
+    fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
+        output layer to the targets, or to the ANN's output without them.
+    progress : called with (images done, images in all), calibration and report together; a layer that is fitted counts as
+        all the images once more.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def convert(
     Raises UsageError for options or T out of range, BadInputError for images that do not fit, PluginError for a
     converter that breaks its contract.
     """
-    values = converter.values(options)
+    values = converter.values(best_options(converter, options) if fit else options)
     if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
     neuron.values(neuron_parameters)
@@ -78,11 +84,11 @@ def convert(
     _check(model.network, images, targets)
     network, parameters = ann.fold_batch_norm(model.network, model.parameters)
     crops = _crops(images, targets)
-    done, total = 0, len(images) + len(crops)
+    done, total = 0, len(images) * (1 + (fitted_layers(network) if fit else 0)) + len(crops)
 
-    def step() -> None:
+    def step(count: int = 1) -> None:
         nonlocal done
-        done += 1
+        done += count
         if progress:
             progress(min(done, total), total)
 
@@ -102,6 +108,8 @@ def convert(
     for_all = {name: v for name, v in found.neuron_parameters.items() if name in names}
     for_one = {name: v for name in names if (v := found.neuron_parameters.get(f"{neuron.name}.{name}")) is not None}
     own = for_all | for_one | given
+    if fit:
+        own = with_release(neuron, own)
     arrays = head.initial(network.channels)
     spiking = Spiking(
         neuron=neuron.name,
@@ -113,11 +121,17 @@ def convert(
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
+    kept = {key: value for key, value in model.info.provenance.items() if key != "fitted"}
+    if fit:
+        degraded, clean = fit_windows(images, targets)
+        done = len(images)
+        converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
+        kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
     report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=step)
     quality = {"psnr_to_ann": report.psnr_to_ann, "rounding": report.rounding, "rounding_error": report.rounding_error}
     info = replace(
         model.info,
-        provenance={**model.info.provenance, "converter": converter.name, "converter_options": values},
+        provenance={**kept, "converter": converter.name, "converter_options": values},
         quality={**model.info.quality, **{k: v for k, v in quality.items() if v is not None and math.isfinite(v)}},
     )
     return replace(converted, info=info), report

@@ -34,7 +34,7 @@ def add_gaussian(pixels01: NDArray[np.float64], sigma_255: float, seed: int) -> 
     return pixels01 + np.random.RandomState(seed).normal(0, sigma_255 / 255.0, pixels01.shape)
 
 
-def estimate_sigma(plane: NDArray[np.float64]) -> float:
+def estimate_sigma(plane: NDArray[np.float64], block: int | None = None) -> float:
     """The standard deviation of the white Gaussian noise in an image, in the image's own units.
 
     Where the image is clipped, its noise is gone: windows that lie wholly at its lowest or highest value do not count.
@@ -42,6 +42,8 @@ def estimate_sigma(plane: NDArray[np.float64]) -> float:
     Parameters
     ----------
     plane : float64 (H, W), or (H, W, C), of which the mean over the channels is taken; at least 4x4 pixels
+    block : the side of the blocks in which the image was compressed, 8 for JPEG, from its first pixel on. Inside a block the
+        finest detail is what compression takes away, noise included; so only windows on a corner of four blocks count.
     """
     if plane.dtype != np.float64 or plane.ndim not in (2, 3) or min(plane.shape[:2]) < _TAPS or not plane.size:
         raise BadInputError(
@@ -49,10 +51,14 @@ def estimate_sigma(plane: NDArray[np.float64]) -> float:
             f"not {plane.dtype} {plane.shape}"
         )
     if plane.ndim == 3:
-        return math.fsum(estimate_sigma(plane[..., c]) for c in range(plane.shape[2])) / int(plane.shape[2])
+        return math.fsum(estimate_sigma(plane[..., c], block) for c in range(plane.shape[2])) / int(plane.shape[2])
     detail = _high_pass(_high_pass(plane).T)
     clipped = _all_of(plane == plane.min()) | _all_of(plane == plane.max())
-    magnitudes = np.abs(detail.T[~clipped])
+    counted = ~clipped
+    if block is not None and min(plane.shape) >= block + _TAPS:
+        rows, columns = (2 * np.arange(n) % block > block - _TAPS for n in counted.shape)
+        counted &= rows[:, None] & columns
+    magnitudes = np.abs(detail.T[counted])
     return float(np.median(magnitudes)) / _MEDIAN_OF_NORMAL if magnitudes.size else 0.0
 
 

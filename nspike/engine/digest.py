@@ -31,7 +31,7 @@ Leaves = dict[tuple[str, int], dict[tuple[int, int, int], bytes]]
 
 
 def leaves(into: Leaves, layer: str, spikes: Spikes, steps: int, plane: int, core: Rect, at: tuple[int, int]) -> None:
-    """Add the leaves of one tile's core, whose first pixel lies at row and column `at` of the spikes."""
+    """Add the leaves of one tile's core, whose first pixel is at row and column `at` of the spikes."""
     for y in range(core.y0, core.y1, BLOCK):
         for x in range(core.x0, core.x1, BLOCK):
             height, width = min(BLOCK, core.y1 - y), min(BLOCK, core.x1 - x)

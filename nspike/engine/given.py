@@ -1,4 +1,4 @@
-"""Spikes of one layer that are given instead of computed, and the rest of a network, which goes on from them."""
+"""Spikes of one layer that are given instead of computed, and the rest of a network, which continues from them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -43,8 +43,8 @@ class Given:
         """Raise BadInputError if the spikes are not of an image of this size through this network."""
         stage = integers.stage(self.layer)
         expected = (planes, stage.channels * len(stage.neuron.planes), height, width)
-        found = (self.shape[0], *self.shape[2:])
-        if found != expected or self.shape[1] > integers.steps:
+        shape = (self.shape[0], *self.shape[2:])
+        if shape != expected or self.shape[1] > integers.steps:
             raise BadInputError(
                 f"the spikes of layer {self.layer!r} are (planes, steps, channels, height, width) = {self.shape}; "
                 f"this image and model need ({planes}, up to {integers.steps}, {', '.join(map(str, expected[1:]))})"

@@ -1,4 +1,4 @@
-"""A stage's integers laid out for the kernels: once a run, not once a tile."""
+"""A stage's integers in the layout of the kernels, made once for each program."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -43,16 +43,16 @@ class Prepared:
 
     @property
     def columns(self) -> int:
-        """The output channels, padded for wide layers."""
+        """The number of output channels, for wide layers padded to a multiple of `LANES`."""
         return int(self.v0.size)
 
     @property
     def radius(self) -> int:
-        """Of the convolution."""
+        """The radius of the convolution in pixels, (size - 1)/2; 0 for a gate."""
         return self.size // 2
 
     def phase(self, step: int, timesteps: int) -> int:
-        """Which kernel holds at `step`, from 0."""
+        """The index into `weights` of the kernel used at `step`, counted from 0."""
         return min(int(step >= timesteps), len(self.weights) - 1)
 
 
@@ -100,7 +100,7 @@ def _aligned(shape: tuple[int, ...]) -> NDArray[np.int16]:
 
 
 def _wide(weights: NDArray[np.int16], source_channels: tuple[int, ...], columns: int) -> NDArray[np.int16]:
-    """Rows (dy, dx, word, bit), each source on words of its own, and a last row of zeros."""
+    """Rows (dy, dx, word, bit), each source starting at a new word, and a last row of zeros."""
     phases, channels, _, size, _ = weights.shape
     words = [-(-n // 64) for n in source_channels]
     out = _aligned((phases, (size * size * sum(words) * 64 + 1) * columns))
@@ -140,7 +140,7 @@ LAYOUT: dict[type[Driver], Callable[[Stage, tuple[int, ...], int, bool], _Weight
 
 
 def narrow_offsets(prepared: Prepared, padded_columns: int) -> NDArray[np.int32]:
-    """Where each tap of `_narrow` lies in the flat masks (rows, channels, padded columns) of an output row."""
+    """The index of each tap of `_narrow` in the flat masks (rows, channels, padded columns) of an output row."""
     channels, size = sum(prepared.source_channels), prepared.size
     dy, c, dx = np.meshgrid(np.arange(size), np.arange(channels), np.arange(size), indexing="ij")
     offsets = ((dy * channels + c) * padded_columns + dx).reshape(-1)

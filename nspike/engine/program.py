@@ -25,7 +25,7 @@ from nspike.model.model import Model
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A model, rounded and laid out for the kernels.
+    """A model, rounded and in the layout of the kernels.
 
     integers : the integer network.
     prepared : its stages by name, for the kernels.

@@ -99,8 +99,8 @@ def _in_bands(frame: Frame, prepared: Prepared, area: Rect, timesteps: int, band
     def rows(first: int, last: int) -> None:
         top, bottom = max(first - halo, area.y0), min(last + halo, area.y1)
         charge, fired = band(Rect(top, bottom, area.x0, area.x1))
-        found = _read(prepared, frame.integers, charge, fired, timesteps)
-        output[:, first - area.y0 : last - area.y0] = found[:, first - top : last - top]
+        values = _read(prepared, frame.integers, charge, fired, timesteps)
+        output[:, first - area.y0 : last - area.y0] = values[:, first - top : last - top]
 
     starts = range(area.y0, area.y1, HEAD_ROWS)
     for _ in frame.pool.map(lambda first: rows(first, min(first + HEAD_ROWS, area.y1)), starts):
@@ -118,10 +118,10 @@ def _read(
         residual = (charge - fired * theta[:, None, None]).astype(np.int32)
     layer = OutputLayer(charge, fired, residual, theta, stage.integer.exponent, timesteps)
     try:
-        found = np.asarray(head.read(layer, integers.head_parameters), np.float64)
+        values = np.asarray(head.read(layer, integers.head_parameters), np.float64)
     except (Exception, SystemExit) as error:
         raise PluginError(f"head {head.name} failed: {explain(error)}") from error
-    if found.shape != charge.shape or not np.all(np.isfinite(found)):
-        what = f"an array {found.shape}" if found.shape != charge.shape else "NaN or infinity"
+    if values.shape != charge.shape or not np.all(np.isfinite(values)):
+        what = f"an array {values.shape}" if values.shape != charge.shape else "NaN or infinity"
         raise PluginError(f"head {head.name} gave {what}; expected finite numbers {charge.shape}")
-    return found * integers.output_scale[:, None, None]
+    return values * integers.output_scale[:, None, None]

@@ -27,7 +27,7 @@ class WideSpikes:
 
     @classmethod
     def empty(cls, height: int, width: int, steps: int, channels: int, pad: int) -> "WideSpikes":
-        """All silent."""
+        """Spikes of this shape, none set; height and width in pixels."""
         return cls(np.zeros((height + 2 * pad, width + 2 * pad, steps, -(-channels // 64)), np.uint64), pad, channels)
 
     def count(
@@ -63,11 +63,11 @@ class WideSpikes:
         self.words[y : y + height, x : x + width, step] = _words(bits.transpose(1, 2, 0), self.words.shape[3])
 
     def rows(self, first: int, last: int) -> "WideSpikes":
-        """A view of rows first .. last."""
+        """A view of rows first .. last-1."""
         return WideSpikes(self.words[first : last + 2 * self.pad], self.pad, self.channels)
 
     def step(self, step: int) -> "WideSpikes":
-        """The spikes of one step."""
+        """The spikes of one step, counted from 0, as a copy with a single step."""
         return WideSpikes(np.ascontiguousarray(self.words[:, :, step : step + 1]), self.pad, self.channels)
 
     def dense(self) -> NDArray[np.bool_]:
@@ -85,25 +85,25 @@ class NarrowSpikes:
 
     @classmethod
     def empty(cls, height: int, width: int, steps: int, channels: int) -> "NarrowSpikes":
-        """All silent."""
+        """Spikes of this shape, none set; height and width in pixels."""
         return cls(np.zeros((steps, channels, height, -(-width // 64)), np.uint64), width)
 
     @property
     def channels(self) -> int:
-        """Planes times channels."""
+        """The number of spike planes times the channels of the layer."""
         return int(self.words.shape[1])
 
     def count(
         self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As `WideSpikes.count`."""
+        """Count spikes; arguments and result as of `WideSpikes.count`."""
         steps = self.words.shape[0]
         events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
         narrow.count(self.words, np.array(at, np.int64), np.array(planes, np.int64), fan_y, fan_x, events, weighted)
         return events, weighted
 
     def block(self, at: tuple[int, int], step: int, height: int, width: int) -> Words:
-        """As `WideSpikes.block`."""
+        """Return a block of up to 64 columns, uint64 (channels, height), as `WideSpikes.block`."""
         out = np.empty((self.channels, height), np.uint64)
         narrow.block_bits(self.words, np.array(at, np.int64), step, height, width, 0, self.channels, out)
         return out
@@ -116,11 +116,11 @@ class NarrowSpikes:
         self.words[step, :, y : y + height] = _words(rows, self.words.shape[3])
 
     def rows(self, first: int, last: int) -> "NarrowSpikes":
-        """A view of rows first .. last."""
+        """A view of rows first .. last-1."""
         return NarrowSpikes(self.words[:, :, first:last], self.width)
 
     def step(self, step: int) -> "NarrowSpikes":
-        """The spikes of one step, a view."""
+        """The spikes of one step, counted from 0, as a view with a single step."""
         return NarrowSpikes(self.words[step : step + 1], self.width)
 
     def dense(self) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""One stage over one tile: all steps of a layer, on a pool of threads, each on rows of its own.
+"""One stage over one tile: all steps of a layer, on a pool of threads, each with its own rows.
 
 The kernels are called with the GIL released. How the rows are shared out changes no spike: each output pixel is computed
 by one call, from finished input, in integers.
@@ -46,12 +46,12 @@ class Frame:
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Height of the frame in pixels, halo included."""
         return int(self.plane.shape[1])
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Width of the frame in pixels, halo included."""
         return int(self.plane.shape[2])
 
     def each(self, function: Callable[[int, int], None], first: int, last: int, most: int) -> None:
@@ -88,7 +88,7 @@ def run(
 
 
 def _wide_source(prepared: Prepared, spikes: Mapping[str, Spikes]) -> WideSpikes | None:
-    """The one source, or several laid side by side on words of their own; none for the image."""
+    """The one source, or several side by side, each starting at a new word; None for the image."""
     if not prepared.stage.sources:
         return None
     sources = [to_wide(spikes[s], prepared.radius) for s in prepared.stage.sources]
@@ -173,7 +173,7 @@ def _stepped(kept: threading.local, prepared: Prepared, pixels: int, integers: I
 
 
 class _Stepped:
-    """The membranes, currents and spikes of a block of pixels for a neuron with a kernel of its own."""
+    """The membranes, currents and spikes of a block of pixels for a neuron with its own kernel."""
 
     def __init__(self, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> None:
         self.stage = prepared.stage

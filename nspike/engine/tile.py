@@ -72,7 +72,7 @@ class TileResult:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told what while a tile runs.
+    """Callbacks that observe a tile while it runs.
 
     layer : called with the spikes of each layer, as soon as it has run.
     stage : called after each stage.
@@ -119,7 +119,7 @@ def run_tile(
     ----------
     pool, threads : where the rows of a stage are shared out; they change no bit.
     digest : whether to compute the leaves of the digests.
-    watch : who is told of spikes and steps on the way; it changes nothing.
+    watch : callbacks that receive spikes and steps; they do not change the result.
 
     Raises PluginError where a neuron or head fails.
     """

@@ -22,7 +22,7 @@ NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
 
 
 def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
-    """The cores of an image in raster order."""
+    """The core rectangles of the tiles of an image, in raster order."""
     for y in range(0, height, size):
         for x in range(0, width, size):
             yield Rect(y, min(y + size, height), x, min(x + size, width))
@@ -30,12 +30,12 @@ def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
 
 def packings(integers: IntegerNetwork) -> dict[str, str]:
     """How each stage's spikes are packed: "narrow" (few channels, no wide source; a gate), else "wide"."""
-    found: dict[str, str] = {}
+    packings: dict[str, str] = {}
     for stage in integers.stages:
         few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(found[s] == "narrow" for s in stage.sources))
-        found[stage.name] = "narrow" if narrow else "wide"
-    return found
+        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(packings[s] == "narrow" for s in stage.sources))
+        packings[stage.name] = "narrow" if narrow else "wide"
+    return packings
 
 
 def bytes_per_pixel(integers: IntegerNetwork) -> int:
@@ -50,7 +50,7 @@ def bytes_per_pixel(integers: IntegerNetwork) -> int:
     alive: dict[str, int] = {}
     for i, stage in enumerate(integers.stages):
         alive[stage.name] = size[stage.name]
-        # sources of the other packing are repacked for their reader, and a wide concatenation is laid out anew
+        # sources of the other packing are repacked for their reader, and a wide concatenation is copied to a new layout
         into = narrow if packing[stage.name] == "narrow" else wide
         copied = sum(into[s] for s in stage.sources if packing[s] != packing[stage.name])
         if len(stage.sources) > 1 and into is wide:

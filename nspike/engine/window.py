@@ -1,4 +1,4 @@
-"""Rectangles of an image, and what is known of the pixels in one."""
+"""Rectangles of an image, and the input and output of a finished one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Rect:
 
     @property
     def height(self) -> int:
-        """In rows."""
+        """Height in pixels."""
         return self.y1 - self.y0
 
     @property
     def width(self) -> int:
-        """In columns."""
+        """Width in pixels."""
         return self.x1 - self.x0
 
     def grown(self, margin: int, height: int, width: int) -> "Rect":
@@ -41,7 +41,7 @@ class Rect:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Rows and columns, to index an array with."""
+        """Slices of rows and columns, to index an array (height, width)."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 

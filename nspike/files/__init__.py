@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and HDF5 files that are not trusted.
+"""Atomic writing of files, and reading of untrusted HDF5 files.
 
-Nothing about what the files hold.
+Nothing here depends on the contents of the files.
 """

@@ -1,4 +1,4 @@
-"""Files that are there complete or not at all: written beside their target, then renamed."""
+"""Files that are complete or absent: written beside their target, then renamed."""
 
 import contextlib
 import os

@@ -11,7 +11,7 @@ from nspike.errors import BadInputError
 
 
 class Refused(BadInputError):
-    """What is wrong with a file or with something in it; whoever catches it adds the file's name."""
+    """What is wrong with a file or with something in it; the caller that catches it adds the file's name."""
 
 
 def open_regular(path: str | os.PathLike[str], limit: int) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""HDF5 files from anywhere, read without risk: the library works in a process of its own, chunks are unpacked here.
+"""Safe reading of untrusted HDF5 files: the library runs in a separate process, chunks are unpacked here.
 
 `open_hdf5` starts that process (`nspike.files.hdf5_child`), which lists what is in the file and hands out raw chunks. It has
 little memory and time, and where a damaged file makes the library crash, that is an error like any other.
@@ -68,7 +68,7 @@ class HDF5Node:
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return 0 if self.shape is None else math.prod(self.shape)
 
     @property
@@ -196,7 +196,7 @@ class HDF5File:
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> HDF5File:
-    """Open an HDF5 file that may be damaged or hostile; the library reads it in a process of its own.
+    """Open an HDF5 file that may be damaged or hostile; the library reads it in a separate process.
 
     Links other than hard ones, external storage and virtual datasets are listed and never followed. Raises
     `Refused` for what is not a regular file, OSError for one that is damaged, as do all later requests.

@@ -64,7 +64,7 @@ def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]
 
 
 def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
-    """Read what `write` made, or only its attributes. The caller turns every exception into an error of its own."""
+    """Read what `write` made, or only its attributes. The caller must handle every exception."""
     import h5py
 
     if data[HEADER_BYTES : HEADER_BYTES + 9] != _START:
@@ -75,11 +75,11 @@ def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:
         attributes = root_attributes(file.id)
         if not datasets:
             return attributes, {}
-        found = _walk(file, h5py)
-        total = sum(_nbytes(dataset) for dataset in found.values())
+        arrays = _walk(file, h5py)
+        total = sum(_nbytes(dataset) for dataset in arrays.values())
         if total > MAX_BYTES:
             raise Refused(f"holds {total} bytes of arrays; at most {MAX_BYTES} are read")
-        return attributes, {path: _array(path, dataset, len(data)) for path, dataset in found.items()}
+        return attributes, {path: _array(path, dataset, len(data)) for path, dataset in arrays.items()}
     finally:
         file_id.close()
 
@@ -91,7 +91,7 @@ def root_attributes(root: Any) -> Attributes:
     count = h5a.get_num_attrs(root)
     if count > _MAX_ATTRIBUTES:
         raise Refused(f"has {count} attributes; at most {_MAX_ATTRIBUTES} are read")
-    found: Attributes = {}
+    attributes: Attributes = {}
     for index in range(count):
         attribute = h5a.open(root, index=index)
         name, kind = attribute.name.decode(), attribute.get_type()
@@ -100,19 +100,19 @@ def root_attributes(root: Any) -> Attributes:
         if isinstance(kind, h5t.TypeStringID) and not kind.is_variable_str() and kind.get_size() <= _MAX_TEXT:
             text = np.empty((), string_dtype("utf-8", kind.get_size()))
             attribute.read(text)
-            found[name] = bytes(text.item()).decode()
+            attributes[name] = bytes(text.item()).decode()
         elif isinstance(kind, h5t.TypeIntegerID) and kind.get_size() == 8:
             number = np.empty((), "<i8")
             attribute.read(number)
-            found[name] = int(number)
+            attributes[name] = int(number)
         else:
             raise Refused(f"attribute {name!r} is neither a text of fixed length nor a 64-bit integer")
-    return found
+    return attributes
 
 
 def _walk(file: Any, h5py: Any) -> dict[str, Any]:
     """The datasets of a file by path, in a fixed order, each checked."""
-    found: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
     objects = 0
     waiting = [("", file)]
     while waiting:
@@ -133,10 +133,10 @@ def _walk(file: Any, h5py: Any) -> dict[str, Any]:
                 waiting.append((f"{path}/", thing))
             elif isinstance(thing, h5py.Dataset):
                 _check(path, thing, h5py)
-                found[path] = thing
+                arrays[path] = thing
             else:
                 raise Refused(f"{path} is neither a group nor a dataset")
-    return found
+    return arrays
 
 
 def _check(path: str, dataset: Any, h5py: Any) -> None:

@@ -80,7 +80,7 @@ class Server:
         return {"addresses": [_address(self._file[reference]) for reference in references]}, b""
 
     def chunk(self, dataset: int, corner: list[int]) -> tuple[dict[str, Any], bytes]:
-        """A chunk as it lies in the file; absent if it was never written."""
+        """The stored bytes of a chunk, not unpacked; absent if it was never written."""
         data, first = self._datasets[dataset], tuple(corner)
         if dataset not in self._written:
             self._written[dataset] = _written(data)

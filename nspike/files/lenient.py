@@ -1,7 +1,7 @@
 """A file that the HDF5 library writes to and that never fails.
 
 The library keeps files open that it could not write, and may crash when the process ends. So what the system refuses is
-kept in `error`, for the caller to raise, all that follows is dropped, and the library closes its file in peace.
+kept in `error`, for the caller to raise; later writes are dropped, and the library can close its file normally.
 """
 
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class LenientFile:
-    """What h5py asks of a file object, over a new file."""
+    """A new file with the methods that h5py needs of a file object."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.error: OSError | None = None
@@ -17,16 +17,16 @@ class LenientFile:
         self._at = self._end = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of any file; the end is where it would be if nothing had failed."""
+        """Move to a byte offset and return it; the end is where it would be if no write had failed."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
         return self._at
 
     def tell(self) -> int:
-        """The position."""
+        """The current offset in bytes."""
         return self._at
 
     def write(self, data: Any) -> int:
-        """Write all of it, or keep the error."""
+        """Write all bytes of `data`; an OSError is kept in `error`. Always returns the length of `data`."""
         rest = memoryview(data).cast("B")
         try:
             while self.error is None and len(rest):
@@ -39,22 +39,22 @@ class LenientFile:
         return len(data)
 
     def readinto(self, buffer: Any) -> int:
-        """What is there; zeros for what could not be written."""
+        """Fill `buffer` from the file, with zeros for bytes that could not be written."""
         view = memoryview(buffer).cast("B")
-        found = os.pread(self._number, len(view), self._at)
-        view[: len(found)] = found
-        view[len(found) :] = bytes(len(view) - len(found))
+        stored = os.pread(self._number, len(view), self._at)
+        view[: len(stored)] = stored
+        view[len(stored) :] = bytes(len(view) - len(stored))
         self._at += len(view)
         return len(view)
 
     def read(self, count: int) -> bytes:
-        """As `readinto`; h5py only looks whether there is such a method."""
+        """Read `count` bytes as `readinto` does; h5py only checks that the method exists."""
         buffer = bytearray(count)
         self.readinto(buffer)
         return bytes(buffer)
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut or lengthen the file."""
+        """Set the size in bytes, by default to the current offset, and return it; an OSError is kept in `error`."""
         size = self._at if size is None else size
         if self.error is None:
             try:
@@ -65,8 +65,8 @@ class LenientFile:
         return size
 
     def flush(self) -> None:
-        """Nothing: nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file descriptor."""
         os.close(self._number)

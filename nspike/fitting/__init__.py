@@ -1,4 +1,4 @@
-"""Training as a user meets it: recipes, runs that resume, validation, history, and what is written.
+"""Training runs: recipes, resuming, validation, history, and the files that are written.
 
-The networks and their gradients are `nspike.trainable`'s.
+The networks and their gradients are in `nspike.trainable`.
 """

@@ -95,7 +95,7 @@ def _panel(panel: Panel, kept: list[tuple[str, list[tuple[float, float]]]]) -> s
 
 
 def _range(values: list[float]) -> tuple[float, float]:
-    """The least and the largest, apart."""
+    """The smallest and the largest value, made distinct if they are equal."""
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 

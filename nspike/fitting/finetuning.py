@@ -121,7 +121,7 @@ class FineTuning(TrainingRun):
 
     @property
     def model(self) -> Model:
-        """The model as it is now."""
+        """The model with the current parameters."""
         return self.network.to_model()
 
     def forward(self, number: int) -> BatchResult:
@@ -135,5 +135,5 @@ class FineTuning(TrainingRun):
         self.network.constrain()
 
     def energy_weight(self, number: int) -> float:
-        """λ(e)."""
+        """The weight λ(e) of the energy loss at the current step."""
         return energy_weight(number, self.options.steps, self.options.k)

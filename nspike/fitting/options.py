@@ -1,4 +1,4 @@
-"""How to train, whatever is trained: optimiser, learning rate, schedule, losses."""
+"""Options common to all training: optimiser, learning rate, schedule, losses."""
 
 import dataclasses
 import math
@@ -67,7 +67,7 @@ class Options:
 
     @property
     def factor(self) -> Schedule:
-        """The factor on the rates at a step from 0."""
+        """The factor by which learning rates are multiplied at a step, counted from 0."""
         return {
             "cosine": lambda: cosine(self.steps, floor=self.floor),
             "step": lambda: step(self.every, gamma=self.gamma),
@@ -77,7 +77,7 @@ class Options:
 
     @property
     def pixels(self) -> dict[str, float]:
-        """The pixel losses and their weights."""
+        """The losses on pixels, each with its weight."""
         if isinstance(self.pixel, str):
             return {self.pixel: 1.0}
         numbers = {name: weight for name, weight in self.pixel.items() if isinstance(weight, int | float)}

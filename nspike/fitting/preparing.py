@@ -57,7 +57,7 @@ def settings_of(recipe: Recipe, batches: CropBatches) -> dict[str, Any]:
 
 
 def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
-    """The model converted, or its parts swapped, and warmed up, as the recipe says."""
+    """The model converted or with swapped parts, and warmed up, as the recipe specifies."""
     degradation = recipe.undoes()
     model = _converted(model, recipe, degradation)
     if recipe.warm_start == "none":
@@ -101,7 +101,7 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
 
 
 def named(model: Model, recipe: Recipe) -> Model:
-    """The model with the name, licence and degradation that the recipe says."""
+    """The model with the recipe's name, licence and degradation."""
     info = replace(model.info, name=recipe.name or model.info.name, licence=recipe.licence or model.info.licence)
     undoes = recipe.undoes()
     if undoes is not None and undoes.kind != "pairs":

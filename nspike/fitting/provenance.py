@@ -1,4 +1,4 @@
-"""What a trained model says of where it comes from: the one place where training writes provenance."""
+"""The provenance of a trained model; no other module of training writes it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from nspike.registry.parts import spiking_of
 
 
 def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str, Any]) -> Model:
-    """The model with its recipe in the provenance, `more` about the run, and inside what an earlier training of `given` said."""
+    """The model with recipe and `more` in its provenance and, nested, the provenance of an earlier training of `given`."""
     model, key = trained.model, "fine_tuning" if isinstance(recipe, FineTuningRecipe) else "training"
     values = {**recipe.to_dict(), **more, "done": trained.done, "step": trained.step}
     if (earlier := given.info.provenance.get(key)) is not None:
@@ -33,7 +33,7 @@ def with_baseline(model: Model, baseline: Model) -> Model:
     if any(conv.name not in spiking.weights for conv in network.convs):
         raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
     origin = baseline.info.provenance
-    of_spikes = ("converter", "converter_options", "fine_tuning", "baseline")
+    of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline")
     of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
     compared = replace(model, network=network, parameters=parameters)
     return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})

@@ -47,7 +47,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         try:
             beside = path.parent / value if isinstance(value, str) else None
             return os.fspath(beside) if beside is not None and beside.exists() else value
-        except (OSError, ValueError):  # a name too long, or one with a null character: said by who opens it
+        except (OSError, ValueError):  # a name too long, or one with a null character: reported when it is opened
             return value
 
     return {key: placed(value) if key in PATHS else value for key, value in values.items()}

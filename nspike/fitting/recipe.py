@@ -80,7 +80,7 @@ class Recipe:
         return recipe
 
     def check(self) -> None:
-        """Raise UsageError for what cannot be."""
+        """Raise UsageError for values out of range or settings that exclude each other."""
         if not self.data:
             raise UsageError("the recipe has no data: give folders of images, data = [...] or --data FOLDER")
         if min(self.seed, self.validation_every) < 0 or not self.minutes >= 0:
@@ -89,7 +89,7 @@ class Recipe:
             self.undoes()
 
     def undoes(self) -> Degradation | None:
-        """The degradation, if the recipe says one."""
+        """The degradation that the network learns to undo, or None if the recipe names none."""
         if self.degradation is None:
             return None
         numbers = dict(self.degradation)
@@ -143,7 +143,7 @@ class FineTuningRecipe(Recipe):
     baseline: str | Model | None = None
 
     def check(self) -> None:
-        """Raise UsageError for what cannot be."""
+        """Raise UsageError for values out of range or settings that exclude each other."""
         super().check()
         if self.warm_start not in ("none", "regression"):
             raise UsageError(f"there is no warm_start {self.warm_start!r}; expected none or regression")
@@ -167,7 +167,7 @@ class TrainingRecipe(Recipe):
     network_options: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise UsageError for what cannot be."""
+        """Raise UsageError for values out of range or settings that exclude each other."""
         super().check()
         if self.model == "" and self.network is None:
             raise UsageError(

@@ -1,7 +1,7 @@
 """What all training shares: steps that are saved, resumed to the bit, watched, validated and stopped when they diverge.
 
 A run is a function of what it starts from, its options and its batches. Its state (`nspike.fitting.state`) holds all that
-goes on from there: a resumed run gives the same bits for the same threads, machine and versions.
+resumes there: it ends with the same bits for the same threads, machine and versions.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from nspike.registry.plugins import registry
 from nspike.trainable.optim import OPTIMISERS, Optimiser, clip_gradients
 
 MINUTES = 5.0
-"""How long a run goes on before its state is saved again."""
+"""Minutes between two saves of a run's state."""
 DIVERGED = 1000.0
 """A loss that is so many times the first one has diverged."""
 
@@ -56,7 +56,7 @@ class _Good(NamedTuple):
 
 
 class TrainingRun(ABC):
-    """A run of training. What extends it says what a step computes, and which model comes of it.
+    """A run of training. Subclasses define what a step computes and the resulting model.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class TrainingRun(ABC):
             self._resume(self.state)
         self._good = self._now()
 
-    # ----- what a kind of training says -----
+    # ----- defined by subclasses -----
 
     @abstractmethod
     def forward(self, number: int) -> BatchResult:
@@ -115,7 +115,7 @@ class TrainingRun(ABC):
     @property
     @abstractmethod
     def model(self) -> Model:
-        """The model as it is now."""
+        """The model with the current parameters."""
 
     def energy_weight(self, number: int) -> float:
         """What the energy weighs at step `number` from 0."""
@@ -125,7 +125,7 @@ class TrainingRun(ABC):
 
     @property
     def done(self) -> int:
-        """How many steps have been taken."""
+        """The number of steps taken so far."""
         return len(self.history)
 
     def step(self) -> Record:
@@ -182,7 +182,7 @@ class TrainingRun(ABC):
         progress : called with (record, steps in all). Interrupted with Ctrl-C, the run is saved before KeyboardInterrupt goes
         on; another run with the same state continues from there.
         validate : (model, step) -> Validation, called before the first step, after each `every` steps (0: never between)
-        and after the last; `validated` is told. The result is then the best of the models that were validated.
+        and after the last; `validated` is then called. The result is the best of the models that were validated.
         """
         last = time.monotonic()
         with self._saved_at_the_end():
@@ -201,7 +201,7 @@ class TrainingRun(ABC):
 
     @property
     def best(self) -> Validation | None:
-        """The best validation, the first of equals."""
+        """The best validation, of equals the first."""
         return max(self.validations, key=lambda validation: validation.psnr, default=None)
 
     @property
@@ -301,12 +301,12 @@ class TrainingRun(ABC):
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
+    """The value after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 
 def _fingerprint(start: Model, parameters: Mapping[str, Tensor]) -> str:
-    """A digest of what training starts from."""
+    """SHA-256, in hexadecimal, of the model and the parameters that training starts from."""
     plain = replace(start, info=Info("", start.info.task, start.info.colour))
     digest = hashlib.sha256(weights.digest(plain).encode())
     for name, tensor in sorted(parameters.items()):

@@ -31,10 +31,10 @@ class Watch(Protocol):
         """Before a run that starts warm: so many layers of its model are fitted."""
 
     def stepped(self, record: Record, steps: int) -> None:
-        """A step was taken."""
+        """Called after each step of the optimiser."""
 
     def validated(self, validation: Validation) -> None:
-        """The model was measured."""
+        """Called after each validation."""
 
 
 class _Nobody:
@@ -60,7 +60,7 @@ class Files:
 
     @property
     def state(self) -> Path:
-        """What a run saves, and goes on from."""
+        """Path of the saved state (.npz), from which an interrupted run resumes."""
         return self.model.with_suffix(".state.npz")
 
     def adopted(self) -> Path:
@@ -78,12 +78,12 @@ class Files:
 
     @property
     def history(self) -> Path:
-        """A line of JSON for each step and validation."""
+        """Path of the history: one line of JSON for each step and validation."""
         return self.model.with_suffix(".history.jsonl")
 
     @property
     def curves(self) -> Path:
-        """The curves as an image."""
+        """Path of the curves (.svg)."""
         return self.model.with_suffix(".curves.svg")
 
     def check(self, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""The state of a run (.npz): all that it goes on from. A state that is damaged is refused, whatever its bytes are."""
+"""The state of a run (.npz), from which it resumes. A damaged state is refused, whatever its bytes are."""
 
 import dataclasses
 import io
@@ -50,7 +50,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class State:
-    """What a run goes on from.
+    """What a run needs to resume.
 
     kind : of training. origin : a digest of what it started from. options, settings : the recipe's, as plain values.
     parameters, optimiser : arrays by name. best : the step of the best validation and the parameters then.

@@ -1,7 +1,7 @@
 """Training from a recipe to a file: prepare the model, run, validate, describe, write. One way, from Python and the shell.
 
 A recipe may start from what another recipe makes, `model = "other.toml"`, and may be compared with it, `baseline`: that one
-is carried out first, into OUT.other.h5. The same call again goes on from the saved states. With a validation folder the
+is carried out first, into OUT.other.h5. The same call again resumes from the saved states. With a validation folder the
 result is the model of the best validation, else that of the last step.
 """
 
@@ -52,7 +52,7 @@ def finetune(
     recipe : a recipe file, or its values; see `nspike.fitting.recipe.FineTuningRecipe` and
         `nspike.fitting.finetuning.FineTuningOptions`.
     output : the model file to write, others beside it; by default nothing is written, and nothing can be resumed.
-    overwrite : replace a model that is there already. watch : told how it goes.
+    overwrite : replace an existing model. watch : called as training proceeds.
     keys : keys of the recipe, which replace those of `recipe`; data, validation and threads also those of the recipes that
         it starts from.
 
@@ -128,7 +128,7 @@ class _Work:
     made: dict[Path, Model] = field(default_factory=dict)
 
     def carry_out(self, recipe: Recipe, output: str | os.PathLike[str] | None) -> Trained:
-        """From a recipe to a file."""
+        """Train as the recipe says and write the model to `output`, if given."""
         start = time.monotonic()
         files = None if output is None else Files(Path(output))
         if files is not None:

@@ -110,7 +110,7 @@ class Training(TrainingRun):
 
     @property
     def model(self) -> Model:
-        """The model as it is now."""
+        """The model with the current parameters."""
         return self.network.to_model()
 
     def forward(self, number: int) -> BatchResult:
@@ -119,5 +119,5 @@ class Training(TrainingRun):
         return BatchResult(self.network.run(degraded, seed=number), Tensor(clean))
 
     def constrain(self) -> None:
-        """Ceilings above 0."""
+        """Keep the ceilings above 0."""
         self.network.constrain()

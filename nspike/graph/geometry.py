@@ -94,7 +94,7 @@ GEOMETRY: dict[type[Layer], Geometry] = {
 
 
 def geometry(layer: Layer) -> Geometry:
-    """What follows from this kind of layer."""
+    """The entry of `GEOMETRY` for the kind of this layer."""
     return GEOMETRY[type(layer)]
 
 
@@ -113,7 +113,7 @@ def parameter_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 def radius(layer: Layer) -> int:
-    """How many pixels around an output a layer looks at its input."""
+    """How many pixels around an output pixel a layer reads."""
     return geometry(layer).kernel(layer) // 2
 
 
@@ -145,12 +145,12 @@ def fan_out(layer: Layer) -> tuple[int, int]:
 
 
 def weights(layer: Layer) -> int:
-    """How many numbers its kernel holds."""
+    """The number of weights in its kernel, the bias not counted."""
     return math.prod(geometry(layer).parameters(layer).get("weight", (0,)))
 
 
 def macs(layer: Layer, height: int, width: int) -> int:
-    """Multiply-accumulates on an image, with what lies inside it alone."""
+    """Multiply-accumulates on an image, products with the zero padding not counted."""
     kernel = geometry(layer).kernel(layer)
     return weights(layer) // kernel**2 * taps(kernel, height, width)
 

@@ -29,7 +29,7 @@ class Conv:
 
     @property
     def radius(self) -> int:
-        """How far, in pixels, an output looks at its input; the zero padding too."""
+        """How many pixels around an output are read, zero padding included."""
         return self.kernel // 2
 
     @property
@@ -87,4 +87,4 @@ Driver = Conv | Gate
 """A layer that gives the current of one layer of neurons, or the output: a stage of the spiking network."""
 
 KINDS: dict[str, type[Layer]] = {"conv": Conv, "activation": Activation, "concat": Concat, "gate": Gate}
-"""Every kind of layer, by its name in model files. What else a kind needs stands in tables with these kinds as keys."""
+"""Every kind of layer, by its name in model files. Everything else about a kind is in tables with these kinds as keys."""

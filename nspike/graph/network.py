@@ -132,7 +132,7 @@ class Network:
 
     @property
     def radius(self) -> int:
-        """The receptive radius in pixels."""
+        """The receptive radius in pixels: how far from a pixel the input can change its output."""
         return self.halos()[IMAGE]
 
     @property
@@ -141,12 +141,12 @@ class Network:
         return sum(geometry.macs_paper(layer, 1, 1) for layer in self.layers)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of all convolutions on one image, with what lies inside it alone."""
+        """Multiply-accumulates of all convolutions on one image, products with the zero padding not counted."""
         return sum(geometry.macs(layer, height, width) for layer in self.layers)
 
     @property
     def weights(self) -> int:
-        """How many numbers the kernels hold."""
+        """The number of weights in all kernels, biases not counted."""
         return sum(geometry.weights(layer) for layer in self.layers)
 
     def changed(self, kind: type[_Kind], change: Callable[[_Kind], Layer]) -> "Network":

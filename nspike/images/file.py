@@ -1,7 +1,8 @@
-"""Images from files and to files, without losing a bit that nobody was told about.
+"""Reading and writing image files without silent loss.
 
 Read: BMP, GIF, JPEG, PNG, TIFF, WebP; written: the same without GIF. 8 bits a sample everywhere; 16 bits as PNG (grey and
-colour, with or without alpha) and as grey TIFF. What would be cut, guessed or flattened is refused with its reason.
+colour, with or without alpha) and as grey TIFF.
+A file that could only be read or written with loss, or by guessing, is refused with the reason.
 """
 
 import hashlib
@@ -109,7 +110,7 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image
     """Read an image.
 
     Palettes are expanded, 1-bit images become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
-    is applied. The format is told by the file's content, not by its name.
+    is applied. The format is recognised by the file's content, not by its name.
 
     Raises
     ------
@@ -119,7 +120,26 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image
     """
     path = Path(path)
     try:
-        data = _contents(path, _LARGEST_PIXEL * max_pixels + _LARGEST_METADATA)
+        data = _contents(path, largest_file(max_pixels))
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error.__cause__
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # a null character in the name
+        raise BadInputError(f"{path}: {error}") from error
+    return decode(data, path, max_pixels=max_pixels)
+
+
+def largest_file(max_pixels: int) -> int:
+    """How many bytes a file of an image of so many pixels may have."""
+    return _LARGEST_PIXEL * max_pixels + _LARGEST_METADATA
+
+
+def decode(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
+    """The image in the bytes of a file, as `read` gives it; `path` is its name in messages. Raises BadInputError."""
+    try:
+        if not data:
+            raise BadInputError("is empty (0 bytes)")
         kind = next((kind for signature, kind in _SIGNATURES if data.startswith(signature)), None)
         if kind is None:
             raise BadInputError("is not an image in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
@@ -145,11 +165,11 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image
     )
 
 
-def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False) -> None:
+def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False, quality: int | None = None) -> None:
     """Write `image` in the format that the suffix of `path` names, completely or not at all.
 
     PNG, TIFF, WebP (lossless) and BMP are exact; JPEG has quality 95 without chroma subsampling. WebP stores grey as RGB.
-    BMP cannot hold a colour profile or EXIF, and drops them.
+    BMP cannot hold a colour profile or EXIF, and drops them. `quality`, 1 to 100, makes JPEGs and WebPs of that quality.
 
     Raises
     ------
@@ -157,6 +177,11 @@ def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False
         for an unknown suffix, for 16 bits or alpha in a format that cannot hold them, and when the system refuses (no
         space, read-only, missing folder).
     """
+    write_bytes(path, encode(path, image, quality=quality), fsync=fsync)
+
+
+def encode(path: str | os.PathLike[str], image: ImageData, *, quality: int | None = None) -> bytes:
+    """The bytes that `write` writes. Raises OutputError."""
     kind = check_kept(path, image)
     pixels, alpha = image.pixels, image.alpha
     profile = image.icc_profile if _profile_fits(image.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
@@ -165,12 +190,10 @@ def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False
         samples = np.concatenate([samples, alpha[..., None]], axis=2)
     try:
         if pixels.dtype == np.uint16 and kind == "PNG":
-            data = _png16.encode(samples, profile, (image.exif or b"")[6:])
-        else:
-            data = _pillow.encode(samples, kind, profile, image.exif)
+            return _png16.encode(samples, profile, (image.exif or b"")[6:])
+        return _pillow.encode(samples, kind, profile, image.exif, quality)
     except Exception as error:  # Pillow's encoders too raise nearly anything
         raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
-    write_bytes(path, data, fsync=fsync)
 
 
 def check_kept(path: str | os.PathLike[str], image: ImageData) -> str:

@@ -134,14 +134,17 @@ def _tiff_metadata(image: "Image") -> tuple[int, bytes | None]:
     return 1, None
 
 
-def encode(samples: Samples, kind: str, profile: bytes | None, exif: bytes | None) -> bytes:
-    """The bytes of a file of this kind."""
+def encode(samples: Samples, kind: str, profile: bytes | None, exif: bytes | None, quality: int | None = None) -> bytes:
+    """The bytes of a file of this kind; `quality`, for JPEG and WebP, 1 to 100."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
     metadata = {"icc_profile": profile, "exif": exif} if kind != "BMP" else {}
     stream = io.BytesIO()
-    image.save(stream, kind, **_OPTIONS[kind], **{name: value for name, value in metadata.items() if value})
+    options = _OPTIONS[kind]
+    if quality is not None:
+        options = {**options, "quality": quality} | ({"lossless": False} if kind == "WEBP" else {})
+    image.save(stream, kind, **options, **{name: value for name, value in metadata.items() if value})
     return stream.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Looking at a run: certificates, traces, differences, replay, the output after every step.
+"""Inspecting a run: certificates, traces, differences, replay, the output after every step.
 
 Nothing here changes a run.
 """

@@ -101,8 +101,8 @@ def curve(
 
     Examples
     --------
-    >>> found = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
-    >>> [(step.synops, step.psnr) for step in found.steps], found.stop()  # doctest: +SKIP
+    >>> curve = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
+    >>> [(step.synops, step.psnr) for step in curve.steps], curve.stop()  # doctest: +SKIP
     """
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     image, count = ready.image, ready.program.integers.steps
@@ -142,7 +142,7 @@ class _Gauge:
             self.from_reference[step] += _squares(target[window], self._reference[window])
 
     def psnr(self, squares: int) -> float:
-        """In dB, from the sum over the whole image."""
+        """PSNR in dB for a sum of squared errors over the whole image; infinite for 0."""
         white = 65535.0 if self._image.dtype.kind == "u" else math.sqrt(_FINE)
         return 10.0 * math.log10(white**2 * self._image.size / squares) if squares else math.inf
 

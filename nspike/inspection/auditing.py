@@ -56,7 +56,7 @@ def audit(
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale : of a super-resolution; tile, memory, threads, progress, observer : as for `nspike.restore`; none
         of the latter changes the certificate.
-    inexact : run a neuron whose kernel computes with floats, too. What comes back then tells of this run alone: its
+    inexact : run a neuron whose kernel computes with floats, too. The result then holds for this run alone: its
         `format` is `INEXACT`, and nothing reads it as a certificate.
 
     Raises BadInputError, ModelError, UsageError, PluginError.
@@ -99,7 +99,7 @@ def verify(
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Run again what a certificate tells of; each difference in words, an empty list if it holds.
+    """Run a certificate's inference again and list every difference in words; an empty list if it holds.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def verify(
         needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"
         return [f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"]
     model = with_parts(model, _part(stored, "parameters"))
-    found = audit(
+    rerun = audit(
         model,
         image,
         model_digest=digest,
@@ -143,7 +143,7 @@ def verify(
         max_pixels=max_pixels,
         progress=progress,
     )
-    return list(differences(stored, found.certificate))
+    return list(differences(stored, rerun.certificate))
 
 
 def _is_scale_of(model: Model, scale: Any) -> bool:
@@ -154,7 +154,7 @@ def _is_scale_of(model: Model, scale: Any) -> bool:
 
 
 def with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
-    """The model with the neuron and its parameters, the head and T that a certificate or a trace tells of.
+    """The model with the neuron and its parameters, the head and T that a certificate or a trace declares.
 
     Raises BadInputError where they are damaged or cannot be run, PluginError for a neuron or head that is not there.
     """

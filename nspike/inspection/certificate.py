@@ -1,7 +1,7 @@
 """The certificate of a run: who ran what on what, and every spike's digest, as JSON that is the same bytes everywhere.
 
 It holds nothing that depends on threads, tiles, kernels, time or paths. With the model's file and the image it holds all
-that a stranger needs to run a declared neuron again: docs/reference/certificate.md has every field, and
+that is needed to run a declared neuron again: docs/reference/certificate.md has every field, and
 docs/check_certificate.py does it.
 Verifying runs the model again on the same image and compares; the first difference is named by layer and step, in the
 order in which the engine works.
@@ -102,7 +102,7 @@ def certificate(
 
 
 def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps: int) -> dict[str, Any] | None:
-    """What a declared neuron answers at each step, by layer: all that its spikes depend on. None for one with a kernel."""
+    """The values of a declared neuron at each step, by layer, which decide its spikes. None for one with its own kernel."""
     if neuron.step is not None:
         return None
     steps = range(1, timesteps + neuron.post_steps + 1)
@@ -140,7 +140,7 @@ def hash_array(array: NDArray[Any]) -> str:
 
 
 def dumps(values: Mapping[str, Any]) -> str:
-    """The certificate as text."""
+    """The certificate as JSON text, the same for equal certificates."""
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -213,23 +213,23 @@ def _shallow(values: Any, depth: int) -> None:
             _shallow(value, depth - 1)
 
 
-def differences(stored: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+def differences(stored: Mapping[str, Any], computed: Mapping[str, Any]) -> Iterator[str]:
     """Every difference in words, in the order of the work: input, model, parameters, layer by layer and step by step."""
     for key in ("input", "model", "parameters"):
-        yield from _compare(key, stored.get(key), found[key])
-    yield from _layers(stored.get("layers"), found["layers"])
+        yield from _compare(key, stored.get(key), computed[key])
+    yield from _layers(stored.get("layers"), computed["layers"])
     for key in ("work", "totals", "output"):
-        yield from _compare(key, stored.get(key), found[key])
+        yield from _compare(key, stored.get(key), computed[key])
     for key in stored:
-        if key not in found:
+        if key not in computed:
             yield f"{key}: not part of a certificate"
 
 
-def _layers(stored: Any, found: list[dict[str, Any]]) -> Iterator[str]:
-    if not isinstance(stored, list) or len(stored) != len(found):
-        yield f"layers: the certificate lists {len(stored) if isinstance(stored, list) else 'no'} layers, not {len(found)}"
+def _layers(stored: Any, computed: list[dict[str, Any]]) -> Iterator[str]:
+    if not isinstance(stored, list) or len(stored) != len(computed):
+        yield f"layers: the certificate lists {len(stored) if isinstance(stored, list) else 'no'} layers, not {len(computed)}"
         return
-    for theirs, ours in zip(stored, found, strict=True):
+    for theirs, ours in zip(stored, computed, strict=True):
         name = "the output layer" if ours["name"] == OUTPUT else f"layer {ours['name']}"
         steps = theirs.get("steps") if isinstance(theirs, dict) else None
         if not isinstance(steps, list) or len(steps) != len(ours["steps"]):
@@ -244,12 +244,12 @@ def _layers(stored: Any, found: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"{name}: {key} is not part of a certificate"
 
 
-def _compare(where: str, stored: Any, found: Any) -> Iterator[str]:
-    if isinstance(found, dict) and isinstance(stored, dict):
-        for key, value in found.items():
+def _compare(where: str, stored: Any, computed: Any) -> Iterator[str]:
+    if isinstance(computed, dict) and isinstance(stored, dict):
+        for key, value in computed.items():
             yield from _compare(f"{where}, {key}", stored.get(key), value)
         for key in stored:
-            if key not in found:
+            if key not in computed:
                 yield f"{where}: {key} is not part of a certificate"
-    elif json.dumps(stored) != json.dumps(found):  # tells 1 from 1.0 and true, in lists too
-        yield f"{where}: the certificate says {stored!r}, this run {found!r}"
+    elif json.dumps(stored) != json.dumps(computed):  # distinguishes 1 from 1.0 and true, in lists too
+        yield f"{where}: the certificate says {stored!r}, this run {computed!r}"

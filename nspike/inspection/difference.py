@@ -72,7 +72,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether no spike differs."""
+        """Whether all compared spikes are equal."""
         return self.first is None
 
     @property
@@ -101,8 +101,8 @@ def diff(
 
     Examples
     --------
-    >>> found = nspike.diff("mine.h5", "theirs.npz")  # doctest: +SKIP
-    >>> found.same, found.first  # doctest: +SKIP
+    >>> difference = nspike.diff("mine.h5", "theirs.npz")  # doctest: +SKIP
+    >>> difference.same, difference.first  # doctest: +SKIP
     """
     with ExitStack() as opened:
         one, two = (_opened(source, opened) for source in (a, b))
@@ -111,11 +111,11 @@ def diff(
         place_a, place_b, both = _places(one, two, names)
         for name in names:
             _check_shapes(one, two, name)
-        found = []
+        compared = []
         for index, name in enumerate(names):
             pair = (one.trains[name], two.trains[name])
             gains = (one.gains(name), two.gains(name))
-            found.append(_layer(name, pair, (one.name, two.name), gains, place_a, place_b, both))
+            compared.append(_layer(name, pair, (one.name, two.name), gains, place_a, place_b, both))
             one.forget(name)
             two.forget(name)
             if progress is not None:
@@ -123,7 +123,7 @@ def diff(
         only_a, only_b = (
             tuple(n for n in mine.layers if n not in other.trains) for mine, other in ((one, two), (two, one))
         )
-        return Difference(tuple(found), only_a, only_b, tuple(_notes(one, two, names, both)))
+        return Difference(tuple(compared), only_a, only_b, tuple(_notes(one, two, names, both)))
 
 
 def _opened(source: Source, opened: ExitStack) -> Trace:
@@ -135,7 +135,7 @@ def _opened(source: Source, opened: ExitStack) -> Trace:
 
 
 def _check_runs(a: Trace, b: Trace) -> None:
-    """That both are of one image and one T."""
+    """Raise BadInputError unless both are of one image and one T."""
     if a.info is None or b.info is None:
         return
     mine, theirs = a.info["input"], b.info["input"]

@@ -99,9 +99,9 @@ def changed_steps(trace: Trace, layer: str, result: Result) -> list[int]:
     if trace.info is None:
         return []
     entry: dict[str, Any] = next(entry for entry in trace.info["layers"] if entry["name"] == layer)
-    found = next(each.digests for each in result.ledger.layers if each.name == layer)
+    replayed = next(each.digests for each in result.ledger.layers if each.name == layer)
     recorded = entry.get("sha256") or []
-    return [step for step, (old, new) in enumerate(zip(recorded, found, strict=False), start=1) if old != new]
+    return [step for step, (old, new) in enumerate(zip(recorded, replayed, strict=False), start=1) if old != new]
 
 
 def _layer(trace: Trace, layer: str | None, model: Model) -> str:
@@ -140,7 +140,7 @@ def _check_model(trace: Trace, model: Model, model_digest: str | None) -> None:
 
 
 def _neuron(trace: Trace, model: Model) -> Neuron:
-    """What fired the recorded spikes."""
+    """The neuron that fired the recorded spikes."""
     if trace.info is None:
         return neuron_of(model)
     return registry().neurons[trace.info["parameters"]["neuron"]]

@@ -3,9 +3,9 @@
 Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON with the keys
 
     input, model, parameters    as in a certificate
-    window                      x, y, width, height: what part of the network's image is held
+    window                      x, y, width, height: the recorded part of the network's image
     layers                      in network order: name, channels, gains of the spike planes, events per step (of the window),
-                                and sha256 per step as in a certificate, or null where a window is held
+                                and sha256 per step as in a certificate, or null where only a window was recorded
 
 and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the image, spike planes times
 channels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only
@@ -44,7 +44,7 @@ class Shape:
 
 
 class Writer:
-    """Writes the spikes of a window of a run while it goes, tile by tile: `record` is an observer of the engine's.
+    """Writes the spikes of a window during a run, tile by tile: `record` is an observer of the engine's.
 
     name : what to call the file where the system refuses to write it, which raises OutputError. Memory is that of a few
     blocks of 64×64 pixels.
@@ -86,7 +86,7 @@ class Writer:
             raise OutputError(f"cannot write {self._name}: {self._stream.error.strerror}") from self._stream.error
 
     def record(self, seen: LayerSpikes) -> None:
-        """Write what lies in the window of one tile's core."""
+        """Write the part of one tile's core that is in the window."""
         name, n, core, at, spikes = seen.layer, seen.n, seen.core, seen.at, seen.packed
         train, window = self._trains.get(name), self._window
         if train is None:

@@ -25,7 +25,7 @@ from nspike.errors import BadInputError, UsageError, nearest
 from nspike.files.foreign import Refused, open_regular
 from nspike.files.guarded import LARGEST, HDF5File, open_hdf5
 from nspike.inspection.trace_file import FORMAT, VERSION
-from nspike.inspection.trains import Packed, Plain, Stored, Train, Zipped
+from nspike.inspection.trains import PackedBits, Plain, Stored, Train, Zipped
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ZIP = b"PK\x03\x04"
@@ -37,7 +37,7 @@ _MOST_ARRAY = 2**32
 class Trace:
     """Spike trains by layer, in network order where that is known.
 
-    name : what to call it; info : what nspike's own traces say of themselves (see `nspike.inspection.trace_file`), or None.
+    name : what to call it; info : the metadata of nspike's own traces (see `nspike.inspection.trace_file`), or None.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Trace:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers whose spikes are held."""
+        """The names of the layers whose spikes the trace holds."""
         return tuple(self.trains)
 
     @property
     def window(self) -> Rect | None:
-        """What part of the network's image is held, if the trace says so."""
+        """The recorded part of the network's image, or None if the trace does not state it."""
         if self.info is None:
             return None
         window = self.info["window"]
@@ -60,7 +60,7 @@ class Trace:
 
     @property
     def whole(self) -> bool:
-        """Whether the whole image is held, as far as the trace says."""
+        """Whether the whole image was recorded; true for a trace that states no window."""
         return self.info is None or (
             [self.info["window"][key] for key in ("x", "y", "width", "height")]
             == [0, 0, self.info["input"]["width"], self.info["input"]["height"]]
@@ -74,9 +74,9 @@ class Trace:
         return self.trains[layer]
 
     def gains(self, layer: str) -> tuple[int, ...]:
-        """The gain of each plane of spikes of a layer's neurons: (1,), but where one of nspike's traces says others."""
-        told = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
-        return next((tuple(entry.get("gains", [1])) for entry in told), (1,))
+        """The gain of each plane of spikes of a layer's neurons: (1,), unless one of nspike's traces states others."""
+        entries = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
+        return next((tuple(entry.get("gains", [1])) for entry in entries), (1,))
 
     def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_] | NDArray[np.int64]:
         """The spikes of a layer in one plane of the image, (steps, channels, height, width).
@@ -123,7 +123,7 @@ def worth(spikes: NDArray[np.bool_], gains: tuple[int, ...]) -> NDArray[np.int64
 
 @contextmanager
 def damage(name: str) -> Iterator[None]:
-    """Within it, whatever a damaged file raises becomes a BadInputError that names it."""
+    """A context in which every exception of a damaged file becomes a BadInputError that names the file."""
     try:
         yield
     except Refused as refused:
@@ -192,7 +192,7 @@ def _read_hdf5(path: Path) -> Trace:
 
 
 def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
-    """What one of nspike's traces says of itself, checked as far as anything here relies on it."""
+    """The metadata of one of nspike's traces; the parts that are used here are checked."""
     if attributes.get("format") != FORMAT:
         raise BadInputError(f"{path}: not a trace: its format is {attributes.get('format')!r}, not {FORMAT!r}")
     if attributes.get("version") != VERSION:
@@ -238,7 +238,7 @@ def _own(path: Path, file: HDF5File, info: Mapping[str, Any]) -> dict[str, Train
             raise BadInputError(
                 f"{path}: damaged: spikes/{name} is {stored.dtype} {stored.shape}; expected uint8 {expected}"
             )
-        trains[name] = Packed(stored, window["width"])
+        trains[name] = PackedBits(stored, window["width"])
     return trains
 
 

@@ -87,10 +87,10 @@ def trace(
 
 
 def read_image(image: ImageSource, max_pixels: int) -> tuple[NDArray[Any], str | None]:
-    """The pixels, and of a file its SHA-256."""
+    """The pixels of an image, and the SHA-256 of its file, None for an array."""
     if isinstance(image, str | os.PathLike):
-        found = images.read(image, max_pixels=max_pixels)
-        return found.pixels, found.sha256
+        opened = images.read(image, max_pixels=max_pixels)
+        return opened.pixels, opened.sha256
     return image, None
 
 

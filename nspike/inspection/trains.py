@@ -21,9 +21,6 @@ MOST_CHUNK = 2**28
 _KEPT = 2**25
 """Bytes of unpacked chunks that are kept: a chunk may hold several steps."""
 
-Selection = tuple[tuple[int, int], ...]
-"""First and last (exclusive) of each dimension."""
-
 
 class Train(Protocol):
     """The spikes of one layer."""
@@ -45,7 +42,7 @@ class Plain:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """Of the array."""
+        """Shape of the array: (planes, steps, channels, height, width)."""
         return tuple(self.array.shape)
 
     def read(self, n: int, step: int, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
@@ -58,7 +55,7 @@ class Plain:
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
+class PackedBits:
     """Bytes uint8 (planes, steps, channels, height, ⌈width/8⌉) of `width` columns, the first in the lowest bit."""
 
     array: Any
@@ -66,12 +63,12 @@ class Packed:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """Of the spikes."""
+        """Shape once unpacked: (planes, steps, channels, height, width)."""
         planes, steps, channels, height, _ = self.array.shape
         return planes, steps, channels, height, self.width
 
     def read(self, n: int, step: int, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
-        """As `Train.read`."""
+        """The spikes of plane n at a step from 0, bool (channels, rows, columns)."""
         first = columns[0] // 8
         packed = self.array[n, step, 0 : self.shape[2], rows[0] : rows[1], first : -(-columns[1] // 8)]
         bits = np.unpackbits(packed, axis=-1, bitorder="little").view(np.bool_)
@@ -117,7 +114,7 @@ class Stored:
         return values.reshape([b - a for i, (a, b) in zip(index, wanted, strict=True) if not isinstance(i, int)])
 
     def forget(self) -> None:
-        """Drop the chunks that are kept."""
+        """Free the cached chunks."""
         self._kept.clear()
 
     def _chunk(self, corner: tuple[int, ...]) -> NDArray[Any]:
@@ -154,5 +151,5 @@ class Zipped:
         return np.asarray(self._values[index])
 
     def forget(self) -> None:
-        """Drop what has been read."""
+        """Free the array that has been read."""
         self._values = None

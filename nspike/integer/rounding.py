@@ -66,7 +66,7 @@ class Stage:
 
     @property
     def channels(self) -> int:
-        """How many neurons a pixel has."""
+        """The number of neurons at each pixel."""
         return int(self.integer.bias.size)
 
 
@@ -84,7 +84,7 @@ class IntegerNetwork:
 
     @property
     def steps(self) -> int:
-        """T and the post steps."""
+        """The number of steps: T plus the post steps."""
         return self.timesteps + self.post_steps
 
     def stage(self, name: str) -> Stage:
@@ -243,7 +243,7 @@ def _folded(weights: NDArray[np.float64], floats: _Floats) -> NDArray[np.float64
 
 
 def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generic]]]:
-    """The integers of every stage by name, as a model file keeps them for whoever wants to check nspike."""
+    """The integers of every stage by name, as a model file stores them for independent checkers."""
     return {
         stage.name: {
             "exponent": stage.integer.exponent,

@@ -25,7 +25,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What is kept for a signature, or None."""
+        """The compiled code stored for a signature, or None if there is none."""
         try:
             return super().load_overload(sig, target_context)
         except OSError as error:

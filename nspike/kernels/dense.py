@@ -128,7 +128,7 @@ SLACK = 2 * NARROW_PIXELS
 
 
 def pack(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Float32 (C_out, C_in, k, k) as `convolve_rows` wants it: flat (groups, k, k·C_in, lanes), and C_out padded."""
+    """Float32 (C_out, C_in, k, k) as `convolve_rows` takes it: flat (groups, k, k·C_in, lanes), and C_out padded."""
     out, channels, size, _ = weights.shape
     lanes = NARROW if out <= NARROW else WIDE
     groups = -(-out // lanes)

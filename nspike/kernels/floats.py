@@ -1,4 +1,4 @@
-"""Whether the `step` of a neuron plugin computes with floating-point numbers, told from the types that Numba gave it."""
+"""Whether the `step` of a neuron plugin computes with floating-point numbers, judged by the types that Numba inferred."""
 
 import re
 import types
@@ -21,7 +21,7 @@ def of_step(compiled: Any, planes: int = 1) -> str:
 
     compiled : what `nspike.kernels._jit.compile_step` gave, compiled here for the engine's arrays if it is not yet (or read
     from the cache). What is known are the types of its variables, of the functions that it calls too. Without the compiler
-    nothing is known, and nothing said. Raises what Numba raises where it cannot be compiled.
+    nothing is known, and nothing is reported. Raises what Numba raises where it cannot be compiled.
     """
     if INTERPRETED or not isinstance(compiled, Dispatcher):
         return ""
@@ -73,7 +73,7 @@ def _annotated(function: Dispatcher) -> str:
 
 def _callees(function: Any, seen: set[int]) -> list[Dispatcher]:
     """The compiled functions that a function names, and those that these name."""
-    code, found = function.__code__, []
+    code, callees = function.__code__, []
     values = [function.__globals__.get(name) for name in code.co_names]
     for module in [v for v in values if isinstance(v, types.ModuleType) and v.__name__.split(".")[0] != "numpy"]:
         values += [getattr(module, name, None) for name in code.co_names]
@@ -81,8 +81,8 @@ def _callees(function: Any, seen: set[int]) -> list[Dispatcher]:
     for value in values:
         if isinstance(value, Dispatcher) and id(value) not in seen:
             seen.add(id(value))
-            found += [value, *_callees(value.py_func, seen)]
-    return found
+            callees += [value, *_callees(value.py_func, seen)]
+    return callees
 
 
 def _without_names(code: str) -> str:

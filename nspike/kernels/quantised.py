@@ -20,7 +20,7 @@ def mixed(x):
 
 @inline
 def uniform(place, key):
-    """From 0 up to 1."""
+    """A float32 in [0, 1) that depends on place and key alone."""
     bits = mixed((mixed(np.uint64(place & 0xFFFFFFFF)) + key) & np.uint64(0xFFFFFFFF))
     return np.float32(np.int32(bits >> np.uint64(8))) * np.float32(2**-24)
 
@@ -43,7 +43,7 @@ def forward(x, scale, inverse, levels, overshoot, key, out, first, last):
 
 @kernel
 def backward(g, x, scale, out, first, last):
-    """∂L/∂x of rows first .. last-1."""
+    """Write ∂L/∂x of rows first .. last-1 to out: g where 0 < x < λ, else 0."""
     zero = x.dtype.type(0)
     for p in range(first, last):
         for c in range(x.shape[1]):

@@ -1,4 +1,4 @@
-"""The grid of the input plane."""
+"""The integer grid of the input plane, in units of 1/65535."""
 
 UNIT = 65535
-"""The integer that stands for white: 16-bit pixels are on the grid as they are, 8-bit ones times 257."""
+"""The integer that stands for white: 16-bit pixels are on the grid as they are, 8-bit ones are multiplied by 257."""

@@ -1,4 +1,4 @@
-"""A model as texts and arrays, checked, and back: what a model file holds, whatever the container."""
+"""Conversion of a model to texts and arrays and, with checks, back: the content of a model file, independent of its container."""
 
 import dataclasses
 import hashlib
@@ -247,7 +247,7 @@ def _plain_name(name: str) -> bool:
 
 
 def _object(texts: Mapping[str, str], name: str) -> dict[str, Any]:
-    """A JSON object among the texts, without NaN, infinities or a key that stands twice."""
+    """A JSON object among the texts, without NaN, infinities or repeated keys."""
     if name not in texts:
         raise ModelError(f"the description {name!r} is missing")
     try:

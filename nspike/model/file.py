@@ -8,7 +8,7 @@ converted model, `spiking` (JSON), `digest` (of the content), and arrays in PyTo
     spiking/scales/LAYER            λ, float64; likewise spiking/thresholds
     spiking/heads/HEAD/NAME         the heads' parameters, float64
     spiking/weights/CONV            normalised kernels changed by training, float32; likewise spiking/biases
-    integers/LAYER/NAME             what follows from these by rounding, so that a stranger can look it up
+    integers/LAYER/NAME             what follows from these by rounding, for independent checkers
 """
 
 import hashlib
@@ -46,7 +46,7 @@ _KNOWN = {"network", "info", "spiking", "digest", "writer", "receptive_radius", 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a model file says about itself, without its arrays.
+    """The metadata of a model file, without its arrays.
 
     neuron, head and timesteps are None for an ANN that has not been converted; writer is the nspike that wrote the file.
     """
@@ -149,7 +149,7 @@ def _integers(attributes: _hdf5.Attributes, whole: _hdf5.Arrays) -> dict[str, di
 
 
 def read_info(path: str | os.PathLike[str]) -> FileInfo:
-    """What a model file says about itself; the arrays are not unpacked. Raises ModelError as `load` does."""
+    """The metadata of a model file; the arrays are not unpacked. Raises ModelError as `load` does."""
     path = Path(path)
     version, attributes, _ = _read(path, datasets=False)
     try:
@@ -190,7 +190,7 @@ def _texts(attributes: _hdf5.Attributes) -> dict[str, str]:
 
 
 def _renamed(texts: dict[str, str], version: int) -> dict[str, str]:
-    """The texts in the words of `VERSION`."""
+    """The attribute texts of an older format, with the names of format `VERSION`."""
     if version == VERSION:
         return texts
     network = json.loads(texts.get("network", "{}"))

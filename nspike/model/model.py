@@ -76,7 +76,7 @@ class Model:
         return replace(self, spiking=spiking)
 
     def with_provenance(self, **values: Any) -> "Model":
-        """The same model with more said of where it comes from, in place of what was said under these names."""
+        """The same model with these entries added to its provenance; entries of the same name are replaced."""
         return replace(self, info=replace(self.info, provenance={**self.info.provenance, **values}))
 
     if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Model:
             timesteps: int | None = None,
             **options: Any,
         ) -> Result:
-            """Added by `nspike.restoration.method`: what runs a model lies above it."""
+            """Added by `nspike.restoration.method`, a higher package."""
 
 
 def spiking_of(model: Model) -> Spiking:

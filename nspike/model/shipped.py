@@ -71,7 +71,7 @@ def default_for(task: Task, sigma: float | None = None, scale: int | None = None
         scales = {name: info.info.degradation.get("scales", []) for name, info in fitting.items()}
         fitting = {name: info for name, info in fitting.items() if scale in scales[name]}
         if scales and not fitting:
-            known = sorted({known for found in scales.values() for known in found})
+            known = sorted({known for of_model in scales.values() for known in of_model})
             raise ModelError(f"no shipped model enlarges {scale} times; expected one of {', '.join(map(str, known))}")
     if not fitting:
         raise ModelError(f"no model for the task {task} is shipped with this installation; give one with --model FILE")

@@ -80,9 +80,9 @@ class Costs:
         """The memories, as an energy model lists its constants."""
         self._needs_memory()
         assert self.dram is not None
-        found = {f"SRAM {_size(size)}": (float(energy), "pJ per 64 bits") for size, energy in self.sram.items()}
+        sram = {f"SRAM {_size(size)}": (float(energy), "pJ per 64 bits") for size, energy in self.sram.items()}
         note = f" ({self.dram_note})" if self.dram_note else ""
-        return {**found, "DRAM": (float(self.dram), f"pJ per 64 bits{note}")}
+        return {**sram, "DRAM": (float(self.dram), f"pJ per 64 bits{note}")}
 
     def _needs_memory(self) -> None:
         if not self.sram or self.working is None or self.dram is None:
@@ -107,7 +107,7 @@ def read_costs(path: str | os.PathLike[str]) -> Costs:
 
 
 def _table(values: dict[str, Any]) -> Costs:
-    """Raises ValueError for whatever a table cannot be."""
+    """Build costs from a parsed table. Raises ValueError for an invalid one."""
     _only(values, (*_TEXTS, "year", "operations", "memory"), "the table")
     for key in _TEXTS:
         if not isinstance(values.get(key), str) or not values[key]:
@@ -136,14 +136,14 @@ def _table(values: dict[str, Any]) -> Costs:
 
 
 def _memories(entries: Any) -> dict[int, Decimal]:
-    found: dict[int, Decimal] = {}
+    energies: dict[int, Decimal] = {}
     for entry in entries if isinstance(entries, list) else [entries]:
         if not isinstance(entry, dict) or set(entry) != {"bytes", "energy"} or type(entry["bytes"]) is not int:
             raise ValueError(f"memory, sram holds {entry!r}; expected {{ bytes = 8192, energy = 10 }}")
-        if entry["bytes"] <= max(found, default=0):
+        if entry["bytes"] <= max(energies, default=0):
             raise ValueError("memory, sram: the sizes must be positive and ascend")
-        found[entry["bytes"]] = _positive("memory, sram, energy", entry["energy"])
-    return found
+        energies[entry["bytes"]] = _positive("memory, sram, energy", entry["energy"])
+    return energies
 
 
 def _positive(where: str, value: Any) -> Decimal:

@@ -1,4 +1,4 @@
-"""Arithmetic and memory traffic: what arithmetic alone leaves out, and where most of the energy goes.
+"""Arithmetic and memory traffic; the traffic takes most of the energy.
 
 A simple model, the same for both networks: every operand is read from a memory, every result written back, nothing is
 reused in a register. So both sides are upper bounds.

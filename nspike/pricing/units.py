@@ -1,8 +1,8 @@
-"""Numbers for people."""
+"""Energies formatted with a readable unit."""
 
 
 def joules(value: float) -> str:
-    """An energy with a fitting unit."""
+    """Format an energy given in joules with a readable unit."""
     for factor, unit in ((1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ")):
         if value >= factor:
             return f"{value / factor:.4g} {unit}"

@@ -38,11 +38,11 @@ KINDS: dict[str, tuple[str, type]] = {
 _HOOKS = tuple(hook for hook, _ in KINDS.values())
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
-Found = list[tuple[str, Any]]
+Objects = list[tuple[str, Any]]
 """Pairs of a kind and an object."""
 
 
-def collect(plugin: object) -> Found:
+def collect(plugin: object) -> Objects:
     """Collect what `plugin` (a module, or any object with hooks) registers: all of it, or a PluginError and nothing."""
     manager = pluggy.PluginManager("nspike")
     manager.add_hookspecs(hookspecs)
@@ -57,20 +57,20 @@ def collect(plugin: object) -> Found:
         raise PluginError(f"there is no hook {unknown!r}.{nearest(unknown, _HOOKS)} {_known()}") from error
     if not manager.get_hookcallers(plugin):
         raise PluginError(f"it implements no hook; mark the function with @nspike.hookimpl. {_known()}")
-    found: Found = []
+    objects: Objects = []
     for kind, (hook, cls) in KINDS.items():
         try:
-            getattr(manager.hook, hook)(register=partial(_register, found, kind, cls))
+            getattr(manager.hook, hook)(register=partial(_register, objects, kind, cls))
         except PluginError:
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may raise anything
             raise PluginError(f"{hook} failed: {explain(error)}") from error
-    return found
+    return objects
 
 
-def load_file(path: Path) -> Found:
+def load_file(path: Path) -> Objects:
     """Import one Python file and collect what it registers. Raises PluginError that names the file."""
     name = f"nspike_trial_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -91,7 +91,7 @@ def load_file(path: Path) -> Found:
         raise PluginError(f"plugin {path} cannot be imported: {explain(error)}") from error
 
 
-def _register(found: Found, kind: str, cls: type, thing: object) -> None:
+def _register(objects: Objects, kind: str, cls: type, thing: object) -> None:
     """Note one object of a plugin, after checking it. Raises PluginError."""
     hook = KINDS[kind][0]
     if not isinstance(thing, cls):
@@ -101,9 +101,9 @@ def _register(found: Found, kind: str, cls: type, thing: object) -> None:
         raise PluginError(
             f"{hook} registers a {kind} called {_short(name)}; a name consists of letters, digits and any of _ . + -"
         )
-    if any(other == kind and theirs.name == name for other, theirs in found):
+    if any(other == kind and theirs.name == name for other, theirs in objects):
         raise PluginError(f"{hook} registers two {kind}s called {name!r}")
-    found.append((kind, thing))
+    objects.append((kind, thing))
 
 
 def _arguments(message: str) -> str:

@@ -26,7 +26,7 @@ from nspike.contracts.head import Head
 from nspike.contracts.loss import Loss
 from nspike.contracts.neuron import Neuron
 from nspike.errors import PluginError, nearest
-from nspike.registry.loading import KINDS, Found, collect, load_file
+from nspike.registry.loading import KINDS, Objects, collect, load_file
 from nspike.registry.requirements import unmet
 from nspike.runtime.explain import explain
 
@@ -103,10 +103,10 @@ class Registry:
             "network": self.networks,
             "format": self.formats,
         }
-        self._found: list[tuple[str, Any, str, str]] = []  # kind, object, package, version
+        self._registered: list[tuple[str, Any, str, str]] = []  # kind, object, package, version
         self._broken: list[Entry] = []
         self._refused: dict[tuple[str, str], str] = {}  # a built-in's kind and name -> the package that took it
-        self._files: dict[Path, Found] = {}
+        self._files: dict[Path, Objects] = {}
 
     def get(self, kind: str, name: str) -> Any:
         """The plugin of this kind and name. Raises PluginError if it is unknown, broken or taken twice."""
@@ -118,14 +118,14 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """Every plugin by kind and name, then the broken ones."""
-        found = []
-        for kind, thing, package, version in self._found:
+        entries = []
+        for kind, thing, package, version in self._registered:
             twice = self._duplicate(kind, thing.name)
             state = "duplicate" if twice else "ok"
-            found.append(Entry(thing.name, kind, package, version, state, twice, getattr(thing, "summary", "")))
+            entries.append(Entry(thing.name, kind, package, version, state, twice, getattr(thing, "summary", "")))
         order = list(KINDS)
-        found.sort(key=lambda entry: (order.index(entry.kind), entry.name, entry.package))
-        return found + sorted(self._broken, key=lambda entry: (entry.package, entry.name))
+        entries.sort(key=lambda entry: (order.index(entry.kind), entry.name, entry.package))
+        return entries + sorted(self._broken, key=lambda entry: (entry.package, entry.name))
 
     def resolve(self, spec: str, kinds: Sequence[str]) -> tuple[str, Any]:
         """Find what `--plugin SPEC` means: NAME, kind:NAME, path/to/file.py or path/to/file.py:NAME.
@@ -175,23 +175,23 @@ class Registry:
         if name not in self._shelves[kind]:
             raise self._missing(name, [kind])
 
-    def add(self, found: Found, package: str, version: str) -> None:
+    def add(self, objects: Objects, package: str, version: str) -> None:
         """Put a plugin's objects on their shelves."""
-        self._found += [(kind, thing, package, version) for kind, thing in found]
+        self._registered += [(kind, thing, package, version) for kind, thing in objects]
         for kind, shelf in self._shelves.items():
-            things = {thing.name: thing for other, thing, _, _ in self._found if other == kind}
+            things = {thing.name: thing for other, thing, _, _ in self._registered if other == kind}
             shelf.fill({name: things[name] for name in sorted(things) if not self._duplicate(kind, name)})
 
-    def add_third_party(self, found: Found, name: str, package: str, version: str) -> None:
+    def add_third_party(self, objects: Objects, name: str, package: str, version: str) -> None:
         """The same for a package that is not nspike's own: refused, and listed, if it takes a built-in plugin's name."""
-        for kind, thing in found:
-            if (kind, thing.name, FIRST_PARTY) in {(k, t.name, p) for k, t, p, _ in self._found}:
+        for kind, thing in objects:
+            if (kind, thing.name, FIRST_PARTY) in {(k, t.name, p) for k, t, p, _ in self._registered}:
                 self._refused[kind, thing.name] = package
                 self.add_broken(
                     name, package, version, f"its {kind} {thing.name!r} has the name of a built-in one; give it another"
                 )
                 return
-        self.add(found, package, version)
+        self.add(objects, package, version)
 
     def add_broken(self, name: str, package: str, version: str, error: str) -> None:
         """List a plugin that cannot be used."""
@@ -205,11 +205,11 @@ class Registry:
         return self._shelves[kind]
 
     def _takes(self, kind: str, name: str) -> bool:
-        return any(other == kind and thing.name == name for other, thing, _, _ in self._found)
+        return any(other == kind and thing.name == name for other, thing, _, _ in self._registered)
 
     def _duplicate(self, kind: str, name: str) -> str:
         """Why this name cannot be used, if several plugins took it."""
-        packages = [package for other, thing, package, _ in self._found if other == kind and thing.name == name]
+        packages = [package for other, thing, package, _ in self._registered if other == kind and thing.name == name]
         if len(packages) < 2:
             return ""
         return (
@@ -229,18 +229,18 @@ class Registry:
             "`nspike plugins` lists them all"
         )
 
-    def _load_file(self, path: Path) -> Found:
+    def _load_file(self, path: Path) -> Objects:
         key = path.resolve()
         if key not in self._files:
-            found = load_file(path)
-            for kind, thing in found:
+            objects = load_file(path)
+            for kind, thing in objects:
                 if self._takes(kind, thing.name):
-                    owner = next(p for k, other, p, _ in self._found if (k, other.name) == (kind, thing.name))
+                    owner = next(p for k, other, p, _ in self._registered if (k, other.name) == (kind, thing.name))
                     raise PluginError(
                         f"the {kind} {thing.name!r} is registered by both {owner} and {path}; give yours another name"
                     )
-            self.add(found, str(path), "")
-            self._files[key] = found
+            self.add(objects, str(path), "")
+            self._files[key] = objects
         return self._files[key]
 
 
@@ -262,11 +262,11 @@ def registry() -> Registry:
             built.add_broken(point.name, package, version, why)
             continue
         try:
-            found = collect(point.load())
+            objects = collect(point.load())
             if package == FIRST_PARTY:
-                built.add(found, package, version)
+                built.add(objects, package, version)
             else:
-                built.add_third_party(found, point.name, package, version)
+                built.add_third_party(objects, point.name, package, version)
         except PluginError as error:
             built.add_broken(point.name, package, version, str(error))
         except KeyboardInterrupt:
@@ -306,13 +306,13 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _pick(spec: str, name: str | None, found: Found, kinds: Sequence[str]) -> tuple[str, Any]:
+def _pick(spec: str, name: str | None, objects: Objects, kinds: Sequence[str]) -> tuple[str, Any]:
     """The one of a file's objects that is meant."""
-    named = [(kind, thing) for kind, thing in found if name in (None, thing.name, f"{kind}:{thing.name}")]
+    named = [(kind, thing) for kind, thing in objects if name in (None, thing.name, f"{kind}:{thing.name}")]
     usable = [(kind, thing) for kind, thing in named if kind in kinds]
     if len(usable) == 1:
         return usable[0]
-    listing = ", ".join(f"{kind}:{thing.name}" for kind, thing in found) or "nothing"
+    listing = ", ".join(f"{kind}:{thing.name}" for kind, thing in objects) or "nothing"
     if usable:
         raise PluginError(f"{spec} registers {listing}; say which one: {spec.removesuffix(f':{name}')}:KIND:NAME")
     raise PluginError(f"{spec} registers {listing}, which cannot be used here; {_expected(kinds)}")

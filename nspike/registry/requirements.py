@@ -1,4 +1,4 @@
-"""Whether this nspike is one that a plugin asks for: in its package's metadata, or in the header of its file.
+"""Checks the nspike version that a plugin requires in its package's metadata or in the header of its file.
 
 A file says so as any script does (PEP 723), in a block of comments:
 
@@ -18,7 +18,7 @@ _OURS = re.compile(r"\s*nspike\s*($|[^\w.\s-])", re.IGNORECASE)
 
 
 def unmet(requirements: Iterable[str]) -> str:
-    """Why this nspike does not do, or nothing."""
+    """The reason why this version of nspike does not satisfy the requirements, or an empty string."""
     ours = [text for text in requirements if _OURS.match(text)]
     if not ours:
         return ""
@@ -45,7 +45,7 @@ def of_source(source: str) -> list[str]:
         return []
     lines = [line.removeprefix("#").removeprefix(" ") for line in match["content"].splitlines()]
     try:
-        found = tomllib.loads("\n".join(lines)).get("dependencies", [])
+        dependencies = tomllib.loads("\n".join(lines)).get("dependencies", [])
     except tomllib.TOMLDecodeError:
         return []
-    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+    return [text for text in dependencies if isinstance(text, str)] if isinstance(dependencies, list) else []

@@ -16,6 +16,9 @@ LONGEST = 1024
 LOSSLESS = 512 * 512
 """Up to how many pixels an image is kept without loss."""
 
+LABELS = 10
+"""How many steps are named at most below a chart."""
+
 _INK = "#010203"  # stands for the page's text colour until the SVG is in the page
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -43,7 +46,7 @@ def rates_chart(ledger: Ledger) -> str:
         figure, axes = _figure(1.4 + 0.26 * len(names))
         grid = axes.pcolormesh(100 * rates, cmap="viridis", vmin=0, edgecolors="none", linewidth=0)
         axes.set_yticks(np.arange(len(names)) + 0.5, names)
-        axes.set_xticks(np.arange(steps) + 0.5, [_step(t, ledger.timesteps) for t in range(steps)])
+        axes.set_xticks(np.arange(steps) + 0.5, _steps(ledger.timesteps, steps))
         axes.invert_yaxis()
         axes.tick_params(length=0)
         axes.set_xlabel("step" + (" (+ after T)" if ledger.post_steps else ""))
@@ -70,6 +73,7 @@ def spikes_chart(ledger: Ledger) -> str:
             axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         axes.invert_yaxis()
         axes.set_xlabel("spikes")
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
         axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -83,11 +87,12 @@ def _figure(height: float) -> Any:
     return figure, figure.add_subplot()
 
 
-def _step(t: int, timesteps: int) -> str:
-    if t >= timesteps:
-        return f"+{t - timesteps + 1}"
-    every = -(-timesteps // 12)
-    return str(t + 1) if (t + 1) % every == 0 or t == 0 else ""
+def _steps(timesteps: int, steps: int) -> list[str]:
+    """A label for each step, most of them empty where there are many: at most `LABELS`, none beside another's."""
+    every = -(-steps // LABELS)
+    before = [str(t) if t % every == 0 else "" for t in range(1, timesteps + 1)]
+    after = [f"+{t}" if t % every == 0 else "" for t in range(1, steps - timesteps + 1)]
+    return before + after
 
 
 def _svg(figure: Any, title: str) -> str:

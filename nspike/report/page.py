@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,18 @@ EXTRA = {"jinja2": "Jinja2", "matplotlib": "Matplotlib"}
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
+class Spent(Protocol):
+    """How long something took, in seconds: by the clock, and of all processors together."""
+
+    @property
+    def wall(self) -> float:
+        """By the clock."""
+
+    @property
+    def processor(self) -> float:
+        """Of all processors together."""
+
+
 @dataclass(frozen=True, eq=False)
 class Story:
     """What a report tells.
@@ -33,7 +45,9 @@ class Story:
     image : the name of the file; pixels : as it was read; audit : the run; maps : gathered while it ran.
     energy : the models to price it with; residuals : see `nspike.report.residual`.
     model_name, changes, notes, warnings : what was chosen, in words; command : that repeats it.
-    ann_seconds : the plain ANN's time, if measured.
+    times, ann_times : (wall, processor) seconds of the run, and of the plain ANN's, if measured.
+    quality : "input" and "output" -> {"psnr": dB, "ssim_gauss11": ...} against a clean image, None where there is none;
+        a figure is None where it is infinite or cannot be computed, and "input" may be missing.
     """
 
     image: str
@@ -46,7 +60,9 @@ class Story:
     changes: Sequence[str]
     notes: Sequence[str]
     command: Sequence[str]
-    ann_seconds: float | None = None
+    times: "Spent"
+    ann_times: "Spent | None" = None
+    quality: Mapping[str, Mapping[str, float | None]] | None = None
 
 
 def check_extra() -> None:
@@ -105,13 +121,26 @@ def _values(story: Story) -> dict[str, Any]:
         "side": SIDE,
         "residuals": bool(story.residuals),
         "energy": [_energy(model, ledger) for model in story.energy],
-        "seconds": result.seconds,
-        "ann_seconds": story.ann_seconds,
+        "times": story.times,
+        "ann_times": story.ann_times,
+        "quality": None if story.quality is None else _quality(story.quality),
         "certificate": certificate,
         "certificate_uri": f"data:application/json;base64,{base64.b64encode(text.encode()).decode()}",
         "command": shlex.join(story.command),
         "verify": shlex.join(["nspike", "audit", story.image, "--verify", "certificate.json"]),
     }
+
+
+def _quality(quality: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, str]]:
+    """(figure, before → after) in words."""
+    ends = [quality[name] for name in ("input", "output") if name in quality]
+    rows = []
+    for key, label, digits, unit in (("psnr", "PSNR", 2, " dB"), ("ssim_gauss11", "SSIM", 4, "")):
+        values = [end[key] for end in ends]
+        if key == "psnr" or None not in values:
+            shown = ("∞" if value is None else f"{value:.{digits}f}" for value in values)
+            rows.append((label, " → ".join(shown) + unit))
+    return rows
 
 
 def _map(name: str, rate: NDArray[np.float64]) -> dict[str, Any]:

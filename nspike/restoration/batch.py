@@ -11,9 +11,9 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.files.atomic import write_bytes
@@ -21,6 +21,8 @@ from nspike.files.foreign import Refused, read_bytes
 from nspike.images.file import WRITE_SUFFIXES, list_images
 
 FORMAT = 1
+STREAM = "-"
+"""The name of standard input and output."""
 _MAGIC = frozenset("*?[")
 _LARGEST_RECORD = 1 << 20
 
@@ -31,12 +33,20 @@ class ExistsError(OutputError):
 
 @dataclass(frozen=True)
 class Job:
-    """One image: where it is, where its result goes, its clean image if given, whether it gets a record."""
+    """One image: where it is, where its result goes, its clean image if given, whether it gets a record.
+
+    problem : why it cannot be run, known before anything runs; or None.
+    data : the image's bytes, where they came from standard input; stream : where those of the result go, instead of to a file
+    named `target`, of which only the suffix counts then.
+    """
 
     source: Path
     target: Path
     reference: Path | None = None
     recorded: bool = False
+    problem: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    stream: BinaryIO | None = None
 
     @property
     def record(self) -> Path:
@@ -44,8 +54,36 @@ class Job:
         return self.target.with_name(f"{self.target.stem}.nspike.json")
 
 
-def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
+@dataclass(frozen=True)
+class Naming:
+    """What a result's file is called, where -o does not say.
+
+    suffix : what stands behind the input's name; None for "_TASK" in the working folder, and nothing in another.
+    extension : ".png" and the like.
+    roots : folders whose own folders are made anew in the output's.
+    """
+
+    suffix: str | None = None
+    extension: str = ".png"
+    roots: tuple[Path, ...] = ()
+
+    def name(self, source: Path, default: str) -> str:
+        """The result's name, without its folder."""
+        return f"{source.stem}{default if self.suffix is None else self.suffix}{self.extension}"
+
+    def folder(self, source: Path) -> Path:
+        """The folder, within the output's, of the result."""
+        root = next((root for root in self.roots if source.is_relative_to(root)), source.parent)
+        return source.parent.relative_to(root)
+
+
+PLAIN = Naming()
+
+
+def gather(arguments: Sequence[str], *, recursive: bool = False, output: str | None = None) -> tuple[list[Path], bool]:
     """The images that the arguments name (files, folders, globs), each once, and whether a folder was among them.
+
+    recursive : folders with the folders in them, but for hidden ones and `output`; no links to folders are followed.
 
     Raises BadInputError for a folder without images and a glob that matches none. A file need not exist.
     """
@@ -55,7 +93,7 @@ def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
         path = Path(argument)
         if path.is_dir():
             folders = True
-            paths = list_images(path)
+            paths = _below(path, output) if recursive else list_images(path)
             if not paths:
                 raise BadInputError(f"{argument}: there are no images in this folder")
         elif _MAGIC & set(argument) and not path.exists():
@@ -69,25 +107,50 @@ def gather(arguments: Sequence[str]) -> tuple[list[Path], bool]:
     return list(found.values()), folders
 
 
+def _below(folder: Path, output: str | None) -> list[Path]:
+    """The images in a folder and its folders."""
+    left_out = None if output is None else os.path.realpath(output)
+    found = []
+    for parent, folders, _ in os.walk(folder):
+        kept = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out]
+        found += list_images(parent)
+    return found
+
+
 def plan(
-    sources: Sequence[Path], output: str | None, task: str, *, folder: bool = False, reference: str | None = None
+    sources: Sequence[Path],
+    output: str | None,
+    task: str,
+    *,
+    folder: bool = False,
+    reference: str | None = None,
+    naming: Naming = PLAIN,
 ) -> list[Job]:
     """Where each result goes.
 
     Parameters
     ----------
     sources : the images.
-    output : a file for one image, or a folder (which need not exist) for any number; None for ./NAME_TASK.png.
+    output : a file for one image, or a folder (which need not exist) for any number; None for ./NAME_TASK.png; "-" for
+        standard output.
     folder : whether the sources are those of a folder, which need an output.
     reference : the clean image of one, or the folder of all: NAME.*, or SCENE.* for NAME = SCENE_LEVEL.
+    naming : what results are called.
+
+    Inputs whose results would have one name get a `problem` that names them all.
 
     Raises
     ------
     UsageError
-        two results of one name, a result that would replace an input, an output that does not suit.
+        no input whose result has a name of its own, a result that would replace an input, an output that does not suit.
     BadInputError
         a reference that is missing.
     """
+    if output == STREAM:
+        if len(sources) > 1 or folder:
+            raise UsageError("only one image fits into standard output; give -o FOLDER")
+        return [Job(sources[0], Path(f"{STREAM}{naming.extension}"), _reference(reference, sources[0], several=False))]
     if output is None and folder:
         raise UsageError("the images of a folder need -o FOLDER, which is made if it does not exist")
     into = Path(output) if output is not None and _is_folder(output, len(sources) > 1 or folder) else None
@@ -95,12 +158,11 @@ def plan(
     jobs = []
     for source in sources:
         if into is not None:
-            target = into / f"{source.stem}.png"
+            target = into / naming.folder(source) / naming.name(source, "")
         else:
-            target = Path(output) if output is not None else Path(f"{source.stem}_{task}.png")
+            target = Path(output) if output is not None else Path(naming.name(source, f"_{task}"))
         jobs.append(Job(source, target, _reference(reference, source, len(sources) > 1), recorded))
-    _check_names(jobs)
-    return jobs
+    return _check_names(jobs)
 
 
 def _is_folder(output: str, several: bool) -> bool:
@@ -119,16 +181,28 @@ def _is_folder(output: str, several: bool) -> bool:
     return False
 
 
-def _check_names(jobs: Sequence[Job]) -> None:
+def _check_names(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, with a problem where several would write one file."""
     inputs = {os.path.realpath(path): path for job in jobs for path in (job.source, job.reference) if path is not None}
-    taken: dict[str, Job] = {}
+    writers: dict[str, list[Job]] = {}
     for job in jobs:
         name = os.path.realpath(job.target)
         if name in inputs:
             raise UsageError(f"{job.source}: its result {job.target} would replace an input; give another -o")
-        other = taken.setdefault(name, job)
-        if other is not job:
-            raise UsageError(f"{other.source} and {job.source} would both be written to {job.target}; run them apart")
+        writers.setdefault(name, []).append(job)
+    checked = []
+    for job in jobs:
+        others = writers[os.path.realpath(job.target)]
+        problem = None
+        if len(others) > 1:
+            names = " and ".join(str(other.source) for other in others)
+            problem = (
+                f"{names} would {'both' if len(others) == 2 else 'all'} be written to {job.target}; run them apart"
+            )
+        checked.append(replace(job, problem=problem))
+    if checked and all(job.problem for job in checked):
+        raise UsageError(str(checked[0].problem))
+    return checked
 
 
 def _reference(reference: str | None, source: Path, several: bool) -> Path | None:

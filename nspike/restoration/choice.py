@@ -24,6 +24,7 @@ from nspike.restoration.way import trained_scales
 
 _SAMPLE = 1024
 _LEAST = 8
+_BLOCK = 8
 _NEAR = 1.4
 """A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
 
@@ -34,6 +35,7 @@ class Request:
 
     model : a shipped model's name, or a file; task; sigma : noise in units of 1/255; scale : of super-resolution;
     neuron, head, timesteps, parameters : what replaces the model's, as `nspike.swap` takes it; ann : run the plain ANN.
+    spare : leave an image alone whose noise, estimated, is below what the smallest model was trained for.
     """
 
     model: str | None = None
@@ -44,6 +46,7 @@ class Request:
     head: str | None = None
     timesteps: int | None = None
     ann: bool = False
+    spare: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -52,6 +55,7 @@ class Choice:
     """A model, ready to run.
 
     shipped : the model as it is in its file; name, digest : its own.
+    enough : the noise from which a model is worth running, where the one estimated is below it; else None.
     changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
     given or estimated; notes : what was decided without the user; warnings : what may be amiss.
     """
@@ -65,6 +69,7 @@ class Choice:
     sigma: float | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    enough: float | None = None
 
 
 class Chooser:
@@ -95,11 +100,12 @@ class Chooser:
         if shipped.info.task != self.task:
             raise UsageError(f"model {shipped.info.name} is for {shipped.info.task}, not for {self.task}")
 
-    def choose(self, pixels: NDArray[Any]) -> Choice:
-        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3)."""
+    def choose(self, pixels: NDArray[Any], kind: str | None = None) -> Choice:
+        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3); `kind` is its file's ("JPEG", ...)."""
         request, sigma, notes = self.request, self.request.sigma, []
+        enough = None
         if self.task == "denoise" and sigma is None:
-            sigma = noise_of(pixels)
+            sigma = noise_of(pixels, kind)
             if sigma is None:
                 notes.append("the image is too small to estimate its noise")
             else:
@@ -107,6 +113,15 @@ class Chooser:
         shipped, model, digest, changes = self._load(self._name(sigma))
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
             notes[-1] += f", so model {shipped.info.name} was chosen"
+            least = _levels(shipped.info.degradation.get("sigma"))[:1]
+            smallest = models.default_for(self.task, sigma=0.0)
+            if (
+                request.spare
+                and least
+                and sigma < least[0] / _NEAR
+                and shipped.info.name == self._load(smallest)[0].info.name
+            ):
+                enough = least[0] / _NEAR
         scale = request.scale
         if self.task == "superres" and scale is None:
             scale = (trained_scales(shipped) or [2])[0]
@@ -121,6 +136,7 @@ class Chooser:
             sigma=sigma,
             notes=tuple(notes),
             warnings=tuple(_warnings(shipped, sigma, scale, model)),
+            enough=enough,
         )
 
     def _task(self) -> Task:
@@ -153,14 +169,19 @@ class Chooser:
         return self._loaded[name]
 
 
-def noise_of(pixels: NDArray[Any]) -> float | None:
-    """The estimated noise of an image in units of 1/255, from its middle if it is large; None if it is tiny."""
+def noise_of(pixels: NDArray[Any], kind: str | None = None) -> float | None:
+    """The estimated noise of an image in units of 1/255, from its middle if it is large; None if it is tiny.
+
+    A JPEG's blocks are taken to begin at the first pixel, as they do unless the image was cut or turned after it.
+    """
     height, width = pixels.shape[:2]
     if min(height, width) < _LEAST:
         return None
     top, left = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
+    if kind == "JPEG":
+        top, left = top - top % _BLOCK, left - left % _BLOCK
     sample = pixels[top : top + _SAMPLE, left : left + _SAMPLE] / float(np.iinfo(pixels.dtype).max)
-    return 255 * estimate_sigma(sample)
+    return 255 * estimate_sigma(sample, _BLOCK if kind == "JPEG" else None)
 
 
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:

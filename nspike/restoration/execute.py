@@ -82,13 +82,14 @@ def prepare(
     tile: int | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
+    strength: float = 1.0,
     given: "Given | None" = None,
 ) -> Execution:
     """Check a model, an image and options, and make them ready to run.
 
     Parameters
     ----------
-    model, pixels, scale, tile, memory, threads : as for `nspike.restore`.
+    model, pixels, scale, tile, memory, threads, strength : as for `nspike.restore`.
     given : the spikes of one layer, instead of computing them.
 
     Raises BadInputError, ModelError, PluginError and UsageError as `nspike.restore` does.
@@ -98,7 +99,7 @@ def prepare(
     at_least_one(tile=tile, memory=memory, threads=threads)
     check(model)
     scale, started = scale_of(model, scale), time.perf_counter()
-    planes, image, fill = way(model, pixels, scale)
+    planes, image, fill = way(model, pixels, scale, strength)
     neuron, head = neuron_of(model), head_of(model)
     ready = program.program_of(model, neuron, head) if given is None else program.build(model, neuron, head, given)
     options = {"tile": tile, "memory": memory, "threads": threads}

@@ -27,6 +27,7 @@ def restore(
     progress: Progress | None = None,
     observer: "Observer | None" = None,
     inexact: bool = False,
+    strength: float = 1.0,
 ) -> Result:
     """Restore `pixels` with `model`.
 
@@ -44,6 +45,8 @@ def restore(
     progress : called with (done, total).
     observer : is handed every spike of the spiking form, tile by tile; small tiles keep that small.
     inexact : run a neuron whose kernel computes with floats, too; what comes out may differ from machine to machine.
+    strength : the share of what is restored in the result, 0 to 1; the rest is the input (or, for super-resolution, its
+        bicubic enlargement), mixed before the one rounding.
 
     Returns
     -------
@@ -58,13 +61,13 @@ def restore(
     PluginError
         a part of the model that is unknown or broken, or a neuron whose kernel computes with floats, without `inexact`.
     UsageError
-        a scale for a model that does not enlarge, or out of range; threads, tile or memory out of range.
+        a scale for a model that does not enlarge, or out of range; threads, tile, memory or strength out of range.
     """
     if not ann:
-        ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
+        ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
         return ready.run(digest=digest, progress=progress, observer=observer, inexact=inexact)
     at_least_one(tile=tile, memory=memory, threads=threads)
     start = time.perf_counter()
-    planes, image, fill = way(model, pixels, scale_of(model, scale))
+    planes, image, fill = way(model, pixels, scale_of(model, scale), strength)
     plain.run(model, planes, partial(fill, image), threads, memory, progress)
     return Result(image, plain.ledger(model.network, planes.shape), time.perf_counter() - start)

@@ -1,8 +1,9 @@
 """One image of a run, from its file to its result's file, with what it cost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from nspike.images import file as images
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import to_pixels
 from nspike.model.result import Result
-from nspike.restoration.batch import Job, check_target, make_folder, recorded_report, state, write_record
+from nspike.restoration.batch import STREAM, Job, check_target, make_folder, recorded_report, state, write_record
 from nspike.restoration.choice import Choice, Chooser
+from nspike.restoration.estimate import Estimate, estimated
 from nspike.restoration.execute import MEMORY, Progress
 from nspike.restoration.image import restore
 from nspike.runtime.version import VERSION
@@ -24,7 +26,12 @@ from nspike.runtime.version import VERSION
 
 @dataclass(frozen=True)
 class Options:
-    """How images are run; none of it changes a result. inexact : a neuron that computes with floats may be run."""
+    """How images are run, and written.
+
+    inexact : a neuron that computes with floats may be run.
+    strength : the share of what is restored in the result; quality : of JPEG and WebP files, 1 to 100.
+    The others change no result.
+    """
 
     energy: Sequence[EnergyModel] = ()
     tile: int | None = None
@@ -33,15 +40,26 @@ class Options:
     max_pixels: int = images.MAX_PIXELS
     overwrite: bool = False
     inexact: bool = False
+    strength: float = 1.0
+    quality: int | None = None
 
 
-def process(job: Job, chooser: Chooser, options: Options, progress: Progress | None = None) -> dict[str, Any]:
+def process(
+    job: Job,
+    chooser: Chooser,
+    options: Options,
+    progress: Progress | None = None,
+    announce: Callable[[Estimate], None] | None = None,
+) -> dict[str, Any]:
     """Restore one image, or find that it is done.
+
+    announce : is told, before the work, how long it will take, where that is long.
 
     Returns
     -------
     dict
-        plain values: input, output, state ("restored", or "skipped" with what the record says), model, changes, notes,
+        plain values: input, output, state ("restored", "unchanged" where there is too little noise, or "skipped" with what the
+        record says), model, changes, notes,
         warnings, size, quality, counts, energy, seconds.
 
     Raises
@@ -49,41 +67,81 @@ def process(job: Job, chooser: Chooser, options: Options, progress: Progress | N
     NspikeError
         as reading, `Chooser.choose`, `state`, `nspike.restore` and writing do; nothing half-written is left.
     """
-    check_target(job)
-    if not job.recorded:
+    if job.problem is not None:
+        raise BadInputError(job.problem)
+    if job.stream is None:
+        check_target(job)
+    if job.stream is None and not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
-    original = images.read(job.source, max_pixels=options.max_pixels)
-    choice = chooser.choose(original.pixels)
-    settings = _settings(original, choice, chooser)
-    report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
+    original = _read(job, options.max_pixels)
+    choice = chooser.choose(original.pixels, original.format)
+    settings = _settings(original, choice, chooser, options)
+    report: dict[str, Any] = {
+        "input": str(job.source),
+        "output": STREAM if job.stream is not None else str(job.target),
+    }
     if job.recorded and state(job, settings, overwrite=options.overwrite) == "done":
         return {**recorded_report(job), **report, "state": "skipped"}
-    make_folder(job.target.parent)
+    if job.stream is None:
+        make_folder(job.target.parent)
     images.check_kept(job.target, original)
     clean = None if job.reference is None else _clean(job, original.pixels, choice.scale or 1, options.max_pixels)
-    result = restore(
-        choice.model,
-        original.pixels,
-        scale=choice.scale,
-        tile=options.tile,
-        memory=options.memory,
-        threads=options.threads,
-        ann=chooser.request.ann,
-        progress=progress,
-        inexact=options.inexact,
-    )
-    report |= {"state": "restored", **_report(choice, chooser, options, result)}
+    if choice.enough is not None:
+        image = original.pixels
+        report |= {"state": "unchanged", **_unchanged(choice, chooser, image)}
+    else:
+        ann = chooser.request.ann
+        if announce is not None:
+            estimate = estimated(
+                choice.model,
+                original.pixels,
+                choice.scale,
+                ann=ann,
+                inexact=options.inexact,
+                memory=options.memory,
+                threads=options.threads,
+            )
+            if estimate is not None:
+                announce(estimate)
+        result = restore(
+            choice.model,
+            original.pixels,
+            scale=choice.scale,
+            tile=options.tile,
+            ann=ann,
+            progress=progress,
+            inexact=options.inexact,
+            strength=options.strength,
+            memory=options.memory,
+            threads=options.threads,
+        )
+        image = result.image
+        report |= {"state": "restored", **_report(choice, chooser, options, result)}
     if clean is not None:
-        report |= {"reference": str(job.reference), "quality": _quality(original.pixels, result.image, clean)}
-        if choice.changes:
+        report |= {"reference": str(job.reference), "quality": _quality(original.pixels, image, clean)}
+        if choice.changes and choice.enough is None:
             report["quality"]["shipped"] = _shipped(choice, original.pixels, clean, options)
     if job.recorded:
         write_record(job, settings, None, VERSION)
-    images.write(job.target, finished(original, result.image, choice.scale))
+    _write(job, finished(original, image, choice.scale), options.quality)
     if job.recorded:
         kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
         write_record(job, settings, kept, VERSION)
     return report
+
+
+def _read(job: Job, max_pixels: int) -> images.ImageData:
+    if job.data is not None:
+        return images.decode(job.data, Path("standard input"), max_pixels=max_pixels)
+    return images.read(job.source, max_pixels=max_pixels)
+
+
+def _write(job: Job, image: images.ImageData, quality: int | None) -> None:
+    if job.stream is None:
+        images.write(job.target, image, quality=quality)
+        return
+    job.stream.write(images.encode(job.target, image, quality=quality))
+    job.stream.flush()
 
 
 def finished(original: images.ImageData, image: NDArray[Any], scale: int | None) -> images.ImageData:
@@ -94,7 +152,7 @@ def finished(original: images.ImageData, image: NDArray[Any], scale: int | None)
     return replace(original, pixels=image, alpha=alpha)
 
 
-def _settings(original: images.ImageData, choice: Choice, chooser: Chooser) -> dict[str, Any]:
+def _settings(original: images.ImageData, choice: Choice, chooser: Chooser, options: Options) -> dict[str, Any]:
     """Everything that decides a result."""
     spiking = choice.model.spiking
     parts = {} if chooser.request.ann or spiking is None else {
@@ -104,12 +162,29 @@ def _settings(original: images.ImageData, choice: Choice, chooser: Chooser) -> d
     }  # fmt: skip
     if chooser.request.parameters:
         parts["parameters"] = dict(chooser.request.parameters)
+    if choice.enough is not None:
+        parts["unchanged"] = True
+    if options.strength != 1:
+        parts["strength"] = options.strength
+    if options.quality is not None:
+        parts["quality"] = options.quality
     return {
         "input": original.sha256,
         "model": choice.digest,
         "network": "ann" if chooser.request.ann else "snn",
         **parts,
         "scale": choice.scale,
+    }
+
+
+def _unchanged(choice: Choice, chooser: Chooser, image: NDArray[Any]) -> dict[str, Any]:
+    """The report of an image that is written as it is."""
+    note = f"below {choice.enough:.1f} no model is worth running: the image is unchanged; --sigma {choice.enough:.0f} runs it"
+    return {
+        "task": chooser.task,
+        "notes": [f"noise estimated: sigma {choice.sigma:.1f}", note],
+        "sigma": choice.sigma,
+        "size": list(image.shape),
     }
 
 
@@ -126,6 +201,7 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
         "warnings": list(choice.warnings),
         "sigma": choice.sigma,
         "scale": choice.scale,
+        "strength": options.strength,
         "size": list(result.image.shape),
         "seconds": result.seconds,
         "megapixels_per_second": height * width / 1e6 / result.seconds,

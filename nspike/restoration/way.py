@@ -33,13 +33,18 @@ BAND = 64
 """Rows that are turned into pixels at a time, so that what is computed in floats stays small."""
 
 
-def way(model: Model, pixels: Pixels, scale: int | None) -> tuple[Pixels, Pixels, Fill]:
+def way(model: Model, pixels: Pixels, scale: int | None, strength: float = 1.0) -> tuple[Pixels, Pixels, Fill]:
     """The planes (N, C, H, W) for the network, the result to be filled, and what fills it.
 
-    `scale` is as `scale_of` gives it. Raises BadInputError and UsageError as `nspike.restore` does.
+    `scale` is as `scale_of` gives it; `strength` is the share of what is restored in the
+    result. Raises BadInputError and UsageError as `nspike.restore` does.
     """
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength = {strength:g} is out of range; expected 0 to 1")
     source = checked(pixels)
-    network_planes, image, fill = _same_size(model, source) if scale is None else _enlarged(model, source, scale)
+    network_planes, image, fill = (
+        _same_size(model, source, strength) if scale is None else _enlarged(model, source, scale, strength)
+    )
 
     def banded(image: Pixels, part: "Part") -> None:
         for band in part.bands(BAND):
@@ -94,7 +99,15 @@ def _put(image: Pixels, window: tuple[slice, ...], values: NDArray[np.float64]) 
     image[window] = values if image.dtype == np.float64 else to_pixels(values, image.dtype)
 
 
-def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Fill]:
+def _blend(values: NDArray[np.float64], source: Pixels, strength: float) -> NDArray[np.float64]:
+    """What is restored, mixed with the same window of the input, before either is rounded."""
+    if strength == 1:
+        return values
+    peak = float(np.iinfo(source.dtype).max) if source.dtype.kind == "u" else 1.0
+    return strength * values + (1 - strength) * (source / peak)
+
+
+def _same_size(model: Model, source: Pixels, strength: float) -> tuple[Pixels, Pixels, Fill]:
     """The planes (N, C, H, W) for a network that keeps the size, the result to be filled, and what fills it."""
     mode, color = model.network.mode, source.ndim == 3
     image = np.empty(source.shape, source.dtype)
@@ -111,19 +124,20 @@ def _same_size(model: Model, source: Pixels) -> tuple[Pixels, Pixels, Fill]:
         values, window = _restored(mode, part.plane, part.output), part.core.slices
         if len(values) == 1:
             target = image[..., part.n] if color else image
-            _put(target, window, values[0])
+            before = source[..., part.n] if color else source
+            _put(target, window, _blend(values[0], before[window], strength))
         elif color:
-            _put(image, window, values.transpose(1, 2, 0))
+            _put(image, window, _blend(values.transpose(1, 2, 0), source[window], strength))
         else:
             total = values[0]
             for value in values[1:]:
                 total = total + value
-            _put(image, window, total / len(values))
+            _put(image, window, _blend(total / len(values), source[window], strength))
 
     return network_planes, image, fill
 
 
-def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels, Fill]:
+def _enlarged(model: Model, source: Pixels, scale: int, strength: float) -> tuple[Pixels, Pixels, Fill]:
     """As `_same_size`, for a network on the luma of the enlargement."""
     if model.network.channels != 1:
         raise UsageError(f"model {model.info.name}: super-resolution needs a network with one channel, the luma")
@@ -135,12 +149,17 @@ def _enlarged(model: Model, source: Pixels, scale: int) -> tuple[Pixels, Pixels,
     def fill(image: Pixels, part: "Part") -> None:
         values, core = _restored(mode, part.plane, part.output)[0], part.core
         window = core.slices
-        if image.ndim == 2:
+        if image.ndim == 2 and strength == 1:
             _put(image, window, values)
             return
-        ycbcr = enlargement.window(core.y0, core.y1, core.x0, core.x1)
-        ycbcr[..., 0] = values
-        _put(image, window, ycbcr_to_rgb(ycbcr))
+        larger = enlargement.window(core.y0, core.y1, core.x0, core.x1)
+        luma = larger if image.ndim == 2 else larger[..., 0]
+        mixed = np.asarray(np.clip(_blend(values, luma, strength), 0.0, 1.0), np.float64)
+        if image.ndim == 2:
+            _put(image, window, mixed)
+            return
+        larger[..., 0] = mixed
+        _put(image, window, ycbcr_to_rgb(larger))
 
     return network_planes, image, fill
 

@@ -9,7 +9,7 @@ import os
 
 def _mend_environment() -> None:
     """Numba cannot be imported with NUMBA_NUM_THREADS=0; none of its threads are used here."""
-    with contextlib.suppress(ValueError):  # no number: Numba itself tells of it
+    with contextlib.suppress(ValueError):  # not a number: Numba itself reports it
         if int(os.environ.get("NUMBA_NUM_THREADS", "1")) < 1:
             del os.environ["NUMBA_NUM_THREADS"]
 

@@ -1,6 +1,6 @@
 """Large arrays that are used again: where memory is virtual, fresh pages can cost more than what is computed into them.
 
-`take` an array, and `give` it back once nobody reads it any more; one that is not given back is simply freed. Its contents
+`take` an array, and `give` it back once it is no longer read; one that is not given back is simply freed. Its contents
 are whatever they were.
 """
 
@@ -19,7 +19,7 @@ _known: weakref.WeakValueDictionary[int, NDArray[np.uint8]] = weakref.WeakValueD
 
 
 def take(shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-    """An array of this shape that nobody else uses."""
+    """An array of this shape that is not in use elsewhere."""
     dtype = np.dtype(dtype)
     size = prod(shape) * dtype.itemsize
     if size < LEAST:

@@ -10,7 +10,7 @@ _LONGEST = 300
 
 
 def explain(error: BaseException) -> str:
-    """An exception in a line."""
+    """An exception as one line of text."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError):
         return f"{kind}: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
@@ -32,14 +32,14 @@ def message_of(error: BaseException) -> str:
 
 
 def changes_its_input(error: BaseException) -> bool:
-    """Whether the exception says that an array was written to that may only be read."""
+    """Whether the exception reports a write to a read-only array."""
     return "Cannot modify readonly array" in message_of(error) or "assignment destination is read-only" in message_of(
         error
     )
 
 
 def _compiler_message(text: str) -> str:
-    """The line of a Numba error that says what is wrong; the rest lists what it tried."""
+    """The line of a Numba error that states the cause; the rest lists what Numba tried."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"(NameError|Numba\w+Error|Unknown attribute|Cannot )", line)]
     rest = [line for line in lines if not line.startswith(_COMPILER_NOISE)]
@@ -48,8 +48,8 @@ def _compiler_message(text: str) -> str:
 
 
 def _compiler_place(text: str) -> str:
-    found = re.findall(r'^File "(.+?)", line (\d+):$', text, flags=re.M)
-    return f" ({Path(found[-1][0]).name}, line {found[-1][1]})" if found else ""
+    frames = re.findall(r'^File "(.+?)", line (\d+):$', text, flags=re.M)
+    return f" ({Path(frames[-1][0]).name}, line {frames[-1][1]})" if frames else ""
 
 
 def _ours(filename: str) -> bool:

@@ -19,7 +19,7 @@ def available() -> int:
 
 
 def set_threads(count: int | None) -> None:
-    """Use so many threads from now on, None for the default. BLAS has a setting of its own."""
+    """Set the number of threads for later calls, None for the default. It does not affect BLAS."""
     if count is not None and count < 1:
         raise UsageError(f"{count} threads; expected 1 or more")
     _chosen[:] = [] if count is None else [count]

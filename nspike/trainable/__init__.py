@@ -1,4 +1,4 @@
-"""Networks that have gradients, plain and spiking, and the optimisers.
+"""Differentiable networks, plain and spiking, and the optimisers.
 
-No files, no recipes.
+No file access and no recipes.
 """

@@ -1,4 +1,4 @@
-"""Convolutions in training, of the image or of spikes, each source of spikes on channels of its own."""
+"""Convolutions in training, of the image or of spikes, each source of spikes with its own channels."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def currents(layer: Layer) -> NDArray[np.int32] | None:
     if layer.sources:
         return None
     kernel = layer.prepared.stage.integer.weights[0].astype(np.float64)  # whole numbers: exact sums in any order
-    total = correlation.convolve(layer.frame.plane.astype(np.float64), kernel, pad=layer.prepared.radius)
+    total = correlation.convolve(layer.shared.plane.astype(np.float64), kernel, pad=layer.prepared.radius)
     return np.asarray(image_current(total).astype(np.int32)[None])
 
 
@@ -49,25 +49,25 @@ def currents(layer: Layer) -> NDArray[np.int32] | None:
 
 def back_in_time(layer: Layer, currents: Floats) -> tuple[list[Any], Floats | None, list[Any]]:
     """∂L/∂s(t) = Ŵᵀ ∂L/∂I(t); ∂L/∂W = Σ a·s ⋆ ∂L/∂I; ∂L/∂a = ⟨W, Σ s ⋆ ∂L/∂I⟩."""
-    frame, p = layer.frame, layer.prepared
-    integer, count = p.stage.integer, frame.timesteps
+    shared, p = layer.shared, layer.prepared
+    integer, count = p.stage.integer, shared.timesteps
     if not layer.sources:
         total = currents[:count].sum(axis=0)
-        image = (frame.plane / UNIT).astype(np.float32)
+        image = (shared.plane / UNIT).astype(np.float32)
         return [], correlation.kernel_gradient(image, total, p.size, pad=p.radius), []
     worthy = worth_read(layer)
     one = len(integer.weights) == 1 and not worthy
-    phases = [(0, frame.steps)] if one or count == frame.steps else [(0, count), (count, frame.steps)]
+    phases = [(0, shared.steps)] if one or count == shared.steps else [(0, count), (count, shared.steps)]
     channels = sum(train.channels for train in layer.trains)
-    gradient = take((frame.steps, *frame.shape, channels) if len(phases) > 1 else (0,))
+    gradient = take((shared.steps, *shared.shape, channels) if len(phases) > 1 else (0,))
     products = []
     for phase, (first, last) in enumerate(phases):
         weights = integer.weights[min(phase, len(integer.weights) - 1)]
         kernel = np.ldexp(weights.astype(np.float32), -integer.exponent[:, None, None, None])
         images = currents[first:last].reshape(-1, *currents.shape[2:])
-        _, height, width = frame.shape
+        _, height, width = shared.shape
         part = correlation.input_gradient(images, kernel, height, width, pad=p.radius)
-        part = part.reshape(last - first, *frame.shape, channels)
+        part = part.reshape(last - first, *shared.shape, channels)
         if len(phases) == 1:
             gradient = part
         else:
@@ -118,15 +118,15 @@ def _kernel_products(layer: Layer, currents: Floats, first: int, last: int) -> F
 
 
 def charge(layer: Layer, read: Floats, bias: Floats) -> Floats:
-    """Ŵ * n + b."""
+    """The charge Ŵ * n + b of spike counts n."""
     return np.asarray(correlation.convolve(read, _kernel(layer), bias, pad=layer.prepared.radius), np.float32)
 
 
 def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
-    """∂L/∂n = Ŵᵀ ∂L/∂Q."""
+    """The gradient ∂L/∂n = Ŵᵀ ∂L/∂Q in the spike counts."""
     if not layer.sources:
         return []
-    _, height, width = layer.frame.shape
+    _, height, width = layer.shared.shape
     gradient = correlation.input_gradient(of_charge, _kernel(layer), height, width, pad=layer.prepared.radius)
     ends = np.cumsum([train.neurons for train in layer.trains])[:-1]
     parts = [gradient] if not len(ends) else [part.copy() for part in np.split(gradient, ends, axis=3)]

@@ -12,7 +12,7 @@ Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Course:
+class FloatCourse:
     """f (negative where silent) and a at every step, float64 (steps,), and v(0)/θ."""
 
     fires: Doubles
@@ -20,23 +20,23 @@ class Course:
     initial: float
 
 
-def course(neuron: Neuron, values: Mapping[str, float], timesteps: int, steps: int) -> Course:
-    """The course of a neuron; one with a kernel of its own may fire at any step."""
+def course(neuron: Neuron, values: Mapping[str, float], timesteps: int, steps: int) -> FloatCourse:
+    """The course of a neuron; one with its own kernel may fire at any step."""
     declared = neuron.step is None
     fires = np.array([neuron.fire(values, t, timesteps) if declared else 1.0 for t in range(1, steps + 1)])
     fires[~np.isfinite(fires)] = -1.0
     amplitudes = np.array([neuron.amplitude(values, t, timesteps) for t in range(1, steps + 1)])
-    return Course(fires, amplitudes, neuron.initial(values))
+    return FloatCourse(fires, amplitudes, neuron.initial(values))
 
 
-def slopes(neuron: Neuron, values: Mapping[str, float], name: str, timesteps: int, steps: int) -> Course:
+def slopes(neuron: Neuron, values: Mapping[str, float], name: str, timesteps: int, steps: int) -> FloatCourse:
     """The derivative of a course with respect to the parameter `name`: differences of plain functions, within its range."""
     value, h = values[name], 1e-6 * max(1.0, abs(values[name]))
     own = next(parameter for parameter in neuron.parameters if parameter.name == name)
     above, below = min(value + h, own.high), max(value - h, own.low)
     width = 2 * h if (above, below) == (value + h, value - h) else above - below
     up, down = (course(neuron, {**values, name: end}, timesteps, steps) for end in (above, below))
-    return Course(
+    return FloatCourse(
         (up.fires - down.fires) / width,
         (up.amplitudes - down.amplitudes) / width,
         (up.initial - down.initial) / width,

@@ -29,15 +29,15 @@ class Forward:
 
     def __init__(self, layer: Layer, *, membranes: bool = False, trace: bool = False) -> None:
         self.layer = layer
-        n, height, width = layer.frame.shape
+        n, height, width = layer.shared.shape
         declared = layer.neuron.step is None
         self.v = np.empty((n, height, width, layer.channels if membranes and declared else 0), np.int32)
         if not declared:
-            self.train = own_kernel.run(layer.prepared, layer.frame, layer.trains)
+            self.train = own_kernel.run(layer.prepared, layer.shared, layer.trains)
             return
-        pad, words, until = layer.frame.pad, -(-layer.channels // 64), layer.fires_until
+        pad, words, until = layer.shared.pad, -(-layer.channels // 64), layer.fires_until
         kept = (n, height + 2 * pad, width + 2 * pad) if until else (n, 0, 0)
-        self.train = SpikeTrain(np.zeros((*kept, layer.frame.steps, words), np.uint64), layer.channels, pad)
+        self.train = SpikeTrain(np.zeros((*kept, layer.shared.steps, words), np.uint64), layer.channels, pad)
         self._known = kind_of(layer).currents(layer)
         self._trace = self._empty_trace(trace and until > 0)
         self._run(self.train.data, self.v, self._trace)
@@ -47,41 +47,41 @@ class Forward:
         trace = self._trace
         if not trace.size:
             trace = self._empty_trace(True)
-            n = self.layer.frame.shape[0]
+            n = self.layer.shared.shape[0]
             self._run(np.zeros((n, 0, 0, 0, 0), np.uint64), np.empty((n, 0, 0, 0), np.int32), trace)
         self._trace = self._empty_trace(False)
         return trace
 
     def _empty_trace(self, kept: bool) -> Floats:
-        n, height, width = self.layer.frame.shape
-        return take((n, height, width, self.layer.frame.steps, self.layer.channels) if kept else (n, 0, 0, 0, 0))
+        n, height, width = self.layer.shared.shape
+        return take((n, height, width, self.layer.shared.steps, self.layer.channels) if kept else (n, 0, 0, 0, 0))
 
     def _run(self, words: NDArray[np.uint64], v: NDArray[np.int32], trace: Floats) -> None:
         from nspike.kernels import through_time, wide
 
-        p, frame, known, channels = self.layer.prepared, self.layer.frame, self._known, self.layer.channels
-        _, height, width = frame.shape
+        p, shared, known, channels = self.layer.prepared, self.layer.shared, self._known, self.layer.channels
+        _, height, width = shared.shape
         scale = np.zeros(p.columns, np.float32)
         scale[:channels] = np.ldexp(1.0, -p.stage.integer.exponent)
-        numbers = (frame.timesteps, p.bias, p.v0, p.threshold, p.reset)
+        numbers = (shared.timesteps, p.bias, p.v0, p.threshold, p.reset)
         read = np.zeros(0, np.uint64) if known is not None else self._read_words()
         fast = not trace.size and words.size > 0  # neither noted nor silent
-        at, into = (np.full(2, pad, np.int64) for pad in (frame.pad - p.radius, frame.pad))
+        at, into = (np.full(2, pad, np.int64) for pad in (shared.pad - p.radius, shared.pad))
 
         def rows(_: int, first: int, last: int) -> None:
             for n in range(first // height, -(-last // height)):
                 top, bottom = max(first - n * height, 0), min(last - n * height, height)
                 if known is not None:
                     currents = np.ascontiguousarray(known[:, n])
-                    through_time.fire(currents, *numbers, scale, words[n], frame.pad, v[n], trace[n], top, bottom)
+                    through_time.fire(currents, *numbers, scale, words[n], shared.pad, v[n], trace[n], top, bottom)
                 else:
                     outs = (words[n], into, v[n], np.array([top, bottom, 0, width]))
                     noted = () if fast else (trace[n], scale)
                     wide.conv_fire(read[n], at, p.size, p.weights, 0, *numbers, *outs, *noted)
 
-        each(rows, frame.shape[0] * height)
+        each(rows, shared.shape[0] * height)
 
     def _read_words(self) -> NDArray[np.uint64]:
-        """The sources' spikes side by side, each on words of its own."""
+        """The sources' spikes side by side, each starting at a new word."""
         words = [train.data for train in self.layer.trains]
         return words[0] if len(words) == 1 else np.ascontiguousarray(np.concatenate(words, axis=4))

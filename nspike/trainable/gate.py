@@ -22,33 +22,33 @@ def floats(model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:
 def currents(layer: Layer) -> NDArray[np.int32]:
     """What the spikes of each step bring, int32 (steps, N, H, W, C)."""
     gates, train = _gates(layer), layer.trains[0]
-    return np.stack([train.floats(t).astype(np.int32) * gates for t in range(layer.frame.steps)])
+    return np.stack([train.floats(t).astype(np.int32) * gates for t in range(layer.shared.steps)])
 
 
 def worth(layer: Layer) -> list[Worth]:
-    """Nothing: a spike counts as 1."""
+    """No gradient: a spike always counts as 1."""
     return []
 
 
 def back_in_time(layer: Layer, currents: Floats) -> tuple[list[Any], Floats | None, list[Any]]:
-    """∂L/∂s = gate·∂L/∂I."""
+    """The gradient ∂L/∂s = gate·∂L/∂I in the spikes."""
     return [(currents * _gate_values(layer), None)], None, []
 
 
 def charge(layer: Layer, read: Floats, bias: Floats) -> Floats:
-    """n·gate + b."""
+    """The charge n·gate + b of spike counts n."""
     return read * _gate_values(layer) + bias
 
 
 def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
-    """∂L/∂n = gate·∂L/∂Q."""
+    """The gradient ∂L/∂n = gate·∂L/∂Q in the spike counts."""
     return [(of_charge * _gate_values(layer), None)]
 
 
 def _gates(layer: Layer) -> NDArray[np.int32]:
-    """What a spike brings, int32 (N, H, W, C)."""
+    """The current of a spike, int32 (N, H, W, C)."""
     stage = layer.prepared.stage
-    return gate_weights(layer.frame.plane, stage.gate, stage.integer.exponent).astype(np.int32)
+    return gate_weights(layer.shared.plane, stage.gate, stage.integer.exponent).astype(np.int32)
 
 
 def _gate_values(layer: Layer) -> Floats:

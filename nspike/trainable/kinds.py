@@ -15,10 +15,10 @@ from nspike.trainable.worth import Worth
 
 
 class Kind(Protocol):
-    """What training asks of a kind of layer."""
+    """The functions that training needs for one kind of layer."""
 
     SPIKES_ARE_ONE: bool
-    """Whether it takes each spike that it reads for 1, whatever the neuron says that it is worth."""
+    """Whether it counts each spike that it reads as 1, independent of the neuron's amplitude."""
 
     def floats(self, model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:
         """The kernel and the bias that layer `name` trains."""

@@ -11,7 +11,7 @@ from nspike.autograd.tensor import Tensor
 from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared
 from nspike.integer.rounding import IntegerNetwork
-from nspike.trainable.course import Course, course
+from nspike.trainable.course import FloatCourse, course
 from nspike.trainable.spike_train import SpikeTrain
 from nspike.trainable.surrogate import Surrogate
 
@@ -20,8 +20,8 @@ Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What all layers of a run share.
+class Shared:
+    """The input and the settings that all layers of a forward pass share.
 
     plane : int32 (N, H, W, C), the images on the input plane.
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """N, H, W."""
+        """(N, H, W): images, and pixels of each."""
         count, height, width, _ = self.plane.shape
         return count, height, width
 
@@ -67,7 +67,7 @@ class LayerParameters:
 
     @property
     def values(self) -> dict[str, float]:
-        """The neuron's parameters as numbers."""
+        """The neuron's parameters by name, trained ones included, as numbers."""
         return {name: value.item() if isinstance(value, Tensor) else value for name, value in self.neuron.items()}
 
     @property
@@ -82,8 +82,8 @@ class Layer:
 
     Parameters
     ----------
-    prepared : the stage, laid out for the wide kernels.
-    frame : what all layers share.
+    prepared : the stage in the layout of the wide kernels.
+    shared : the input and settings common to all layers.
     neuron : that fires in it. fires_until : the steps after which it is silent, for the output layer: T, or 0.
     parameters : its floats.
     sources : the spikes that it reads, none for the image, and for each the floats of the layer that fired them.
@@ -91,7 +91,7 @@ class Layer:
     """
 
     prepared: Prepared
-    frame: Frame
+    shared: Shared
     neuron: Neuron
     parameters: LayerParameters
     sources: tuple[tuple[SpikeTrain, LayerParameters], ...]
@@ -105,7 +105,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """How many neurons a pixel has."""
+        """The number of neurons at each pixel."""
         return self.prepared.stage.channels
 
     @property
@@ -115,13 +115,13 @@ class Layer:
         return np.asarray(np.ldexp(integer.theta.astype(np.float64), -integer.exponent))
 
     @cached_property
-    def course(self) -> Course:
+    def course(self) -> FloatCourse:
         """f and a of its neurons, silent from `fires_until` on."""
-        own = course(self.neuron, self.parameters.values, self.frame.timesteps, self.frame.steps)
+        own = course(self.neuron, self.parameters.values, self.shared.timesteps, self.shared.steps)
         own.fires[self.fires_until :] = -1.0
         return own
 
-    def courses_read(self) -> list[Course]:
+    def courses_read(self) -> list[FloatCourse]:
         """The courses of the neurons that it reads, one for each source."""
-        frame = self.frame
-        return [course(self.source_neuron, other.values, frame.timesteps, frame.steps) for _, other in self.sources]
+        shared = self.shared
+        return [course(self.source_neuron, other.values, shared.timesteps, shared.steps) for _, other in self.sources]

@@ -160,6 +160,6 @@ def initial_ceilings(
 
 
 def _percentile(values: NDArray[np.float32], percentile: float) -> float:
-    """Of the positive values; 0 without any."""
+    """The percentile of the positive values; 0 if there are none."""
     positive = values[values > 0]
     return float(np.percentile(positive.astype(np.float64), percentile)) if positive.size else 0.0

@@ -53,21 +53,21 @@ class RateRule(Rule):
             gradients.append(correlation.kernel_gradient(read, of_charge, size, pad=pad))
         if p.bias is not None:
             total = of_charge.sum(axis=(0, 1, 2), dtype=np.float64)
-            gradients.append((layer.frame.timesteps * total).astype(np.float32))
+            gradients.append((layer.shared.timesteps * total).astype(np.float32))
         return [*gradients, self.of_threshold(of_theta if theta is None else of_theta + theta)]
 
     def _read(self) -> Floats:
         """What the layer has read in all, float32 (N, H, W, C_in): the image T times, or n_in."""
         layer = self.layer
         if not layer.sources:
-            return (layer.frame.plane * (layer.frame.timesteps / UNIT)).astype(np.float32)
+            return (layer.shared.plane * (layer.shared.timesteps / UNIT)).astype(np.float32)
         pairs = zip(layer.trains, layer.courses_read(), strict=True)
         counts = [train.weighted(course.amplitudes) for train, course in pairs]
         return counts[0] if len(counts) == 1 else np.concatenate(counts, axis=3)
 
     def _charge(self, read: Floats) -> Floats:
-        """Q, float32 (N, H, W, C), from what was delivered: a kernel of its own need not keep it in the membrane."""
-        integer, timesteps = self.layer.prepared.stage.integer, self.layer.frame.timesteps
+        """Q, float32 (N, H, W, C), from the delivered currents: a neuron with its own kernel need not keep it in the membrane."""
+        integer, timesteps = self.layer.prepared.stage.integer, self.layer.shared.timesteps
         bias = np.ldexp(timesteps * integer.bias.astype(np.float64), -integer.exponent).astype(np.float32)
         return kind_of(self.layer).charge(self.layer, read, bias)
 
@@ -78,7 +78,7 @@ class RateRule(Rule):
         from nspike.kernels import counting
 
         layer = self.layer
-        shape, channels, pixels = layer.frame.shape, layer.channels, int(np.prod(layer.frame.shape))
+        shape, channels, pixels = layer.shared.shape, layer.channels, int(np.prod(layer.shared.shape))
         fires = layer.course.fires >= 0
         none = np.zeros((0, channels), np.float32)
         if not fires.any():

@@ -1,4 +1,4 @@
-"""What the rules of a layer's gradient share: it runs forward once, and says what it depends on and what flows back."""
+"""The base of a layer's gradient rules: run forward once, list the parents, return their gradients."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -24,13 +24,13 @@ class Rule(ABC):
     """Whether the rule needs every membrane at every step."""
 
     def __init__(self, layer: Layer, *, membranes: bool = False) -> None:
-        trace = self.traced and not layer.frame.recompute
+        trace = self.traced and not layer.shared.recompute
         self.layer, self.forward = layer, Forward(layer, membranes=membranes, trace=trace)
         self.train, self.v = self.forward.train, self.forward.v
 
     @property
     def parents(self) -> list[Tensor]:
-        """Spikes, kernel, bias, threshold."""
+        """The tensors with gradients: spikes, kernel, bias, threshold."""
         p = self.layer.parameters
         own = [tensor for tensor in (p.weight, p.bias, p.threshold) if tensor is not None]
         return [*self.layer.trains, *own]

@@ -19,7 +19,7 @@ def cosine(total: int, *, floor: float = 0.0, warmup: int = 0) -> Schedule:
 
 
 def step(every: int, *, gamma: float = 0.1) -> Schedule:
-    """Times `gamma` after each `every` steps."""
+    """Multiply by `gamma` after every `every` steps."""
     return lambda at: gamma ** (at // every)
 
 
@@ -37,5 +37,5 @@ def one_cycle(total: int, *, rise: float = 0.3, start: float = 0.04, floor: floa
 
 
 def constant() -> Schedule:
-    """Always 1."""
+    """A factor of 1 at every step."""
     return lambda at: 1.0

@@ -35,7 +35,7 @@ class SpikeTrain(Tensor):
 
     @property
     def neurons(self) -> int:
-        """How many neurons a pixel has."""
+        """The number of neurons at each pixel."""
         return self.channels // len(self.planes)
 
     def combine(self, parts: list[Any]) -> Any:

@@ -27,7 +27,7 @@ from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 from nspike.trainable.course import slopes
 from nspike.trainable.forward import Forward
 from nspike.trainable.kinds import KINDS
-from nspike.trainable.layer import Frame, Layer, LayerParameters
+from nspike.trainable.layer import Layer, LayerParameters, Shared
 from nspike.trainable.rate_rule import RateRule
 from nspike.trainable.rule import Rule
 from nspike.trainable.spike_train import SpikeTrain, rate
@@ -40,7 +40,7 @@ NO_TIME = "has a kernel of its own, which no gradient goes back through in time;
 
 
 def check_gradient(name: str) -> None:
-    """Raise UsageError for an unknown one."""
+    """Raise UsageError for an unknown name of a gradient rule."""
     if name not in GRADIENTS:
         raise UsageError(f"there is no gradient {name!r}.{nearest(name, GRADIENTS)} Known: {', '.join(GRADIENTS)}")
 
@@ -130,7 +130,7 @@ class DifferentiableNetwork:
                 tensor.data = np.clip(tensor.data, low, ranges[name].high)
 
     def to_model(self) -> Model:
-        """The model with the floats as they are now."""
+        """The model with the current values of the trained parameters."""
         network, spiking = self.model.network, self.model.spiking
         assert spiking is not None
         thresholds, values = dict(spiking.thresholds), {}
@@ -162,14 +162,14 @@ class DifferentiableNetwork:
     def run(self, plane: NDArray[np.int32]) -> Outcome:
         """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
         network = self.model.network
-        integers, prepared, frame = self._prepared(plane)
+        integers, prepared, shared = self._prepared(plane)
         trains: dict[str, SpikeTrain] = {}
         rule = GRADIENTS[self.gradient]
         for stage in integers.stages[:-1]:
-            layer = rule(self._stage(prepared[stage.name], frame, trains))
+            layer = rule(self._stage(prepared[stage.name], shared, trains))
             attach(layer.train, layer.parents, partial(_back, layer))
             trains[stage.name] = layer.train
-        output = self._read(rule(self._stage(prepared[OUTPUT], frame, trains), membranes=True), integers)
+        output = self._read(rule(self._stage(prepared[OUTPUT], shared, trains), membranes=True), integers)
         image = Tensor(plane / UNIT)
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored(network.mode, image, output), output, rates, trains)
@@ -178,20 +178,20 @@ class DifferentiableNetwork:
         self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
     ) -> dict[str, SpikeTrain]:
         """The spikes of the layers of neurons up to the last of `names`, for a batch; `known` ones are not run again."""
-        integers, prepared, frame = self._prepared(plane)
+        integers, prepared, shared = self._prepared(plane)
         trains = dict(known or {})
         for stage in integers.stages[:-1]:
             if set(names) <= set(trains):
                 break
             if stage.name not in trains:
-                trains[stage.name] = Forward(self._stage(prepared[stage.name], frame, trains)).train
+                trains[stage.name] = Forward(self._stage(prepared[stage.name], shared, trains)).train
         return trains
 
-    def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Frame]:
+    def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Shared]:
         """The integers as they are now, the same as kernels take them, and what the layers share."""
         integers = build(self.to_model(), self.neuron, self.head)
         prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages})
-        frame = Frame(
+        shared = Shared(
             plane=np.ascontiguousarray(plane.transpose(0, 2, 3, 1), np.int32),
             timesteps=integers.timesteps,
             steps=integers.steps,
@@ -201,7 +201,7 @@ class DifferentiableNetwork:
             recompute=self.recompute,
             integers=integers,
         )
-        return integers, prepared, frame
+        return integers, prepared, shared
 
     def _layer(self, layer: GraphLayer, spiking: Spiking, per: str) -> LayerParameters:
         network = self.model.network
@@ -229,18 +229,18 @@ class DifferentiableNetwork:
         steps = timesteps + self.neuron.post_steps
         return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
-    def _stage(self, prepared: Prepared, frame: Frame, trains: Mapping[str, SpikeTrain]) -> Layer:
+    def _stage(self, prepared: Prepared, shared: Shared, trains: Mapping[str, SpikeTrain]) -> Layer:
         """A stage before it runs, which reads `trains`."""
         stage, last = prepared.stage, prepared.stage.name == OUTPUT
         makers = {driven(self.model.network, name): floats for name, floats in self._layers.items()}
         return Layer(
             prepared=prepared,
-            frame=frame,
+            shared=shared,
             neuron=INTEGRATE_AND_FIRE if last else self.neuron,
             parameters=makers[stage.name],
             sources=tuple((trains[source], makers[source]) for source in stage.sources),
             source_neuron=self.neuron,
-            fires_until=frame.steps if not last else frame.timesteps if self.head.fires else 0,
+            fires_until=shared.steps if not last else shared.timesteps if self.head.fires else 0,
         )
 
     def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:

@@ -50,9 +50,9 @@ class TimeRule(Rule):
 
     def spread(self, counts: Doubles) -> Floats:
         """The gradient of the layer's spikes, given that of one more at any step up to T, (N, H, W, C)."""
-        frame = self.layer.frame
-        spikes = np.zeros((frame.steps, *counts.shape), np.float32)
-        spikes[: frame.timesteps] = counts
+        shared = self.layer.shared
+        spikes = np.zeros((shared.steps, *counts.shape), np.float32)
+        spikes[: shared.timesteps] = counts
         return spikes
 
     def back(
@@ -65,7 +65,7 @@ class TimeRule(Rule):
         theta: Doubles | None = None,
     ) -> list[Any]:
         """The gradients of `parents`."""
-        p, frame = self.layer.parameters, self.layer.frame
+        p, shared = self.layer.parameters, self.layer.shared
         back = self._back_in_time(spikes, added, end, charge)
         of_sources, of_kernel, of_worth = kind_of(self.layer).back_in_time(self.layer, back.currents)
         give(back.currents)
@@ -73,7 +73,7 @@ class TimeRule(Rule):
         if p.weight is not None:
             gradients.append(of_kernel)
         if p.bias is not None:
-            gradients.append(back.sums[: frame.timesteps].sum(axis=0).astype(np.float32))
+            gradients.append(back.sums[: shared.timesteps].sum(axis=0).astype(np.float32))
         return [*gradients, *self._back_to_neuron(back, theta), *of_worth]
 
     def _back_to_neuron(self, back: _InTime, theta: Doubles | None) -> list[Any]:
@@ -83,7 +83,7 @@ class TimeRule(Rule):
         of_theta = c.initial * back.start - fires @ back.crossings - c.amplitudes @ back.worths
         gradients: list[Any] = [self.of_threshold(of_theta if theta is None else of_theta + theta)]
         for name in p.trained:
-            slope = slopes(layer.neuron, p.values, name, layer.frame.timesteps, layer.frame.steps)
+            slope = slopes(layer.neuron, p.values, name, layer.shared.timesteps, layer.shared.steps)
             per_channel = slope.initial * back.start - slope.fires @ back.crossings - slope.amplitudes @ back.worths
             gradients.append(np.asarray(per_channel @ layer.theta))
         return gradients
@@ -93,9 +93,9 @@ class TimeRule(Rule):
     ) -> _InTime:
         from nspike.kernels import through_time
 
-        frame, stage, channels = self.layer.frame, self.layer.prepared.stage, self.layer.channels
-        steps, fires = frame.steps, self.layer.course.fires
-        pixels = int(np.prod(frame.shape))
+        shared, stage, channels = self.layer.shared, self.layer.prepared.stage, self.layer.channels
+        steps, fires = shared.steps, self.layer.course.fires
+        pixels = int(np.prod(shared.shape))
         currents = np.zeros((steps, pixels, channels), np.float32) if spikes is None else spikes
         currents = currents.reshape(steps, pixels, channels)  # changed in place
         g_v = np.zeros((pixels, channels), np.float32) if end is None else end.reshape(pixels, -1).astype(np.float32)
@@ -108,14 +108,14 @@ class TimeRule(Rule):
             trace = self.forward.take_trace()
             flat = trace.reshape(pixels, steps, channels)
             resets = np.ldexp(stage.reset.astype(np.float32), -stage.integer.exponent)
-            numbers = (fires.astype(np.float32), resets * np.float32(frame.follow_reset))
+            numbers = (fires.astype(np.float32), resets * np.float32(shared.follow_reset))
 
             def blocks(piece: int, first: int, last: int) -> None:
                 scratch = np.empty((3, steps, channels), np.float32)
                 sums, crossings, worths = totals[piece]
                 for at in range(first * PIXELS, min(last * PIXELS, pixels), PIXELS):
                     x = flat[at : at + PIXELS]
-                    slope = values(frame.surrogate, x)
+                    slope = values(shared.surrogate, x)
                     v = g_v[at : at + PIXELS]
                     through_time.backward(x, slope, currents, more, *numbers, v, sums, crossings, worths, scratch, at)
 
@@ -126,5 +126,5 @@ class TimeRule(Rule):
             currents += charge.reshape(pixels, -1).astype(np.float32)
         if charge is not None or silent:
             sums = currents.sum(axis=1, dtype=np.float64)
-        currents = currents.reshape(steps, *frame.shape, channels)
+        currents = currents.reshape(steps, *shared.shape, channels)
         return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64))

@@ -19,10 +19,10 @@ class Worth(NamedTuple):
 def worth_read(layer: Layer) -> list[Worth]:
     """What trains the worth of the spikes that a layer reads."""
     trained: list[Worth] = []
-    first, frame = 0, layer.frame
+    first, shared = 0, layer.shared
     for train, other in layer.sources:
         for name, tensor in other.trained.items():
-            slope = slopes(layer.source_neuron, other.values, name, frame.timesteps, frame.steps).amplitudes
+            slope = slopes(layer.source_neuron, other.values, name, shared.timesteps, shared.steps).amplitudes
             if slope.any():
                 trained.append(Worth(first, first + train.channels, tensor, slope))
         first += train.channels

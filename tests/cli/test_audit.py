@@ -73,9 +73,23 @@ def test_the_energy_side_by_side_and_the_time_beside(here, capsys):
     assert re.search(r"model +column +SNN +ANN +SNN/ANN +pays below", done.out)
     assert re.search(r"\nquantised45  integers +[\d.]+ .J +[\d.]+ .J +[\d.]+ % +[\d.]+ %\n", done.out)
     assert len(re.findall(r"\n  source: M. Horowitz, ISSCC.* \(2014\)", done.out)) == 3
-    assert re.search(r"measured on this CPU: the SNN [\d.]+ s, digests included, the plain ANN [\d.]+ s\.", done.out)
+    spent = r"[\d.]+ s \([\d.]+ s of processor time\)"
+    assert re.search(rf"measured on this CPU: the SNN {spent}, digests included, the plain ANN {spent}\.", done.out)
     assert "On a CPU the energy is a model: no joule was measured" in done.out
     assert "plain ANN" not in run(capsys, "audit", "photo.png", "--sigma", 25).out
+
+
+def test_the_quality_against_a_clean_image(here, capsys):
+    words = ["audit", "photo.png", "--sigma", 25, "--reference", "hazy.png"]
+    done = run(capsys, *words, "--json", "c.json")
+    if (
+        nspike.images.file.read(here / "hazy.png").pixels.shape
+        != nspike.images.file.read(here / "photo.png").pixels.shape
+    ):
+        assert (done.code, "hazy.png: is " in done.err) == (3, True)
+    done = run(capsys, *words[:-1], "photo.png", "--json", "c.json")
+    assert re.search(r"\nagainst photo.png: PSNR infinite -> [\d.]+ dB, SSIM 1.0000 -> 0.[\d]+\n", done.out)
+    assert "psnr" not in (here / "c.json").read_text()
 
 
 def test_nothing_modelled_or_timed_is_certified(here, capsys, certificate):

@@ -57,6 +57,19 @@ def test_convert_as_told(capsys, ann):
     assert {layer["v_init"] for layer in spiking.neuron_parameters["mprn"].values()} == {0.25}
 
 
+def test_the_best_by_default_and_fast(capsys, ann):
+    assert "layers fitted" in convert(capsys, ann).out
+    best = load(ann.parent / "snn.h5")
+    assert set(best.spiking.weights) == {conv.name for conv in best.network.convs[1:]}
+    assert best.info.provenance["fitted"] == {"windows": 3, "to": "targets"}
+    assert best.info.provenance["converter_options"]["per"] == "channel"
+    assert "layers fitted" not in convert(capsys, ann, "--fast", "--overwrite").out
+    fast = load(ann.parent / "snn.h5")
+    assert not fast.spiking.weights
+    assert fast.info.provenance["converter_options"]["per"] == "layer"
+    assert {layer["v_init"] for layer in fast.spiking.neuron_parameters["if"].values()} == {0.0}
+
+
 def test_parts_may_be_given_either_way(capsys, ann):
     assert convert(capsys, ann, "--plugin", "head:rate", "--plugin", "lif").code == 0
     assert load(ann.parent / "snn.h5").spiking.head == "rate"

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 import warnings
 from pathlib import Path
 
@@ -21,19 +20,6 @@ from nspike.cli.group import COMMANDS, group, main
 from tests.cli.console import launch, run, start
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def planted(monkeypatch):
-    """Puts a command called `planted` into the group that calls the function given."""
-
-    def plant(function):
-        module = types.ModuleType("nspike.cli.commands.planted")
-        module.command = click.command()(function)
-        monkeypatch.setitem(sys.modules, "nspike.cli.commands.planted", module)
-        monkeypatch.setitem(COMMANDS, "planted", ("planted", "Planted."))
-
-    return plant
 
 
 # ----- help -----
@@ -84,7 +70,8 @@ def test_command_of_each_name_has_its_file(name):
 
 
 def test_version(capsys):
-    assert run(capsys, "--version").out == "nspike, version 0.1.0\n"
+    for option in ("--version", "-V"):
+        assert run(capsys, option).out == "nspike, version 0.1.0\n"
 
 
 def test_installed_script_calls_main():

@@ -30,6 +30,37 @@ def test_plugins_of_a_kind(capsys):
     assert (outcome.code, "Did you mean 'head'" in outcome.err) == (4, True)
 
 
+def test_the_options_of_a_plugin(capsys):
+    outcome = run(capsys, "plugins", "rueckauer")
+    assert outcome.code == 0
+    assert "data-based threshold balancing" in outcome.out
+    rows = [line.split() for line in outcome.out.splitlines()]
+    assert ["percentile", "99.9", "[50,", "100]"] in [row[:4] for row in rows]
+    assert ["per", "layer", "layer", "or", "channel"] in [row[:5] for row in rows]
+    (beta,) = json.loads(run(capsys, "plugins", "neuron:mprn", "--json", "-").out)["plugins"]
+    assert (beta["name"], beta["kind"]) == ("mprn", "neuron")
+    assert [option["name"] for option in beta["options"]] == ["beta", "v_init"]
+    assert (beta["options"][0]["default"], beta["options"][0]["low"], beta["options"][0]["high"]) == (0.0, -30.0, 30.0)
+    assert "(0.5, 1]" in run(capsys, "plugins", "mprn_beta").out, "a range whose lower end is left out"
+    assert "no options" in run(capsys, "plugins", "cpm", "--kind", "head").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["mpnr"], "Did you mean 'mprn'"),
+        (["neuron:cpm"], "there is no neuron 'cpm'"),
+        (["cpm", "--kind", "neuron"], "there is no neuron 'cpm'"),
+        (["neurn:mprn"], "Did you mean 'neuron'"),
+        (["cpm", "--kind", "haed"], "Did you mean 'head'"),
+    ],
+)
+def test_no_such_plugin_to_describe(capsys, arguments, says):
+    outcome = run(capsys, "plugins", *arguments)
+    assert (outcome.code, outcome.out) == (4, "")
+    assert says in outcome.err
+
+
 def test_broken_plugin_is_listed(tmp_path):
     make_package(tmp_path, "sick", "import nspike\n@nspike.hookimpl\ndef register_neuron(register): ...")
     make_package(tmp_path, "evil", "raise RuntimeError('\\033[2J wiped')")

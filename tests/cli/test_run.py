@@ -19,7 +19,7 @@ from nspike.restoration.bundled import image_for
 from tests.cli.console import interrupt, run
 from tests.tiny import image, tiny_model
 
-MODEL = tiny_model()
+MODEL = tiny_model(degradation={"sigma": 8.0})
 
 
 @pytest.fixture
@@ -283,9 +283,11 @@ def test_files_and_globs_without_an_output(folder, here, capsys):
 def test_outputs_of_one_name(folder, here, capsys):
     save_image(here / "in2" / "p0.jpg")
     done = run(capsys, "run", "in", "in2", "-o", "out")
-    assert done.code == 2
-    assert "both" in done.err
-    assert not (here / "out").exists()
+    assert done.code == 1
+    assert "in/p0.png and in2/p0.jpg would both be written to out/p0.png" in done.err
+    assert names(here / "out") == ["p1.nspike.json", "p1.png", "p2.nspike.json", "p2.png"]
+    done = run(capsys, "run", "in/p0.png", "in2/p0.jpg", "-o", "none")
+    assert (done.code, (here / "none").exists()) == (2, False), "nothing would be left to do"
 
 
 def test_a_folder_needs_an_output(folder, capsys):

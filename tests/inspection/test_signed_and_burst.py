@@ -25,7 +25,7 @@ PIXELS = pixels_of(1, 9, 10)
 def kind(request):
     """The neuron, registered for the time of a test."""
     things = {name: registry().neurons[name] for name in registry().neurons}
-    registry()._found.append(("neuron", request.param.fast, "tests", ""))
+    registry()._registered.append(("neuron", request.param.fast, "tests", ""))
     registry().neurons.fill({**things, request.param.fast.name: request.param.fast})
     yield request.param
     registry.cache_clear()

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -151,9 +152,33 @@ def test_a_page_for_every_kind_of_run(here, capsys, arguments):
         "M. Horowitz",
     ):
         assert text in html
+    for time in ("wall time", "processor time"):
+        assert re.search(rf"<dt>{time}, [a-z ]+</dt><dd>[\d.]+ s</dd>", html)
+    assert "CPU time" not in html
     assert ("the plain network <strong>" in html) == ("--ann" in arguments)
     assert ("not simulated" in html) == ("lif" in arguments)
     assert str(here) not in html
+
+
+def test_the_quality_is_in_it_where_a_clean_image_is_given(here, capsys):
+    words = ["audit", "photo.png", "--sigma", 25, "--report", "r.html"]
+    done = run(capsys, *words, "--reference", "photo.png")
+    assert done.code == 0, done.err
+    psnr, ssim = re.search(r"PSNR infinite -> ([\d.]+) dB, SSIM 1.0000 -> ([\d.]+)\n", done.out).groups()
+    html = (here / "r.html").read_text()
+    assert f"<dt>PSNR against the clean image</dt><dd>∞ → {psnr} dB</dd>" in html
+    assert f"<dt>SSIM against the clean image</dt><dd>1.0000 → {ssim}</dd>" in html
+    assert run(capsys, *words).code == 0
+    assert "clean image" not in (here / "r.html").read_text()
+
+
+def test_the_quality_of_an_enlarged_image(here, capsys):
+    words = ["audit", "small.png", "--task", "superres", "--scale", 2, "--report", "r.html"]
+    assert run(capsys, "run", *words[1:-2], "-o", "large.png").code == 0
+    done = run(capsys, *words, "--reference", "large.png")
+    assert (done.code, "against large.png: PSNR infinite dB, SSIM 1.0000" in done.out) == (0, True), done.err
+    done = run(capsys, *words, "--reference", "small.png")
+    assert (done.code, "small.png: is " in done.err) == (3, True)
 
 
 def test_the_command_in_it_repeats_the_certificate(here, capsys):
@@ -205,6 +230,35 @@ def test_charts_take_the_colour_of_the_page():
     assert charts.rates_chart(ledger) == charts.rates_chart(ledger), "the same bytes"
 
 
+@pytest.mark.parametrize(("steps", "post"), [(4, 1), (10, 10), (11, 0), (40, 40), (100, 3)])
+def test_the_steps_below_a_chart_do_not_overlap(steps, post):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    labels = charts._steps(steps, steps + post)
+    assert len(labels) == steps + post
+    assert 3 <= sum(map(bool, labels)) <= charts.LABELS
+    figure = Figure(figsize=(3.4, 1), dpi=72)  # what the colour bar and the layers' names leave of 5.2
+    axes = figure.add_axes((0, 0.5, 1, 0.5))
+    axes.set_xlim(0, len(labels))
+    axes.set_xticks(np.arange(len(labels)) + 0.5, labels)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+    assert all(left.x1 + 2 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_the_figures_have_room_at_500_pixels():
+    css = page.TEMPLATE.read_text(encoding="utf-8")
+    least = 16 * float(re.search(r"\.figures \{[^}]*minmax\(min\(100%, ([\d.]+)rem\)", css)[1])
+    room = 500 - 2 * 16 - 2  # the page's padding
+    columns = int((room + 8) // (least + 8))
+    width = (room - 8 * (columns - 1)) / columns - 2 * 0.6 * 16 - 3
+    digits, commas = 13, 4  # of 1,234,567,890,123
+    assert width > 1.15 * 16 * (0.6 * digits + 0.3 * commas), "a digit takes 0.6 of the size of the type at most"
+    assert re.search(r"\.figures dd \{[^}]*overflow-wrap: anywhere", css), "and longer ones break"
+
+
 # ----- what goes wrong -----
 
 
@@ -215,6 +269,18 @@ def test_without_the_extra(here, capsys, monkeypatch):
     assert (done.code, done.out) == (2, "")
     assert 'a report needs Jinja2; install what is missing: pip install "nspike[report]"' in done.err
     assert not (here / "r.html").exists()
+
+
+def test_without_the_extra_the_certificate_is_written(here, capsys, monkeypatch):
+    known = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "jinja2" else known(name, *a))
+    words = ["audit", "photo.png", "--sigma", 25]
+    done = run(capsys, *words, "--report", "r.html", "--json", "c.json")
+    assert (done.code, "a report needs Jinja2" in done.err) == (2, True)
+    assert not (here / "r.html").exists()
+    piped = run(capsys, *words, "--report", "r.html", "--json", "-")
+    assert (piped.code, piped.out) == (2, (here / "c.json").read_text()), "the certificate and nothing else"
+    assert run(capsys, *words, "--json", "-").out == piped.out
 
 
 def test_a_run_without_spikes_has_a_page(here, capsys):

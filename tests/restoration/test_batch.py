@@ -282,3 +282,22 @@ def test_another_t_than_the_models_is_warned_of():
         in Chooser(Request(timesteps=20)).choose(noisy(25)).warnings[-1]
     )
     assert not Chooser(Request(timesteps=10, sigma=25)).choose(noisy(25)).warnings
+
+
+def test_the_noise_of_a_jpeg_is_estimated_on_its_blocks_wherever_the_sample_begins(tmp_path):
+    pixels = noisy(20, 1029, 1034)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=50)
+    read = np.asarray(Image.open(tmp_path / "a.jpg"))
+    left = np.std(read - 128.0)
+    assert noise_of(read, "JPEG") == pytest.approx(left, rel=0.15)
+    assert noise_of(read) < 0.7 * left
+
+
+def test_too_little_noise_is_told_apart_from_a_gap_between_models(shipped, tmp_path):
+    assert Chooser(Request(spare=True)).choose(noisy(3)).enough == pytest.approx(15 / 1.4)
+    assert Chooser(Request(spare=True, sigma=3)).choose(noisy(3)).enough is None
+    assert Chooser(Request(spare=True, model="dncnn-s15")).choose(noisy(3)).enough is None
+    assert Chooser(Request()).choose(noisy(3)).enough is None
+    (tmp_path / "dncnn-s50.h5").unlink()
+    save(tmp_path / "dncnn-s50.h5", tiny_model(degradation={"sigma": 60.0}, name="dncnn-s50"))
+    assert Chooser(Request(spare=True)).choose(noisy(42.5)).enough is None

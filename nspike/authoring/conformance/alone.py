@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from nspike.authoring.conformance.report import Fault, Skip
 from nspike.authoring.conformance.subject import Cells, HandWorked, Subject, cells
-from nspike.authoring.conformance.walk import Course, walk
+from nspike.authoring.conformance.walk import Walk, walk
 from nspike.integer.grid import MOST_STEPS, RANGE
 from nspike.kernels import floats
 
@@ -172,7 +172,7 @@ def _same(expected: NDArray[np.bool_], found: NDArray[np.bool_], how: str) -> No
         )
 
 
-def _equal(one: Course, two: Course) -> bool:
+def _equal(one: Walk, two: Walk) -> bool:
     return np.array_equal(one.spikes, two.spikes) and np.array_equal(one.membranes, two.membranes)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.authoring.conformance.subject import of_stage
-from nspike.authoring.conformance.walk import Course, walk
+from nspike.authoring.conformance.walk import Walk, walk
 from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.ledger import Ledger
 from nspike.contracts.neuron import Neuron
@@ -126,10 +126,10 @@ def currents(
     return np.stack(found).astype(np.int64)
 
 
-def by_definition(network: IntegerNetwork, plane: NDArray[np.int32]) -> dict[str, Course]:
+def by_definition(network: IntegerNetwork, plane: NDArray[np.int32]) -> dict[str, Walk]:
     """The course of every layer of neurons, pixels in raster order; slow, for small images."""
     spikes: dict[str, NDArray[np.bool_]] = {}
-    courses: dict[str, Course] = {}
+    courses: dict[str, Walk] = {}
     for stage in network.stages:
         if stage.neuron is INTEGRATE_AND_FIRE:
             continue  # the output layer

@@ -17,14 +17,14 @@ from nspike.runtime.explain import changes_its_input, explain
 
 
 @dataclass(frozen=True)
-class Course:
+class Walk:
     """spikes bool (steps, P, C, planes); membranes int32 (steps, P, C), after each step."""
 
     spikes: NDArray[np.bool_]
     membranes: NDArray[np.int32]
 
 
-def walk(cells: Cells, currents: NDArray[np.int32], *, compiled: bool = False) -> Course:
+def walk(cells: Cells, currents: NDArray[np.int32], *, compiled: bool = False) -> Walk:
     """Run P·C neurons on `currents` int32 (steps, P, C). Raises Fault where a kernel breaks the contract."""
     steps, pixels, channels = currents.shape
     planes = len(cells.neuron.planes)
@@ -40,7 +40,7 @@ def walk(cells: Cells, currents: NDArray[np.int32], *, compiled: bool = False) -
         else:
             spikes[t] = step.run(v, currents[t], t)
         membranes[t] = v
-    return Course(spikes, membranes)
+    return Walk(spikes, membranes)
 
 
 class _Step:

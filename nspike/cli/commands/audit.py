@@ -6,19 +6,24 @@ from typing import Any
 import click
 
 from nspike.cli.configuration import refuse_head_parameters
+from nspike.cli.figures import energy_text
 from nspike.cli.guard import keep_apart
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options
 from nspike.cli.output import to_json
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
+from nspike.cli.reference import clean_image, in_words, quality
+from nspike.cli.streams import print_error, print_json
 from nspike.cli.text import printable, table
+from nspike.cli.times import Times, timed
 
 
 @click.command()
 @click.argument("image", required=False)
 @click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
 @click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
+@click.option("--reference", metavar="CLEAN", help="The clean image: prints the quality, in the page too.")
 @click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
 @click.option("--verify", "verified", metavar="FILE", help="Verify this certificate instead of making one.")
 @choice_options("neuron, head or energy model")
@@ -28,6 +33,7 @@ def command(
     image: str | None,
     json_file: str | None,
     report_file: str | None,
+    reference: str | None,
     ann: bool,
     verified: str | None,
     wanted: Wanted,
@@ -44,18 +50,20 @@ def command(
     Examples:
       nspike audit photo.png --json certificate.json
       nspike audit photo.png --report audit.html --ann
+      nspike audit noisy.png --report audit.html --reference clean.png
       nspike audit --verify certificate.json
       nspike audit photo.png --verify certificate.json --model my.h5
     """
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (image, verified, wanted.model, *wanted.plugins))
-    keep_apart("--report", report_file, (image, verified, wanted.model, json_file, *wanted.plugins))
+    read = (image, verified, reference, wanted.model, *wanted.plugins)
+    keep_apart("--json", json_file, read)
+    keep_apart("--report", report_file, (*read, json_file))
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]
         given = wanted.given() | {"--model": None, "--plugin": named, "--report": report_file, "--ann": ann}
-        given |= {"--inexact": inexact}
+        given |= {"--inexact": inexact, "--reference": reference}
         for option, value in given.items():
             if value not in (None, (), [], False):
                 raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
@@ -67,7 +75,7 @@ def command(
         raise UsageError("--inexact makes no certificate: leave --json out")
     if inexact:
         how = {**how, "inexact": True}
-    return _make(image, wanted, json_file, report_file, ann, how)
+    return _make(image, wanted, json_file, report_file, reference, ann, how)
 
 
 KINDS = ("neuron", "head", "energy")
@@ -80,9 +88,11 @@ def _make(
     wanted: Wanted,
     json_file: str | None,
     report_file: str | None,
+    reference: str | None,
     ann: bool,
     how: dict[str, Any],
 ) -> int:
+    from nspike.errors import UsageError
     from nspike.files.atomic import write_bytes
     from nspike.images import file as images
     from nspike.inspection.auditing import audit
@@ -91,34 +101,50 @@ def _make(
 
     parts, energy = parts_of(wanted.plugins, KINDS)
     energy = energy or energy_models(ENERGY)
+    missing: UsageError | None = None
     if report_file is not None:
         from nspike.report.page import check_extra
 
-        check_extra()
+        try:
+            check_extra()
+        except UsageError as error:
+            if json_file is None:
+                raise
+            missing, report_file = error, None  # the certificate is made without
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
-    pixels = images.read(image, max_pixels=how["max_pixels"]).pixels
-    choice = chooser.choose(pixels)
+    original = images.read(image, max_pixels=how["max_pixels"])
+    pixels = original.pixels
+    choice = chooser.choose(pixels, original.format)
     refuse_head_parameters(choice.model, wanted)
+    clean = None if reference is None else clean_image(reference, pixels, choice.scale, how["max_pixels"])
     announce_compilation()
     maps = None if report_file is None else _maps(choice, pixels)
     if maps is not None:
         how = {**how, "tile": how["tile"] or REPORT_TILE, "observer": maps}
     with Meter(1) as meter:
-        done = audit(
-            choice.model, image, model_digest=choice.digest, scale=choice.scale, progress=meter.image(0), **how
+        done, times = timed(
+            audit, choice.model, image, model_digest=choice.digest, scale=choice.scale, progress=meter.image(0), **how
         )
-    ann_seconds = _ann_seconds(choice, pixels, how) if ann else None
+    ann_times = _ann_times(choice, pixels, how) if ann else None
+    measured = None if clean is None else quality(pixels, done.result.image, clean)
     text = dumps(done.certificate)
     if json_file not in (None, "-"):
         write_bytes(str(json_file), text.encode())
     if report_file is not None:
         command = _command(image, wanted, choice)
-        _write_report(report_file, image, pixels, choice, done, maps, energy, command, ann_seconds)
+        told = {"times": times, "ann_times": ann_times, "quality": measured}
+        _write_report(report_file, image, pixels, choice, done, maps, energy, command, told)
     if json_file == "-":
-        click.echo(text, nl=False)
+        print_json(text)
+    if missing is not None:
+        raise missing
+    if json_file == "-":
         return 0
     extra = "digests" if report_file is None else "digests and maps"
-    click.echo(printable(_describe(image, choice, done, energy, ann_seconds, extra)))
+    click.echo(printable(_describe(image, choice, done)))
+    if measured is not None:
+        click.echo(printable(f"against {reference}: {in_words(measured)}"))
+    click.echo(printable("\n" + energy_text(energy, done.result.ledger, times, ann_times, extra)))
     for what, file in (("certificate", json_file), ("report", report_file)):
         if file is not None:
             click.echo(printable(f"{what} written to {file}"))
@@ -141,11 +167,11 @@ def _maps(choice: Any, pixels: Any) -> Any:
     )
 
 
-def _ann_seconds(choice: Any, pixels: Any, how: dict[str, Any]) -> float:
+def _ann_times(choice: Any, pixels: Any, how: dict[str, Any]) -> Times:
     from nspike.restoration.image import restore
 
     kept = {name: how[name] for name in ("memory", "threads")}
-    return restore(choice.model, pixels, scale=choice.scale, ann=True, **kept).seconds
+    return timed(restore, choice.model, pixels, scale=choice.scale, ann=True, **kept)[1]
 
 
 def _command(image: str, wanted: Wanted, choice: Any) -> list[str]:
@@ -168,7 +194,7 @@ def _write_report(
     maps: Any,
     energy: list[Any],
     command: list[str],
-    ann_seconds: float | None,
+    told: dict[str, Any],
 ) -> None:
     from nspike.report.page import Story, write
     from nspike.report.residual import residuals
@@ -185,14 +211,12 @@ def _write_report(
         changes=choice.changes,
         notes=[*choice.notes, *(f"warning: {warning}" for warning in choice.warnings)],
         command=command,
-        ann_seconds=ann_seconds,
+        **told,
     )
     write(file, story)
 
 
-def _describe(image: str, choice: Any, done: Any, energy: list[Any], ann_seconds: float | None, extra: str) -> str:
-    from nspike.cli.figures import energy_text
-
+def _describe(image: str, choice: Any, done: Any) -> str:
     ledger, values = done.result.ledger, done.certificate
     parameters = values["parameters"]
     lines = [
@@ -211,7 +235,6 @@ def _describe(image: str, choice: Any, done: Any, energy: list[Any], ann_seconds
     lines.append(table(("layer", "neurons", "spikes", "rate", "synaptic operations", "last step"), rows))
     totals = values["totals"]
     lines += ["", f"spikes {totals['spikes']:,}, synaptic operations {totals['synops']:,}"]
-    lines += ["", energy_text(energy, ledger, done.result.seconds, ann_seconds, extra)]
     return "\n".join(lines)
 
 
@@ -229,7 +252,7 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
         found = verify(stored, loaded, source, progress=meter.image(0), **how)
     report = {"certificate": verified, "image": str(source), "holds": not found, "differences": found}
     if json_file == "-":
-        click.echo(to_json(report), nl=False)
+        print_json(to_json(report))
         return 1 if found else 0
     if json_file is not None:
         write_bytes(json_file, to_json(report).encode())
@@ -237,9 +260,9 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
         layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
         click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
         return 0
-    click.echo(printable(f"{verified} does not hold. First difference: {found[0]}"), err=True)
+    print_error(printable(f"{verified} does not hold. First difference: {found[0]}"))
     for difference in found[1:10]:
-        click.echo(printable(f"  {difference}"), err=True)
+        print_error(printable(f"  {difference}"))
     if len(found) > 10:
-        click.echo(f"  and {len(found) - 10} more", err=True)
+        print_error(f"  and {len(found) - 10} more")
     return 1

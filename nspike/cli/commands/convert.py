@@ -32,6 +32,7 @@ from nspike.converting.default import TIMESTEPS
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="The seed of crops and noise."
 )
+@click.option("--fast", is_flag=True, help="Find scales alone, with the options' own defaults, and fit no layer.")
 @click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
 @threads_option
 @overwrite_option
@@ -49,6 +50,7 @@ def command(
     crops: int,
     crop_size: int,
     seed: int,
+    fast: bool,
     name: str | None,
     threads: int | None,
     overwrite: bool,
@@ -58,6 +60,9 @@ def command(
 
     MODEL is a model file with an ANN, made by `nspike import`. The images of FOLDER are clean ones: noise is added, or
     they are shrunk and enlarged, as the network was trained for. For dehazing they are hazy, or pairs in hazy/ and GT/.
+    By default it converts as well as is possible without training: one scale for each channel, membranes half full at the
+    start, and kernels fitted layer by layer to what the spikes before them carry, which takes minutes for a deep network;
+    --fast finds scales alone. `nspike plugins NAME` lists the options of a converter and the parameters of a neuron.
     Prints, for each layer, how well its spikes carry the ANN's activations.
 
     \b
@@ -93,11 +98,13 @@ def command(
             crops=crops,
             crop_size=crop_size,
             seed=seed,
+            fast=fast,
             threads=threads,
             progress=progress.reach,
         )
     nspike.save(output, converted)
     found, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
-    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, T = {timesteps}\ndigest {found}"
+    how = f"T = {timesteps}" + ("" if fast else ", layers fitted")
+    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {found}"
     emit(text, values, json_file)

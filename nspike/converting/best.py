@@ -1,0 +1,67 @@
+"""The best conversion that needs no training: what it takes where nothing is said, and the images its layers are fitted on.
+
+One scale for each channel, membranes that are half full at the start, so that rates are rounded to the nearest, a release
+that does not round a second time, and then kernels and biases fitted layer by layer (`nspike.converting.regression`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.converter import Converter
+from nspike.contracts.neuron import Neuron
+from nspike.graph.network import Network
+
+Plane = NDArray[np.float32]
+
+RELEASE = {"mprn": {"beta": 3.0}, "mprn_beta": {"alpha": 1.0}}
+"""The release threshold α that goes with half full membranes, nearly θ: 0.976, which yet answers to training, and 1."""
+
+WINDOW = 64
+"""The largest side of a window in pixels."""
+WINDOWS = 64
+"""How many windows at most; with `WINDOW` what bounds the memory."""
+
+
+def best_options(converter: Converter, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`given`, and for the options that it leaves out: `per` channel, and `v_init` 0.5, if the converter has them."""
+    options = dict(given or {})
+    for option in converter.options:
+        if option.name == "per" and "channel" in option.choices:
+            options.setdefault("per", "channel")
+        if option.name == "v_init":
+            options.setdefault("v_init", 0.5)
+    return options
+
+
+def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float]:
+    """A layer's parameters, with the release threshold that goes with half full membranes if they say none."""
+    return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}
+
+
+def fit_windows(images: Sequence[Plane], targets: Sequence[Plane] | None) -> tuple[Plane, Plane | None]:
+    """Windows of one size, spread evenly over the images, float32 (N, C, h, w), and the same of the targets.
+
+    The size is the median of the images', at most `WINDOW`; smaller images are left out.
+    """
+    height, width = (min(WINDOW, sorted(p.shape[axis] for p in images)[(len(images) - 1) // 2]) for axis in (1, 2))
+    places = [
+        (i, top, left)
+        for i, p in enumerate(images)
+        for top in range(0, p.shape[1] - height + 1, height)
+        for left in range(0, p.shape[2] - width + 1, width)
+    ]
+    count = min(WINDOWS, len(places))
+    chosen = [places[i * len(places) // count] for i in range(count)]
+
+    def cut(planes: Sequence[Plane]) -> Plane:
+        return np.stack([planes[i][:, top : top + height, left : left + width] for i, top, left in chosen])
+
+    return cut(images), None if targets is None else cut(targets)
+
+
+def fitted_layers(network: Network) -> int:
+    """How many layers are fitted: those that read spikes."""
+    return sum(bool(network.activations_into(conv.name)) for conv in network.convs)

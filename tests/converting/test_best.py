@@ -1,0 +1,83 @@
+"""What a conversion takes where nothing is said, and the fit that follows it."""
+
+import numpy as np
+import pytest
+from nspike_plugins import if_, lif, membrane, mprn, qcfs, rueckauer
+
+import nspike
+from nspike.converting import regression
+from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.conversion import convert
+from tests.converting.test_by_name import ann_model, images
+
+
+def test_options_where_nothing_is_said():
+    assert best_options(rueckauer.CONVERTER, None) == {"per": "channel", "v_init": 0.5}
+    assert best_options(rueckauer.CONVERTER, {"per": "layer", "v_init": 0.1}) == {"per": "layer", "v_init": 0.1}
+    assert best_options(qcfs.CONVERTER, {"percentile": 99}) == {"percentile": 99, "v_init": 0.5}
+
+
+def test_release_goes_with_half_full_membranes():
+    assert with_release(mprn.NEURON, {"v_init": 0.5}) == {"v_init": 0.5, "beta": 3.0}
+    assert with_release(mprn.NEURON, {"v_init": 0.5, "beta": 1.0}) == {"v_init": 0.5, "beta": 1.0}
+    assert with_release(mprn.NEURON, {"v_init": 0.0}) == {"v_init": 0.0}
+    assert with_release(if_.NEURON, {"v_init": 0.5}) == {"v_init": 0.5}
+
+
+def test_windows_have_one_size_and_cover_images_of_several():
+    def plane(height, width, value):
+        return np.full((1, height, width), value, np.float32)
+
+    degraded, clean = fit_windows([plane(130, 70, 0), plane(64, 64, 1), plane(20, 90, 2)], None)
+    assert clean is None
+    assert degraded.shape == (3, 1, 64, 64)
+    assert degraded.mean(axis=(1, 2, 3)).tolist() == [0, 0, 1], "the small one is left out"
+    many = [plane(9, 8, i) for i in range(100)]
+    degraded, clean = fit_windows(many, [each + 1 for each in many])
+    assert degraded.shape == (64, 1, 9, 8)
+    assert degraded[0].max() == 0
+    assert degraded[-1].max() >= 97, "spread over all images"
+    np.testing.assert_array_equal(clean, degraded + 1)
+
+
+@pytest.mark.parametrize("neuron", ["if", "mprn"])
+def test_the_best_is_nearer_to_the_ann_than_the_fast(neuron):
+    model, planes = ann_model(), images(6)
+    best, report = nspike.convert(model, planes, neuron=neuron, timesteps=6)
+    _, fast = nspike.convert(model, planes, neuron=neuron, timesteps=6, fast=True)
+    assert report.psnr_to_ann > fast.psnr_to_ann + 2
+    assert best.info.provenance["fitted"] == {"windows": 6, "to": "ann"}
+    assert best.info.provenance["converter_options"]["per"] == "channel"
+    assert best.spiking.neuron_parameters[neuron]["relu2"]["v_init"] == 0.5
+
+
+def test_the_best_is_the_conversion_and_then_the_regression():
+    model, planes = ann_model(), images(4)
+    targets = [plane * 0.9 for plane in planes]
+    best, _ = nspike.convert(model, planes, neuron="mprn", head="membrane", targets=targets)
+    told = {"options": {"per": "channel", "v_init": 0.5}, "neuron_parameters": {"beta": 3.0}}
+    half, _ = nspike.convert(model, planes, neuron="mprn", head="membrane", targets=targets, fast=True, **told)
+    assert not half.spiking.weights
+    expected = regression.fit(half, np.stack(planes), np.stack(targets))
+    assert set(best.spiking.weights) == set(expected.spiking.weights)
+    for name, kernel in expected.spiking.weights.items():
+        np.testing.assert_array_equal(best.spiking.weights[name], kernel)
+    assert best.info.provenance["fitted"]["to"] == "targets"
+    again, _ = nspike.convert(best, planes, neuron="mprn", fast=True)
+    assert "fitted" not in again.info.provenance
+    assert not again.spiking.weights
+
+
+def test_progress_counts_layers():
+    seen = []
+    parts = {"converter": rueckauer.CONVERTER, "neuron": if_.NEURON, "head": membrane.HEAD}
+    convert(ann_model(), images(2), **parts, fit=True, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == [1, 2, 4, 6, 8, 9, 10], "2 images, 3 layers of the weight of 2, 2 crops"
+    assert {total for _, total in seen} == {10}
+
+
+def test_a_neuron_with_a_kernel_of_its_own_is_fitted_too():
+    model, report = nspike.convert(ann_model(), images(3), neuron=lif.NEURON.name)
+    _, fast = nspike.convert(ann_model(), images(3), neuron=lif.NEURON.name, fast=True)
+    assert model.spiking.weights
+    assert report.psnr_to_ann > fast.psnr_to_ann
