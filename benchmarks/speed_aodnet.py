@@ -10,6 +10,8 @@ from _common import WEIGHTS, hazy_plane, parser, report
 from _models import random_aodnet, shipped
 from _speed import Case, compare
 
+from nspike.registry.parts import swap
+
 
 def main() -> None:
     args = parser(__doc__)
@@ -20,7 +22,7 @@ def main() -> None:
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--no-snntorch", action="store_true")
     args = args.parse_args()
-    model = random_aodnet() if args.model == "-" else shipped(args.model)
+    model = random_aodnet() if args.model == "-" else swap(shipped(args.model), timesteps=10)[0]
     plane = np.ascontiguousarray(hazy_plane(args.size[1], args.size[0]))
     found = compare([Case("random" if args.model == "-" else "shipped", model)], plane, args)
     report(args, "AOD-Net, T = 10", found.pop("rows"), **found)

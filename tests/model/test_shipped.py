@@ -100,3 +100,15 @@ def test_default_for_what_cannot_be(weights):
         models.default_for("dehaze", sigma=25)
     with pytest.raises(UsageError, match="scale has no meaning for the task denoise"):
         models.default_for("denoise", scale=2)
+
+
+def test_dehazing_has_the_structure_of_the_plain_networks_result():
+    """At T = 10 it has bands and blotches, and an SSIM of 0.82 to the plain network's result."""
+    from nspike import load
+    from nspike.images.file import read
+    from nspike.images.metrics import ssim
+    from nspike.restoration.bundled import image_for
+    from nspike.restoration.image import restore
+
+    model, hazy = load("aodnet"), read(image_for("dehaze")[0]).pixels
+    assert ssim(restore(model, hazy).image, restore(model, hazy, ann=True).image, 255, "uniform7") > 0.9
