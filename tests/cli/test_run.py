@@ -83,7 +83,7 @@ def test_no_image_but_a_task(here, capsys, task, output):
 
 def test_one_image(here, capsys):
     save_image(here / "a.png", 40, 48)
-    done = run(capsys, "run", "a.png", "--json", "r.json")
+    done = run(capsys, "run", "a.png", "--json", "r.json", "-v")
     assert done.code == 0
     for text in ("spikes", "synops", "modelled, not measured", "ANN", "MP/s", "noise estimated"):
         assert text in done.out

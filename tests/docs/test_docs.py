@@ -22,6 +22,7 @@ READMES = sorted(
     path for folder in ("benchmarks", "weights", "nspike", "plugins") for path in (ROOT / folder).rglob("*.md")
 )
 KEYS = {
+    "completion": [],
     "run": [["run", "photo.png"], ["run", "photo.png", "--reference", "clean.png", "--overwrite"]],
     "audit": [["audit", "photo.png"], ["audit", "photo.png", "--verify", "certificate.json"]],
     "trace": [["trace", "photo.png", "--overwrite"]],
