@@ -66,9 +66,9 @@ class Evaluation:
 
     def mean(self, of: str = "quality") -> Quality:
         """The mean of "quality", "input" or "ann" over the images."""
-        found = [quality for image in self.images if (quality := getattr(image, of)) is not None]
+        qualities = [quality for image in self.images if (quality := getattr(image, of)) is not None]
         return Quality(
-            *(_mean(getattr(quality, name) for quality in found) for name in ("psnr", "gauss11", "uniform7"))
+            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7"))
         )
 
     @property

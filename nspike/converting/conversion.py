@@ -98,15 +98,15 @@ def convert(
             step()
 
     try:
-        found = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+        answer = converter.scales(Calibration(network, parameters, timesteps, activations), values)
     except (NspikeError, MemoryError):
         raise
     except Exception as error:
         raise PluginError(f"converter {converter.name} failed: {explain(error)}") from error
-    _check_scales(converter, network, found)
+    _check_scales(converter, network, answer)
     names = {parameter.name for parameter in neuron.parameters}
-    for_all = {name: v for name, v in found.neuron_parameters.items() if name in names}
-    for_one = {name: v for name in names if (v := found.neuron_parameters.get(f"{neuron.name}.{name}")) is not None}
+    for_all = {name: v for name, v in answer.neuron_parameters.items() if name in names}
+    for_one = {name: v for name in names if (v := answer.neuron_parameters.get(f"{neuron.name}.{name}")) is not None}
     own = for_all | for_one | given
     if fit:
         own = with_release(neuron, own)
@@ -115,8 +115,8 @@ def convert(
         neuron=neuron.name,
         head=head.name,
         timesteps=timesteps,
-        scales=found.scales,
-        thresholds=found.thresholds,
+        scales=answer.scales,
+        thresholds=answer.thresholds,
         neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
     )
@@ -165,7 +165,7 @@ def measure(
         spikes: dict[str, NDArray[np.bool_]] | None = None if exact is not None else {}
         rounded = _rounded(model, image, neuron, head, threads, spikes)
         integers = _restored(network, rounded, image)
-        values = {**{name: found[0] for name, found in captured.items()}, OUTPUT: output}
+        values = {**{name: answer[0] for name, answer in captured.items()}, OUTPUT: output}
         agreement.append(psnr(integers, restored, 1.0))
         if spikes is not None:
             comparison.add_engine(values, spikes, rounded)
@@ -254,12 +254,12 @@ def _check(network: Network, images: Sequence[Plane], targets: Sequence[Plane] |
         raise BadInputError("the clean images are not of the shapes of the calibration images")
 
 
-def _check_scales(converter: Converter, network: Network, found: Scales) -> None:
+def _check_scales(converter: Converter, network: Network, answer: Scales) -> None:
     """Check what a converter returned."""
     expected = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
-    if not isinstance(found, Scales):
-        raise PluginError(f"converter {converter.name} gave {type(found).__name__}; expected nspike.Scales")
-    for what, arrays in (("scales", found.scales), ("thresholds", found.thresholds)):
+    if not isinstance(answer, Scales):
+        raise PluginError(f"converter {converter.name} gave {type(answer).__name__}; expected nspike.Scales")
+    for what, arrays in (("scales", answer.scales), ("thresholds", answer.thresholds)):
         for name, channels in expected.items():
             array = arrays.get(name)
             if (

@@ -131,15 +131,15 @@ def _fitted(model: Model, conv: Conv, batches: Sequence[_Batch], wanted: Planes,
 
     def solved(target: Planes) -> tuple[Doubles, Doubles]:
         cross, mean_out = _products(rates, target, conv, mean_in)
-        found = np.asarray(start + cho_solve(factor, cross - gram @ start), np.float64)
-        return found, mean_out - mean_in @ found
+        solution = np.asarray(start + cho_solve(factor, cross - gram @ start), np.float64)
+        return solution, mean_out - mean_in @ solution
 
-    found, bias = solved(wanted)
+    solution, bias = solved(wanted)
     for _ in range(0 if conv.name == network.output else TURNS - 1):
-        values = convolve(rates, _kernel(found, conv), bias.astype(np.float32), pad=conv.radius)
+        values = convolve(rates, _kernel(solution, conv), bias.astype(np.float32), pad=conv.radius)
         idle = ((wanted < 0) & (values < 0)) | ((wanted > most) & (values > most))
-        found, bias = solved(np.where(idle, values, wanted))
-    weights = {**spiking.weights, conv.name: _kernel(found, conv)}
+        solution, bias = solved(np.where(idle, values, wanted))
+    weights = {**spiking.weights, conv.name: _kernel(solution, conv)}
     biases = {**spiking.biases}
     if conv.bias:
         biases[conv.name] = bias.astype(np.float32)
@@ -156,11 +156,11 @@ def _rates(model: Model, names: Sequence[str], batches: Sequence[_Batch]) -> Pla
         name: course(neuron, neuron.values(given.get(name, {})), timesteps, timesteps + neuron.post_steps).amplitudes
         for name in names
     }
-    found = []
+    parts = []
     for batch in batches:
         batch.trains = net.spikes(batch.plane, names, batch.trains)
-        found.append(np.concatenate([batch.trains[name].weighted(worth[name]) for name in names], axis=-1))
-    return np.asarray(np.concatenate(found) / timesteps, np.float32)
+        parts.append(np.concatenate([batch.trains[name].weighted(worth[name]) for name in names], axis=-1))
+    return np.asarray(np.concatenate(parts) / timesteps, np.float32)
 
 
 def _highest_rate(model: Model, name: str) -> NDArray[np.float32]:

@@ -106,10 +106,10 @@ def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, uni
 
 
 def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
-    found: list[tuple[Path, ...]] = [(path,) for path in list_images(folder)]
-    if not found:
+    files: list[tuple[Path, ...]] = [(path,) for path in list_images(folder)]
+    if not files:
         raise BadInputError(f"{folder}: there are no images in this folder")
-    return found
+    return files
 
 
 def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
@@ -122,17 +122,17 @@ def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
     if degraded is None or clean is None:
         raise BadInputError(f"{folder}: expected the degraded images in hazy/ and the clean ones in GT/ inside it")
     truth = {path.stem: path for path in list_images(clean)}
-    found: list[tuple[Path, ...]] = []
+    files: list[tuple[Path, ...]] = []
     for path in list_images(degraded):
         scene = path.stem
         while scene not in truth and "_" in scene:
             scene = scene.rpartition("_")[0]
         if scene not in truth:
             raise BadInputError(f"{path}: its clean image is not in {clean}")
-        found.append((path, truth[scene]))
-    if not found:
+        files.append((path, truth[scene]))
+    if not files:
         raise BadInputError(f"{degraded}: there are no images in this folder")
-    return found
+    return files
 
 
 def has_pairs(folder: Path) -> bool:
@@ -142,8 +142,8 @@ def has_pairs(folder: Path) -> bool:
 
 def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
     """The folder in `folder` that is called by the first of `names` that there is."""
-    found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    return next((found[name] for name in names if name in found), None)
+    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((files[name] for name in names if name in files), None)
 
 
 def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:

@@ -27,7 +27,7 @@ _VIEW, _DISPARITY = "_view1", "_disp1"
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a scene; `image` is clean unless it is called degraded by whoever asks."""
+    """The files of a scene; `image` is clean unless the caller names it degraded."""
 
     image: Path
     degraded: Path | None = None
@@ -74,10 +74,10 @@ def find_sources(folder: str | os.PathLike[str], *, pairs: bool) -> list[Source]
     views = {path: path.with_stem(path.stem.removesuffix(_VIEW) + _DISPARITY) for path in images if _is_view(path)}
     disparities = {view: disparity for view, disparity in views.items() if disparity in known}
     maps = set(disparities.values())
-    found = [Source(path, disparity=disparities.get(path)) for path in images if path not in maps]
-    if not found:
+    scenes = [Source(path, disparity=disparities.get(path)) for path in images if path not in maps]
+    if not scenes:
         raise BadInputError(f"{folder}: there are no images in this folder")
-    return found
+    return scenes
 
 
 def read_scene(source: Source, info: Info, channels: int) -> Scene:

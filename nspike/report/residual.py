@@ -1,4 +1,4 @@
-"""What is left in the membranes when all is over: shares of a layer's neurons with v - v(0) above θ/2, and below -θ/2.
+"""What is left in the membranes after the last step: shares of a layer's neurons with v - v(0) above θ/2, and below -θ/2.
 
 What is above is charge that no spike has passed on, which MPRN is to release (SpikingIR, Figure 4). What is below was
 inhibited, and where it never fired it says the 0 of a ReLU. The engine keeps no membrane of an inner layer, so a part of

@@ -186,25 +186,27 @@ def noise_of(pixels: NDArray[Any], kind: str | None = None) -> float | None:
 
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:
     """What lies outside what the model was trained for, `changed` being the one that runs."""
-    found = []
+    messages = []
     levels = _levels(model.info.degradation.get("sigma"))
     if sigma is not None and levels and not levels[0] / _NEAR <= sigma <= levels[-1] * _NEAR:
         span = " to ".join(f"{level:g}" for level in dict.fromkeys((levels[0], levels[-1])))
-        found.append(f"the noise, sigma {sigma:.1f}, is outside what model {model.info.name} was trained for: {span}")
+        messages.append(
+            f"the noise, sigma {sigma:.1f}, is outside what model {model.info.name} was trained for: {span}"
+        )
     scales = trained_scales(model)
     if scale not in (None, 1) and scales and scale not in scales:
         known = ", ".join(map(str, scales))
-        found.append(f"scale {scale} is none that model {model.info.name} was trained for: {known}")
+        messages.append(f"scale {scale} is none that model {model.info.name} was trained for: {known}")
     if (
         model.spiking is not None
         and changed.spiking is not None
         and changed.spiking.timesteps != model.spiking.timesteps
     ):
-        found.append(
+        messages.append(
             f"model {model.info.name} was made for T = {model.spiking.timesteps}: at T = {changed.spiking.timesteps} it may be "
             "worse, with more steps too"
         )
-    return found
+    return messages
 
 
 def _levels(value: object) -> list[float]:

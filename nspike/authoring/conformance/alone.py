@@ -164,8 +164,8 @@ def _random(mine: Cells) -> NDArray[np.int32]:
     return np.asarray(np.rint(draw * mine.theta), np.int32)
 
 
-def _same(expected: NDArray[np.bool_], found: NDArray[np.bool_], how: str) -> None:
-    if not np.array_equal(expected, found):
+def _same(expected: NDArray[np.bool_], actual: NDArray[np.bool_], how: str) -> None:
+    if not np.array_equal(expected, actual):
         raise Fault(
             f"gives other spikes when its pixels are handed over {how}; expected each neuron to go by its own row of "
             "v, current, state and out, since tiles and threads decide which rows come together"

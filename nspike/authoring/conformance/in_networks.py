@@ -128,11 +128,11 @@ def _difference(one: Run, two: Run) -> str | None:
     return None if same else "the digests"
 
 
-def _compare(what: str, expected: NDArray[np.bool_], found: NDArray[np.bool_]) -> None:
-    wrong = np.argwhere(expected != found)
+def _compare(what: str, expected: NDArray[np.bool_], actual: NDArray[np.bool_]) -> None:
+    wrong = np.argwhere(expected != actual)
     if wrong.size:
         t, c, y, x = wrong[0]
         raise Fault(
             f"{what} and the engine differ at step {t + 1}, channel {c}, pixel ({y}, {x}): "
-            f"{int(expected[t, c, y, x])} and {int(found[t, c, y, x])}"
+            f"{int(expected[t, c, y, x])} and {int(actual[t, c, y, x])}"
         )

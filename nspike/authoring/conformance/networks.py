@@ -113,7 +113,7 @@ def currents(
     network: IntegerNetwork, stage: Stage, plane: NDArray[np.int32], spikes: Mapping[str, NDArray[np.bool_]]
 ) -> NDArray[np.int64]:
     """What arrives in a layer at each step, int64 (steps, C, H, W), given the spikes of the layer before."""
-    found = []
+    by_step = []
     for t in range(network.steps):
         post = t >= network.timesteps
         if not stage.sources:
@@ -122,8 +122,8 @@ def currents(
         else:
             kernel = stage.integer.weights[min(int(post), len(stage.integer.weights) - 1)]
             arriving = _convolve(spikes[stage.sources[0]][t], kernel)
-        found.append(arriving + (0 if post else stage.integer.bias[:, None, None]))
-    return np.stack(found).astype(np.int64)
+        by_step.append(arriving + (0 if post else stage.integer.bias[:, None, None]))
+    return np.stack(by_step).astype(np.int64)
 
 
 def by_definition(network: IntegerNetwork, plane: NDArray[np.int32]) -> dict[str, Walk]:

@@ -249,20 +249,20 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
     source = Path(image) if image is not None else image_of(stored, [Path(verified).parent, Path()])
     announce_compilation()
     with Meter(1) as meter:
-        found = verify(stored, loaded, source, progress=meter.image(0), **how)
-    report = {"certificate": verified, "image": str(source), "holds": not found, "differences": found}
+        differences = verify(stored, loaded, source, progress=meter.image(0), **how)
+    report = {"certificate": verified, "image": str(source), "holds": not differences, "differences": differences}
     if json_file == "-":
         print_json(to_json(report))
-        return 1 if found else 0
+        return 1 if differences else 0
     if json_file is not None:
         write_bytes(json_file, to_json(report).encode())
-    if not found:
+    if not differences:
         layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
         click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
         return 0
-    print_error(printable(f"{verified} does not hold. First difference: {found[0]}"))
-    for difference in found[1:10]:
+    print_error(printable(f"{verified} does not hold. First difference: {differences[0]}"))
+    for difference in differences[1:10]:
         print_error(printable(f"  {difference}"))
-    if len(found) > 10:
-        print_error(f"  and {len(found) - 10} more")
+    if len(differences) > 10:
+        print_error(f"  and {len(differences) - 10} more")
     return 1

@@ -103,8 +103,8 @@ def command(
             progress=progress.reach,
         )
     nspike.save(output, converted)
-    found, spiking = digest(converted), spiking_of(converted)
-    values = {"file": output, "digest": found, "info": converted.info, "report": report.to_dict()}
+    model_digest, spiking = digest(converted), spiking_of(converted)
+    values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
     how = f"T = {timesteps}" + ("" if fast else ", layers fitted")
-    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {found}"
+    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
     emit(text, values, json_file)

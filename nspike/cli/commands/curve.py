@@ -80,7 +80,7 @@ def command(
         outputs: list[Any] = []
         keep = _kept(outputs, opened) if targets else None
         with Meter(1) as meter:
-            found = curve(
+            measured = curve(
                 choice.model,
                 read.pixels,
                 reference=clean,
@@ -90,18 +90,18 @@ def command(
                 **machine.arguments(),
             )
         _write(targets, outputs, read, choice.scale)
-    stop = found.stop(**levels)
+    stop = measured.stop(**levels)
     report = {
         "image": image,
         "reference": reference,
         **configuration(choice),
-        "steps": list(found.steps),
+        "steps": list(measured.steps),
         "stop": stop,
         "level": levels["match" if reference is None else "within"],
         "saved": [str(target) for target in targets],
-        "seconds": found.result.seconds,
+        "seconds": measured.result.seconds,
     }
-    text = [headline(image, choice), "", _table(found), "", _stop(found, stop, reference, levels)]
+    text = [headline(image, choice), "", _table(measured), "", _stop(measured, stop, reference, levels)]
     if targets:
         text.append(f"images written to {targets[0]} .. {targets[-1].name}")
     emit("\n".join(text), report, json_file)
@@ -143,8 +143,8 @@ def _write(targets: list[Path], outputs: list[Any], read: Any, scale: int | None
         images.write(target, finished(read, np.asarray(pixels), scale))
 
 
-def _table(found: "Curve") -> str:
-    whole = found.steps[-1].synops
+def _table(measured: "Curve") -> str:
+    whole = measured.steps[-1].synops
     rows = [
         (
             f"{step.step}{' post' if step.post else ''}",
@@ -153,14 +153,14 @@ def _table(found: "Curve") -> str:
             *([] if step.psnr is None else [_decibels(step.psnr)]),
             _decibels(step.psnr_last),
         )
-        for step in found.steps
+        for step in measured.steps
     ]
-    against = [] if found.steps[0].psnr is None else ["PSNR"]
+    against = [] if measured.steps[0].psnr is None else ["PSNR"]
     return table(("step", "synaptic operations", "of all", *against, "PSNR against the last"), rows)
 
 
-def _stop(found: "Curve", stop: int, reference: str | None, levels: dict[str, float]) -> str:
-    step, last = found.steps[stop - 1], found.steps[-1]
+def _stop(measured: "Curve", stop: int, reference: str | None, levels: dict[str, float]) -> str:
+    step, last = measured.steps[stop - 1], measured.steps[-1]
     share = f", {100 * step.synops / last.synops:.0f} % of the operations" if last.synops else ""
     if reference is None:
         why = f"the first at {levels['match']:g} dB or more against the last"
