@@ -9,12 +9,12 @@ from nspike.errors import BadInputError, ModelError, NspikeError, UsageError
 from nspike.images import file as images
 from nspike.inspection.certificate import certificate, differences
 from nspike.model import file as weights
-from nspike.model.model import Model
+from nspike.model.model import ImageLike, Model
 from nspike.model.result import Result
 from nspike.registry.parts import head_of, neuron_of, spiking_of, swap
 from nspike.restoration.execute import MEMORY
 from nspike.restoration.image import restore
-from nspike.restoration.inputs import ImageLike, is_path, read_input
+from nspike.restoration.inputs import is_path, read_input
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import LARGEST_SCALE, scale_of
 

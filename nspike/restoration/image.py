@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from nspike.model.model import Model
+from nspike.model.model import ImageLike, Images, Model
 from nspike.model.result import Result
 from nspike.restoration import plain
 from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
-from nspike.restoration.inputs import ImageLike, Images, Input, is_path, read_input
+from nspike.restoration.inputs import Input, is_path, read_input
 from nspike.restoration.way import scale_of, way
 
 if TYPE_CHECKING:

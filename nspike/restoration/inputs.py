@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,7 @@ from nspike.errors import BadInputError
 from nspike.images import file as images
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import to_pixels
-
-ImageLike: TypeAlias = str | os.PathLike[str] | NDArray[Any]
-"""An image's file, or an array."""
-
-Images: TypeAlias = list[ImageLike] | list[NDArray[Any]] | list[str] | tuple[ImageLike, ...]
+from nspike.model.model import ImageLike, Images
 
 _BAND = 64
 

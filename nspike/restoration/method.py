@@ -9,12 +9,11 @@ from typing import Any
 
 from nspike.contracts.energy import EnergyColumn, EnergyModel
 from nspike.contracts.ledger import Ledger
-from nspike.model.model import Model
+from nspike.model.model import ImageLike, Images, Model
 from nspike.model.result import Result
 from nspike.registry.parts import swap
 from nspike.registry.plugins import registry
 from nspike.restoration.image import restore
-from nspike.restoration.inputs import ImageLike, Images
 
 __all__ = ["Ledger", "Model"]
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from nspike.degradations.noise import estimate_sigma
 from nspike.images.plane import to_plane
-from nspike.restoration.inputs import ImageLike, read_input
+from nspike.model.model import ImageLike
+from nspike.restoration.inputs import read_input
 
 
 def estimate_noise(image: ImageLike) -> float:
