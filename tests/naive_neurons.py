@@ -94,3 +94,34 @@ class LIF(IF):
 
 
 NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF)}
+
+
+# ----- Any declared neuron, from its numbers on the grid -----
+
+
+def declared_step(v, current, threshold, reset, *, keep=65536, factor=65536, zero=False, up=1, down=0, most=1):
+    """One neuron, one step, in whole Python numbers: the membrane after it, and the spikes of each plane, 0 or 1."""
+    u = ((v * keep + 32768) >> 16) + ((current * factor + 32768) >> 16)
+    n = m = 0
+    while n < min(most, 2**up - 1) and u - n * reset >= threshold:
+        n += 1
+    while m < min(most, 2**down - 1) and u + m * reset <= -threshold:
+        m += 1
+    assert not (n and m)
+    after = 0 if zero and (n or m) else u - n * reset + m * reset
+    return after, [n >> i & 1 for i in range(up)] + [m >> i & 1 for i in range(down)]
+
+
+def declared(currents, v0, threshold, reset, **dynamics):
+    """currents (steps, C, ...), v0 (C,), threshold and reset (steps, C): spikes bool (steps, planes, C, ...), v at the end."""
+    planes = dynamics.get("up", 1) + dynamics.get("down", 0)
+    spikes = np.zeros((len(currents), planes, *currents.shape[1:]), bool)
+    v = np.zeros(currents.shape[1:], np.int64)
+    for place in np.ndindex(v.shape):
+        one, c = int(v0[place[0]]), place[0]
+        for t in range(len(currents)):
+            numbers = (int(currents[(t, *place)]), int(threshold[t][c]), int(reset[t][c]))
+            one, fired = declared_step(one, *numbers, **dynamics)
+            spikes[(t, slice(None), *place)] = fired
+        v[place] = one
+    return spikes, v
