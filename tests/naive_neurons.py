@@ -83,17 +83,37 @@ class MPRNBeta(IF):
 
 
 class LIF(IF):
-    name, defaults = "lif", {"v_init": 0.0, "tau": 16.0}
+    name, defaults = "lif", {"v_init": 0.0, "tau": 16.0, "decay_input": 0.0}
 
     def prepare(self, p, theta, grid):
         self.keep = on_grid((1.0 - 1.0 / p["tau"]) * 65536.0, 0)
+        self.factor = on_grid((1.0 - p["decay_input"] * (1.0 - 1.0 / p["tau"])) * 65536.0, 0)
 
     def step(self, current, post):
-        self.v = ((self.v * self.keep + 32768) >> 16) + current
+        self.v = ((self.v * self.keep + 32768) >> 16) + ((current * self.factor + 32768) >> 16)
         return self.spend(self.theta, self.theta)
 
 
-NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF)}
+class HardLIF(LIF):
+    name = "lif_hard"
+
+    def step(self, current, post):
+        fired = super().step(current, post)
+        self.v = np.where(fired[0], 0, self.v)
+        return fired
+
+
+class Signed(IF):
+    name, planes = "signed", (1, -1)
+
+    def step(self, current, post):
+        self.v = self.v + current
+        up, down = self.v >= self.theta, self.v <= -self.theta
+        self.v = self.v - np.where(up, self.theta, 0) + np.where(down, self.theta, 0)
+        return np.stack([up, down])
+
+
+NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed)}
 
 
 # ----- Any declared neuron, from its numbers on the grid -----
