@@ -83,7 +83,7 @@ DECLARED = {
     ),
     "signed burst": (
         {"planes": (1, 2, -1, -2), "keep": lambda p: 0.5},
-        HandWorked([36, -50, -16], [(0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0)], [4, -16, -8]),
+        HandWorked([36, -49, -16], [(0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0)], [4, -15, -7]),
     ),
     "signed to zero": (
         {"planes": (1, -1), "reset": "zero"},
