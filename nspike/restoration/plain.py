@@ -77,7 +77,7 @@ def ledger(network: Network, shape: tuple[int, ...]) -> Ledger:
         head_synops_paper=0,
         head_macs=0,
         ann_macs=planes * network.macs(height, width),
-        ann_macs_paper=planes * height * width * network.macs_per_pixel,
+        ann_macs_paper=planes * network.macs_paper(height, width),
         weights=network.weights,
     )
 
