@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nspike.errors import ModelError
 from nspike.graph.folding import fold_batch_norm
-from nspike.graph.geometry import radius, shapes
+from nspike.graph.geometry import geometry, widths
 from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate, Layer
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT
@@ -117,7 +117,8 @@ def run_tile(
     margins = dict.fromkeys(halos, 0)
     for layer in network.layers:
         for source in layer.sources:
-            margins[source] = max(margins[source], radius(layer))
+            first, last = geometry(layer).needs(layer, 0, 1)
+            margins[source] = max(margins[source], -first, last - 1)
     height, width = image.shape[1:]
     tile = _Tile(network, packed, core, (height, width), halos, margins, buffers, pool, {})
     field = tile.empty(IMAGE, network.channels)
@@ -225,7 +226,7 @@ def _last_use(network: Network) -> dict[str, int]:
 def live_channels(network: Network) -> int:
     """The most channels that are in memory at once."""
     last_use, live, most = _last_use(network), {IMAGE: network.channels}, network.channels
-    channels = {name: shape[0] for name, shape in shapes(network.layers, network.channels).items()}
+    channels = widths(network.layers, network.channels)
     for i, layer in enumerate(network.layers):
         if not PLAIN[type(layer)].fused(network, layer):
             live[layer.name] = channels[layer.name]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from nspike.contracts.ledger import LayerLedger, Ledger
 from nspike.engine.digest import Leaves, merge, of
 from nspike.engine.spikes import Spikes
-from nspike.engine.tiling import fans
+from nspike.engine.tiling import readers
 from nspike.engine.window import Rect
 from nspike.graph import geometry
-from nspike.graph.geometry import fan
+from nspike.graph.geometry import fan, paper_reach
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.model.model import OUTPUT
 
@@ -22,7 +22,7 @@ class Count:
     """What the spikes of one layer over some tiles come to.
 
     events : int64 (spike planes, steps); synops : int64 (readers, steps), the accumulations that they cause in each layer
-    that reads them, in the order of `nspike.engine.tiling.fans`.
+    that reads them, in the order of `nspike.engine.tiling.readers`.
     """
 
     events: NDArray[np.int64]
@@ -37,14 +37,14 @@ def count(
     size : height and width of the whole image, at whose border a spike has fewer targets.
     """
     stage, (height, width) = integers.stage(name), size
-    readers = fans(integers, name)
+    layers = readers(integers, name)
     rows, columns = np.zeros((0, core.height), np.int64), np.zeros((0, core.width), np.int64)
-    if readers:
-        rows = np.stack([fan(k, height)[core.y0 : core.y1] for k, _ in readers])
-        columns = np.stack([fan(k, width)[core.x0 : core.x1] for k, _ in readers])
-    targets = np.array([c for _, c in readers], np.int64)[:, None]
+    if layers:
+        rows = np.stack([fan(layer, height)[core.y0 : core.y1] for layer in layers])
+        columns = np.stack([fan(layer, width)[core.x0 : core.x1] for layer in layers])
+    targets = np.array([geometry.geometry(layer).targets(layer) for layer in layers], np.int64)[:, None]
     events = np.zeros((len(stage.neuron.planes), integers.steps), np.int64)
-    synops = np.zeros((len(readers), integers.steps), np.int64)
+    synops = np.zeros((len(layers), integers.steps), np.int64)
     for i, gain in enumerate(stage.neuron.planes):
         channels = (i * stage.channels, (i + 1) * stage.channels)
         events[i], weighted = spikes.count(at, channels, rows, columns)
@@ -64,7 +64,7 @@ class Accounts:
         self._leaves: Leaves | None = {} if digest else None
         steps = integers.steps
         self._counted = [s for s in integers.stages if s.name != OUTPUT or integers.head.fires]
-        self._readers = {s.name: fans(integers, s.name) for s in self._counted}
+        self._readers = {s.name: readers(integers, s.name) for s in self._counted}
         self._events = {s.name: np.zeros((len(s.neuron.planes), steps), np.int64) for s in self._counted}
         self._synops = {s.name: np.zeros((len(self._readers[s.name]), steps), np.int64) for s in self._counted}
 
@@ -103,7 +103,7 @@ class Accounts:
             head_synops_steps=tuple(int(n) for n in self._synops[OUTPUT].sum(axis=0)) if head_synops else (),
             head_macs=pixels * channels if head.fires and head.kernel else 0,
             ann_macs=planes * network.macs(height, width),
-            ann_macs_paper=pixels * network.macs_per_pixel,
+            ann_macs_paper=planes * network.macs_paper(height, width),
             weights=network.weights,
         )
 
@@ -114,7 +114,7 @@ class Accounts:
         steps, timesteps = integers.steps, integers.timesteps
         events = self._events[stage.name]
         gains = np.abs(np.array(stage.neuron.planes, np.int64))
-        reached = sum(k * k * c for k, c in self._readers[stage.name])
+        reached = int(sum(paper_reach(layer) for layer in self._readers[stage.name]))
         biased = planes * height * width * int(np.count_nonzero(stage.integer.bias)) * computed
         exact = self._synops[stage.name].sum(axis=0)
         paper = (gains[:, None] * events).sum(axis=0) * reached

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.geometry import fan_out
 from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
@@ -70,7 +69,7 @@ def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) 
 
 def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
     narrow = packing == "narrow"
-    size, _ = fan_out(stage.layer)
+    size = stage.integer.weights.shape[-1]
     source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
     weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
-from nspike.graph.geometry import fan_out
 from nspike.graph.layer import IMAGE, Conv, Driver, Gate
 from nspike.integer.rounding import IntegerNetwork
 
@@ -90,13 +89,14 @@ def reach(integers: IntegerNetwork) -> dict[str, int]:
     return named | {IMAGE: integers.network.radius + head}
 
 
-def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:
-    """For each reader of the spikes of stage `name`: its kernel size and its output channels."""
-    readers: list[tuple[int, int]] = []
+def readers(integers: IntegerNetwork, name: str) -> tuple[Driver, ...]:
+    """The layers that read the spikes of stage `name`, a head with a kernel among them as a convolution."""
+    readers: list[Driver] = []
     for stage in integers.stages:
         for source in stage.sources:
             if source == name:
-                readers.append(fan_out(stage.layer))
+                readers.append(stage.layer)
     if name == integers.stages[-1].name and integers.head.kernel:
-        readers.append((integers.head.kernel, integers.stages[-1].channels))
+        channels = integers.stages[-1].channels
+        readers.append(Conv("head", name, channels, channels, integers.head.kernel))
     return tuple(readers)

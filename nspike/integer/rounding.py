@@ -7,7 +7,7 @@ differs, for the post steps (phase 1).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from nspike.contracts import answers
 from nspike.contracts.course import course, worth
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.contracts.signed import signed_form
 from nspike.errors import ModelError, UsageError
-from nspike.graph.geometry import shapes
 from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
+from nspike.graph.values import not_spiking
 from nspike.integer.dynamics import PLAIN, Dynamics, dynamics
 from nspike.integer.grid import (
     ANALOG_LIMIT,
@@ -35,6 +36,7 @@ from nspike.integer.grid import (
     quantise,
 )
 from nspike.integer.normalise import driven, gate_scale, normalised_conv
+from nspike.integer.writer import Writer
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 
 INTEGRATE_AND_FIRE = Neuron(name="output", summary="soft-reset integrate-and-fire", source="head")
@@ -75,7 +77,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """The stages in order, the last being the output layer; T and the number of post steps; the head and its numbers."""
+    """A network in integers.
+
+    stages : in order, the last being the output layer. timesteps, post_steps : T, and how many come after.
+    head, head_parameters, output_scale : the head and its numbers.
+    writers : the convolutions and gates that are not part of a stage, in order.
+    shifts : (a sum, what it reads) -> int64 (C,), by how many bits that current is shifted left to the sum's grid; 0 if left
+        out. Means and bilinear enlargement keep all bits: the sum of a block of size², and weights 9, 3, 3, 1, so that
+        their exponents are larger by 2·log2(size) and by 4.
+    """
 
     network: Network
     stages: tuple[Stage, ...]
@@ -84,6 +94,8 @@ class IntegerNetwork:
     head: Head
     head_parameters: Mapping[str, NDArray[np.float64]]
     output_scale: NDArray[np.float64]
+    writers: tuple[Writer, ...] = ()
+    shifts: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -109,7 +121,11 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
     fail or answer what cannot be.
     """
     spiking = spiking_of(model)
-    neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
+    if faults := not_spiking(model.network.layers, model.network.output):
+        listed = "; ".join(f"layer {name!r}: {why}" for name, why in faults)
+        raise ModelError(f"network {model.network.name} cannot run as spikes: {listed}; convert it again")
+    neurons = {a.name: signed_form(neuron) if a.signed else neuron for a in model.network.activations}
+    neurons |= dict(given or {})
     timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
     if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} expected 1 to {MOST_STEPS - post_steps}")
@@ -150,7 +166,7 @@ def _stage(
     network, timesteps = model.network, spiking.timesteps
     neuron, own = neurons.get(name, INTEGRATE_AND_FIRE), values.get(name, {})
     sources = tuple(a.name for a in network.activations_into(layer.name))
-    channels = shapes(network.layers, network.channels)[layer.name][0]
+    channels = network.widths[layer.name]
     theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
     if theta.shape != (channels,):
         raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")

@@ -4,9 +4,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nspike.engine.tiling import bytes_per_pixel, choose, fans, reach, tiles
+from nspike.engine.tiling import bytes_per_pixel, choose, reach, readers, tiles
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
+from nspike.graph.geometry import geometry
 from nspike.graph.layer import IMAGE
 from nspike.integer.rounding import build
 from nspike.registry.plugins import registry
@@ -41,13 +42,18 @@ def test_reach_shrinks_layer_by_layer():
     assert found == {"output": 1, "c": 4, "b": 6, "a": 7, IMAGE: 7}
 
 
-def test_fans():
+def kernels(parts, name):
+    """The kernel size and the output channels of each reader."""
+    return [(getattr(r, "kernel", 1), geometry(r).targets(r)) for r in readers(parts, name)]
+
+
+def test_readers():
     parts = integers(branched(2, 3, 4, channels=3, kernels=(1, 3, 5, 7), gate=True), "cpm")
-    assert fans(parts, "a") == ((3, 3), (5, 4), (7, 3))
-    assert fans(parts, "c") == ((7, 3),)
-    assert fans(parts, "d") == ((1, 1),)
-    assert fans(parts, "output") == ((3, 3),)
-    assert fans(integers(chain(2)), "output") == ()
+    assert kernels(parts, "a") == [(3, 3), (5, 4), (7, 3)]
+    assert kernels(parts, "c") == [(7, 3)]
+    assert kernels(parts, "d") == [(1, 1)]
+    assert kernels(parts, "output") == [(3, 3)]
+    assert kernels(integers(chain(2)), "output") == []
 
 
 def test_the_largest_tile_that_fits():

@@ -23,9 +23,13 @@ FOLDER = Path(nspike.__file__).parent
 SOURCES = sorted(FOLDER.rglob("*.py"))
 
 
-@pytest.mark.parametrize("table", [GEOMETRY, INITIAL, PLAIN])
+@pytest.mark.parametrize("table", [GEOMETRY, INITIAL])
 def test_a_table_of_all_kinds(table):
     assert set(table) == set(KINDS.values())
+
+
+def test_the_plain_executor_knows_kinds_only():
+    assert set(PLAIN) <= set(KINDS.values())
 
 
 @pytest.mark.parametrize("table", [ROUNDING, REFERENCE, NARROW_ONLY, LAYOUT, FIRE])
