@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, mprn_beta
+from nspike_plugins import aodnet, cpm, dncnn, if_, membrane, mprn, mprn_beta
 
 from nspike.engine import run as engine
 from nspike.engine.program import build as build_program
@@ -8,6 +8,7 @@ from nspike.errors import PluginError
 from nspike.integer import reference as floatsim
 from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Info, Model, Spiking
+from tests.own_neurons import LEAKY
 from tests.plugins.chains import aod, chain
 from tests.plugins.traces import spikes, trace
 
@@ -79,9 +80,9 @@ def test_charge_is_conserved_in_every_layer():
 
 
 def test_a_neuron_with_its_own_kernel_is_refused():
-    model = converted(dncnn, chain(3, 4), lif.NEURON, membrane.HEAD)
-    with pytest.raises(PluginError, match="lif has a kernel of its own"):
-        floatsim.from_model(model, lif.NEURON, membrane.HEAD)
+    model = converted(dncnn, chain(3, 4), LEAKY.fast, membrane.HEAD)
+    with pytest.raises(PluginError, match="leaky has a kernel of its own"):
+        floatsim.from_model(model, LEAKY.fast, membrane.HEAD)
 
 
 def test_a_residual_is_what_arrived_and_was_not_fired():
