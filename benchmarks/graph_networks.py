@@ -2,10 +2,10 @@
 
     python benchmarks/graph_networks.py TRAIN_FOLDER -o FOLDER [--minutes 8] [--only unet ...]
 
-Grey denoisers for sigma 25, and one that enlarges twice (luma): a U-Net with transposed convolutions, an EDSR-like one, a dilated
-one with batch norm, a depthwise one, one on the unshuffled image with a noise map, and one with average pooling, groups, channel
-shuffle and bilinear enlargement. TRAIN_FOLDER holds images; no test image is among them. Needs torch and onnx. The state of each is
-kept in FOLDER, so that it goes on where it was stopped.
+Grey denoisers for sigma 25, and one that enlarges twice (luma): a U-Net with transposed convolutions, an EDSR-like one, a
+dilated one with batch norm, a depthwise one, one on the unshuffled image with a noise map, and one with average pooling,
+groups, channel shuffle and bilinear enlargement. TRAIN_FOLDER holds images; no test image is among them. Needs torch and
+onnx. The state of each is kept in FOLDER, so that it goes on where it was stopped.
 """
 
 import argparse

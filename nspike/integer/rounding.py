@@ -19,6 +19,7 @@ from nspike.contracts import answers
 from nspike.contracts.course import Course, course, worth
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.contracts.signed import signed_form
 from nspike.errors import ModelError, UsageError
 from nspike.graph.layer import Layer
 from nspike.graph.network import Network
@@ -164,8 +165,8 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
 
 
 def neurons_of(network: Network, neuron: Neuron) -> dict[str, Neuron]:
-    """The neuron of every activation by name, where `neuron` is the model's."""
-    return {a.name: neuron for a in network.activations}
+    """The neuron of every activation by name, where `neuron` is the model's. Raises PluginError as `signed_form` does."""
+    return {a.name: signed_form(neuron) if a.signed else neuron for a in network.activations}
 
 
 def given_values(spiking: Spiking, neuron: Neuron, activation: str) -> Mapping[str, float]:
