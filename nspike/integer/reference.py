@@ -1,10 +1,9 @@
 """A spiking network in float64, every layer for all steps before the next: the slow and obvious form of the engine.
 
-    u = v(t-1) + I(t);   s(t) = [u >= fire(t)·θ];   v(t) = u - s(t)·amplitude(t)·θ
-
-It runs the unrounded model, for the conversion report, and the rounded one, on w_int·2^-k: those are dyadic, so that
-float64 sums are exact in any order, BLAS included, and the spikes are the engine's. What the engine rounds at run time,
-the current of the image and a gate's pixel weights, is then rounded here to the same grid.
+Neurons are those of `nspike.contracts.neuron`. It runs the unrounded model, for the conversion report, and the rounded
+one, on w_int·2^-k: those are dyadic, so that float64 sums are exact in any order, BLAS included, and the spikes are the
+engine's. What the engine rounds at run time, the current of the image, a gate's pixel weights, and what a leak leaves, is
+then rounded here to the same grid.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.currents import gate_weights, image_current
+from nspike.integer.dynamics import ONE, PLAIN, Dynamics, dynamics, scaled
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.normalise import driven, gate_scale, normalised_conv
 from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork
@@ -38,7 +38,8 @@ class FloatStage:
 
     weights (phases, C, C_in, k, k), a second phase for the post steps; empty for a gate, which has `gate` (C,). bias, v0
     and theta (C,). threshold (steps, C), infinite to stay silent, and reset (steps, C). exponent int64 (C,) of a rounded
-    stage, else none.
+    stage, else none. dynamics : of the neurons; keep and input_factor : what is left of the membrane, and arrives of the
+    input, before any rounding.
     """
 
     name: str
@@ -52,6 +53,15 @@ class FloatStage:
     threshold: Floats
     reset: Floats
     exponent: NDArray[np.int64] | None = None
+    dynamics: Dynamics = PLAIN
+    keep: float = 1.0
+    input_factor: float = 1.0
+
+    @property
+    def gains(self) -> Floats:
+        """The gain of each spike plane, float64 (planes,)."""
+        up, down = self.dynamics.up, self.dynamics.down
+        return np.concatenate([2.0 ** np.arange(up), -(2.0 ** np.arange(down))])
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class FloatNetwork:
 class Simulation:
     """What a run gave.
 
-    spikes : layer name, `OUTPUT` included -> bool (steps, C, H, W).
+    spikes : layer name, `OUTPUT` included -> bool (steps, planes·C, H, W).
     residual : the same names -> v - v(0) at the end, float64 (C, H, W), in units of the layer's scale.
     output : float64 (C, H, W), in units of the ANN's output.
     """
@@ -101,10 +111,15 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
         weights, gate, bias = REFERENCE[type(layer)].floats(model, spiking, layer.name, name)
         if sources:
             worths = {source: worth(neuron, values[source], spiking.timesteps) for source in sources}
-            weights = _amplified(weights, network, worths)
+            weights = _amplified(weights, network, worths, neuron.planes)
         fire, amplitude = (np.multiply.outer(each, theta) for each in (of_steps.fires, of_steps.amplitudes))
         v0 = of_steps.initial * theta
-        stages.append(FloatStage(name, layer, sources, weights, gate, bias, v0, theta, fire, amplitude))
+        own = dynamics(kind, of_steps)
+        if own.most > 1:
+            amplitude[np.isinf(fire)] = 0.0
+        factors = (of_steps.keep, of_steps.input_factor)
+        numbers = (weights, gate, bias, v0, theta, fire, amplitude, None, own, *factors)
+        stages.append(FloatStage(name, layer, sources, *numbers))
     parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
     scale = np.asarray(spiking.scales[OUTPUT], np.float64)
     return FloatNetwork(network, tuple(stages), spiking.timesteps, neuron.post_steps, head, parameters, scale)
@@ -124,11 +139,21 @@ def from_integers(integers: IntegerNetwork) -> FloatNetwork:
         bias, v0, theta, reset = (
             np.ldexp(a.astype(np.float64), -k) for a in (stage.integer.bias, stage.v0, stage.integer.theta, stage.reset)
         )
-        stages.append(
-            FloatStage(
-                stage.name, stage.layer, stage.sources, weights, stage.gate, bias, v0, theta, threshold, reset, k
-            )
+        own = stage.dynamics
+        numbers = (
+            weights,
+            stage.gate,
+            bias,
+            v0,
+            theta,
+            threshold,
+            reset,
+            k,
+            own,
+            own.keep / ONE,
+            own.input_factor / ONE,
         )
+        stages.append(FloatStage(stage.name, stage.layer, stage.sources, *numbers))
     i = integers
     return FloatNetwork(i.network, tuple(stages), i.timesteps, i.post_steps, i.head, i.head_parameters, i.output_scale)
 
@@ -141,15 +166,43 @@ def simulate(network: FloatNetwork, image: Floats) -> Simulation:
         currents = _currents(stage, network, image, spikes)
         steps, shape = network.timesteps + network.post_steps, (len(stage.theta), *image.shape[1:])
         v = np.broadcast_to(stage.v0[:, None, None], shape).copy()
-        fired = np.zeros((steps, *shape), np.bool_)
+        fired = np.zeros((steps, len(stage.gains), *shape), np.bool_)
         for t in range(steps):
-            v += currents[t]
-            if t < network.timesteps:
-                v += stage.bias[:, None, None]
-            fired[t] = v >= stage.threshold[t][:, None, None]
-            v -= fired[t] * stage.reset[t][:, None, None]
+            bias = stage.bias if t < network.timesteps else np.zeros_like(stage.bias)
+            v, fired[t] = _step(stage, v, currents[t], bias[:, None, None], t)
+        fired = fired.reshape(steps, -1, *shape[1:])
         spikes[stage.name], residual[stage.name] = fired, v - stage.v0[:, None, None]
     return Simulation(spikes, residual, _read(network, spikes[OUTPUT], residual[OUTPUT]))
+
+
+def _step(stage: FloatStage, v: Floats, current: Floats, bias: Floats, t: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """v (C, H, W) after a step, and its spikes, bool (planes, C, H, W)."""
+    own = stage.dynamics
+    threshold, reset = stage.threshold[t][:, None, None], stage.reset[t][:, None, None]
+    u = v + current + bias
+    if own.leaks:
+        u = _times(stage, v, stage.keep, own.keep)
+        u += _times(stage, current + bias, stage.input_factor, own.input_factor)
+    if own.plain:
+        fires = u >= threshold
+        return u - fires * reset, fires[None]
+    count, fired = np.zeros(u.shape), []
+    for sign, planes in ((1, own.up), (-1, own.down)):
+        spikes = np.zeros(u.shape, np.int64)
+        for k in range(min(own.most, (1 << planes) - 1)):
+            spikes += sign * u >= threshold + k * reset
+        fired += [spikes >> plane & 1 > 0 for plane in range(planes)]
+        count += sign * spikes
+    v = u - count * reset
+    return np.where(own.to_zero & (count != 0), 0.0, v), np.stack(fired)
+
+
+def _times(stage: FloatStage, values: Floats, fraction: float, m: int) -> Floats:
+    """A fraction of membranes or currents, rounded to the grid in a rounded stage."""
+    if stage.exponent is None:
+        return values * fraction
+    k = stage.exponent[:, None, None]
+    return np.asarray(np.ldexp(scaled(np.ldexp(values, k), m), -k))
 
 
 def _currents(
@@ -247,11 +300,15 @@ def _read(network: FloatNetwork, spikes: NDArray[np.bool_], residual: Floats) ->
     return np.asarray(read * network.output_scale[:, None, None], np.float64)
 
 
-def _amplified(weights: Floats, network: Network, worths: Mapping[str, tuple[float, float]]) -> Floats:
-    """The kernels for the steps up to T and after, with what a spike of each source is worth in them, (2, C, C_in, k, k)."""
+def _amplified(
+    weights: Floats, network: Network, worths: Mapping[str, tuple[float, float]], planes: tuple[int, ...]
+) -> Floats:
+    """The kernels for the steps up to T and after, (2, C, ΣC_in·planes, k, k), with what a spike of each source is worth."""
     channels = {a.name: a.channels for a in network.activations}
-    phases = []
+    if not weights.size:
+        return np.stack([weights[0]] * 2)
+    phases, ends = [], np.cumsum([channels[source] for source in worths])[:-1]
     for phase in range(2):
-        each = np.concatenate([np.full(channels[source], both[phase]) for source, both in worths.items()])
-        phases.append(weights[0] * each[None, :, None, None] if weights.size else weights[0])
+        parts = zip(np.split(weights[0], ends, axis=1), worths.values(), strict=True)
+        phases.append(np.concatenate([part * (both[phase] * g) for part, both in parts for g in planes], axis=1))
     return np.stack(phases)

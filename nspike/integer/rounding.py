@@ -21,6 +21,7 @@ from nspike.errors import ModelError, UsageError
 from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
 from nspike.graph.values import not_spiking
+from nspike.integer.dynamics import PLAIN, Dynamics, dynamics
 from nspike.integer.grid import (
     ANALOG_LIMIT,
     IMAGE_GAIN,
@@ -50,7 +51,8 @@ class Stage:
     integer : the layer on its grid; weights (phases, C, ΣC·planes, k, k), empty for a gate.
     gate : float64 (C,), what a gate multiplies (x - 1) by, in units of the layer's scale; empty for a convolution.
     v0 : int32 (C,).
-    threshold, reset : int32 (steps, C): when a declared neuron fires, and what it then subtracts.
+    threshold, reset : int32 (steps, C): when a declared neuron fires, and what a spike is worth to its membrane.
+    dynamics : of a declared neuron: leak, planes, hard reset.
     neuron : its neuron; params : int32 (K, C) of one with a kernel of its own, else empty.
     """
 
@@ -64,6 +66,7 @@ class Stage:
     reset: NDArray[np.int32]
     neuron: Neuron
     params: NDArray[np.int32]
+    dynamics: Dynamics = PLAIN
 
     @property
     def channels(self) -> int:
@@ -167,9 +170,16 @@ def _stage(
         raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")
     integer, gate = ROUNDING[type(layer)](_Floats(model, spiking, layer, name, sources, theta, neurons, values))
     of_steps = course(neuron, own, timesteps, timesteps + post_steps, fires=fires)
+    own_dynamics = dynamics(neuron, of_steps)
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
         params = answers.step_parameters(neuron, own, theta, integer.exponent)
+    threshold = np.stack([_threshold(integer, theta, f) for f in of_steps.fires])
+    reset = np.stack([_reset(integer, theta, a) for a in of_steps.amplitudes])
+    if (
+        own_dynamics.most > 1
+    ):  # the spikes of a burst lie at least 1 apart, and none is past a threshold that is never met
+        reset = np.where(threshold == NEVER_FIRES, 0, np.maximum(reset, 1)).astype(np.int32)
     return Stage(
         name=name,
         layer=layer,
@@ -177,10 +187,11 @@ def _stage(
         integer=integer,
         gate=gate,
         v0=integer.to_grid(of_steps.initial * theta),
-        threshold=np.stack([_threshold(integer, theta, f) for f in of_steps.fires]),
-        reset=np.stack([_reset(integer, theta, a) for a in of_steps.amplitudes]),
+        threshold=threshold,
+        reset=reset,
         neuron=neuron,
         params=params,
+        dynamics=own_dynamics,
     )
 
 
@@ -268,6 +279,7 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
             "threshold": stage.threshold,
             "reset": stage.reset,
             "gate": stage.gate,
+            **stage.dynamics.as_arrays(),
         }
         for stage in integers.stages
     }

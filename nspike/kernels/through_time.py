@@ -11,79 +11,8 @@ Spikes of an image are packed as uint64 (rows, columns, steps, words) with a bor
 
 import numpy as np
 
-from nspike.kernels._jit import inline, kernel
-from nspike.kernels.vector import (
-    NARROW,
-    WIDE,
-    count_bits,
-    fire_narrow,
-    fire_wide,
-)
-
-
-@inline
-def _step(current, bias, v, threshold, reset, scale, step, post, out, at, trace, noted, channels):
-    """One step of one pixel: note x in flat `trace` from `noted` on, fire, write the words to flat `out` from `at` on."""
-    columns = v.shape[0]
-    numbers, biased = step * columns, post * columns
-    if trace.size:
-        for c in range(channels):
-            u = v[c] + current[c] + bias[biased + c]
-            trace[noted + c] = np.float32(u - threshold[numbers + c]) * scale[c]
-    first = 0
-    while first + WIDE <= columns:
-        bits = fire_wide(current, first, bias, biased + first, v, threshold, reset, numbers + first)
-        if out.size:
-            out[at + first // 64] = bits
-        first += WIDE
-    while first < columns:
-        bits = fire_narrow(current, first, bias, biased + first, v, threshold, reset, numbers + first)
-        if out.size:
-            out[at + first // 64] |= bits << np.uint64(first % 64)
-        first += NARROW
-
-
-@kernel
-def fire(currents, steps, bias, v0, threshold, reset, scale, out, pad, v_out, trace, first, last):
-    """Rows first .. last-1 of one image with known currents, as `wide.conv_fire` with a trace runs a convolution.
-
-    currents: int32 (steps, rows, columns, C), or (1, ...), the same at every step up to T; out: the layer's spikes, all zero,
-    with a border of `pad`, or empty; v_out int32 (rows, columns, C) or empty; trace (rows, columns, steps, C) or empty.
-    """
-    total_steps, columns = threshold.shape
-    width, out_words, channels = currents.shape[2], out.shape[3], trace.shape[3]
-    flat_out, flat_trace = out.reshape(-1), trace.reshape(-1)
-    flat_bias, flat_threshold, flat_reset = bias.reshape(-1), threshold.reshape(-1), reset.reshape(-1)
-    v = np.empty(columns, np.int32)
-    current = np.zeros(columns, np.int32)
-    constant = currents.shape[0] == 1
-    for y in range(first, last):
-        for x in range(width):
-            v[:] = v0
-            target = ((y + pad) * out.shape[1] + x + pad) * total_steps * out_words
-            noted = (y * width + x) * total_steps * channels
-            for t in range(total_steps):
-                post = 1 if t >= steps else 0
-                for c in range(currents.shape[3]):
-                    current[c] = 0 if constant and post else currents[0 if constant else t, y, x, c]
-                to, note = target + t * out_words, noted + t * channels
-                _step(
-                    current,
-                    flat_bias,
-                    v,
-                    flat_threshold,
-                    flat_reset,
-                    scale,
-                    t,
-                    post,
-                    flat_out,
-                    to,
-                    flat_trace,
-                    note,
-                    channels,
-                )
-            for i in range(v_out.shape[2]):
-                v_out[y, x, i] = v[i]
+from nspike.kernels._jit import kernel
+from nspike.kernels.vector import count_bits
 
 
 @kernel
