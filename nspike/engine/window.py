@@ -69,7 +69,7 @@ class Part:
     @property
     def scale(self) -> int:
         """How many times as high and wide as the image the output is."""
-        return self.output.shape[1] // self.plane.shape[1]
+        return int(self.output.shape[1] // self.plane.shape[1])
 
     def cropped(self, height: int, width: int) -> "Part":
         """What of it lies inside an image of height × width, as views; nothing of the padding."""
