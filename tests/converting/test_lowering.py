@@ -139,7 +139,8 @@ def test_a_concatenation_of_image_and_spikes_is_split():
     assert low.layer("end").sources == ("end.image", "end.spikes")
     assert low.layer(low.layer("end.image").source).sources == ("noise", IMAGE)
     assert (kept["end.image.weight"].shape, kept["end.spikes.weight"].shape) == ((1, 2, 3, 3), (1, 4, 3, 3))
-    assert "end.spikes.bias" in kept and "end.image.bias" not in kept
+    assert "end.spikes.bias" in kept
+    assert "end.image.bias" not in kept
 
 
 def test_the_split_of_shared_weights():
@@ -228,7 +229,7 @@ def test_flat_slopes_are_relus():
     assert "flat.weight" not in kept
     parameters["flat.weight"][2] = 0.1
     with pytest.raises(
-        UsageError, match="prelu 'flat': neurons give nothing below their threshold.*ReLU and fine-tune"
+        UsageError, match=r"prelu 'flat': neurons give nothing below their threshold.*ReLU and fine-tune"
     ):
         lower(network, parameters)
 
