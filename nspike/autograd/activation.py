@@ -32,7 +32,7 @@ def _d_signed_x(g: Array, out: Array, x: Array, top: Array) -> Array:
 
 
 def _d_signed_top(g: Array, out: Array, x: Array, top: Array) -> Array:
-    return g * ((x >= top) * x.dtype.type(1) - (x <= -top))
+    return np.asarray(g * ((x >= top) * x.dtype.type(1) - (x <= -top)))
 
 
 def _rows(x: Array, scale: Array) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def _d_transposed(g: Array, out: Array, x: Array) -> Array:
-    return g.swapaxes(-1, -2)
+    return np.asarray(g.swapaxes(-1, -2))
 
 
 @operation(_d_transposed)
@@ -53,7 +53,7 @@ def softmax(x: Array) -> Array:
 
 
 def _length(x: Array) -> Array:
-    return np.maximum(np.sqrt(np.sum(np.square(x), axis=-1, keepdims=True)), x.dtype.type(_LEAST))
+    return np.asarray(np.maximum(np.sqrt(np.sum(np.square(x), axis=-1, keepdims=True)), x.dtype.type(_LEAST)))
 
 
 def _d_unit(g: Array, out: Array, x: Array) -> Array:

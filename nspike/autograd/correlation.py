@@ -74,9 +74,12 @@ def input_gradient(
     if groups > 1 and w.shape[1] == 1:
         return depthwise.input_gradient(g, w, height, width, groups, stride, pads_of(pad), dilation)
     if groups > 1:
-        kind = {"stride": stride, "pad": pad, "dilation": dilation}
         parts = zip(*_groups(groups, (g, 3), (w, 0)), strict=True)
-        return np.concatenate([input_gradient(*part, height, width, **kind) for part in parts], axis=3)
+        gradients = [
+            input_gradient(one, kernels, height, width, stride=stride, pad=pad, dilation=dilation)
+            for one, kernels in parts
+        ]
+        return np.concatenate(gradients, axis=3)
     if w.shape[0] < w.shape[1] and _turns(w.shape[2], stride, pad, dilation):
         return _correlate(g, _turned(w), 1, _turned_pads(dilation * (w.shape[2] - 1), pad), dilation)
     return _scatter(g, w, stride, pad, height, width, dilation)
@@ -90,9 +93,11 @@ def kernel_gradient(
     if groups > 1 and groups == channels:
         return depthwise.kernel_gradient(x, g, kernel, stride, pads_of(pad), dilation)
     if groups > 1:
-        kind = {"stride": stride, "pad": pad, "dilation": dilation}
         parts = zip(*_groups(groups, (x, 3), (g, 3)), strict=True)
-        return np.concatenate([kernel_gradient(*part, kernel, **kind) for part in parts], axis=0)
+        gradients = [
+            kernel_gradient(read, one, kernel, stride=stride, pad=pad, dilation=dilation) for read, one in parts
+        ]
+        return np.concatenate(gradients, axis=0)
     if winograd_serves((kept, channels, kernel, kernel), np.result_type(x, g), stride, pad, groups, dilation):
         return _winograd_gradient(x, g)
     if kept < channels and _turns(kernel, stride, pad, dilation):

@@ -92,4 +92,4 @@ def kernel_gradient(x: Array, g: Array, kernel: int, stride: int, pads: Pads, di
                     sums[i, :, j, *tap] = np.einsum("yxc,yxc->c", images[i][at], part)
 
     each(some, n)
-    return sums.sum(axis=0).reshape(kept, 1, kernel, kernel)
+    return np.asarray(sums.sum(axis=0).reshape(kept, 1, kernel, kernel))

@@ -46,15 +46,15 @@ def _d_silu(g: Array, out: Array, x: Array) -> Array:
 
 
 def _hard(x: Array) -> Array:
-    return np.clip(x + 3, 0, 6) / x.dtype.type(6)
+    return np.asarray(np.clip(x + 3, 0, 6) / x.dtype.type(6))
 
 
 def _d_hard_sigmoid(g: Array, out: Array, x: Array) -> Array:
-    return np.where(np.abs(x) < 3, g / x.dtype.type(6), x.dtype.type(0))
+    return np.asarray(np.where(np.abs(x) < 3, g / x.dtype.type(6), x.dtype.type(0)))
 
 
 def _d_hard_swish(g: Array, out: Array, x: Array) -> Array:
-    return g * _hard(x) + x * _d_hard_sigmoid(g, out, x)
+    return np.asarray(g * _hard(x) + x * _d_hard_sigmoid(g, out, x))
 
 
 @operation(_d_leaky_relu)
