@@ -119,7 +119,8 @@ def test_the_kernel(name, follow):
 
     loss(currents, theta, v0)
     fired = np.concatenate(list(layer.at.values())) >= 0
-    assert fired.any() and not fired.all()
+    assert fired.any()
+    assert not fired.all()
     of_currents, of_theta, of_v0 = differences(loss, (currents, theta, v0))
 
     own = Dynamics(up=kind.get("up", 1), down=kind.get("down", 0), most=kind.get("most", 1))
