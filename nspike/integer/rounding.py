@@ -165,7 +165,7 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
 
 
 def neurons_of(network: Network, neuron: Neuron) -> dict[str, Neuron]:
-    """The neuron of every activation by name, where `neuron` is the model's."""
+    """The neuron of every activation by name, where `neuron` is the model's. Raises PluginError as `signed_form` does."""
     return {a.name: signed_form(neuron) if a.signed else neuron for a in network.activations}
 
 
