@@ -17,6 +17,7 @@ from nspike.contracts import answers
 from nspike.contracts.course import course, worth
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.contracts.signed import signed_form
 from nspike.errors import ModelError, UsageError
 from nspike.graph.layer import Conv, Driver, Gate
 from nspike.graph.network import Network
@@ -123,7 +124,8 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
     if faults := not_spiking(model.network.layers, model.network.output):
         listed = "; ".join(f"layer {name!r}: {why}" for name, why in faults)
         raise ModelError(f"network {model.network.name} cannot run as spikes: {listed}; convert it again")
-    neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
+    neurons = {a.name: signed_form(neuron) if a.signed else neuron for a in model.network.activations}
+    neurons |= dict(given or {})
     timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
     if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} expected 1 to {MOST_STEPS - post_steps}")
