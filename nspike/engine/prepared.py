@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels import firing
@@ -140,7 +140,7 @@ def _gate_weights(stage: Stage, *_: object) -> _Weights:
     return stage.integer.weights
 
 
-LAYOUT: dict[type[Driver], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
+LAYOUT: dict[type[Layer], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
     Conv: _conv_weights,
     Gate: _gate_weights,
 }

@@ -20,7 +20,7 @@ from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
 from nspike.engine.window import Rect
 from nspike.errors import PluginError
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import floats, narrow, wide
@@ -311,7 +311,7 @@ def _fire_gate(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], pad
     return events
 
 
-FIRE: dict[type[Driver], Callable[[Prepared, Frame, tuple[NarrowSpikes, ...], int], _Fire]] = {
+FIRE: dict[type[Layer], Callable[[Prepared, Frame, tuple[NarrowSpikes, ...], int], _Fire]] = {
     Conv: _fire_conv,
     Gate: _fire_gate,
 }

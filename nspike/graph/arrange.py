@@ -55,6 +55,17 @@ def move(layer: Layer, read: Sequence[Array], planes: int = 1) -> Array:
     return out.reshape(*out.shape[:-4], planes * out.shape[-3], *out.shape[-2:])
 
 
+def move_spikes(network: Network, layer: Layer, read: Array, planes: int) -> Array:
+    """What an arranging layer other than a concatenation makes of spikes.
+
+    read : (..., channels, H, W), the spike channels of the `parts` that it reads one after the other, each of them plane-major
+    with `planes` planes. Returns an array of one part.
+    """
+    widths = [network.widths[part] for part in parts(network, layer.name)]
+    each = np.split(read, planes * np.cumsum(widths)[:-1], axis=-3)
+    return move(layer, [move(Concat("", ()), each, planes)], planes)
+
+
 def origins(layer: Layer, widths: Sequence[int]) -> NDArray[np.int64]:
     """The channels that feed each channel of an arranging layer, int64 (C, n), counted over all that it reads.
 
