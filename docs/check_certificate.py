@@ -1274,7 +1274,14 @@ def work_of(plan, simulation, synops, count, height, width):
     work["head_synops"] = int((fired * synops.get(OUTPUT, 0)).sum())
     work["head_synops_paper"] = int(fired.sum()) * plan.size**2 * channels
     work["head_macs"] = area * channels if neurons.head_fires and plan.size else 0
-    return work | ann
+    additions = biases = 0
+    for name, kind in graph.kinds.items():
+        layer, size = graph.layers[name], math.prod(graph.area(name, height, width))
+        additions += kind.additions(layer, len(graph.reads[name])) * graph.width[name] * size
+        if kind.role == "current" and not graph.fused(name):
+            biases += int(np.count_nonzero(simulation.integers.biases[name])) * size
+    added = count * (additions * neurons.steps + biases * neurons.timesteps)
+    return work | ann | ({"current_additions": added} if added else {})
 
 
 def main(arguments):
