@@ -64,6 +64,8 @@ class Builder:
             raise Unsupported(f"it reads {what}, expected a feature map")
         if any(value.pad):
             raise Unsupported("it reads a padded feature map, which only a convolution may")
+        if value.rows:
+            raise Unsupported(f"it reads every {value.rows[2]}-th row with all columns, expected one step for both")
         return value
 
     def plain(self, node: Node, index: int = 0) -> str:

@@ -30,7 +30,8 @@ def fold(node: Node) -> Array | list[Array] | None:
         raise Unsupported(f"it computes with more than {MOST} constants")
     try:
         with np.errstate(all="ignore"):
-            return function(node)
+            made = function(node)
+            return made if isinstance(made, list) else np.asarray(made)
     except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError) as error:
         raise Unsupported(f"its constants do not fit together ({error})") from error
 

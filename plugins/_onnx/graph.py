@@ -200,7 +200,7 @@ class _Walk:
             self.values |= {name: value for name, value in zip(outputs, values, strict=False) if name}
         except Unsupported as error:
             self._fail(proto, str(error))
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             self._fail(proto, f"its inputs or attributes do not fit ({type(error).__name__}: {error})")
 
     def _fail(self, proto: Any, why: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,28 +131,35 @@ def split(build: Builder, node: Node) -> list[Value]:
 
 
 def take(build: Builder, node: Node) -> Value:
-    """Slice: some channels, or every r-th pixel of every r-th row."""
-    feature = build.feature(node)
+    """Slice: some channels, or every r-th pixel of every r-th row, in two steps too."""
+    value = node.get(0)
+    rows = value.rows if isinstance(value, Feature) else None
+    feature = replace(value, rows=None) if isinstance(value, Feature) and rows else build.feature(node)
     kept = slices(node, feature.shape)
     if all((first, last, step) == (0, n, 1) for (first, last, step), n in zip(kept, feature.shape, strict=True)):
         return build.read_by(feature, node.readers[0])
     layer = build.arranged(feature, node.base)
     channels, height, width = build.sizes[layer]
-    (_, (first, last, step), (down, bottom, row_step), (right, edge, column_step)) = kept
+    (_, (first, last, step), down, right) = kept
     if step != 1 or last <= first:
         raise Unsupported("it takes channels that do not follow each other")
-    if (row_step, column_step) == (1, 1):
-        if (down, bottom, right, edge) != (0, height, 0, width):
-            raise Unsupported(f"it cuts rows {down} to {bottom} and columns {right} to {edge} out of {height}×{width}")
+    if (down, right) == ((0, height, 1), (0, width, 1)):
         return build.sliced(layer, node.base, first, last - first, node.readers[0])
-    if row_step != column_step or row_step < 2 or height % row_step or width % row_step or max(down, right) >= row_step:
-        raise Unsupported(
-            f"it takes every {row_step}-th row from {down} on and every {column_step}-th column from {right} on"
-        )
-    if bottom + row_step <= height or edge + row_step <= width:
-        raise Unsupported(f"it cuts rows {down} to {bottom} and columns {right} to {edge} out of {height}×{width}")
-    layer, place = _outside(build, node.base, layer, row_step), down * row_step + right
+    if rows is None and down[2] > 1 and right == (0, width, 1) and (first, last) == (0, channels):
+        build.read_by(feature, node.readers[0])
+        return replace(feature, rows=down)
+    down = rows or down
+    factor = down[2]
+    whole_blocks = all(0 <= at < factor and size % factor == 0 for at, size in ((down[0], height), (right[0], width)))
+    if factor != right[2] or factor < 2 or not whole_blocks or down[1] <= height - factor or right[1] <= width - factor:
+        raise Unsupported(f"it takes rows {_in_words(down)} and columns {_in_words(right)} of {height}×{width}")
+    layer, place = _outside(build, node.base, layer, factor), down[0] * factor + right[0]
     return build.sliced(layer, node.base, place * channels + first, last - first, node.readers[0])
+
+
+def _in_words(kept: tuple[int, int, int]) -> str:
+    first, last, step = kept
+    return f"{first} to {last}" + (f" in steps of {step}" if step != 1 else "")
 
 
 def _outside(build: Builder, base: str, layer: str, factor: int) -> str:
@@ -168,7 +176,11 @@ def _outside(build: Builder, base: str, layer: str, factor: int) -> str:
 
 
 def gather(build: Builder, node: Node) -> Value:
-    """Gather of channels that follow each other."""
+    """Gather of channels that follow each other, or of all values in their order."""
+    given = build.feature(node)
+    if len(given.axes) == 1 and np.array_equal(node.known(1, "indices").reshape(-1), np.arange(given.shape[0])):
+        build.read_by(given, node.readers[0])
+        return Feature(given.layer, reshaped(given.axes, list(node.known(1, "indices").shape)))
     layer, indices = build.plain(node), node.known(1, "indices")
     channels, axis = build.sizes[layer][0], int(node.attributes.get("axis", 0)) % 4
     taken = [int(n) % channels if -channels <= n < channels else -1 for n in indices.reshape(-1)]
@@ -257,7 +269,7 @@ def resize(build: Builder, node: Node) -> Value:
     rounding = node.attributes.get("nearest_mode", "round_prefer_floor")
     if scale == 1:
         return build.read_by(Feature(layer, whole(build.sizes[layer])), node.readers[0])
-    up, down = int(scale), round(1 / scale)
+    up, down = int(scale), max(1, round(1 / scale))
     name, larger = build.name(node.base), (channels, height * up, width * up)
     smaller = (channels, height // down, width // down)
     if mode == "nearest" and scale == up and (centred or (where, rounding) == ("asymmetric", "floor")):

@@ -32,11 +32,16 @@ Axes = tuple[tuple[Atom, ...], ...]
 
 @dataclass(frozen=True)
 class Feature:
-    """A layer's values, its axes arranged in some way; `pad` zeros around them (top, left, bottom, right)."""
+    """A layer's values, its axes arranged in some way.
+
+    pad : zeros around them (top, left, bottom, right), for a convolution to take over; rows : (first, last, step) of the
+    rows that are taken, until the columns are too.
+    """
 
     layer: str
     axes: Axes
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    rows: tuple[int, int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
