@@ -227,7 +227,10 @@ class _Walk:
         name = str(proto.name or (proto.output[0] if proto.output else proto.op_type))
         name = name.removeprefix("node_")
         parts = [part for part in name.split("/") if part]
-        return "_".join(parts[:-1] if len(parts) > 1 and parts[-1] == proto.op_type else parts) or proto.op_type
+        if len(parts) > 1 and parts[-1] == proto.op_type:
+            parts.pop()
+        nested = [part for part, inner in zip(parts, [*parts[1:], ""], strict=True) if not inner.startswith(f"{part}.")]
+        return "_".join(nested) or str(proto.op_type)
 
     def _attributes(self, proto: Any) -> dict[str, Any]:
         """The attributes as plain values, strings and tensors read."""
