@@ -7,6 +7,7 @@ simulated in float64, where sums of integers are exact in any order:
 
     u = v + I(t) + b [t <= T];   s = [u >= fire(t)·θ];   v = u - s·amplitude(t)·θ
 
+(with a leak, signed and several spikes at a step, and a reset to zero where a neuron has them: see `run`).
 Every field of the certificate is compared with what follows, in the order of the work. Exit code 0: it holds. 1: it is
 refuted, and the first difference is named. 2: it could not be checked, and why.
 """
@@ -34,11 +35,15 @@ HEADS = {"membrane": (False, 0), "rate": (True, 0), "cpm": (True, 3), "recycling
 V_INIT = ("v_init", lambda v: -1 <= v <= 1)
 NEURONS = {
     "if": (0, dict([V_INIT])),
-    "lif": (0, dict([("tau", lambda v: 1 <= v <= 65536), V_INIT])),
+    "signed": (0, dict([V_INIT])),
+    "lif": (0, dict([("tau", lambda v: 1 <= v <= 65536), ("decay_input", lambda v: 0 <= v <= 1), V_INIT])),
+    "lif_hard": (0, dict([("tau", lambda v: 1 <= v <= 65536), ("decay_input", lambda v: 0 <= v <= 1), V_INIT])),
     "mprn": (1, dict([("beta", lambda v: -30 <= v <= 30), V_INIT])),
     "mprn_beta": (1, dict([("alpha", lambda v: 0.5 < v <= 1), ("beta", lambda v: 0 < v <= 4), V_INIT])),
 }
 """Name -> steps after T, and what its parameters may be."""
+PLANES = {"signed": [1, -1]}
+"""Name -> the gains of its planes of spikes, where they are not [1]."""
 
 
 class Refuted(Exception):
@@ -182,11 +187,18 @@ def course(neuron, parameters, timesteps, post_steps):
         fire = release(parameters["beta"])
     if neuron == "mprn_beta":
         fire, amplitude = round(parameters["alpha"], 12), round(parameters["beta"], 12)
-    return {
+    own = {
         "initial": round(parameters["v_init"], 12) + 0.0,
         "fires": [1.0] * timesteps + [fire] * post_steps,
         "amplitudes": [1.0] * timesteps + [amplitude] * post_steps,
     }
+    if neuron in ("lif", "lif_hard"):
+        keep = 1.0 - 1.0 / parameters["tau"]
+        factors = {"keep": keep, "input_factor": 1.0 - parameters["decay_input"] * keep}
+        factors = {name: int(np.rint(round(factor, 12) * 65536)) for name, factor in factors.items()}
+        own |= factors if set(factors.values()) != {65536} else {}
+        own |= {"reset": "zero"} if neuron == "lif_hard" else {}
+    return own | ({"most_spikes": 1} if neuron == "signed" else {})
 
 
 def known_courses(model, neuron, given, timesteps):
@@ -203,9 +215,11 @@ def known_courses(model, neuron, given, timesteps):
 
 def declared_courses(model, parameters, timesteps, post_steps):
     """Layer -> course, as the certificate declares it for a neuron that this script does not know."""
-    declared, steps = parameters.get("neuron_steps"), timesteps + post_steps
+    declared, steps, gains = parameters.get("neuron_steps"), timesteps + post_steps, parameters.get("neuron_planes")
+    powers = [2**i for i in range(7)]
+    allowed = [[*powers[:up], *(-g for g in powers[:down])] for up in range(1, 8) for down in range(8)]
     if (
-        parameters.get("neuron_planes") != [1]
+        json.dumps(gains) not in map(json.dumps, allowed)
         or not isinstance(declared, dict)
         or set(declared) != set(model.neurons())
     ):
@@ -215,10 +229,21 @@ def declared_courses(model, parameters, timesteps, post_steps):
         numbers = [values["initial"], *(f for f in fires if f is not None), *worth]
         good = len(fires) == len(worth) == steps and {type(n) for n in numbers} == {float}
         good = good and abs(values["initial"]) <= 1 and min(worth) > 0 and all(f is None or 0 < f <= 64 for f in fires)
-        good = good and all(a <= 127 - steps + t for t, a in enumerate(worth, 1))
+        good = good and all(a <= 127 - steps + t for t, a in enumerate(worth, 1)) and plausible(values, gains)
         if not good or len(set(worth[:timesteps])) > 1 or len(set(worth[timesteps:])) > 1:
             raise Unchecked("the certificate is damaged: its neuron_steps are none that a neuron can have")
     return {name: declared[name] for name in model.neurons()}
+
+
+def plausible(values, gains):
+    """Whether a declared neuron can have this leak, reset and number of spikes at a step."""
+    factors = [values[name] for name in ("keep", "input_factor") if name in values]
+    ranged = all(type(m) is int and 0 <= m <= 65536 for m in factors) and len(factors) in (0, 2)
+    most, largest = values.get("most_spikes"), max(sum(g for g in gains if s * g > 0) * s for s in (1, -1))
+    several = type(most) is int and 1 <= most <= largest if len(gains) > 1 else most is None
+    others = zip(values["fires"], values["amplitudes"], strict=True)
+    within = all(f is None or f + (largest - 1) * a <= 127 for f, a in others)
+    return ranged and several and within and values.get("reset", "zero") == "zero"
 
 
 # ----- the integers -----
@@ -227,7 +252,7 @@ def declared_courses(model, parameters, timesteps, post_steps):
 class Integers:
     """The numbers of one layer's neurons and of what drives them, on the channels' grids 2^-exponent."""
 
-    def __init__(self, model, stage, courses, head_fires, timesteps, post_steps):
+    def __init__(self, model, stage, courses, head_fires, timesteps, post_steps, gains):
         name, layer, sources = stage
         self.theta_unrounded = theta = model.arrays[f"spiking/thresholds/{name}"]
         scale, steps = model.arrays[f"spiking/scales/{name}"], timesteps + post_steps
@@ -239,7 +264,8 @@ class Integers:
             self.weights = np.zeros((1, len(scale), 0, 1, 1), np.int16)
         else:
             weights, bias = kernel_of(model, layer, np.concatenate(read) if read else None, scale)
-            weights = phases(weights, [(len(r), courses[s]["amplitudes"]) for r, s in zip(read, sources, strict=True)])
+            read = [(len(r), courses[s]["amplitudes"]) for r, s in zip(read, sources, strict=True)]
+            weights = phases(weights, read, gains)
             gain, limit = (1, 4095) if sources else (4, 32767)
             self.exponent = exponents(weights, bias, theta, gain, limit)
             self.weights = np.rint(np.ldexp(weights, self.exponent[:, None, None, None])).astype(np.int16)
@@ -249,7 +275,25 @@ class Integers:
         mine = {"initial": 0.0, "fires": fires, "amplitudes": [1.0] * steps} if name == OUTPUT else courses[name]
         self.v0 = self.on_grid(mine["initial"] * theta)
         self.threshold = np.stack([self._times(f, least=1) for f in mine["fires"]])
-        self.reset = np.stack([self._times(a, least=0) for a in mine["amplitudes"]])
+        self.most = mine.get("most_spikes", 1)
+        self.reset = np.stack([self._times(a, least=int(self.most > 1)) for a in mine["amplitudes"]])
+        if self.most > 1:
+            self.reset[self.threshold == NEVER] = 0
+        self.gains = gains if name != OUTPUT else [1]
+        self.factors = (mine["keep"], mine["input_factor"]) if "keep" in mine else None
+        self.to_zero = "reset" in mine
+
+    def arrays(self):
+        """Name -> array, as a model's file stores them."""
+        names = ("exponent", "weights", "bias", "theta", "v0", "threshold", "reset", "gate")
+        own = {name: getattr(self, name) for name in names}
+        if self.factors is not None:
+            own |= {n: np.array([m], np.int32) for n, m in zip(("keep", "input_factor"), self.factors, strict=True)}
+        if self.to_zero:
+            own["reset_to_zero"] = np.array([1], np.int32)
+        if self.gains != [1]:
+            own |= {"planes": np.array(self.gains, np.int32), "most_spikes": np.array([self.most], np.int32)}
+        return own
 
     def on_grid(self, values):
         """Round half to even."""
@@ -277,12 +321,14 @@ def kernel_of(model, layer, scale_in, scale_out):
     return weights, np.zeros(len(weights)) if bias is None else bias.astype(np.float64) / scale_out
 
 
-def phases(weights, sources):
+def phases(weights, sources, gains):
     """The kernel for the steps up to T and, where a spike is then worth something else, after, (1 or 2, O, I, k, k)."""
     if not sources:
         return weights[None]
-    first, last = (np.concatenate([np.full(n, worth[end]) for n, worth in sources]) for end in (0, -1))
-    both = [weights * factors[None, :, None, None] for factors in (first, last)]
+    both, parts = [], np.split(weights, np.cumsum([n for n, _ in sources])[:-1], axis=1)
+    for end in (0, -1):
+        read = zip(parts, sources, strict=True)
+        both.append(np.concatenate([part * (worth[end] * g) for part, (_, worth) in read for g in gains], axis=1))
     return np.stack(both[:1] if np.array_equal(*both) else both)
 
 
@@ -296,9 +342,9 @@ def exponents(weights, bias, theta, gain, limit):
     return np.frexp(most)[1].astype(np.int64) - 1
 
 
-def integers_of(model, courses, head_fires, timesteps, post_steps):
+def integers_of(model, courses, head_fires, timesteps, post_steps, gains):
     """Of every stage, by name."""
-    return {s[0]: Integers(model, s, courses, head_fires, timesteps, post_steps) for s in model.stages()}
+    return {s[0]: Integers(model, s, courses, head_fires, timesteps, post_steps, gains) for s in model.stages()}
 
 
 def check_stored(model):
@@ -311,9 +357,9 @@ def check_stored(model):
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.neurons()}
     courses = known_courses(model, neuron, given, timesteps)
-    names = ("exponent", "weights", "bias", "theta", "v0", "threshold", "reset", "gate")
-    made = integers_of(model, courses, HEADS[head][0], timesteps, NEURONS[neuron][0]).items()
-    made = {f"integers/{layer}/{name}": getattr(numbers, name) for layer, numbers in made for name in names}
+    gains = PLANES.get(neuron, [1])
+    made = integers_of(model, courses, HEADS[head][0], timesteps, NEURONS[neuron][0], gains).items()
+    made = {f"integers/{layer}/{name}": array for layer, own in made for name, array in own.arrays().items()}
     made = {path: array for path, array in made.items() if array.size}
     for path in sorted(made | kept):
         ours, theirs = made.get(path), kept.get(path)
@@ -429,17 +475,33 @@ def currents_of(layer, sources, numbers, plane, spikes, timesteps, steps):
     return np.concatenate([convolve(read[:timesteps], kernels[0]), convolve(read[timesteps:], kernels[-1])])
 
 
-def run(currents, numbers, timesteps, leak):
-    """Spikes bool (steps, N, C, H, W), and the membranes at the end; `leak` is what a membrane keeps, in 65536ths."""
+def run(currents, numbers, timesteps):
+    """Spikes bool (steps, N, planes·C, H, W), and the membranes at the end.
+
+    A factor m of the membrane or the input stands for m/65536, the product being rounded. Several spikes at a step lie one
+    amplitude apart, and come as the bits of their number; negative ones are fired below the negative threshold.
+    """
     v = np.zeros(currents.shape[1:]) + each(numbers.v0)
-    spikes = np.zeros(currents.shape, bool)
+    gains, spikes = numbers.gains, []
     for t, current in enumerate(currents):
-        if leak is not None:
-            v = np.floor((v * leak + 32768.0) / 65536.0)
-        v += current + each(numbers.bias) * (t < timesteps)
-        spikes[t] = v >= each(numbers.threshold[t])
-        v -= spikes[t] * each(numbers.reset[t])
-    return spikes, v
+        current = current + each(numbers.bias) * (t < timesteps)
+        if numbers.factors is not None:
+            v, current = (
+                np.floor((x * m + 32768.0) / 65536.0) for x, m in zip((v, current), numbers.factors, strict=True)
+            )
+        u, threshold, reset = v + current, each(numbers.threshold[t]), each(numbers.reset[t])
+        count, fired = np.zeros(u.shape, np.int64), []
+        for sign in (1, -1):
+            n = np.zeros(u.shape, np.int64)
+            for k in range(min(numbers.most, sum(g * sign for g in gains if g * sign > 0))):
+                n += sign * u >= threshold + k * reset
+            fired += [n // (g * sign) % 2 == 1 for g in gains if g * sign > 0]
+            count += sign * n
+        v = u - count * reset
+        if numbers.to_zero:
+            v = np.where(count != 0, 0.0, v)
+        spikes.append(np.concatenate(fired, axis=1))
+    return np.stack(spikes), v
 
 
 # ----- what the certificate says of it -----
@@ -468,28 +530,33 @@ def reached(spikes, kernel, targets):
     return int((spikes * rows[:, None] * columns).sum()) * targets
 
 
-def check_layer(claimed, name, spikes, readers, biased, timesteps):
+def check_layer(claimed, name, spikes, readers, biased, timesteps, gains):
     """Compare a layer, step by step; what it adds to the totals."""
     where = f"layer {name}"
     if not isinstance(claimed, dict) or not isinstance(claimed.get("steps"), list):
         raise Refuted(f"{where}: the certificate has other steps")
     claim(f"{where}, number of steps", len(claimed["steps"]), len(spikes))
-    claim(where, claimed, {"name": name, "shape": list(spikes.shape[2:]), "steps": claimed["steps"]})
+    channels, height, width = spikes.shape[2] // len(gains), *spikes.shape[3:]
+    claim(where, claimed, {"name": name, "shape": [channels, height, width], "steps": claimed["steps"]})
     totals = np.zeros(3, np.int64)
     for t, fired in enumerate(spikes):
-        events = int(fired.sum())
+        planes = np.split(fired, len(gains), axis=1)
+        events = [int(plane.sum()) for plane in planes]
+        weighed = [(abs(g), plane) for g, plane in zip(gains, planes, strict=True)]
         found = {
             "step": t + 1,
             "post": t >= timesteps,
-            "events": [events],
-            "synops": sum(reached(fired, kernel, targets) for kernel, targets in readers),
-            "synops_paper": events * sum(kernel * kernel * targets for kernel, targets in readers),
-            "neuron_updates": fired.size,
+            "events": events,
+            "synops": sum(g * reached(plane, kernel, targets) for g, plane in weighed for kernel, targets in readers),
+            "synops_paper": sum(
+                g * int(plane.sum()) * k * k * targets for g, plane in weighed for k, targets in readers
+            ),
+            "neuron_updates": planes[0].size,
             "bias_additions": biased if t < timesteps else 0,
             "sha256": digest(fired),
         }
         claim(f"{where}, step {t + 1}", claimed["steps"][t], found)
-        totals += events, found["synops"], found["synops_paper"]
+        totals += sum(events), found["synops"], found["synops_paper"]
     return totals
 
 
@@ -564,8 +631,10 @@ class Plan:
         if self.known:
             self.courses = known_courses(model, self.neuron, given, self.timesteps)
             given = {layer: {name: float(value) for name, value in own.items()} for layer, own in given.items()}
+            self.gains = PLANES.get(self.neuron, [1])
         else:
             self.courses = declared_courses(model, parameters, self.timesteps, self.post_steps)
+            self.gains = parameters["neuron_planes"]
         self.fires, self.size = HEADS.get(self.head, (parameters.get("head_fires"), parameters.get("head_size")))
         if type(self.fires) is not bool or type(self.size) is not int or not 0 <= self.size <= 99:
             raise Unchecked("the certificate is damaged: its head_fires or head_size is none")
@@ -573,9 +642,9 @@ class Plan:
         arrays = {name: sha256(array) for name, array in self.arrays.items()}
         self.parameters = {
             "neuron": self.neuron,
-            "neuron_planes": [1],
+            "neuron_planes": self.gains,
             "neuron_parameters": given,
-            "neuron_steps": None if self.neuron == "lif" else self.courses,
+            "neuron_steps": self.courses,
             "head": self.head,
             "head_fires": self.fires,
             "head_size": self.size,
@@ -583,12 +652,6 @@ class Plan:
             "timesteps": self.timesteps,
             "post_steps": self.post_steps,
         }
-
-    def leak(self, name):
-        """What a membrane of this layer keeps from step to step, in 65536ths; none if it keeps all."""
-        if self.neuron != "lif" or name == OUTPUT:
-            return None
-        return float(np.rint((1.0 - 1.0 / self.parameters["neuron_parameters"][name]["tau"]) * 65536.0))
 
 
 def check(certificate, model, image):
@@ -620,16 +683,16 @@ def check(certificate, model, image):
     count, channels, height, width = plane.shape
     area, numbers = (
         count * height * width,
-        integers_of(model, plan.courses, plan.fires, plan.timesteps, plan.post_steps),
+        integers_of(model, plan.courses, plan.fires, plan.timesteps, plan.post_steps, plan.gains),
     )
-    widths = [len(own.theta) for own in numbers.values()]
+    widths = [len(own.theta) * len(own.gains) for own in numbers.values()]
     if plan.steps * area * (sum(widths) + 24 * max(widths)) > MOST_BYTES:
         raise Unchecked(f"{height}x{width} pixels and {plan.steps} steps are too many for this script's memory")
     claimed, spikes, totals, head_synops = list(claimed), {}, np.zeros(3, np.int64), (0, 0)
     for name, layer, sources in stages:
         own = numbers[name]
         arriving = currents_of(layer, sources, own, plane, spikes, plan.timesteps, plan.steps)
-        spikes[name], v = run(arriving, own, plan.timesteps, plan.leak(name))
+        spikes[name], v = run(arriving, own, plan.timesteps)
         biased = area * int(np.count_nonzero(own.bias))
         if name == OUTPUT and not plan.fires:
             continue
@@ -639,7 +702,7 @@ def check(certificate, model, image):
             for read in reads
             if read == name
         ]
-        totals += check_layer(claimed.pop(0), name, spikes[name], readers, biased, plan.timesteps)
+        totals += check_layer(claimed.pop(0), name, spikes[name], readers, biased, plan.timesteps, own.gains)
     if plan.fires and plan.size:
         fired = spikes[OUTPUT]
         head_synops = reached(fired, plan.size, channels), int(fired.sum()) * plan.size**2 * channels

@@ -4,28 +4,18 @@ Written from the design and the docstrings, not from the fast code, and without 
 """
 
 import hashlib
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
+from tests.naive_neurons import IF, column, half_even, on_grid
+from tests.naive_neurons import MPRN as MPRN
+from tests.naive_neurons import NEURONS as NEURONS
 
 UNIT = 65535
 
 # ----- Rounding and grids -----
-
-
-def half_even(numerator, denominator):
-    """numerator / denominator, rounded half to even, in whole integers."""
-    q, r = divmod(numerator, denominator)
-    return q + (2 * r > denominator or (2 * r == denominator and q % 2 == 1))
-
-
-def on_grid(x, k):
-    """x·2^k rounded half to even."""
-    n, d = float(x).as_integer_ratio()
-    return half_even(n << k, d) if k >= 0 else half_even(n, d << -k)
 
 
 def whole(x):
@@ -57,10 +47,6 @@ class Grid:
     weights: np.ndarray
     bias: np.ndarray
     theta: np.ndarray
-
-
-def column(values):
-    return np.array([int(v) for v in values], np.int64).reshape(-1, 1, 1)
 
 
 def grid(weights, bias, theta, gain, limit):
@@ -110,80 +96,6 @@ def gate_weights(plane, value, k):
 def to_plane(image):
     return image.astype(np.int64) * (257 if image.dtype == np.uint8 else 1)
 
-
-# ----- Neurons -----
-
-
-class IF:
-    """p: the layer's parameters; theta float64 (C,), grid: the layer's; v (C, H, W)."""
-
-    name, planes, post_steps, defaults = "if", (1,), 0, {"v_init": 0.0}
-
-    def __init__(self, p, theta, grid, shape):
-        self.theta = grid.theta
-        self.v0 = column(on_grid(p["v_init"] * t, k) for t, k in zip(theta, grid.exponent, strict=True))
-        self.v = self.v0 + np.zeros(shape, np.int64)
-        self.prepare(p, theta, grid)
-
-    def prepare(self, p, theta, grid):
-        pass
-
-    @staticmethod
-    def amplitude(p, post):
-        return 1.0
-
-    def step(self, current, post):
-        """Spikes bool (planes, C, H, W)."""
-        self.v = self.v + current
-        return self.spend(self.theta, self.theta)
-
-    def spend(self, threshold, reset):
-        fires = self.v >= threshold
-        self.v = self.v - np.where(fires, reset, 0)
-        return fires[None]
-
-
-class MPRN(IF):
-    name, post_steps, defaults = "mprn", 1, {"v_init": 0.0, "beta": 0.0}
-
-    def prepare(self, p, theta, grid):
-        alpha = round(0.5 / (1.0 + math.exp(-p["beta"])) + 0.5, 12)
-        self.release = column(on_grid(alpha * t, k) for t, k in zip(theta, grid.exponent, strict=True))
-
-    def step(self, current, post):
-        self.v = self.v + current
-        return self.spend(self.release if post else self.theta, self.theta)
-
-
-class MPRNBeta(IF):
-    name, post_steps, defaults = "mprn_beta", 1, {"v_init": 0.0, "alpha": 0.9, "beta": 1.0}
-
-    def prepare(self, p, theta, grid):
-        both = list(zip(theta, grid.exponent, strict=True))
-        self.release = column(on_grid(p["alpha"] * t, k) for t, k in both)
-        self.worth = column(on_grid(p["beta"] * t, k) for t, k in both)
-
-    @staticmethod
-    def amplitude(p, post):
-        return p["beta"] if post else 1.0
-
-    def step(self, current, post):
-        self.v = self.v + current
-        return self.spend(self.release, self.worth) if post else self.spend(self.theta, self.theta)
-
-
-class LIF(IF):
-    name, defaults = "lif", {"v_init": 0.0, "tau": 16.0}
-
-    def prepare(self, p, theta, grid):
-        self.keep = on_grid((1.0 - 1.0 / p["tau"]) * 65536.0, 0)
-
-    def step(self, current, post):
-        self.v = ((self.v * self.keep + 32768) >> 16) + current
-        return self.spend(self.theta, self.theta)
-
-
-NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF)}
 
 # ----- Heads: (spikes, charge, residual, theta, exponents, T, parameters) -> float64 in units of λ -----
 
@@ -477,3 +389,25 @@ def ledger(model, result, neuron, head):
         total[f"ann_macs{suffix}"] = sum(both[i] for both in macs.values())
     total["weights"] = sum(c.kernel**2 * c.in_channels * c.out_channels for c in convs)
     return figures | {None: total}
+
+
+# ----- Structural similarity -----
+
+
+def blur(plane, weights):
+    """The weighted means (H, W) -> (H - n + 1, W - n + 1) over windows, down and then across, added in their order."""
+    for axis in (0, 1):
+        length = plane.shape[axis] - len(weights) + 1
+        total = 0.0
+        for start, weight in enumerate(weights):
+            total = total + weight * plane.take(range(start, start + length), axis)
+        plane = total
+    return plane
+
+
+def similarities(a, b, weights, correction, c1, c2):
+    """The structural similarity of each window of two planes."""
+    ma, mb = blur(a, weights), blur(b, weights)
+    variances = correction * (blur(a * a, weights) - ma * ma) + correction * (blur(b * b, weights) - mb * mb)
+    covariance = correction * (blur(a * b, weights) - ma * mb)
+    return (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (variances + c2))

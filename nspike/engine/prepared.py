@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.kernels import firing
 from nspike.kernels.vector import TAIL
 
 LANES = 16
@@ -28,6 +29,7 @@ class Prepared:
     weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the image int64, wide
         (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate.
     bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
+    dynamics : of its neurons, as `nspike.kernels.firing.form` gives it.
     """
 
     stage: Stage
@@ -39,6 +41,7 @@ class Prepared:
     v0: NDArray[np.int32]
     threshold: NDArray[np.int32]
     reset: NDArray[np.int32]
+    dynamics: firing.Form
 
     @property
     def columns(self) -> int:
@@ -81,7 +84,13 @@ def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], 
         v0=_padded(stage.v0, columns),
         threshold=_padded(stage.threshold, columns, NEVER_FIRES),
         reset=_padded(stage.reset, columns),
+        dynamics=_dynamics(stage),
     )
+
+
+def _dynamics(stage: Stage) -> firing.Form:
+    d = stage.dynamics
+    return firing.form(stage.channels, d.keep, d.input_factor, d.to_zero, d.up, d.down, d.most)
 
 
 def _padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) -> NDArray[_Number]:
@@ -131,7 +140,7 @@ def _gate_weights(stage: Stage, *_: object) -> _Weights:
     return stage.integer.weights
 
 
-LAYOUT: dict[type[Driver], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
+LAYOUT: dict[type[Layer], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
     Conv: _conv_weights,
     Gate: _gate_weights,
 }

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
 
-NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
+NARROW_ONLY: dict[type[Layer], bool] = {Conv: False, Gate: True}
 """The kinds of layers whose neurons have no kernel for wide spikes."""
 
 
@@ -89,9 +89,9 @@ def reach(integers: IntegerNetwork) -> dict[str, int]:
     return named | {IMAGE: integers.network.radius + head}
 
 
-def readers(integers: IntegerNetwork, name: str) -> tuple[Driver, ...]:
+def readers(integers: IntegerNetwork, name: str) -> tuple[Layer, ...]:
     """The layers that read the spikes of stage `name`, a head with a kernel among them as a convolution."""
-    readers: list[Driver] = []
+    readers: list[Layer] = []
     for stage in integers.stages:
         for source in stage.sources:
             if source == name:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from nspike.errors import ModelError
 from nspike.graph import geometry
-from nspike.graph.layer import ALWAYS_WRITTEN, IMAGE, KINDS, Activation, Conv, Driver, Layer
+from nspike.graph.layer import ALWAYS_WRITTEN, IMAGE, KINDS, Activation, Constant, Conv, Driver, Layer
 from nspike.graph.mode import MODES, OutputMode
 from nspike.graph.values import not_spiking
 
@@ -211,6 +211,20 @@ class Network:
         """The same network with every layer of one kind changed."""
         layers = tuple(change(layer) if isinstance(layer, kind) else layer for layer in self.layers)
         return dataclasses.replace(self, layers=layers)
+
+    @property
+    def takes_noise_level(self) -> bool:
+        """Whether it is told the noise level of the image: it has a constant that means it."""
+        return any(layer.meaning == "sigma" for layer in self.of_kind(Constant))
+
+    def at_noise(self, sigma: float) -> "Network":
+        """The same network, told that the noise level of the image is sigma, in units of 1/255."""
+        level = (sigma / 255,)
+
+        def told(layer: Constant) -> Constant:
+            return dataclasses.replace(layer, values=level * len(layer.values)) if layer.meaning == "sigma" else layer
+
+        return self.changed(Constant, told)
 
     def rectified(self) -> "Network":
         """The same network with plain ReLUs."""

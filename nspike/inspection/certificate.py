@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts import answers
+from nspike.contracts.course import course
 from nspike.contracts.head import Head
 from nspike.contracts.ledger import LayerLedger, Ledger
 from nspike.contracts.neuron import NEVER, Neuron
 from nspike.errors import BadInputError
+from nspike.integer.dynamics import dynamics
 from nspike.model.model import OUTPUT, Model
 
 FORMAT = "nspike certificate"
@@ -111,9 +113,21 @@ def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps
             "initial": answers.initial(neuron, values) + 0.0,
             "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
             "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
+            **_dynamics(neuron, values, timesteps),
         }
         for name, values in parameters.items()
     }
+
+
+def _dynamics(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> dict[str, Any]:
+    """The leak, the hard reset and the most spikes at a step, where the neuron has them."""
+    own = dynamics(neuron, course(neuron, values, timesteps))
+    told: dict[str, Any] = {"keep": own.keep, "input_factor": own.input_factor} if own.leaks else {}
+    if own.to_zero:
+        told["reset"] = "zero"
+    if len(neuron.planes) > 1:
+        told["most_spikes"] = own.most
+    return told
 
 
 def _layer(layer: LayerLedger, timesteps: int) -> dict[str, Any]:
