@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from nspike.contracts.ledger import LayerLedger, Ledger
 from nspike.engine.digest import Leaves, merge, of
-from nspike.engine.plan import Plan, plan
-from nspike.engine.readers import readers
+from nspike.engine.program import Program
 from nspike.graph import geometry
 from nspike.graph.geometry import paper_reach
 from nspike.graph.layer import Layer
-from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.integer.rounding import Stage
 from nspike.model.model import OUTPUT
 
 Ints = NDArray[np.int64]
@@ -50,26 +49,16 @@ class Count:
 
 
 class Accounts:
-    """Of one run over `planes` planes of height × width; the layer `given` is not computed, only its spikes are counted."""
+    """Of one run of a program over `planes` planes of height × width; of given spikes only the number is counted."""
 
-    def __init__(
-        self,
-        integers: IntegerNetwork,
-        planes: int,
-        height: int,
-        width: int,
-        digest: bool,
-        given: str | None = None,
-        plan_: Plan | None = None,
-    ) -> None:
-        self._integers = integers
-        self._plan = plan(integers, given) if plan_ is None else plan_
-        self._given = given
+    def __init__(self, program: Program, planes: int, height: int, width: int, digest: bool) -> None:
+        integers = self._integers = program.integers
+        self._plan, self._readers = program.plan, program.readers
+        self._given = None if program.given is None else program.given.layer
         self._size = (planes, height, width)
         self._shapes = integers.network.shapes(height, width)
         self._leaves: Leaves | None = {} if digest else None
         self._counted = [s for s in integers.stages if s.name != OUTPUT or integers.head.fires]
-        self._readers = readers(integers, self._plan)
         self._counts = {
             stage.name: Count.zero(stage, len(self._readers[stage.name]), integers.steps) for stage in integers.stages
         }

@@ -1,9 +1,9 @@
 """The digest of a spike train: SHA-256 over fixed blocks, the same for any packing, tile, thread count and kernel.
 
-Of each layer and step, a leaf is the SHA-256 of one block's spikes (the blocks lie side by side from the layer's origin; the
-last ones may be smaller). Blocks are 64 pixels on each side; of a layer whose height is r times the image's,
-the greatest common divisor of 64 and r·lcm(64, the network's size multiple). Spikes stand in the order (plane, channel, y, x), eight to a byte, the first in the lowest
-bit. The digest of the layer and step is the SHA-256 of its leaves, image plane by image plane in raster order.
+Of each layer and step, a leaf is the SHA-256 of one block's spikes in the order (plane, channel, y, x), eight to a byte, the
+first in the lowest bit. Blocks lie side by side from the layer's origin and are 64 pixels high and wide (the last ones may be
+smaller); those of a layer r times as high as the image have gcd(64, r·lcm(64, the network's size multiple)). The digest of the
+layer and step is the SHA-256 of its leaves, image plane by image plane in raster order.
 """
 
 import hashlib

@@ -241,9 +241,7 @@ def _by_step(tile: Tile, op: Op, step: Callable[[list[Source], Rect, tuple[int, 
 
 def _linear(tile: Tile, op: Op) -> Ints:
     timesteps = tile.integers.timesteps
-    return _by_step(
-        tile, op, lambda read, rect, limits, t: linear.line(op.layer, read, rect, limits, timesteps, t)
-    )
+    return _by_step(tile, op, lambda read, rect, limits, t: linear.line(op.layer, read, rect, limits, timesteps, t))
 
 
 def _arranged(tile: Tile, op: Op) -> Any:

@@ -33,7 +33,7 @@ class Source:
         inside = self.value[t if len(self.value) > 1 else 0][rect.within(self.rect).slices]
         if len(self.value) == 1 and t >= timesteps:
             return np.zeros_like(inside)
-        return inside if self.shift is None else inside << self.shift
+        return np.asarray(inside if self.shift is None else inside << self.shift)
 
 
 Line = Callable[[Any, Sequence[Ints], Rect, Rect, tuple[int, int]], Ints]

@@ -12,7 +12,7 @@ from fractions import Fraction
 from nspike.engine.window import Rect
 from nspike.graph.arrange import parts
 from nspike.graph.geometry import Interval, geometry, needed
-from nspike.graph.layer import IMAGE, Concat, Driver, Layer
+from nspike.graph.layer import IMAGE, Concat, Layer
 from nspike.graph.network import Network
 from nspike.graph.values import Value, values
 from nspike.integer.rounding import IntegerNetwork, Stage
@@ -103,7 +103,9 @@ def plan(integers: IntegerNetwork, given: str | None = None) -> Plan:
         elif role == "current":
             if name in writers:
                 writer = writers[name]
-                ops.append(Op(name, name, layer, _reads(writer.layer, writer.sources, writer.gate.size > 0), None, writer))
+                ops.append(
+                    Op(name, name, layer, _reads(writer.layer, writer.sources, writer.gate.size > 0), None, writer)
+                )
         elif name not in joined:
             reads = parts(network, name) if carries[name] == "spikes" else layer.sources
             ops.append(Op(name, name, layer, reads))
@@ -165,13 +167,13 @@ def is_chain(integers: IntegerNetwork) -> bool:
         not integers.writers
         and all(conv.is_plain for conv in network.convs)
         and all(
-            stage.fused and set(stage.sources) <= names and (stage.sources or stage.layer.sources == (IMAGE,))
+            stage.fused and set(stage.sources) <= names and (stage.sources or tuple(stage.layer.sources) == (IMAGE,))
             for stage in integers.stages
         )
         and set(network.scales.values()) == {Fraction(1)}
     )
 
 
-def is_plain(layer: Driver, integers: IntegerNetwork) -> bool:
-    """Whether the fused kernels can run a convolution of spikes."""
-    return all(conv.is_plain for conv in integers.network.convs if conv.name == layer.name)
+def is_plain(stage: Stage, network: Network) -> bool:
+    """Whether the layer of a fused stage is a plain convolution."""
+    return any(conv.is_plain for conv in network.convs if conv.name == stage.layer.name)

@@ -68,7 +68,9 @@ def prepare(
     """
     packing = packings(integers) if packing is None else packing
     names = {stage.name for stage in integers.stages} if laid is None else laid
-    return {stage.name: _prepare(stage, integers, packing[stage.name], stage.name in names) for stage in integers.stages}
+    return {
+        stage.name: _prepare(stage, integers, packing[stage.name], stage.name in names) for stage in integers.stages
+    }
 
 
 def _prepare(stage: Stage, integers: IntegerNetwork, packing: str, laid: bool) -> Prepared:

@@ -121,14 +121,14 @@ def _some(
     """As `spikes.count`, of one plane, of those that `origin` says."""
     channels, period, _ = origin.shape
     ones = np.ones((1, core.height), np.int64), np.ones((1, core.width), np.int64)
-    total = np.int64(0)
+    total = np.zeros((1 + len(rows), spikes.words.shape[2]), np.int64)
     for y, x in np.ndindex(period, period):
         if origin[:, y, x].any():
             mask = np.zeros(spikes.channels, bool)
             mask[plane * channels : (plane + 1) * channels] = origin[:, y, x]
             there = _every(np.concatenate([ones[0], rows]), y, period, core.y0)
             across = _every(np.concatenate([ones[1], columns]), x, period, core.x0)
-            total = total + spikes.count_some(at, mask, there, across)[1]
+            total += spikes.count_some(at, mask, there, across)[1]
     return total[0], total[1:]
 
 

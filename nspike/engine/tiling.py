@@ -89,7 +89,9 @@ def bytes_of_tile(integers: IntegerNetwork, plan: Plan, size: int, height: int, 
     most = alive = 0
     for op, finished in zip(plan.ops, plan.finished, strict=True):
         alive += sizes[op.name]
-        spikes = plan.carries[op.at] == "spikes" and op.stage is None  # moved by way of a byte for each spike, in two steps
+        spikes = (
+            plan.carries[op.at] == "spikes" and op.stage is None
+        )  # moved by way of a byte for each spike, in two steps
         unpacked = 16 * sum(sizes[name] for name in (*op.reads, op.name)) // max(integers.steps, 1) if spikes else 0
         joined = sum(sizes[name] for name in op.reads) if op.stage is not None and len(op.reads) > 1 else 0
         most = max(most, alive + unpacked + joined)

@@ -161,14 +161,14 @@ def _bits(integers: IntegerNetwork, part: Stage | Writer, conv: Conv) -> tuple[I
     """Of each bit of the sources' words: its row of the weights (group, channel that it reads), -1 for none; the first output
     channel that it reaches.
     """
-    places = inputs(integers.network, conv.name, conv.groups, integers.planes, lambda _: (1.0, 1.0)).places
+    read = inputs(integers.network, conv.name, conv.groups, integers.planes)
     bit_of = packed_bits([spike_channels(integers, source) for source in part.sources])
     count = -(-(int(bit_of[-1]) + 1) // 64) * 64
     row, target = np.full(count, -1, np.int32), np.zeros(count, np.int32)
-    groups, read = places.shape
-    bits = bit_of[places]
-    row[bits] = np.arange(groups * read).reshape(groups, read)
-    target[bits] = (np.arange(groups) * (conv.out_channels // groups))[:, None]
+    group, channel = np.nonzero(read.gains)  # the groups that read fewer spike channels are filled up with gains of 0
+    bits = bit_of[read.places[group, channel]]
+    row[bits] = group * read.places.shape[1] + channel
+    target[bits] = group * (conv.out_channels // conv.groups)
     return row, target
 
 
