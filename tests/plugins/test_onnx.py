@@ -64,7 +64,7 @@ def test_is_what_onnx_runtime_computes(name):
 @pytest.mark.parametrize("name", FILES)
 def test_can_be_saved(tmp_path, name):
     model = nspike.import_checkpoint(FOLDER / name)
-    nspike.save(model, tmp_path / "ann.h5")
+    nspike.save(tmp_path / "ann.h5", model)
     read = nspike.load(tmp_path / "ann.h5")
     assert read.network == model.network
     assert all(np.array_equal(read.parameters[key], array) for key, array in model.parameters.items())
