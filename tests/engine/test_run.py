@@ -87,10 +87,9 @@ def test_random_networks(seed):
     kernels = tuple(int(k) for k in draw.choice([1, 3, 5, 7], 4, p=[0.3, 0.4, 0.2, 0.1]))
     channels = int(draw.choice([1, 3]))
     a, b, c = (int(n) for n in draw.choice(widths, 3))
-    network = branched(a, b, c, channels, kernels, gate=bool(seed % 2)) if seed % 3 else chain(a, b, channels=channels)
     neuron, head = draw.choice(list(naive.NEURONS)), draw.choice(list(naive.HEADS))
-    if neuron == "signed":  # which no gate takes
-        network = branched(a, b, c, channels, kernels)
+    gate = bool(seed % 2) and naive.NEURONS[neuron].planes == (1,)
+    network = branched(a, b, c, channels, kernels, gate=gate) if seed % 3 else chain(a, b, channels=channels)
     level, timesteps = float(draw.choice([-0.3, 0.2, 0.6, 2.0])), int(draw.integers(1, 7))
     model = random_model(network, seed, level=level, timesteps=timesteps)
     shape = (1, channels, int(draw.integers(1, 8)), int(draw.integers(1, 8)))

@@ -7,9 +7,9 @@ import click
 
 from nspike.cli.configuration import refuse_head_parameters
 from nspike.cli.figures import energy_text
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.meter import Meter
-from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options
+from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options, take_file
 from nspike.cli.output import to_json
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
@@ -21,7 +21,9 @@ from nspike.cli.times import Times, timed
 
 @click.command()
 @click.argument("image", required=False)
-@click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
+@click.option(
+    "--json", "json_file", metavar="FILE", callback=take_file, help="Write the certificate; - for standard output."
+)
 @click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
 @click.option("--reference", metavar="CLEAN", help="The clean image: prints the quality, in the page too.")
 @click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
@@ -59,6 +61,8 @@ def command(
     read = (image, verified, reference, wanted.model, *wanted.plugins)
     keep_apart("--json", json_file, read)
     keep_apart("--report", report_file, (*read, json_file))
+    if report_file is not None:
+        take(report_file)
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]
@@ -156,14 +160,23 @@ REPORT_TILE = 192
 
 
 def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.integer.rounding import neurons_of
+    from nspike.model.model import OUTPUT
     from nspike.registry.parts import neuron_of
     from nspike.report.maps import RateMaps
 
-    color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
-    scale = choice.scale or 1
-    height, width = (scale * side for side in pixels.shape[:2])
+    network, info = choice.model.network, choice.model.info
+    luma = info.colour == "y" if network.scale > 1 else info.task == "superres"
+    color = pixels.ndim == 3 and network.channels == 1 and not luma
+    enlarged, multiple = 1 if network.scale > 1 else choice.scale or 1, network.size_multiple
+    height, width = (-(-enlarged * side // multiple) * multiple for side in pixels.shape[:2])
     return RateMaps(
-        3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes)
+        3 if color else 1,
+        height,
+        width,
+        choice.model.spiking.timesteps,
+        {name: len(neuron.planes) for name, neuron in neurons_of(network, neuron_of(choice.model)).items()},
+        {**network.scales, OUTPUT: network.scales[network.output]},
     )
 
 
