@@ -17,7 +17,9 @@ from tests.tiny import tiny_model
 BASES = {
     "mprn": (tiny_model(head="cpm", width=3), (20, 24), None),
     "if": (tiny_model(neuron="if", width=3), (20, 24), None),
-    "lif": (tiny_model(neuron="lif", head="rate", width=3), (20, 24), None),
+    "lif": (tiny_model(neuron="lif", head="rate", width=3, timesteps=12), (20, 24), None),
+    "lif_hard": (tiny_model(neuron="lif_hard", head="rate", width=3, timesteps=12), (20, 24), None),
+    "signed": (tiny_model(neuron="signed", head="cpm", width=3), (20, 24), None),
     "superres": (tiny_model("superres", "y", "add", width=3), (7, 8, 3), 2),
 }
 
