@@ -125,13 +125,24 @@ def compare_integers(model, neuron, head, slow):
     assert [stage.name for stage in integers.stages] == list(slow.grids)
     for stage in integers.stages:
         expected = slow.grids[stage.name]
-        assert stage.integer.exponent.tolist() == expected.exponent
-        for phase in range(len(expected.weights)):  # one kernel may serve both phases
-            kept = stage.integer.weights[min(phase, len(stage.integer.weights) - 1)]
-            if not isinstance(stage.layer, Gate):
-                np.testing.assert_array_equal(kept, expected.weights[phase], err_msg=stage.name)
-        np.testing.assert_array_equal(stage.integer.bias, expected.bias.ravel())
+        compare_grid(
+            stage.name, stage.integer.exponent, stage.integer.weights, stage.integer.bias, stage.gate, expected
+        )
         np.testing.assert_array_equal(stage.integer.theta, expected.theta.ravel())
+    assert [writer.name for writer in integers.writers] == list(slow.writers)
+    for w in integers.writers:
+        compare_grid(w.name, w.exponent, w.weights, w.bias, w.gate, slow.writers[w.name])
+
+
+def compare_grid(name, exponent, weights, bias, gate, expected):
+    assert exponent.tolist() == expected.exponent, name
+    np.testing.assert_array_equal(bias, expected.bias.ravel(), err_msg=name)
+    if expected.gate is not None:
+        np.testing.assert_array_equal(gate, expected.gate, err_msg=name)
+        return
+    for phase in range(len(expected.weights)):  # one kernel may serve both phases
+        kept = weights[min(phase, len(weights) - 1)]
+        np.testing.assert_array_equal(kept, expected.weights[phase], err_msg=name)
 
 
 def compare_ledger(ledger, expected):
