@@ -9,6 +9,7 @@ import numpy as np
 
 from nspike.graph.layer import IMAGE, Activation, Add, AveragePool, Bilinear, Constant, Conv, Gate
 from tests.naive_heads import HEADS, head_parameters
+from tests.naive_images import similarities as similarities
 from tests.naive_layers import UNIT as UNIT
 from tests.naive_layers import (
     added,

@@ -103,12 +103,12 @@ def _read(path: Path, format: str | None) -> Checkpoint:
             return read_checkpoint(path, registry().formats.values())
         if not path.is_file():
             raise BadInputError(f"{path}: no such file")
-        found = chosen.read(path)
+        checkpoint = chosen.read(path)
     except (NspikeError, MemoryError):
         raise
     except Exception as error:
         raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
-    return Checkpoint(strip_prefixes(found.tensors), found.metadata, found.format or chosen.name)
+    return Checkpoint(strip_prefixes(checkpoint.tensors), checkpoint.metadata, checkpoint.format or chosen.name)
 
 
 def _utf8(name: str) -> str:

@@ -1,6 +1,6 @@
 """A stage's integers in the layout of the kernels, made once for each program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
+from nspike.engine.wiring import spike_channels
 from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
@@ -27,7 +28,7 @@ class Prepared:
 
     packing : "wide" or "narrow", of its spikes.
     weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the image int64, wide
-        (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate.
+        (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate, and where the fused kernels do not run the stage.
     bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
     dynamics : of its neurons, as `nspike.kernels.firing.form` gives it.
     """
@@ -58,21 +59,29 @@ class Prepared:
         return min(int(step >= timesteps), len(self.weights) - 1)
 
 
-def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) -> dict[str, Prepared]:
-    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given."""
-    done: dict[str, Prepared] = {}
+def prepare(
+    integers: IntegerNetwork, packing: Mapping[str, str] | None = None, laid: Collection[str] | None = None
+) -> dict[str, Prepared]:
+    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given.
+
+    laid : the stages whose weights are laid out for the fused kernels, by default all.
+    """
     packing = packings(integers) if packing is None else packing
-    for stage in integers.stages:
-        done[stage.name] = _prepare(stage, integers, done, packing[stage.name])
-    return done
+    names = {stage.name for stage in integers.stages} if laid is None else laid
+    return {
+        stage.name: _prepare(stage, integers, packing[stage.name], stage.name in names) for stage in integers.stages
+    }
 
 
-def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
+def _prepare(stage: Stage, integers: IntegerNetwork, packing: str, laid: bool) -> Prepared:
     narrow = packing == "narrow"
     size = stage.integer.weights.shape[-1]
-    source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
-    weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)
+    source_channels: tuple[int, ...] = ()
+    weights: _Weights = np.zeros((1, 0), np.int16)
+    if laid:
+        source_channels = tuple(spike_channels(integers, source) for source in stage.sources)
+        weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)
     bias = np.stack([stage.integer.bias, np.zeros_like(stage.integer.bias)])
     return Prepared(
         stage=stage,

@@ -139,7 +139,7 @@ def _wide_stepped(
 
     def rows(first: int, last: int) -> None:
         block = _block(first, last, area)
-        stepped = _stepped(kept, p, (last - first) * area.width, frame.integers)
+        stepped = stepped_neurons(kept, p, (last - first) * area.width, frame.integers)
         if source is None:
             at = _pair(-p.radius, -p.radius)
             wide.analog_current(frame.plane, at, p.size, p.weights, p.bias[0], block, stepped.current)
@@ -151,19 +151,28 @@ def _wide_stepped(
                 at = _pair(source.pad - p.radius, source.pad - p.radius)
                 kernel, bias = p.weights[p.phase(t, timesteps)], p.bias[int(t >= timesteps)]
                 wide.conv_current(source.words, at, p.size, kernel, t, bias, block, stepped.current)
-            fired = stepped.fire(t)
-            if fired.shape[1] % 8 == 0 and sys.byteorder == "little":
-                seen = wide.pack_eights(fired.view(np.uint64), t, out.words, into, block)
-                if seen & NOT_A_SPIKE:
-                    stepped.check(t)
-            else:
-                stepped.check(t)
-                wide.pack(fired, t, out.words, into, block)
+            fire_block(stepped, t, out.words, into, block)
 
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
 
-def _stepped(kept: threading.local, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> "_Stepped":
+def fire_block(
+    stepped: "_Stepped", step: int, out: NDArray[np.uint64], into: NDArray[np.int64], block: NDArray[np.int64]
+) -> None:
+    """Fire neurons with a kernel of their own at one step and pack their spikes, as of `wide.pack`.
+
+    Raises PluginError where the kernel fails or writes what is no spike.
+    """
+    fired = stepped.fire(step)
+    if fired.shape[1] % 8 == 0 and sys.byteorder == "little":
+        if wide.pack_eights(fired.view(np.uint64), step, out, into, block) & NOT_A_SPIKE:
+            stepped.check(step)
+    else:
+        stepped.check(step)
+        wide.pack(fired, step, out, into, block)
+
+
+def stepped_neurons(kept: threading.local, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> "_Stepped":
     """Neurons at their start; a thread's arrays are used again for its next block, as memory that is new costs time."""
     stepped: _Stepped | None = getattr(kept, "stepped", None)
     if stepped is None or len(stepped.v) != pixels:
@@ -340,7 +349,7 @@ def _narrow_stepped(
     kept = threading.local()
 
     def rows(first: int, last: int) -> None:
-        stepped = _stepped(kept, p, (last - first) * width, frame.integers)
+        stepped = stepped_neurons(kept, p, (last - first) * width, frame.integers)
         analog = stage.layer.sources == (IMAGE,)
         masks = offsets = None
         if analog:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Rect:
-    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
+    """Rows y0 .. y1 and columns x0 .. x1 of the image, or of a layer at its own resolution."""
 
     y0: int
     y1: int
@@ -38,6 +39,10 @@ class Rect:
     def within(self, outer: "Rect") -> "Rect":
         """The same rectangle, counted from the first row and column of `outer`."""
         return Rect(self.y0 - outer.y0, self.y1 - outer.y0, self.x0 - outer.x0, self.x1 - outer.x0)
+
+    def scaled(self, scale: Fraction) -> "Rect":
+        """The same rectangle at a resolution `scale` times as high; its corners must be whole numbers there."""
+        return Rect(*(int(side * scale) for side in (self.y0, self.y1, self.x0, self.x1)))
 
     @property
     def slices(self) -> tuple[slice, slice]:

@@ -37,10 +37,10 @@ def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residua
     y, x = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
     network = floatsim.from_integers(build(model, neuron, head))
     run = floatsim.simulate(network, from_plane(planes[0, :, y : y + SIDE, x : x + SIDE]))
-    found = {}
+    residuals = {}
     for stage in network.stages:
         if stage.name == OUTPUT and not head.fires:
             continue
         left = run.residual[stage.name] / stage.theta[:, None, None]
-        found[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
-    return found
+        residuals[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
+    return residuals
