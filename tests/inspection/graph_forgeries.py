@@ -78,6 +78,10 @@ def constant(name, *to):
     return edit
 
 
+def half(array):
+    return array / 2
+
+
 def step_of(layer, number, to):
     return value("layers", layer, "steps", number, to=to)
 
@@ -102,11 +106,11 @@ GRAPH_FORGERIES = [
     ("a bias of neurons that integrate a sum", "unet", stored("d", "bias", last(1)), "unchecked"),
     ("a stored weight of a group", "shuffles", stored("grouped", "weights", last(-1)), "unchecked"),
     ("stored planes", "shuffles", stored("c", "planes", last(1)), "unchecked"),
-    ("a writer's weight, claimed", "unet", claiming(parameter("skip.weight", last(2.5))), "refuted"),
-    ("a writer's bias, claimed", "unet", claiming(parameter("same.bias", last(0.5))), "refuted"),
-    ("a depthwise weight, claimed", "shuffles", claiming(parameter("depth.weight", last(2.5))), "refuted"),
-    ("a scale behind moves, claimed", "shuffles", claiming(spiking("scales", "d", last(0.25))), "refuted"),
-    ("a threshold over a sum, claimed", "unet", claiming(spiking("thresholds", "d", last(0.5))), "refuted"),
+    ("a writer's weight, claimed", "unet", claiming(parameter("skip.weight", np.negative)), "refuted"),
+    ("a writer's bias, claimed", "unet", claiming(parameter("same.bias", last(2.5))), "refuted"),
+    ("a depthwise weight, claimed", "shuffles", claiming(parameter("depth.weight", np.negative)), "refuted"),
+    ("a scale behind moves, claimed", "shuffles", claiming(spiking("scales", "b", half)), "refuted"),
+    ("a threshold over a sum, claimed", "unet", claiming(spiking("thresholds", "d", half)), "refuted"),
     ("a constant, claimed", "ffdnet", claiming(constant("grey", 0.5, 0.25)), "refuted"),
     # the noise level
     ("another noise level", "ffdnet", value(*LEVELS, "sigma", to=[0.5]), "refuted"),
