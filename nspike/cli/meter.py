@@ -11,9 +11,9 @@ _PARTS = 100
 class Meter:
     """Percent of all images on stderr: `with Meter(len(jobs)) as meter: restore(..., progress=meter.image(i))`."""
 
-    def __init__(self, images: int, *, quiet: bool = False) -> None:
+    def __init__(self, images: int) -> None:
         self._images, self._done = images, 0
-        self._line = Progress(_PARTS, "percent" if images == 1 else f"percent of {images} images", quiet=quiet)
+        self._line = Progress(_PARTS, "percent" if images == 1 else f"percent of {images} images")
 
     def __enter__(self) -> "Meter":
         self._line.__enter__()

@@ -2,19 +2,34 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
+from nspike.cli.guard import take
 from nspike.cli.values import BYTES, COUNT, numbers
 from nspike.contracts.tasks import TASKS, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def take_file(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    """Of an option that names a file to write: keep other runs from it. A device may be written by several."""
+    usual = value is not None and value != "-" and (os.path.isfile(value) or not os.path.lexists(value))
+    if value is not None and usual and not context.resilient_parsing:
+        take(value)
+    return value
+
+
 json_option = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the report as JSON; - for standard output, instead of text."
+    "--json",
+    "json_file",
+    metavar="FILE",
+    callback=take_file,
+    help="Write the report as JSON; - for standard output, instead of text.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 model_option = click.option("--model", metavar="NAME|FILE", help="A bundled model's name, or a model file.")

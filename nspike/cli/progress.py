@@ -15,17 +15,16 @@ EVERY = 30.0
 class Progress:
     """A line that is written over again: `with Progress(total, "images") as progress: progress.advance()`.
 
-    done : how many were done before, which cost no time now. `note` stands behind the count. quiet : show nothing.
+    done : how many were done before, which cost no time now. `note` stands behind the count.
     """
 
-    def __init__(self, total: int, label: str, *, done: int = 0, quiet: bool = False) -> None:
+    def __init__(self, total: int, label: str, *, done: int = 0) -> None:
         self._total, self._label = total, label
         self._done = self._before = done
         self.note = ""
         self._start = time.monotonic()
         self._last = -1.0
-        self._quiet = quiet
-        self._shown = not quiet and (sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0"))
+        self._shown = sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0")
         self._line = self._start
 
     def __enter__(self) -> "Progress":
@@ -38,7 +37,7 @@ class Progress:
         now = time.monotonic()
         if self._shown and (now - self._last >= 0.1 or self._done >= self._total):
             self._show(now)
-        elif not (self._shown or self._quiet) and now - self._line >= EVERY and self._done < self._total:
+        elif not self._shown and now - self._line >= EVERY and self._done < self._total:
             self._line = now
             self._write(now)
 

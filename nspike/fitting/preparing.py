@@ -7,6 +7,7 @@ from nspike.contracts.architecture import Architecture
 from nspike.converting.by_name import HEAD, HEADS, NEURON
 from nspike.converting.conversion import convert
 from nspike.converting.regression import fit
+from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.kinds import KINDS, Degradation
 from nspike.fitting.recipe import FineTuningRecipe, Recipe, TrainingRecipe
@@ -57,9 +58,9 @@ def settings_of(recipe: Recipe, batches: CropBatches) -> dict[str, Any]:
 
 
 def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
-    """The model converted or with swapped parts, and warmed up, as the recipe specifies."""
+    """The model converted or with swapped parts, stretched and warmed up, as the recipe specifies."""
     degradation = recipe.undoes()
-    model = _converted(model, recipe, degradation)
+    model = stretched(_converted(model, recipe, degradation), recipe.stretch)
     if recipe.warm_start == "none":
         return model
     crops = CropBatches(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nspike.errors import BadInputError, UsageError
+from nspike.files.foreign import Refused, read_bytes
 
 PATHS = ("data", "validation", "model", "baseline", "plugins")
 """The keys that name files and folders."""
@@ -29,11 +30,9 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise BadInputError(f"{path}: cannot be read: it is no regular file")
-        if path.stat().st_size > LARGEST:
-            raise BadInputError(f"{path}: cannot be read: a recipe has at most {LARGEST} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, LARGEST).decode()
+    except Refused as error:
+        raise BadInputError(f"{path}: cannot be read: it {error}") from error
     except (OSError, ValueError) as error:
         raise BadInputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     try:

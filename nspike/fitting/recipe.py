@@ -123,6 +123,7 @@ class FineTuningRecipe(Recipe):
     model : a plain ANN is converted first, and a spiking model too if a converter is named here.
     converter, converter_options, calibration : the converter, its options, and on how many crops.
     neuron, neuron_parameters, head, timesteps : instead of the model's.
+    stretch : activation -> what its scale is multiplied by: it fires so many times less (`nspike.converting.stretching`).
     warm_start : "regression" fits the kernels layer by layer first (`nspike.converting.regression`), on `warm_crops` crops.
     overshoot : that the plain network was trained with, which the fit has to know.
     baseline : the model, named as `model` is, whose plain ANN the result holds beside the spiking network; by default its own.
@@ -137,6 +138,7 @@ class FineTuningRecipe(Recipe):
     neuron_parameters: dict[str, float] = field(default_factory=dict)
     head: str | None = None
     timesteps: int | None = None
+    stretch: dict[str, float] = field(default_factory=dict)
     warm_start: Literal["none", "regression"] = "none"
     warm_crops: int = 64
     overshoot: float = 0.0

@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nspike.errors import BadInputError
+from nspike.runtime.parallel import each
+
+Floats = NDArray[np.float64]
 
 _GAUSS = [math.exp(-(offset * offset) / (2 * 1.5 * 1.5)) for offset in range(-5, 6)]
 _WINDOWS = {
@@ -149,40 +152,22 @@ def _sum(total: NDArray[np.float64]) -> float:
     return float(np.cumsum(total)[-1])
 
 
-def _blur(plane: NDArray[np.float64], weights: list[float]) -> NDArray[np.float64]:
-    """The separable weighted mean of (H, W) over the windows inside it; (H - n + 1, W - n + 1)."""
-    for axis in (0, 1):
-        length = plane.shape[axis] - len(weights) + 1
-        total = np.zeros((length, plane.shape[1]) if axis == 0 else (plane.shape[0], length))
-        for start, weight in enumerate(weights):
-            part = plane[start : start + length] if axis == 0 else plane[:, start : start + length]
-            total += weight * part
-        plane = total
-    return plane
-
-
 def _ssim_plane(
     first: NDArray[Any], second: NDArray[Any], data_range: float, weights: list[float], correction: float, unit: float
 ) -> float:
+    """The mean over the windows of a plane; columns are shared out over threads, each is added from its top to its foot."""
+    from nspike.kernels.similarity import add_similarities  # the compiler is loaded where something is computed
+
     height, width = int(first.shape[0]) - len(weights) + 1, int(first.shape[1]) - len(weights) + 1
+    along = np.array(weights)
+    c1, c2 = (0.01 * data_range) * (0.01 * data_range), (0.03 * data_range) * (0.03 * data_range)
     total = np.zeros(width)
     for y0, y1 in _bands(height):
         rows = slice(y0, y1 + len(weights) - 1)
-        a, b = _floats(first[rows], unit), _floats(second[rows], unit)
-        _add_rows(total, _ssim_map(a, b, data_range, weights, correction))
+        a, b = (np.ascontiguousarray(_floats(plane[rows], unit)) for plane in (first, second))
+
+        def columns(_: int, x0: int, x1: int, a: Floats = a, b: Floats = b) -> None:
+            add_similarities(a, b, along, correction, c1, c2, total, x0, x1)
+
+        each(columns, width)
     return _sum(total) / (height * width)
-
-
-def _ssim_map(
-    a: NDArray[np.float64], b: NDArray[np.float64], data_range: float, weights: list[float], correction: float
-) -> NDArray[np.float64]:
-    """The structural similarity of each window."""
-    c1, c2 = (0.01 * data_range) * (0.01 * data_range), (0.03 * data_range) * (0.03 * data_range)
-    mean_a, mean_b = _blur(a, weights), _blur(b, weights)
-    variance_a = correction * (_blur(a * a, weights) - mean_a * mean_a)
-    variance_b = correction * (_blur(b * b, weights) - mean_b * mean_b)
-    covariance = correction * (_blur(a * b, weights) - mean_a * mean_b)
-    above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    below = (mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2)
-    similarity: NDArray[np.float64] = above / below
-    return similarity

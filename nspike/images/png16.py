@@ -50,8 +50,8 @@ class PNG:
     @property
     def icc_profile(self) -> bytes | None:
         """The ICC profile, or None where there is none, or a damaged one."""
-        name, found, packed = self.chunks.get(b"iCCP", b"").partition(b"\x00")
-        if not found or not name or packed[:1] != b"\x00":
+        name, separator, packed = self.chunks.get(b"iCCP", b"").partition(b"\x00")
+        if not separator or not name or packed[:1] != b"\x00":
             return None
         try:
             return zlib.decompressobj().decompress(packed[1:], 2**26) or None

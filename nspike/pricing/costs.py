@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nspike.errors import PluginError, nearest
+from nspike.files.foreign import Refused, read_bytes
 
 OPERATIONS = ("float32_add", "float32_multiply", "int32_add", "int8_multiply")
 _TEXTS = ("name", "title", "source")
@@ -98,9 +99,11 @@ def read_costs(path: str | os.PathLike[str]) -> Costs:
         the file is missing, no TOML, or holds something unknown, missing or not positive.
     """
     try:
-        with open(path, "rb") as stream:
-            text = stream.read(_LARGEST).decode()
-        return _table(tomllib.loads(text, parse_float=Decimal))
+        return _table(tomllib.loads(read_bytes(path, _LARGEST).decode(), parse_float=Decimal))
+    except Refused as error:
+        raise PluginError(f"cost table {Path(path).name}: it {error}") from error
+    except RecursionError as error:
+        raise PluginError(f"cost table {Path(path).name}: it is nested too deeply") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PluginError(f"cost table {Path(path).name}: {reason}") from error

@@ -37,13 +37,13 @@ def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residua
     rows, columns = (_middle(side, multiple) for side in planes.shape[2:])
     network = floatsim.from_integers(build(model, neuron, head))
     run = floatsim.simulate(network, from_plane(planes[0, :, rows, columns]))
-    found = {}
+    residuals = {}
     for stage in network.stages:
         if stage.name == OUTPUT and not head.fires:
             continue
         left = run.residual[stage.name] / stage.theta[:, None, None]
-        found[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
-    return found
+        residuals[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
+    return residuals
 
 
 def _middle(side: int, multiple: int) -> slice:

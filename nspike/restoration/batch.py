@@ -87,7 +87,7 @@ def gather(arguments: Sequence[str], *, recursive: bool = False, output: str | N
 
     Raises BadInputError for a folder without images and a glob that matches none. A file need not exist.
     """
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     folders = False
     for argument in arguments:
         path = Path(argument)
@@ -103,19 +103,19 @@ def gather(arguments: Sequence[str], *, recursive: bool = False, output: str | N
         else:
             paths = [path]
         for path in paths:
-            found.setdefault(os.path.realpath(path), path)
-    return list(found.values()), folders
+            images.setdefault(os.path.realpath(path), path)
+    return list(images.values()), folders
 
 
 def _below(folder: Path, output: str | None) -> list[Path]:
     """The images in a folder and its folders."""
     left_out = None if output is None else os.path.realpath(output)
-    found = []
+    images = []
     for parent, folders, _ in os.walk(folder):
         kept = [name for name in sorted(folders) if not name.startswith(".")]
         folders[:] = [name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out]
-        found += list_images(parent)
-    return found
+        images += list_images(parent)
+    return images
 
 
 def plan(

@@ -35,9 +35,11 @@ class Forward:
         if not declared:
             self.train = own_kernel.run(layer.prepared, layer.shared, layer.trains)
             return
-        pad, words, until = layer.shared.pad, -(-layer.channels // 64), layer.fires_until
+        planes = layer.prepared.stage.neuron.planes
+        channels = layer.channels * len(planes)
+        pad, words, until = layer.shared.pad, -(-channels // 64), layer.fires_until
         kept = (n, height + 2 * pad, width + 2 * pad) if until else (n, 0, 0)
-        self.train = SpikeTrain(np.zeros((*kept, layer.shared.steps, words), np.uint64), layer.channels, pad)
+        self.train = SpikeTrain(np.zeros((*kept, layer.shared.steps, words), np.uint64), channels, pad, planes)
         self._known = kind_of(layer).currents(layer)
         self._trace = self._empty_trace(trace and until > 0)
         self._run(self.train.data, self.v, self._trace)

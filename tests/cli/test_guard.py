@@ -95,6 +95,11 @@ WRITERS = [
     ("import", "dncnn_25.pth", "--network", "dncnn", "-o", "x.h5"),
     ("convert", "ann.h5", "--calibrate", "photos", "--crops", "2", "-o", "x.h5"),
     ("finetune", "m.h5", "--data", "photos", "--steps", "1", "--batch", "1", "--patch", "16", "-o", "x.h5"),
+    ("audit", "photo.png", "--model", "m.h5", "--json", "x.json"),
+    ("curve", "photo.png", "--model", "m.h5", "--json", "x.json"),
+    ("curve", "photo.png", "--model", "m.h5", "--save-steps", "x"),
+    ("evaluate", "m.h5", "--data", "photos", "--limit", "1", "--json", "x.json"),
+    ("info", "m.h5", "--json", "x.json"),
 ]
 
 
@@ -106,6 +111,24 @@ def test_two_runs_do_not_write_the_same(here, capsys, command):
         assert (done.code, "another run is writing it" in done.err) == (5, True)
         assert contents(here) == before
     assert run(capsys, *command).code == 0
+
+
+def test_two_audits_do_not_write_the_same_page(here, capsys):
+    command = ("audit", "photo.png", "--model", "m.h5", "--report", "x.html")
+    with taken("x.html"):
+        done = run(capsys, *command)
+    assert (done.code, "another run is writing it" in done.err) == (5, True)
+
+
+def test_several_runs_write_to_a_device(here, capsys):
+    with taken("/dev/null"):
+        assert run(capsys, "info", "m.h5", "--json", "/dev/null").code == 0
+
+
+def test_one_name_for_two_results(here, capsys):
+    for command in (("run", "photo.png", "--model", "m.h5", "-o"), ("trace", "photo.png", "--model", "m.h5", "-o")):
+        done = run(capsys, *command, "x.png", "--json", "x.png")
+        assert (done.code, "--json x.png would replace an input" in done.err) == (2, True)
 
 
 def test_a_lock_goes_with_its_process(tmp_path):

@@ -104,7 +104,7 @@ def test_what_is_no_recipe(tmp_path):
         (".".join(["a"] * 30_000) + " = 1", "is no TOML: a key has more than 33 parts"),
         ('"=" . ' + " . ".join(["'a.b'"] * 40) + " = 1", "is no TOML: a key has more than 33 parts"),
         ("[" + ".".join(["a"] * 99) + "]", "is no TOML: a key has more than 33 parts"),
-        ("#" * 2**20 + "#", "has at most 1048576 bytes"),
+        ("#" * 2**20 + "#", "it is too large: 1048577 bytes, at most 1048576 are read"),
     ],
     ids=["number", "depth", "key", "quoted", "table", "size"],
 )
@@ -117,9 +117,19 @@ def test_recipes_that_cost_too_much(tmp_path, text, said):
 def test_long_values_are_no_long_keys(tmp_path):
     (tmp_path / "r.toml").write_text("a" * 200_000 + " = '" + "../" * 5000 + "'\n" + "[x" + ".x" * 20 + "]\n")
     assert len(read_recipe(tmp_path / "r.toml")) == 2
+
+
+def test_a_recipe_is_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
-    with pytest.raises(BadInputError, match="no regular file"):
-        read_recipe(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    for name, said in {
+        "pipe": "is not a regular file",
+        "zero": "is not a regular file",
+        "folder": "is a folder",
+    }.items():
+        with pytest.raises(BadInputError, match=f"{name}.toml: cannot be read: it {said}"):
+            read_recipe(tmp_path / f"{name}.toml")
 
 
 def test_options_whose_value_is_no_toml_are_text():

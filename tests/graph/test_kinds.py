@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import nspike
-from nspike.ann.tile import PLAIN
+from nspike.ann.layers import PLAIN
 from nspike.engine.prepared import LAYOUT
 from nspike.engine.stages import FIRE
 from nspike.engine.tiling import NARROW_ONLY
@@ -25,13 +25,9 @@ FOLDER = Path(nspike.__file__).parent
 SOURCES = sorted(FOLDER.rglob("*.py"))
 
 
-@pytest.mark.parametrize("table", [GEOMETRY, INITIAL])
+@pytest.mark.parametrize("table", [GEOMETRY, INITIAL, PLAIN])
 def test_a_table_of_all_kinds(table):
     assert set(table) == set(KINDS.values())
-
-
-def test_the_plain_executor_knows_kinds_only():
-    assert set(PLAIN) <= set(KINDS.values())
 
 
 @pytest.mark.parametrize("table", [FLOATS, NARROW_ONLY, LAYOUT, FIRE])

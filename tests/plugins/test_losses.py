@@ -9,12 +9,22 @@ from nspike.registry.plugins import registry
 
 draw = np.random.default_rng(0)
 A, B = draw.random((2, 3, 4, 5)), draw.random((2, 3, 4, 5))
-ALL = (losses.MSE, losses.L1, losses.CHARBONNIER, losses.FFT, losses.ENERGY)
+C, D = draw.random((2, 3, 9, 8)), draw.random((2, 3, 9, 8))
+ALL = (losses.MSE, losses.L1, losses.CHARBONNIER, losses.FFT, losses.SSIM, losses.ENERGY)
 
 
 @pytest.mark.parametrize("loss", ALL[:4], ids=lambda loss: loss.name)
 def test_gradients(loss):
     nspike.check_gradients(lambda a, b: loss.compute(a, b, {}), A, B)
+
+
+def test_ssim():
+    nspike.check_gradients(lambda a, b: losses.SSIM.compute(a, b, {}), C, D)
+    value = losses.SSIM.compute(nspike.Tensor(C), nspike.Tensor(D), {}).item()
+    metric = [
+        nspike.ssim(c.transpose(1, 2, 0), d.transpose(1, 2, 0), window="uniform7") for c, d in zip(C, D, strict=True)
+    ]
+    assert value == pytest.approx(1 - np.mean(metric), abs=1e-12)
 
 
 def test_values():

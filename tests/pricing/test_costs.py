@@ -1,3 +1,4 @@
+import os
 import textwrap
 from decimal import Decimal
 
@@ -88,3 +89,21 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PluginError, match=r"cost table x.toml: "):
         read_costs(tmp_path / "x.toml")
+
+
+def test_what_is_no_table_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    (tmp_path / "huge.toml").touch()
+    os.truncate(tmp_path / "huge.toml", 2**40)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 50_000)
+    for name, said in {
+        "pipe": "it is not a regular file",
+        "zero": "it is not a regular file",
+        "folder": "it is a folder",
+        "huge": "it is too large: 1099511627776 bytes",
+        "deep": "it is nested too deeply",
+    }.items():
+        with pytest.raises(PluginError, match=f"cost table {name}.toml: {said}"):
+            read_costs(tmp_path / f"{name}.toml")

@@ -7,9 +7,9 @@ import click
 
 from nspike.cli.configuration import refuse_head_parameters
 from nspike.cli.figures import energy_text
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import keep_apart, take
 from nspike.cli.meter import Meter
-from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options
+from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options, take_file
 from nspike.cli.output import to_json
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
@@ -21,7 +21,9 @@ from nspike.cli.times import Times, timed
 
 @click.command()
 @click.argument("image", required=False)
-@click.option("--json", "json_file", metavar="FILE", help="Write the certificate; - for standard output.")
+@click.option(
+    "--json", "json_file", metavar="FILE", callback=take_file, help="Write the certificate; - for standard output."
+)
 @click.option("--report", "report_file", metavar="FILE", help="Write a page to look at (HTML; needs nspike[report]).")
 @click.option("--reference", metavar="CLEAN", help="The clean image: prints the quality, in the page too.")
 @click.option("--ann", is_flag=True, help="Also run the plain ANN, for its time beside.")
@@ -59,6 +61,8 @@ def command(
     read = (image, verified, reference, wanted.model, *wanted.plugins)
     keep_apart("--json", json_file, read)
     keep_apart("--report", report_file, (*read, json_file))
+    if report_file is not None:
+        take(report_file)
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     if verified is not None:
         named = [spec for spec in wanted.plugins if not spec.endswith(".py")]

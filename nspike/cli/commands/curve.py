@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import choose, configuration, headline
-from nspike.cli.guard import check_free, keep_apart
+from nspike.cli.guard import check_free, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -72,6 +72,8 @@ def command(
     choice, read = choose(image, wanted, machine.max_pixels)
     clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)
+    if save_steps is not None:
+        take(save_steps)
     for target in targets:
         check_free(target, overwrite)
         keep_apart("--save-steps", target, (image, reference, json_file))

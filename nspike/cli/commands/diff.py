@@ -107,9 +107,9 @@ def command(
             announce_compilation()
         ready = _traced(sources, layers, window, how, opened)
         with Meter(1) as meter:
-            found = diff(*ready, layers=layers or None, progress=meter.image(0))
-    emit(_text(found, *ready), _report(found, *ready), json_file)
-    return 0 if found.same else 1
+            difference = diff(*ready, layers=layers or None, progress=meter.image(0))
+    emit(_text(difference, *ready), _report(difference, *ready), json_file)
+    return 0 if difference.same else 1
 
 
 def _both(image: str, wanted: Wanted, against: tuple[str, ...], max_pixels: int) -> tuple[Run, Run]:
@@ -214,17 +214,17 @@ def _traced(
     return ready
 
 
-def _text(found: "Difference", a: "Trace", b: "Trace") -> str:
-    lines = [f"A: {a.name}", f"B: {b.name}", *found.notes]
+def _text(difference: "Difference", a: "Trace", b: "Trace") -> str:
+    lines = [f"A: {a.name}", f"B: {b.name}", *difference.notes]
     lines += [
         f"not compared, only in {side}: {', '.join(names)}"
-        for side, names in (("A", found.only_a), ("B", found.only_b))
+        for side, names in (("A", difference.only_a), ("B", difference.only_b))
         if names
     ]
-    if found.first is None:
-        spikes = sum(int(layer.spikes_a.sum()) for layer in found.layers)
-        return "\n".join([*lines, f"the same: {len(found.layers)} layers, {spikes:,} spikes"])
-    layer, place = found.first
+    if difference.first is None:
+        spikes = sum(int(layer.spikes_a.sum()) for layer in difference.layers)
+        return "\n".join([*lines, f"the same: {len(difference.layers)} layers, {spikes:,} spikes"])
+    layer, place = difference.first
     plane = f"image plane {place.plane}, " if a.trains[layer].shape[0] > 1 else ""
     where = f"layer {layer}, step {place.step}, {plane}channel {place.channel}, y {place.y}, x {place.x}"
     lines += ["", f"first difference: {where}: only {'A' if place.in_a else 'B'} fires", ""]
@@ -236,20 +236,20 @@ def _text(found: "Difference", a: "Trace", b: "Trace") -> str:
             f"{int(each.differ.sum()):,}",
             " ".join(str(int(n)) for n in each.differ),
         )
-        for each in found.layers
+        for each in difference.layers
     ]
     return "\n".join([*lines, table(("layer", "spikes of A", "spikes of B", "differ", "at each step"), rows)])
 
 
-def _report(found: "Difference", a: "Trace", b: "Trace") -> dict[str, Any]:
-    first = found.first
+def _report(difference: "Difference", a: "Trace", b: "Trace") -> dict[str, Any]:
+    first = difference.first
     return {
         "a": a.name,
         "b": b.name,
-        "same": found.same,
+        "same": difference.same,
         "first": None if first is None else {"layer": first[0], **vars(first[1])},
-        "layers": list(found.layers),
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "notes": found.notes,
+        "layers": list(difference.layers),
+        "only_a": difference.only_a,
+        "only_b": difference.only_b,
+        "notes": difference.notes,
     }

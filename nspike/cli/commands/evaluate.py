@@ -89,7 +89,7 @@ def command(
         loaded, changes = nspike.swap(loaded, **parts, timesteps=timesteps, parameters=numbers(pairs))
     announce_compilation()
     with Meter(1) as meter:
-        found = evaluate(
+        evaluation = evaluate(
             loaded,
             data,
             protocol=protocol,
@@ -103,11 +103,15 @@ def command(
             threads=threads,
             progress=meter.image(0),
         )
-    emit(_text(found, changes), {"nspike": nspike.__version__, **found.to_dict(), "changes": changes}, json_file)
+    emit(
+        _text(evaluation, changes),
+        {"nspike": nspike.__version__, **evaluation.to_dict(), "changes": changes},
+        json_file,
+    )
 
 
-def _text(found: "Evaluation", changes: list[str]) -> str:
-    settings = found.settings
+def _text(evaluation: "Evaluation", changes: list[str]) -> str:
+    settings = evaluation.settings
     numbers = [
         f"{name} {value:g}"
         for name, value in (("sigma", settings.sigma), ("scale", settings.scale))
@@ -115,22 +119,22 @@ def _text(found: "Evaluation", changes: list[str]) -> str:
     ]
     if settings.sigma is not None:
         numbers.append(f"seed {settings.seed}")
-    what = "its plain ANN" if found.ann else f"T = {found.timesteps}"
+    what = "its plain ANN" if evaluation.ann else f"T = {evaluation.timesteps}"
     lines = [
-        f"model {found.model}, {what}",
-        f"protocol {', '.join([found.protocol, *numbers])}; SSIM {found.primary} is the protocol's own",
+        f"model {evaluation.model}, {what}",
+        f"protocol {', '.join([evaluation.protocol, *numbers])}; SSIM {evaluation.primary} is the protocol's own",
     ]
     if changes:
         lines.append(f"not the shipped configuration: {'; '.join(changes)}")
-    return "\n".join([*lines, "", _table(found), "", *_summary(found)])
+    return "\n".join([*lines, "", _table(evaluation), "", *_summary(evaluation)])
 
 
-def _table(found: "Evaluation") -> str:
+def _table(evaluation: "Evaluation") -> str:
     header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
-    if not found.ann:
+    if not evaluation.ann:
         header += ["ANN dB", "spikes", "synops", "firing %"]
     rows: list[list[Any]] = []
-    for image in found.images:
+    for image in evaluation.images:
         quality = image.quality
         row = [image.name, f"{image.input.psnr:.2f}", f"{quality.psnr:.2f}"]
         row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}"]
@@ -141,22 +145,22 @@ def _table(found: "Evaluation") -> str:
     return table(header, rows)
 
 
-def _summary(found: "Evaluation") -> list[str]:
-    mean, before = found.mean(), found.mean("input")
+def _summary(evaluation: "Evaluation") -> list[str]:
+    mean, before = evaluation.mean(), evaluation.mean("input")
     lines = [
-        f"mean of {len(found.images)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
+        f"mean of {len(evaluation.images)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
         f"{mean.uniform7:.4f} (uniform7)",
         f"input: PSNR {before.psnr:.3f} dB, SSIM {before.gauss11:.4f} (gauss11), {before.uniform7:.4f} (uniform7)",
     ]
-    if not found.ann:
-        ann = found.mean("ann")
+    if not evaluation.ann:
+        ann = evaluation.mean("ann")
         lines.append(
             f"ANN: PSNR {ann.psnr:.3f} dB, SSIM {ann.gauss11:.4f} (gauss11), {ann.uniform7:.4f} (uniform7); "
-            f"conversion rate {found.conversion_rate:.2f} %"
+            f"conversion rate {evaluation.conversion_rate:.2f} %"
         )
-    lines.append(f"energy of an image, {found.energy_model} (modelled, not measured)")
-    for column in found.mean_energy:
-        if found.ann:
+    lines.append(f"energy of an image, {evaluation.energy_model} (modelled, not measured)")
+    for column in evaluation.mean_energy:
+        if evaluation.ann:
             lines.append(f"  {column.name}: ANN {joules(column.ann)}")
         else:
             share = 100 * column.ratio

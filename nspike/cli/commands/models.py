@@ -62,7 +62,7 @@ def command(json_file: str | None) -> None:
 
 def _measured(quality: dict[str, Any]) -> str:
     """The PSNR of each validation set: "Set12 28.12 dB (input 20.37, ANN 29.94)"; else all there is."""
-    found = []
+    measured = []
     for where, figures in quality.items():
         if isinstance(figures, dict) and "psnr" in figures:
             beside = [
@@ -70,5 +70,5 @@ def _measured(quality: dict[str, Any]) -> str:
                 for who in ("input", "ANN")
                 if f"psnr_{who.lower()}" in figures
             ]
-            found.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
-    return "; ".join(found) or in_words(quality)
+            measured.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
+    return "; ".join(measured) or in_words(quality)

@@ -145,14 +145,14 @@ def command(
         if jobs[0].recorded:
             raise UsageError(f"-o {output}: what comes from standard input needs a file's name")
         jobs = [replace(jobs[0], data=data)]
+    own = [path for job in jobs for path in (job.source, job.reference, job.target)]
+    keep_apart("--json", json_file, [*own, wanted.model, *wanted.plugins])
     if output == STREAM:
         jobs = [replace(jobs[0], stream=_standard_output())]
     elif jobs[0].recorded:
         take(output or jobs[0].target.parent)
     else:
         take(jobs[0].target)
-    own = [path for job in jobs for path in (job.source, job.reference, job.target)]
-    keep_apart("--json", json_file, [*own, wanted.model, *wanted.plugins])
     for job in jobs if output != STREAM else ():
         keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
     options = Options(
