@@ -84,8 +84,8 @@ def random_case(seed):
         "cpm": {"weight": draw.normal(size=(c, c, 3, 3)), "bias": draw.normal(size=c)},
         "recycling": {"weight": draw.normal(size=(c, c, 1, 1))},
     }
-    options = {"timesteps": int(draw.integers(1, 6)), "neuron_parameters": own, "head_parameters": heads}
-    model = random_model(network, seed, level=0.4, **options)
+    options = {"timesteps": int(draw.integers(2, 6)), "neuron_parameters": own, "head_parameters": heads}
+    model = random_model(network, seed, level=0.7, **options)
     if draw.random() < 0.3:
         model = trained(model, draw)
     return (

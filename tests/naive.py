@@ -291,7 +291,8 @@ def arranged(network, layer, read, k):
         up = np.zeros(x.shape[1], np.int64)
         for c, e in enumerate(k[layer.name]):
             for name, d in feeds(network, layer.name, c):
-                up[d] = e - k[name][d] if name == source else up[d]
+                if name == source:
+                    up[d] = e - k[name][d]
         assert (up >= 0).all()
         shifted.append(x << up[:, None, None])
     return np.array([moved(layer, [x[t] for x in shifted]) for t in range(len(shifted[0]))])

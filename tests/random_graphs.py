@@ -87,11 +87,19 @@ class Builder:
             padding = (before, both - before)
         numbers = {"kernel": kernel, "dilation": dilation, "stride": stride, "groups": group, "padding": padding}
         bias = self.chance(0.85)
-        shape = (source.channels, out, kernel, group, bias)
-        same = [x for x in self.layers if isinstance(x, Conv) and x.tied is None and shape_of(x) == shape]
-        tied = self.pick(same).name if same and self.chance(0.5) else None
-        more = {"in_channels": source.channels, "out_channels": out, "bias": bias, "tied": tied}
+        more = {"in_channels": source.channels, "out_channels": out, "bias": bias}
         return self.add(Conv, [source], "current", out, source.scale / stride, **numbers, **more)
+
+    def twin(self):
+        """A convolution with the weights of another, where there is something of as many channels to read."""
+        owners = [x for x in self.layers if isinstance(x, Conv) and x.tied is None]
+        pairs = [(x, t) for x in owners for t in self.of("spikes", channels=x.in_channels)]
+        if not pairs:
+            return self.conv(self.readable())
+        owner, t = self.pick(pairs)
+        names = ("kernel", "in_channels", "out_channels", "groups", "bias")
+        numbers = {name: getattr(owner, name) for name in names}
+        return self.add(Conv, [t], "current", owner.out_channels, t.scale, tied=owner.name, **numbers)
 
     def width(self):
         if self.chance(0.06):
@@ -145,16 +153,20 @@ class Builder:
         return self.add(PixelShuffle, [t], t.kind, count, t.scale * factor, t.planes, factor=factor)
 
     def moved_spikes(self):
+        """Spikes that are moved or joined once or twice."""
         t = self.pick(self.of("spikes"))
-        if len(t.planes) == 1:  # one set of planes
-            self.moves(t)
+        if self.chance(0.4):
+            read = [t, self.pick(self.of("spikes", scale=t.scale))]
+            planes = frozenset().union(*(o.planes for o in read))
+            t = self.add(Concat, read, "spikes", sum(o.channels for o in read), t.scale, planes)
+        return self.moves(t) if len(t.planes) == 1 and self.chance(0.8) else t
 
     def like_image(self):
         t = self.pick(self.of("image"))
         if self.chance(0.5):
             values = tuple(float(v) for v in self.draw.uniform(-1, 1.5, int(self.draw.integers(1, 3))))
             t = self.add(Constant, [t], "image", len(values), t.scale, values=values)
-        self.moves(t)
+        return self.moves(t)
 
     # ----- Currents -----
 
@@ -196,14 +208,18 @@ class Builder:
     # ----- The whole -----
 
     def block(self):
-        if self.chance(0.2):
-            self.like_image()
-        if self.of("spikes") and self.chance(0.35):
-            self.moved_spikes()
-        if self.chance(0.2):
+        t = self.readable()
+        if self.chance(0.15):
+            t = self.like_image()
+        elif self.of("spikes") and self.chance(0.45):
+            t = self.moved_spikes()
+        if self.chance(0.5):
             self.gated()
-        t = self.pick(self.of("current")) if self.of("current") and self.chance(0.15) else self.conv(self.readable())
-        while self.chance(0.35):
+        if self.of("current") and self.chance(0.15):
+            t = self.pick(self.of("current"))
+        else:
+            t = self.twin() if self.chance(0.08) else self.conv(t)
+        while self.chance(0.3):
             t = self.linear(t)
         if t.channels <= 70:
             self.neurons(t)
@@ -235,10 +251,6 @@ class Builder:
             t = self.add(Add, [t, self.pick(skips)], "current", self.colours, scale)
         mode = self.pick(["image", "add", "subtract"]) if scale == 1 else "image"
         return Network("random", self.colours, tuple(self.layers), t.name, mode)
-
-
-def shape_of(conv):
-    return conv.in_channels, conv.out_channels, conv.kernel, conv.groups, conv.bias
 
 
 def random_graph(seed):
@@ -280,8 +292,8 @@ def ties(network):
 
 
 def tie(network, scales):
-    """Give tied channels the scale of the first of them, in place."""
-    for group in ties(network):
+    """Give tied channels of a network that can run as spikes the scale of the first of them, in place."""
+    for group in ties(network) if network.is_spiking else ():
         first, *rest = sorted(group)
         for name, c in rest:
             scales[name][c] = scales[first[0]][first[1]]
