@@ -16,8 +16,8 @@ from tests.random_graphs import image_shape, random_graph, tie
 SEEDS = range(60)
 
 
-def disagreement(seed):
-    """Raise AssertionError unless both agree on the network of `seed`; return naive's run."""
+def compared(seed):
+    """What naive gives for the network of `seed`, after both agreed. Raises AssertionError."""
     model, pixels, neuron, head = random_case(seed)
     slow = naive.run(model, pixels, naive.NEURONS[neuron], head)
     compare_integers(model, neuron, head, slow)
@@ -35,7 +35,7 @@ def disagreement(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_reference_equals_naive(seed):
-    disagreement(seed)
+    compared(seed)
 
 
 def dyadic(seed):

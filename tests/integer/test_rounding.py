@@ -95,7 +95,7 @@ def test_as_arrays_holds_writers_and_shifts():
         Activation("a", "c", 2),
         AveragePool("down", "c", 2),
         Bilinear("up", "down"),
-        Add("sum", ("c", "up")),
+        Add("sum", ("c", "up", "c")),
         Activation("b", "sum", 2),
         Conv("d", "b", 2, 1, 3),
     )
@@ -103,7 +103,10 @@ def test_as_arrays_holds_writers_and_shifts():
     arrays = as_arrays(built)
     assert list(arrays) == ["a", "b", "output", "c", "sum"]
     assert set(arrays["c"]) == {"exponent", "weights", "bias", "gate"}
-    assert {name: each.tolist() for name, each in arrays["sum"].items()} == {"shift_0": [6, 6]}
+    assert {name: each.tolist() for name, each in arrays["sum"].items()} == {
+        "shift_0": [6, 6],
+        "shift_2": [6, 6],
+    }
     assert arrays["a"]["weights"].size == 0
     np.testing.assert_array_equal(arrays["b"]["exponent"], arrays["c"]["exponent"] + 6)
     stored = {layer: {k: a.copy() for k, a in each.items() if a.size} for layer, each in arrays.items()}
