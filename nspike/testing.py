@@ -59,7 +59,7 @@ def check_neuron(
     trace : one or several runs worked out by hand.
     parameters : of the neuron in all other checks, where they are not the defaults.
     conserves : whether a neuron with a kernel of its own keeps charge: input = threshold x spikes + residual. Without an
-        answer that is not checked. Declared neurons always do.
+        answer that is not checked. Declared neurons do, but with a leak, an input factor or a reset to zero.
 
     Returns
     -------

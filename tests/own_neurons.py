@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nspike.contracts.neuron import Neuron
-from tests import naive
+from nspike.contracts.neuron import Neuron, Parameter
+from tests import naive, naive_neurons
 
 
 def ternary_step(v, current, state, params, phase, out):
@@ -66,6 +66,28 @@ class Burst(naive.IF):
         return np.stack([n & 1, n & 2, n & 4]) > 0
 
 
+def leaky_step(v, current, state, params, phase, out):
+    """lif as a kernel of its own. params rows: θ, m."""
+    for p in range(v.shape[0]):
+        for c in range(v.shape[1]):
+            u = ((np.int64(v[p, c]) * np.int64(params[1, c]) + 32768) >> 16) + np.int64(current[p, c])
+            fires = u >= params[0, c]
+            out[p, c, 0] = fires
+            v[p, c] = u - params[0, c] if fires else u
+
+
+class Leaky(naive_neurons.LIF):
+    name, defaults = "leaky", {"v_init": 0.0, "tau": 16.0}
+
+    def prepare(self, p, theta, grid):
+        super().prepare({**p, "decay_input": 0.0}, theta, grid)
+
+
+def theta_and_leak(parameters, theta, exponent):
+    keep = np.full(theta.shape, np.rint((1.0 - 1.0 / parameters["tau"]) * 65536.0))
+    return np.concatenate([theta_only(parameters, theta, exponent), keep[None]]).astype(np.int32)
+
+
 def theta_only(parameters, theta, exponent):
     return np.maximum(np.rint(np.ldexp(theta, exponent)), 1)[None].astype(np.int32)
 
@@ -86,3 +108,45 @@ def _both(kind, step, state_planes):
 
 TERNARY = _both(Ternary, ternary_step, 1)
 BURST = _both(Burst, burst_step, 2)
+
+
+def declared(name, up=1, down=0, most=1, keep=1.0, factor=1.0, zero=False):
+    """A declared neuron of any kind, and its slow twin."""
+    twin = naive_neurons.of_kind(name, up, down, most, keep, factor, zero)
+    fast = Neuron(
+        name=name,
+        summary="",
+        source="",
+        parameters=(Parameter("v_init", 0.0, -1.0, 1.0, ""),),
+        post_steps=1,
+        fire=lambda p, t, timesteps: 1.0 if t <= timesteps else 0.75,
+        amplitude=lambda p, t, timesteps: 1.0 if t <= timesteps else 1.25,
+        keep=None if keep == 1.0 else lambda p: keep,
+        input_factor=None if factor == 1.0 else lambda p: factor,
+        reset="zero" if zero else "subtract",
+        planes=twin.planes,
+        most_spikes=most,
+    )
+    return SimpleNamespace(fast=fast, naive=twin)
+
+
+DECLARED = [
+    declared("signed release", down=1),
+    declared("burst of five", up=3, most=5),
+    declared("leaky burst", up=2, most=3, keep=0.8),
+    declared("both to zero", up=2, down=2, most=3, keep=0.9, factor=0.6, zero=True),
+    declared("all forgotten", keep=0.0, zero=True),
+]
+"""Kinds that no plugin has."""
+
+LEAKY = SimpleNamespace(
+    fast=Neuron(
+        name="leaky",
+        summary="",
+        source="",
+        parameters=(Parameter("tau", 16.0, 1.0, 65536.0, ""), Parameter("v_init", 0.0, -1.0, 1.0, "")),
+        step=leaky_step,
+        step_parameters=theta_and_leak,
+    ),
+    naive=Leaky,
+)

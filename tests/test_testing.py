@@ -15,14 +15,24 @@ from nspike.integer import reference as floatsim
 from nspike.registry.plugins import registry
 from nspike.testing import CHECKS, NEEDED, ConformanceError, HandWorked, check_neuron, examine_neuron
 from tests.faulty_neurons import FAULTS, GOOD_TRACE, good, stepping
-from tests.own_neurons import BURST, TERNARY
+from tests.own_neurons import BURST, LEAKY, TERNARY
 
 # MPRN: 0.75·16 = 12 is reached in the post step; LIF with τ = 2: halves of odd numbers round up
 TRACES = {
     "if": HandWorked([6, 6, 6, 6, -3], [0, 0, 1, 0, 0], [6, 12, 2, 8, 5]),
     "mprn": HandWorked([6, 6, 6, 6, 4], [0, 0, 1, 0, 1], [6, 12, 2, 8, -4]),
     "mprn_beta": HandWorked([6, 6, 3, 0], [0, 0, 0, 1], [6, 12, 15, -17], parameters={"alpha": 0.9, "beta": 2.0}),
-    "lif": HandWorked([10, 10, 10, 10, 10], [0, 0, 1, 0, 1], [10, 15, 2, 11, 0], parameters={"tau": 2.0}),
+    "lif": [
+        HandWorked([10, 10, 10, 10, 10], [0, 0, 1, 0, 1], [10, 15, 2, 11, 0], parameters={"tau": 2.0}),
+        # the input is halved too, halves round up: 20 / 2; 5 + 7 / 2; 5 (of 9 / 2) + 23 / 2 = 17 -> fires; 1 + -3 / 2
+        HandWorked([20, 7, 23, -3], [0, 0, 1, 0], [10, 9, 1, 0], parameters={"tau": 2.0, "decay_input": 1.0}),
+    ],
+    # 18 -> fires and is 0, where lif keeps 2; -7; -3 (of -3.5) + 20 = 17; 0
+    "lif_hard": [
+        HandWorked([10, 10, 10, -7, 20], [0, 0, 1, 0, 1], [10, 15, 0, -7, 0], parameters={"tau": 2.0}),
+        HandWorked([30, 30, -8], [0, 1, 0], [15, 0, -4], parameters={"tau": 2.0, "decay_input": 1.0}, theta=23),
+    ],
+    "signed": HandWorked([20, -18, -18, -40, 3], [(1, 0), (0, 0), (0, 1), (0, 1), (0, 1)], [4, -14, -16, -40, -21]),
 }
 
 
@@ -39,6 +49,8 @@ def test_every_built_in_neuron_conforms(name):
     assert report.passed
     assert state_of(report, "trace").state == "passed"
     assert [result.check for result in report.results] == ["parameters", *CHECKS]
+    kept = state_of(report, "conservation")
+    assert (kept.state == "skipped") == (name in ("lif", "lif_hard")), kept.message
 
 
 def test_every_built_in_neuron_has_a_trace():
@@ -50,6 +62,51 @@ def test_neurons_of_several_planes_conform(neuron):
     trace = HandWorked([20, 0, -20], [(1, 0), (0, 0), (0, 1)], [4, 4, 0]) if neuron.planes == (1, -1) else ()
     report = check_neuron(neuron, trace=trace, conserves=True)
     assert state_of(report, "conservation").state == "passed"
+
+
+DECLARED = {
+    # floor(50 / 16) = 3; 2 + 120 = 122: seven at most; 10 left
+    "burst": (
+        {"planes": (1, 2, 4)},
+        HandWorked(
+            [50, 120, 0, -30, 9], [(1, 1, 0), (1, 1, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)], [2, 10, 10, -20, -11]
+        ),
+    ),
+    "burst of five": (
+        {"planes": (1, 2, 4), "most_spikes": 5},
+        HandWorked([200, 0], [(1, 0, 1), (1, 0, 1)], [120, 40]),
+    ),
+    # fires from 8 on, one more for each 32 above: 39 is one, 7 + 33 = 40 two
+    "low burst": (
+        {"planes": (1, 2), "fire": lambda p, t, timesteps: 0.5, "amplitude": lambda p, t, timesteps: 2.0},
+        HandWorked([39, 33, 12], [(1, 0), (0, 1), (0, 0)], [7, -24, -12]),
+    ),
+    "signed burst": (
+        {"planes": (1, 2, -1, -2), "keep": lambda p: 0.5},
+        HandWorked([36, -49, -16], [(0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0)], [4, -15, -7]),
+    ),
+    "signed to zero": (
+        {"planes": (1, -1), "reset": "zero"},
+        HandWorked([20, -15, -15, 3], [(1, 0), (0, 0), (0, 1), (0, 0)], [0, -15, 0, 3]),
+    ),
+    "silent burst": (
+        {"planes": (1, 2), "post_steps": 1, "fire": lambda p, t, timesteps: NEVER if t == 1 else 1.0},
+        HandWorked([40, 8, 17], [(0, 0), (1, 1), (1, 0)], [40, 0, 1]),
+    ),
+    "an input factor alone": (
+        {"input_factor": lambda p: 0.75},
+        HandWorked([10, 10, 1], [0, 1, 0], [8, 0, 1]),  # 7.5 is 8; 16; .75 is 1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_declared_neurons_conform(name):
+    parts, trace = DECLARED[name]
+    neuron = Neuron(name, "", "", **parts)
+    report = check_neuron(neuron, trace=trace)
+    assert (state_of(report, "conservation").state == "passed") == neuron.conserves
+    assert state_of(report, "training").state == "passed"
 
 
 def test_a_neuron_with_a_kernel_conforms():
@@ -107,7 +164,7 @@ def drop_spike(monkeypatch, times):
         ("conservation", {1}, r"many channels, layer2, channel \d+, pixel .*: received"),
     ],
 )
-@pytest.mark.parametrize("name", ["if", "lif"])
+@pytest.mark.parametrize("name", ["if", "own"])
 def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, message, name):
     monkeypatch.setattr("nspike.testing.CHECKS", {check: CHECKS[check]})
     drop_spike(monkeypatch, runs)
@@ -117,10 +174,10 @@ def test_a_planted_fault_in_the_engine_is_caught(monkeypatch, check, runs, messa
     assert re.search(message, result.message), result.message
 
 
-@pytest.mark.parametrize("name", ["if", "lif"])
+@pytest.mark.parametrize("name", ["if", "own"])
 def test_a_planted_fault_in_training_is_caught(monkeypatch, name):
     """A spike that training loses."""
-    where = {"if": "nspike.trainable.rule.Forward", "lif": "nspike.trainable.own_kernel.run"}[name]
+    where = {"if": "nspike.trainable.rule.Forward", "own": "nspike.trainable.own_kernel.run"}[name]
     module, _, attribute = where.rpartition(".")
     real = getattr(importlib.import_module(module), attribute)
 
@@ -132,7 +189,8 @@ def test_a_planted_fault_in_training_is_caught(monkeypatch, name):
         return made
 
     monkeypatch.setattr(where, faulty)
-    result = state_of(examine_neuron(registry().neurons[name]), "training")
+    neuron = LEAKY.fast if name == "own" else registry().neurons[name]
+    result = state_of(examine_neuron(neuron), "training")
     assert re.search(r"few channels, after 0 steps: training and the engine differ at layer1, step", result.message)
 
 

@@ -1,9 +1,10 @@
 """Convolution of float arrays and its two gradients, for training. Images are (N, H, W, C), kernels (C_out, C_in, k, k).
 
-    y[n, p, o] = b[o] + Σ x[n, s·p + d - pad, i]·w[o, i, d]
+    y[n, p, o] = b[o] + Σ x[n, s·p + D·d - pad, i]·w[o, i, d]
 
 By matrix products (BLAS) over unrolled neighbourhoods, unrolling whichever side has fewer channels; 3×3 convolutions of
-many channels in float32 by Winograd's method, `nspike.kernels.winograd`. Results may be given back to `nspike.runtime.buffers`.
+many channels in float32 by Winograd's method, `nspike.kernels.winograd`; one channel in each group by
+`nspike.autograd.depthwise`. Padding is a number or (before, after). Results may be given back to `nspike.runtime.buffers`.
 """
 
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from nspike.autograd import depthwise
+from nspike.autograd.depthwise import Pads, padded, pads_of
 from nspike.runtime.buffers import take
 from nspike.runtime.parallel import available, each
 
@@ -21,51 +24,87 @@ _CHUNK = 2**22  # numbers in an unrolled chunk
 _BLOCK = 2  # rows of Winograd tiles at a time: what they become fits the second-level cache
 
 
-def convolve(x: Array, w: Array, bias: Array | None = None, *, stride: int = 1, pad: int = 0, groups: int = 1) -> Array:
+def convolve(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: int = 1,
+    pad: int | Pads = 0,
+    groups: int = 1,
+    dilation: int = 1,
+) -> Array:
     """y float (N, h, w, C_out)."""
-    if groups > 1:
-        parts = zip(*_groups(groups, (x, 3), (w, 0), *([] if bias is None else [(bias, 0)])), strict=True)
-        return np.concatenate([convolve(*part, stride=stride, pad=pad) for part in parts], axis=3)
-    if winograd_serves(w.shape, np.result_type(x, w), stride, pad):
+    if winograd_serves(w.shape, np.result_type(x, w), stride, pad, groups, dilation):
         return _winograd(x, w, bias)
-    if w.shape[0] < w.shape[1] and stride == 1 and pad < w.shape[2]:
-        height, width = (n + 2 * pad - w.shape[2] + 1 for n in x.shape[1:3])
-        y = _scatter(x, _turned(w), 1, w.shape[2] - 1 - pad, height, width)
+    if groups > 1:
+        y = _grouped(x, w, stride, pad, groups, dilation)
+    elif w.shape[0] < w.shape[1] and _turns(w.shape[2], stride, pad, dilation):
+        span = dilation * (w.shape[2] - 1)
+        height, width = (n + sum(pads_of(pad)) - span for n in x.shape[1:3])
+        y = _scatter(x, _turned(w), 1, _turned_pads(span, pad), height, width, dilation)
     else:
-        y = _correlate(x, w, stride, pad)
+        y = _correlate(x, w, stride, pad, dilation)
     if bias is not None:
         y += bias
     return y
 
 
+def _grouped(x: Array, w: Array, stride: int, pad: int | Pads, groups: int, dilation: int) -> Array:
+    if groups == x.shape[3]:
+        return depthwise.convolve(x, w, stride, pads_of(pad), dilation)
+    parts = zip(*_groups(groups, (x, 3), (w, 0)), strict=True)
+    return np.concatenate([convolve(*part, stride=stride, pad=pad, dilation=dilation) for part in parts], axis=3)
+
+
 def input_gradient(
-    g: Array, w: Array, height: int, width: int, *, stride: int = 1, pad: int = 0, groups: int = 1
+    g: Array,
+    w: Array,
+    height: int,
+    width: int,
+    *,
+    stride: int = 1,
+    pad: int | Pads = 0,
+    groups: int = 1,
+    dilation: int = 1,
 ) -> Array:
     """∂L/∂x float (N, height, width, C_in) from g = ∂L/∂y."""
+    if winograd_serves(w.shape, np.result_type(g, w), stride, pad, groups, dilation):
+        return _winograd(g, _turned(w), None)
+    if groups > 1 and w.shape[1] == 1:
+        return depthwise.input_gradient(g, w, height, width, groups, stride, pads_of(pad), dilation)
     if groups > 1:
         parts = zip(*_groups(groups, (g, 3), (w, 0)), strict=True)
-        gradients = [input_gradient(part[0], part[1], height, width, stride=stride, pad=pad) for part in parts]
+        gradients = [
+            input_gradient(one, kernels, height, width, stride=stride, pad=pad, dilation=dilation)
+            for one, kernels in parts
+        ]
         return np.concatenate(gradients, axis=3)
-    if winograd_serves(w.shape, np.result_type(g, w), stride, pad):
-        return _winograd(g, _turned(w), None)
-    if w.shape[0] < w.shape[1] and stride == 1 and pad < w.shape[2]:
-        return _correlate(g, _turned(w), 1, w.shape[2] - 1 - pad)
-    return _scatter(g, w, stride, pad, height, width)
+    if w.shape[0] < w.shape[1] and _turns(w.shape[2], stride, pad, dilation):
+        return _correlate(g, _turned(w), 1, _turned_pads(dilation * (w.shape[2] - 1), pad), dilation)
+    return _scatter(g, w, stride, pad, height, width, dilation)
 
 
-def kernel_gradient(x: Array, g: Array, kernel: int, *, stride: int = 1, pad: int = 0, groups: int = 1) -> Array:
+def kernel_gradient(
+    x: Array, g: Array, kernel: int, *, stride: int = 1, pad: int | Pads = 0, groups: int = 1, dilation: int = 1
+) -> Array:
     """∂L/∂w float (C_out, C_in / groups, kernel, kernel) from g = ∂L/∂y."""
+    channels, kept = x.shape[3], g.shape[3]
+    if groups > 1 and groups == channels:
+        return depthwise.kernel_gradient(x, g, kernel, stride, pads_of(pad), dilation)
     if groups > 1:
         parts = zip(*_groups(groups, (x, 3), (g, 3)), strict=True)
-        gradients = [kernel_gradient(part[0], part[1], kernel, stride=stride, pad=pad) for part in parts]
+        gradients = [
+            kernel_gradient(read, one, kernel, stride=stride, pad=pad, dilation=dilation) for read, one in parts
+        ]
         return np.concatenate(gradients, axis=0)
-    channels, kept = x.shape[3], g.shape[3]
-    if winograd_serves((kept, channels, kernel, kernel), np.result_type(x, g), stride, pad):
+    if winograd_serves((kept, channels, kernel, kernel), np.result_type(x, g), stride, pad, groups, dilation):
         return _winograd_gradient(x, g)
-    if kept < channels and stride == 1 and pad < kernel:
-        turned = _products(g, x, kernel, 1, kernel - 1 - pad)  # (C_out, k, k, C_in), turned by half
+    if kept < channels and _turns(kernel, stride, pad, dilation):
+        pads = _turned_pads(dilation * (kernel - 1), pad)
+        turned = _products(g, x, kernel, 1, pads, dilation)  # (C_out, k, k, C_in), turned by half
         return np.ascontiguousarray(turned.transpose(0, 3, 1, 2)[:, :, ::-1, ::-1])
-    return np.ascontiguousarray(_products(x, g, kernel, stride, pad).transpose(3, 0, 1, 2))
+    return np.ascontiguousarray(_products(x, g, kernel, stride, pad, dilation).transpose(3, 0, 1, 2))
 
 
 def _groups(groups: int, *arrays: tuple[Array, int]) -> list[list[Array]]:
@@ -77,16 +116,26 @@ def _turned(w: Array) -> Array:
     return w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
 
 
+def _turns(kernel: int, stride: int, pad: int | Pads, dilation: int) -> bool:
+    """Whether the transposed map is a convolution with the turned kernel."""
+    return stride == 1 and max(pads_of(pad)) <= dilation * (kernel - 1)
+
+
+def _turned_pads(span: int, pad: int | Pads) -> Pads:
+    before, after = pads_of(pad)
+    return span - before, span - after
+
+
 # ----- Matrix products over unrolled neighbourhoods -----
 
 
-def unrolled(x: Array, kernel: int, stride: int, pad: int) -> Array:
+def unrolled(x: Array, kernel: int, stride: int, pad: int | Pads, dilation: int = 1) -> Array:
     """A view (N, h, w, k, k, C) of the padded images."""
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else np.ascontiguousarray(x)
-    n, height, width, channels = padded.shape
-    shape = (n, (height - kernel) // stride + 1, (width - kernel) // stride + 1, kernel, kernel, channels)
-    a, b, c, d = padded.strides
-    return as_strided(padded, shape, (a, b * stride, c * stride, b, c, d), writeable=False)
+    images, span = padded(x, pads_of(pad)), dilation * (kernel - 1)
+    n, height, width, channels = images.shape
+    shape = (n, (height - span - 1) // stride + 1, (width - span - 1) // stride + 1, kernel, kernel, channels)
+    a, b, c, d = images.strides
+    return as_strided(images, shape, (a, b * stride, c * stride, b * dilation, c * dilation, d), writeable=False)
 
 
 def _chunks(count: int, numbers: int) -> list[tuple[int, int]]:
@@ -95,9 +144,9 @@ def _chunks(count: int, numbers: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, count)) for first in range(0, count, size)]
 
 
-def _correlate(x: Array, w: Array, stride: int, pad: int) -> Array:
+def _correlate(x: Array, w: Array, stride: int, pad: int | Pads, dilation: int) -> Array:
     kept, _, kernel, _ = w.shape
-    rows = unrolled(x, kernel, stride, pad)
+    rows = unrolled(x, kernel, stride, pad, dilation)
     matrix = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, kept)
     y = take((*rows.shape[:3], kept), np.result_type(x, w))
     for first, last in _chunks(len(x), rows[0].size):
@@ -106,24 +155,26 @@ def _correlate(x: Array, w: Array, stride: int, pad: int) -> Array:
     return y
 
 
-def _scatter(g: Array, w: Array, stride: int, pad: int, height: int, width: int) -> Array:
+def _scatter(g: Array, w: Array, stride: int, pad: int | Pads, height: int, width: int, dilation: int) -> Array:
     """What `_correlate` reads from each pixel, put back: the transposed map. By planes, whose rows lie in one piece."""
     kept, channels, kernel, _ = w.shape
     n, h, v, _ = g.shape
+    before, after = pads_of(pad)
     matrix = np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, kept)
-    out = np.zeros((channels, n, height + 2 * pad, width + 2 * pad), np.result_type(g, w))
+    out = np.zeros((channels, n, height + before + after, width + before + after), np.result_type(g, w))
     for first, last in _chunks(n, h * v * len(matrix)):
         part = matrix @ np.ascontiguousarray(g[first:last]).reshape(-1, kept).T
         part = part.reshape(kernel, kernel, channels, last - first, h, v)
-        for dy, dx in np.ndindex(kernel, kernel):
-            ends = (dy + (h - 1) * stride + 1, dx + (v - 1) * stride + 1)
-            out[:, first:last, dy : ends[0] : stride, dx : ends[1] : stride] += part[dy, dx]
-    return np.ascontiguousarray(out[:, :, pad : pad + height, pad : pad + width].transpose(1, 2, 3, 0))
+        for tap in np.ndindex(kernel, kernel):
+            y, x = (dilation * at for at in tap)
+            ends = (y + (h - 1) * stride + 1, x + (v - 1) * stride + 1)
+            out[:, first:last, y : ends[0] : stride, x : ends[1] : stride] += part[tap]
+    return np.ascontiguousarray(out[:, :, before : before + height, before : before + width].transpose(1, 2, 3, 0))
 
 
-def _products(x: Array, g: Array, kernel: int, stride: int, pad: int) -> Array:
+def _products(x: Array, g: Array, kernel: int, stride: int, pad: int | Pads, dilation: int) -> Array:
     """Σ over pixels of every neighbour of x with every channel of g: (C of x, k, k, C of g)."""
-    rows = unrolled(x, kernel, stride, pad)
+    rows = unrolled(x, kernel, stride, pad, dilation)
     total = np.zeros((kernel * kernel * x.shape[3], g.shape[3]), np.result_type(x, g))
     for first, last in _chunks(len(x), rows[0].size):
         part = rows[first:last].reshape(-1, total.shape[0])
@@ -134,9 +185,13 @@ def _products(x: Array, g: Array, kernel: int, stride: int, pad: int) -> Array:
 # ----- Winograd -----
 
 
-def winograd_serves(shape: tuple[int, ...], dtype: np.dtype[Any], stride: int, pad: int) -> bool:
+def winograd_serves(
+    shape: tuple[int, ...], dtype: np.dtype[Any], stride: int, pad: int | Pads, groups: int = 1, dilation: int = 1
+) -> bool:
     """Whether a convolution with a kernel of this shape is one for `nspike.kernels.winograd`."""
-    if shape[2:] != (3, 3) or (stride, pad) != (1, 1) or dtype != np.float32:
+    if shape[2:] != (3, 3) or (stride, groups, dilation) != (1, 1, 1) or dtype != np.float32:
+        return False
+    if pads_of(pad) != (1, 1):
         return False
     from nspike.kernels.winograd import COLUMNS
 

@@ -1,4 +1,4 @@
-"""What moves pixels: pixel shuffle and its opposite, bilinear interpolation, the spectrum's L1 norm."""
+"""What moves or joins pixels: shuffles, slices, enlargement, pooling, the spectrum's L1 norm. All of (N, C, H, W)."""
 
 import numpy as np
 
@@ -35,6 +35,77 @@ def pixel_shuffle(x: Array, factor: int) -> Array:
 def pixel_unshuffle(x: Array, factor: int) -> Array:
     """(N, C, H·r, W·r) -> (N, C·r², H, W)."""
     return _unshuffle(x, factor)
+
+
+def _swap(x: Array, groups: int) -> Array:
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(x.shape)
+
+
+def _d_channel_shuffle(g: Array, out: Array, x: Array, groups: int) -> Array:
+    return _swap(g, x.shape[1] // groups)
+
+
+@operation(_d_channel_shuffle)
+def channel_shuffle(x: Array, groups: int) -> Array:
+    """Channels (groups, C/groups) read as (C/groups, groups)."""
+    return _swap(x, groups)
+
+
+def _d_channels(g: Array, out: Array, x: Array, first: int, count: int) -> Array:
+    gradient = np.zeros_like(x)
+    gradient[:, first : first + count] = g
+    return gradient
+
+
+@operation(_d_channels)
+def channels(x: Array, first: int, count: int) -> Array:
+    """`count` channels from `first` on."""
+    return x[:, first : first + count]
+
+
+def _blocks(x: Array, size: int) -> Array:
+    """A view (N, C, h, size, w, size)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // size, size, w // size, size)
+
+
+def _repeated(x: Array, factor: int) -> Array:
+    return x.repeat(factor, axis=2).repeat(factor, axis=3)
+
+
+def _d_nearest(g: Array, out: Array, x: Array, factor: int) -> Array:
+    return np.asarray(_blocks(g, factor).sum(axis=(3, 5)))
+
+
+@operation(_d_nearest)
+def nearest(x: Array, factor: int) -> Array:
+    """Each pixel repeated along both axes."""
+    return _repeated(x, factor)
+
+
+def _d_average_pool(g: Array, out: Array, x: Array, size: int) -> Array:
+    return _repeated(g * x.dtype.type(1 / size**2), size)
+
+
+@operation(_d_average_pool)
+def average_pool(x: Array, size: int) -> Array:
+    """The mean of each size×size block."""
+    return np.asarray(_blocks(x, size).mean(axis=(3, 5)))
+
+
+def _d_max_pool(g: Array, out: Array, x: Array, size: int) -> Array:
+    n, c, h, w = out.shape
+    blocks = _blocks(x, size).transpose(0, 1, 2, 4, 3, 5).reshape(n, c, h, w, -1)
+    gradient = np.zeros_like(blocks)
+    np.put_along_axis(gradient, blocks.argmax(axis=-1)[..., None], g[..., None], axis=-1)
+    return gradient.reshape(n, c, h, w, size, size).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
+
+
+@operation(_d_max_pool)
+def max_pool(x: Array, size: int) -> Array:
+    """The largest of each size×size block; its gradient goes to the first of equals."""
+    return np.asarray(_blocks(x, size).max(axis=(3, 5)))
 
 
 def _weights(size: int, factor: int) -> Array:

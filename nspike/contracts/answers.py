@@ -39,11 +39,16 @@ def amplitude(neuron: Neuron, values: Parameters, step: int, timesteps: int) -> 
     """What a spike is worth at `step`. Raises PluginError if it is not positive, or could overflow the membrane."""
     what = f"amplitude at step {step} of T = {timesteps}"
     value = _number(neuron, what, neuron.amplitude, values, step, timesteps)
-    most = MOST_MEMBRANE - (timesteps + neuron.post_steps - step)
+    most = float(MOST_MEMBRANE - (timesteps + neuron.post_steps - step))
+    if neuron.step is None and len(neuron.planes) > 1:
+        lowest = fire(neuron, values, step, timesteps)
+        others = max(map(sum, neuron.gains)) - 1  # the last of them fires at this many amplitudes above the first
+        if lowest != NEVER and others:
+            most = min(most, (MOST_MEMBRANE - lowest) / others)
     if 0 < value <= most:
         return value
     raise PluginError(
-        f"neuron {neuron.name}: {what} is {value:g}; expected a number in (0, {most}] (more overflows the membrane)"
+        f"neuron {neuron.name}: {what} is {value:g}; expected a number in (0, {most:g}] (more overflows the membrane)"
     )
 
 
@@ -53,6 +58,22 @@ def initial(neuron: Neuron, values: Parameters) -> float:
     if abs(value) <= MOST_INITIAL:
         return value
     raise PluginError(f"neuron {neuron.name}: initial is {value:g}; expected a fraction of the threshold in [-1, 1]")
+
+
+def keep(neuron: Neuron, values: Parameters) -> float:
+    """What is left of the membrane at the next step; 1 without a leak. Raises PluginError outside [0, 1]."""
+    value = 1.0 if neuron.keep is None else _number(neuron, "keep", neuron.keep, values)
+    if 0 <= value <= 1:
+        return value
+    raise PluginError(f"neuron {neuron.name}: keep is {value:g}; expected a fraction of the membrane in [0, 1]")
+
+
+def input_factor(neuron: Neuron, values: Parameters) -> float:
+    """What the input is multiplied by; 1 where the neuron does not say. Raises PluginError outside (0, 1]."""
+    value = 1.0 if neuron.input_factor is None else _number(neuron, "input_factor", neuron.input_factor, values)
+    if 0 < value <= 1:
+        return value
+    raise PluginError(f"neuron {neuron.name}: input_factor is {value:g}; expected a number in (0, 1]")
 
 
 def step_parameters(

@@ -18,11 +18,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Course:
-    """Of steps 1, 2, ...: f, `NEVER` where the neuron is silent, and a, float64 (steps,); v(0) as a fraction of θ."""
+    """Of steps 1, 2, ...: f, `NEVER` where the neuron is silent, and a, float64 (steps,); v(0) as a fraction of θ.
+
+    keep, input_factor : of every step.
+    """
 
     fires: Floats
     amplitudes: Floats
     initial: float
+    keep: float = 1.0
+    input_factor: float = 1.0
 
 
 def course(
@@ -41,6 +46,8 @@ def course(
         np.array([answers.fire(neuron, values, t, timesteps) for t in asked] + [NEVER] * rest),
         np.array([answers.amplitude(neuron, values, t, timesteps) for t in asked] + [1.0] * rest),
         answers.initial(neuron, values),
+        answers.keep(neuron, values),
+        answers.input_factor(neuron, values),
     )
 
 

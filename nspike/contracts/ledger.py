@@ -51,6 +51,8 @@ class Ledger:
     head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
     ann_macs, ann_macs_paper: of the ANN on the same image. weights: how many numbers the network's kernels hold.
     head_synops_steps: the head's accumulations by the step of the spike, or none; they add up to head_synops.
+    current_additions: by step, additions of currents in sums, means and bilinear enlargements, and of the biases of
+    convolutions that have no neurons of their own; none where there are no such layers.
     plane_digest: of a run that digests, the SHA-256 of the input planes, int32 little-endian in the order (n, c, y, x).
     """
 
@@ -70,6 +72,7 @@ class Ledger:
     weights: int
     plane_digest: str = ""
     head_synops_steps: tuple[int, ...] = ()
+    current_additions: tuple[int, ...] = ()
 
     @property
     def spikes(self) -> int:
@@ -93,8 +96,9 @@ class Ledger:
 
     @property
     def additions(self) -> int:
-        """Accumulations that no spike causes: biases, and the skip from the image."""
-        return sum(int(layer.bias_additions.sum()) for layer in self.layers) + self.output_additions
+        """Accumulations that no spike causes: biases, sums of currents, and the skip from the image."""
+        biases = sum(int(layer.bias_additions.sum()) for layer in self.layers)
+        return biases + self.output_additions + sum(self.current_additions)
 
     @property
     def firing_rate(self) -> float:
@@ -143,9 +147,14 @@ class Ledger:
         return pandas.DataFrame(self.table())
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON: the fields by name, with the totals beside them."""
+        """Everything as plain values for JSON: the fields by name, with the totals beside them.
+
+        `current_additions` is left out where there are none.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values |= {name: list(values[name]) for name in ("shape", "head_synops_steps")}
+        values |= {name: list(values[name]) for name in ("shape", "head_synops_steps", "current_additions")}
+        if not self.current_additions:
+            del values["current_additions"]
         values["layers"] = [
             {
                 "name": layer.name,

@@ -1,12 +1,22 @@
 """The contract of a neuron plugin.
 
-Most published converted neurons are members of one family, run by the engine's fused kernel at full speed: at step t
+Most published converted neurons are members of one family, run by the engine's fused kernel at full speed: at step t, with
+the input I(t) of spikes and biases,
 
-    u = v(t-1) + I(t);   s(t) = [u >= fire(t)·θ];   v(t) = u - s(t)·amplitude(t)·θ;   v(0) = initial·θ
+    u = keep·v(t-1) + input_factor·I(t);   n(t) spikes;   v(t) = u - n(t)·amplitude(t)·θ;   v(0) = initial·θ
 
-with steps 1..T, where the input and the biases arrive, and then `post_steps` more, where only the spikes of the layer
-before arrive. Such a neuron is *declared*: it gives `fire`, `amplitude` and `initial` as plain functions. A spike's
-amplitude is folded into the next layer's kernel, rounded separately for the post steps.
+    one plane, (1,)           n = 1 where u >= fire(t)·θ, else 0
+    signed, (1, -1)           as well n = -1 where u <= -fire(t)·θ
+    burst, (1, 2, 4, ...)     as long as what is left of u is at fire(t)·θ, one spike more, up to `most_spikes`:
+                              with fire = amplitude = 1, n = floor(u/θ) within 0 .. most_spikes; planes are the bits of n
+
+With reset = "zero", v(t) = 0 instead where a neuron fires. In steps 1..T the input and the biases arrive, then come
+`post_steps` more, in which only the spikes of the layer before arrive. Such a neuron is *declared*: it gives `keep`,
+`input_factor`, `fire`, `amplitude` and `initial` as plain functions. A spike's amplitude and its plane's gain are folded into
+the next layer's kernel, rounded separately for the post steps.
+
+All this is done in integers: keep·v is (v·m + 2^15) >> 16 with an arithmetic shift, m = keep·2^16 rounded half to even, and
+likewise input_factor·I, of the step's whole current.
 
 A neuron outside the family brings `step`, one plain function that Numba compiles:
 
@@ -20,7 +30,7 @@ itself alone: which pixels are handed over together depends on tiles and threads
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +42,9 @@ Parameters = Mapping[str, float]
 
 NEVER = float("inf")
 """A firing threshold that no membrane reaches."""
+
+MOST_PLANES = 7
+"""How many planes of either sign a declared neuron may have: up to 127 spikes at a step."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,13 @@ class Neuron:
     fire : (parameters, step from 1, T) -> the threshold at this step as a fraction of θ, `NEVER` to stay silent.
     amplitude : (parameters, step from 1, T) -> what a spike is worth at this step; one value for the steps up to T, one
         for those after.
-    planes : the gain of each spike plane, (1,) for plain spikes. Declared neurons have one.
-    step : the kernel of a neuron outside the declared family; then `fire` is not used.
+    keep : (parameters) -> what of the membrane is left at the next step, in [0, 1]: its leak. None keeps all.
+    input_factor : (parameters) -> what the input is multiplied by, in (0, 1]. None takes it as it is.
+    reset : what a spike does to the membrane: "subtract" what it is worth, or set it to "zero".
+    planes : the gain of each spike plane, (1,) for plain spikes. Declared neurons have 1, 2, 4, ..., and then, if they are
+        to fire negative spikes too, -1, -2, -4, ...
+    most_spikes : the most spikes, of either sign, at a step of a declared neuron; by default the planes' sum.
+    step : the kernel of a neuron outside the declared family; then `fire` and the four above are not used.
     step_parameters : (parameters, theta (C,) float64, exponent (C,) int) -> int32 (K, C), the `params` of `step`.
     state_planes : S, how many int32 per neuron `step` keeps besides the membrane.
     surrogate : the surrogate derivative to train a declared neuron with: "sigmoid", "triangle", "rectangle", "arctan", or a
@@ -96,17 +114,57 @@ class Neuron:
     initial: Callable[[Parameters], float] = _v_init
     fire: Callable[[Parameters, int, int], float] = _one
     amplitude: Callable[[Parameters, int, int], float] = _one
+    keep: Callable[[Parameters], float] | None = None
+    input_factor: Callable[[Parameters], float] | None = None
+    reset: Literal["subtract", "zero"] = "subtract"
     planes: tuple[int, ...] = (1,)
+    most_spikes: int | None = None
     step: Callable[..., None] | None = None
     step_parameters: Callable[[Parameters, NDArray[np.float64], NDArray[np.int64]], NDArray[np.int32]] | None = None
     state_planes: int = 0
     surrogate: str | Callable[[NDArray[Any]], NDArray[Any]] = "sigmoid"
 
     def __post_init__(self) -> None:
-        if self.step is None and self.planes != (1,):
-            raise PluginError(f"neuron {self.name}: a declared neuron has one spike plane of gain 1, not {self.planes}")
         if (self.step is None) != (self.step_parameters is None):
             raise PluginError(f"neuron {self.name}: `step` and `step_parameters` come together")
+        if self.reset not in ("subtract", "zero"):
+            raise PluginError(f"neuron {self.name}: reset is {self.reset!r}; expected 'subtract' or 'zero'")
+        given = (self.keep, self.input_factor, self.most_spikes)
+        if self.step is not None and (given != (None, None, None) or self.reset != "subtract"):
+            raise PluginError(
+                f"neuron {self.name}: `keep`, `input_factor`, `reset` and `most_spikes` are of declared neurons; one with a "
+                "kernel of its own does such things in `step`"
+            )
+        if self.step is None:
+            self._check_planes()
+
+    def _check_planes(self) -> None:
+        up, down = self.gains
+        powers = tuple(1 << i for i in range(MOST_PLANES))
+        if (
+            not up
+            or (*up, *(-g for g in down)) != self.planes
+            or {up, down} - {powers[:n] for n in range(MOST_PLANES + 1)}
+        ):
+            raise PluginError(
+                f"neuron {self.name}: planes are {self.planes}; a declared neuron has gains 1, 2, 4, ... (up to "
+                f"{powers[-1]}), and may then have -1, -2, -4, ..."
+            )
+        most = max(sum(up), sum(down))
+        if self.most_spikes is not None and not 1 <= self.most_spikes <= most:
+            raise PluginError(
+                f"neuron {self.name}: most_spikes is {self.most_spikes}; with planes {self.planes} expected 1 to {most}"
+            )
+
+    @property
+    def gains(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The gains of the planes of positive spikes, and of those of negative ones, both as positive numbers."""
+        return tuple(g for g in self.planes if g > 0), tuple(-g for g in self.planes if g < 0)
+
+    @property
+    def conserves(self) -> bool:
+        """Whether this declared neuron loses no charge: input = threshold × spikes + residual."""
+        return self.keep is None and self.input_factor is None and self.reset == "subtract"
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, float]:
         """The parameters of one layer: the defaults, replaced by `given`.

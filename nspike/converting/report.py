@@ -124,8 +124,7 @@ class Comparison:
             if stage.name == OUTPUT:
                 r = run.output / scale
             else:
-                worth = (stage.reset / stage.theta)[:, :, None, None]
-                r = (spikes * worth).sum(axis=0) / self.network.timesteps
+                r = _fired(spikes, stage.gains, stage.reset / stage.theta) / self.network.timesteps
             self._add(stage.name, a, r, ((residual > 0.5).sum(), (residual > 1.0).sum()), spikes.sum())
 
     def add_engine(
@@ -141,13 +140,11 @@ class Comparison:
         assert isinstance(self.network, IntegerNetwork)
         for stage in self.network.stages:
             scale = self.scales[stage.name][:, None, None]
-            fired = spikes.get(stage.name, np.zeros((1, 0)))
+            fired = spikes.get(stage.name, np.zeros((1, 0), np.bool_))
             r = output / scale
             if stage.name != OUTPUT:
-                gains = np.array(stage.neuron.planes, np.float64)[:, None, None, None]
-                values = (fired.reshape(len(fired), len(gains), stage.channels, *fired.shape[2:]) * gains).sum(axis=1)
-                worth = (stage.reset / stage.integer.theta)[:, :, None, None]
-                r = (values * worth).sum(axis=0) / self.network.timesteps
+                gains = np.array(stage.neuron.planes, np.float64)
+                r = _fired(fired, gains, stage.reset / stage.integer.theta) / self.network.timesteps
             self._add(stage.name, ann[stage.name].astype(np.float64) / scale, r, (np.nan, np.nan), fired.sum())
 
     def _add(
@@ -176,6 +173,13 @@ class Comparison:
             residual_one=one / n,
             rate=spikes / (n * self.network.timesteps),
         )
+
+
+def _fired(spikes: NDArray[np.bool_], gains: NDArray[np.float64], worth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What neurons fire in all, (C, H, W): spikes (steps, planes·C, H, W), what one is worth (steps, C)."""
+    by_plane = spikes.reshape(len(spikes), len(gains), -1, *spikes.shape[2:])
+    values = (by_plane * gains[:, None, None, None]).sum(axis=1)
+    return np.asarray((values * worth[:, :, None, None]).sum(axis=0))
 
 
 def first_bad(layers: tuple[LayerReport, ...]) -> str | None:

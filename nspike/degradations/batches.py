@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.degradations.kinds import Degradation, degradation_of, degrade
+from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import BadInputError, UsageError
 from nspike.model.model import Model
@@ -30,7 +30,8 @@ class CropBatches:
     model : says which planes the network takes, and how images are degraded, see `nspike.degradations.kinds`.
     folders : one or several, of clean images; or of pairs, such as hazy/ and GT/.
     degradation : instead of the model's. Pairs are taken as they are, unless another kind than `pairs` is given here.
-    batch, patch : how many crops, and their side in pixels.
+    batch, patch : how many crops, and their side in pixels, made a multiple of the network's `size_multiple` by leaving
+        out the rest. The clean crops of a network that enlarges are larger by its `scale`.
     seed : of everything.
 
     Raises BadInputError for a folder without images, UsageError for numbers out of range. An image that cannot be read, or
@@ -47,14 +48,17 @@ class CropBatches:
         patch: int = 48,
         seed: int = 0,
     ) -> None:
-        if batch < 1 or patch < 8:
-            raise UsageError(f"a batch has at least 1 crop of at least 8 pixels, not {batch} of {patch}")
+        multiple = model.network.size_multiple
+        least = max(8, multiple)
+        if batch < 1 or patch < least:
+            raise UsageError(f"a batch has at least 1 crop of at least {least} pixels, not {batch} of {patch}")
         folders = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
         if not folders:
             raise UsageError("training needs at least one folder of images")
         self.info, self.channels = model.info, model.network.channels
-        self.batch, self.patch, self.seed = batch, patch, seed
+        self.batch, self.patch, self.seed, self.scale = batch, patch - patch % multiple, seed, model.network.scale
         self.degradation = degradation or degradation_of(model.info)
+        check_scale(self.degradation, self.scale)
         pairs = degradation is None or degradation.kind == "pairs"
         self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
         if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
@@ -64,7 +68,7 @@ class CropBatches:
         self._scene = lru_cache(maxsize=KEPT)(self._read)
 
     def __call__(self, number: int) -> Batch:
-        """Batch `number`: (degraded, clean), float32 (N, C, patch, patch)."""
+        """Batch `number`: (degraded, clean), float32 (N, C, patch, patch), clean ones larger by the network's scale."""
         pairs = [self._pair(number, i) for i in range(self.batch)]
         return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
 
@@ -86,6 +90,8 @@ class CropBatches:
     def _pair(self, number: int, index: int) -> Batch:
         draw = np.random.default_rng([self.seed, number, index])
         scene = self._scene(int(draw.integers(len(self.sources))))
+        if self.scale > 1:
+            return self._small_pair(scene, number * self.batch + index, draw)
         scales = self.degradation.scales
         scale = scales[(number * self.batch + index) % len(scales)]
         height, width = scene.image.shape[:2]
@@ -100,11 +106,21 @@ class CropBatches:
         degraded, clean = (plane[:, kept, kept] for plane in pair)
         return degraded, clean
 
+    def _small_pair(self, scene: Scene, number: int, draw: np.random.Generator) -> Batch:
+        """For a network that enlarges."""
+        side = self.patch * self.scale
+        top, left = (int(draw.integers(length - side + 1)) for length in scene.image.shape[:2])
+        crop = scene.window(top, left, side, int(draw.integers(8)))
+        return degrade(crop, self.degradation, number, draw, scale=self.scale)
+
     def _read(self, index: int) -> Scene:
         source = self.sources[index]
         scene = read_scene(source, self.info, self.channels)
         height, width = scene.image.shape[:2]
-        if min(height, width) < self.patch + max(self.degradation.scales) - 1:
-            raise BadInputError(f"{source.image}: {width}x{height} pixels are too few for crops of {self.patch}")
+        least = self.patch * self.scale if self.scale > 1 else self.patch + max(self.degradation.scales) - 1
+        if min(height, width) < least:
+            raise BadInputError(
+                f"{source.image}: {width}x{height} pixels are too few for crops of {self.patch * self.scale}"
+            )
         planes = (None if plane is None else plane.astype(np.float32) for plane in (scene.degraded, scene.depth))
         return Scene(scene.image.astype(np.float32), *planes)

@@ -117,9 +117,26 @@ def degradation_of(info: Info) -> Degradation:
     return Degradation(kind, given)
 
 
-def degrade(scene: Scene, degradation: Degradation, index: int, draw: np.random.Generator) -> tuple[Plane, Plane]:
-    """(degraded, clean) of a crop, float32 (C, H, W): crop `index` of all, which chooses among scales."""
+def check_scale(degradation: Degradation, scale: int) -> None:
+    """Raise UsageError for a degradation that a network which enlarges by `scale` itself cannot learn to undo."""
+    if scale > 1 and (degradation.kind != "bicubic" or degradation.scales != [scale]):
+        raise UsageError(
+            f"the network enlarges by {scale} itself: it learns from the degradation bicubic with scales = [{scale}]"
+        )
+
+
+def degrade(
+    scene: Scene, degradation: Degradation, index: int, draw: np.random.Generator, *, scale: int = 1
+) -> tuple[Plane, Plane]:
+    """(degraded, clean) of a crop, float32 (C, H, W): crop `index` of all, which chooses among scales.
+
+    scale : by how much the network enlarges; the degraded crop is smaller by that. Raises UsageError as `check_scale` does.
+    """
+    check_scale(degradation, scale)
     clean = np.asarray(scene.image, np.float64)
+    if scale > 1:
+        small = imresize(np.ascontiguousarray(_cut(clean, scale)), 1 / scale)
+        return _network_order(small), _network_order(_cut(clean, scale))
     if scene.degraded is not None:
         return _network_order(scene.degraded), _network_order(clean)
     if degradation.kind == "bicubic":
@@ -171,12 +188,17 @@ _MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator
 
 def _enlarged(clean: Floats, scale: int) -> tuple[Plane, Plane]:
     """Shrunk by `scale` and enlarged again, cut to a multiple of it."""
+    clean = _cut(clean, scale)
+    small = imresize(np.ascontiguousarray(clean), 1 / scale)
+    return _network_order(imresize(small, size=clean.shape[:2])), _network_order(clean)
+
+
+def _cut(clean: Floats, scale: int) -> Floats:
+    """The upper left of an image whose sides are multiples of `scale`."""
     height, width = (side - side % scale for side in clean.shape[:2])
     if not height or not width:
         raise BadInputError(f"a calibration image of {clean.shape[1]}x{clean.shape[0]} is too small for scale {scale}")
-    clean = clean[:height, :width]
-    small = imresize(np.ascontiguousarray(clean), 1 / scale)
-    return _network_order(imresize(small, size=(height, width))), _network_order(clean)
+    return clean[:height, :width]
 
 
 def _drawn(value: Any, draw: np.random.Generator) -> float:

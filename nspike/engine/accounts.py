@@ -2,77 +2,71 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.ledger import LayerLedger, Ledger
 from nspike.engine.digest import Leaves, merge, of
-from nspike.engine.spikes import Spikes
-from nspike.engine.tiling import fans
-from nspike.engine.window import Rect
+from nspike.engine.program import Program
 from nspike.graph import geometry
-from nspike.graph.geometry import fan
-from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.graph.geometry import paper_reach
+from nspike.graph.layer import Layer
+from nspike.integer.rounding import Stage
 from nspike.model.model import OUTPUT
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Count:
     """What the spikes of one layer over some tiles come to.
 
-    events : int64 (spike planes, steps); synops : int64 (readers, steps), the accumulations that they cause in each layer
-    that reads them, in the order of `nspike.engine.tiling.fans`.
+    events : int64 (spike planes, steps). arrived, synops : int64 (readers, steps), times the gains of the planes: how many
+    of them each layer that reads them gets, and the accumulations that they cause there, in the order of
+    `nspike.engine.readers.readers`.
     """
 
-    events: NDArray[np.int64]
-    synops: NDArray[np.int64]
+    events: Ints
+    arrived: Ints
+    synops: Ints
 
+    @classmethod
+    def zero(cls, stage: Stage, readers: int, steps: int) -> "Count":
+        """Nothing counted yet."""
+        return cls(
+            np.zeros((len(stage.neuron.planes), steps), np.int64),
+            np.zeros((readers, steps), np.int64),
+            np.zeros((readers, steps), np.int64),
+        )
 
-def count(
-    integers: IntegerNetwork, name: str, spikes: Spikes, at: tuple[int, int], core: Rect, size: tuple[int, int]
-) -> Count:
-    """Charge the spikes of stage `name` over one tile's core, which begins at row and column `at` of them.
-
-    size : height and width of the whole image, at whose border a spike has fewer targets.
-    """
-    stage, (height, width) = integers.stage(name), size
-    readers = fans(integers, name)
-    rows, columns = np.zeros((0, core.height), np.int64), np.zeros((0, core.width), np.int64)
-    if readers:
-        rows = np.stack([fan(k, height)[core.y0 : core.y1] for k, _ in readers])
-        columns = np.stack([fan(k, width)[core.x0 : core.x1] for k, _ in readers])
-    targets = np.array([c for _, c in readers], np.int64)[:, None]
-    events = np.zeros((len(stage.neuron.planes), integers.steps), np.int64)
-    synops = np.zeros((len(readers), integers.steps), np.int64)
-    for i, gain in enumerate(stage.neuron.planes):
-        channels = (i * stage.channels, (i + 1) * stage.channels)
-        events[i], weighted = spikes.count(at, channels, rows, columns)
-        synops += abs(gain) * weighted * targets
-    return Count(events, synops)
+    def add(self, other: "Count") -> None:
+        """Add what another tile comes to, in place."""
+        self.events[:] += other.events
+        self.arrived[:] += other.arrived
+        self.synops[:] += other.synops
 
 
 class Accounts:
-    """Of one run over `planes` planes of height × width; the layer `given` is not computed, only its spikes are counted."""
+    """Of one run of a program over `planes` planes of height × width; of given spikes only the number is counted."""
 
-    def __init__(
-        self, integers: IntegerNetwork, planes: int, height: int, width: int, digest: bool, given: str | None = None
-    ) -> None:
-        self._integers = integers
-        self._given = given
+    def __init__(self, program: Program, planes: int, height: int, width: int, digest: bool) -> None:
+        integers = self._integers = program.integers
+        self._plan, self._readers = program.plan, program.readers
+        self._given = None if program.given is None else program.given.layer
         self._size = (planes, height, width)
+        self._shapes = integers.network.shapes(height, width)
         self._leaves: Leaves | None = {} if digest else None
-        steps = integers.steps
         self._counted = [s for s in integers.stages if s.name != OUTPUT or integers.head.fires]
-        self._readers = {s.name: fans(integers, s.name) for s in self._counted}
-        self._events = {s.name: np.zeros((len(s.neuron.planes), steps), np.int64) for s in self._counted}
-        self._synops = {s.name: np.zeros((len(self._readers[s.name]), steps), np.int64) for s in self._counted}
+        self._counts = {
+            stage.name: Count.zero(stage, len(self._readers[stage.name]), integers.steps) for stage in integers.stages
+        }
 
     def add(self, counts: Mapping[str, Count], leaves: Leaves) -> None:
         """Add what one tile comes to; the order of the tiles does not matter."""
         for name, each in counts.items():
-            self._events[name] += each.events
-            self._synops[name] += each.synops
+            self._counts[name].add(each)
         if self._leaves is not None:
             merge(self._leaves, leaves)
 
@@ -80,54 +74,84 @@ class Accounts:
         """The ledger of the whole run."""
         integers, (planes, height, width) = self._integers, self._size
         network, timesteps = integers.network, integers.timesteps
-        pixels = planes * height * width
-        analog = [s.layer for s in integers.stages if not s.sources and s.name != self._given]
-        output = integers.stages[-1]
-        head, channels = integers.head, network.channels
+        channels, *sides = self._shapes[network.output]
+        pixels = planes * sides[0] * sides[1]
+        analog = [op.layer if op.stage is None else op.stage.layer for op in self._plan.ops if self._is_analog(op.name)]
+        read = [self._shapes[layer.sources[0]][1:] for layer in analog]
+        output, head, counted = integers.stages[-1], integers.head, self._counts[OUTPUT]
         head_synops = head_paper = 0
         if head.fires and head.kernel:
-            head_synops = int(self._synops[OUTPUT].sum())
-            head_paper = int(self._events[OUTPUT].sum()) * head.kernel**2 * channels
+            head_synops = int(counted.synops.sum())
+            head_paper = int(counted.events.sum()) * head.kernel**2 * channels
         return Ledger(
             planes=planes,
-            shape=(channels, height, width),
+            shape=(network.channels, height, width),
             timesteps=timesteps,
             post_steps=integers.post_steps,
             layers=tuple(self._layer(stage) for stage in self._counted),
-            analog_macs=planes * sum(geometry.macs(layer, height, width) for layer in analog),
-            analog_macs_paper=planes * sum(geometry.macs_paper(layer, height, width) for layer in analog),
+            analog_macs=planes * sum(geometry.macs(x, *size) for x, size in zip(analog, read, strict=True)),
+            analog_macs_paper=planes * sum(geometry.macs_paper(x, *self._shapes[x.name][1:]) for x in analog),
             output_additions=(0 if head.fires else pixels * timesteps * int(np.count_nonzero(output.integer.bias)))
             + (pixels * channels if network.mode != "image" else 0),
             head_synops=head_synops,
             head_synops_paper=head_paper,
-            head_synops_steps=tuple(int(n) for n in self._synops[OUTPUT].sum(axis=0)) if head_synops else (),
+            head_synops_steps=tuple(int(n) for n in counted.synops.sum(axis=0)) if head_synops else (),
             head_macs=pixels * channels if head.fires and head.kernel else 0,
             ann_macs=planes * network.macs(height, width),
-            ann_macs_paper=pixels * network.macs_per_pixel,
+            ann_macs_paper=planes * network.macs_paper(height, width),
             weights=network.weights,
+            current_additions=self._current_additions(),
         )
 
+    def _is_analog(self, name: str) -> bool:
+        """Whether an op multiplies the image, or what is like it, by weights."""
+        op = next(op for op in self._plan.ops if op.name == name)
+        part = op.writer or op.stage
+        fused = part is not None and (op.stage is None or op.stage.fused)
+        return fused and bool(op.reads) and all(self._plan.carries[source] == "image" for source in op.reads)
+
+    def _current_additions(self) -> tuple[int, ...]:
+        """Per step: sums of currents, and up to T the biases of convolutions and gates that have no neurons of their own."""
+        each = biases = 0
+        for op in self._plan.ops:
+            channels, height, width = self._shapes[op.at]
+            if op.stage is None:
+                additions = geometry.geometry(op.layer).additions(op.layer, channels, len(op.reads))
+                each += additions * height * width
+            if op.writer is not None:
+                biases += int(np.count_nonzero(op.writer.bias)) * height * width
+        if each == biases == 0:
+            return ()
+        planes, timesteps = self._size[0], self._integers.timesteps
+        return tuple(planes * (each + (biases if t < timesteps else 0)) for t in range(self._integers.steps))
+
     def _layer(self, stage: Stage) -> LayerLedger:
-        integers, (planes, height, width) = self._integers, self._size
+        integers, planes = self._integers, self._size[0]
         computed = stage.name != self._given
-        neurons = planes * height * width * stage.channels * computed
-        steps, timesteps = integers.steps, integers.timesteps
-        events = self._events[stage.name]
-        gains = np.abs(np.array(stage.neuron.planes, np.int64))
-        reached = sum(k * k * c for k, c in self._readers[stage.name])
-        biased = planes * height * width * int(np.count_nonzero(stage.integer.bias)) * computed
-        exact = self._synops[stage.name].sum(axis=0)
-        paper = (gains[:, None] * events).sum(axis=0) * reached
+        shape = self._shapes[integers.network.output if stage.name == OUTPUT else stage.name]
+        neurons = planes * shape[0] * shape[1] * shape[2] * computed
+        steps, timesteps, counted = integers.steps, integers.timesteps, self._counts[stage.name]
+        biased = planes * shape[1] * shape[2] * int(np.count_nonzero(stage.integer.bias)) * computed
+        exact = counted.synops.sum(axis=0)
+        layers = [reader.layer for reader in self._readers[stage.name]]
+        paper = _paper(layers, counted.arrived)
         if stage.name == OUTPUT:
             exact, paper = np.zeros_like(exact), np.zeros_like(paper)  # the head's, kept apart
         digests = of(self._leaves, stage.name, steps) if self._leaves is not None else ()
         return LayerLedger(
             name=stage.name,
-            shape=(stage.channels, height, width),
-            events=events,
+            shape=shape,
+            events=counted.events,
             synops=exact,
             synops_paper=paper,
             neuron_updates=np.full(steps, neurons, np.int64),
             bias_additions=np.array([biased if t < timesteps else 0 for t in range(steps)], np.int64),
             digests=digests,
         )
+
+
+def _paper(layers: list[Layer], arrived: Ints) -> Ints:
+    """What spikes cause as papers count it, int64 (steps,), rounded down where a stride leaves a fraction."""
+    reach = [paper_reach(layer) for layer in layers]
+    totals = [sum((n * r for n, r in zip(step, reach, strict=True)), Fraction(0)) for step in arrived.T.tolist()]
+    return np.array([int(total) for total in totals], np.int64)

@@ -1,8 +1,9 @@
 """The digest of a spike train: SHA-256 over fixed blocks, the same for any packing, tile, thread count and kernel.
 
-Of each layer and step, a leaf is the SHA-256 of one 64×64 block's spikes (the blocks lie side by side from the image's
-origin; the last ones may be smaller) in the order (plane, channel, y, x), eight spikes to a byte, the first in the lowest
-bit. The digest of the layer and step is the SHA-256 of its leaves, image plane by image plane in raster order.
+Of each layer and step, a leaf is the SHA-256 of one block's spikes in the order (plane, channel, y, x), eight to a byte, the
+first in the lowest bit. Blocks lie side by side from the layer's origin and are 64 pixels high and wide (the last ones may be
+smaller); those of a layer r times as high as the image have gcd(64, r·lcm(64, the network's size multiple)). The digest of the
+layer and step is the SHA-256 of its leaves, image plane by image plane in raster order.
 """
 
 import hashlib
@@ -30,11 +31,20 @@ Leaves = dict[tuple[str, int], dict[tuple[int, int, int], bytes]]
 """(layer, step from 0) -> (image plane, y, x) of a block -> its leaf."""
 
 
-def leaves(into: Leaves, layer: str, spikes: Spikes, steps: int, plane: int, core: Rect, at: tuple[int, int]) -> None:
-    """Add the leaves of one tile's core, whose first pixel is at row and column `at` of the spikes."""
-    for y in range(core.y0, core.y1, BLOCK):
-        for x in range(core.x0, core.x1, BLOCK):
-            height, width = min(BLOCK, core.y1 - y), min(BLOCK, core.x1 - x)
+def leaves(
+    into: Leaves,
+    layer: str,
+    spikes: Spikes,
+    steps: int,
+    plane: int,
+    core: Rect,
+    at: tuple[int, int],
+    side: int = BLOCK,
+) -> None:
+    """Add the leaves of one tile's core, whose first pixel is at row and column `at` of the spikes, in blocks of `side`."""
+    for y in range(core.y0, core.y1, side):
+        for x in range(core.x0, core.x1, side):
+            height, width = min(side, core.y1 - y), min(side, core.x1 - x)
             corner = (at[0] + y - core.y0, at[1] + x - core.x0)
             for step in range(steps):
                 digest = leaf(spikes.block(corner, step, height, width), width)

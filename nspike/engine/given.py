@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.neuron import Neuron
+from nspike.engine.plan import plan
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes
 from nspike.engine.window import Rect
 from nspike.errors import BadInputError
 from nspike.integer.rounding import IntegerNetwork
-from nspike.model.model import OUTPUT
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Given:
     """The spikes of a layer over the whole image.
 
     layer : its name; neuron : what fired them, whose gains and amplitudes they have; shape : (planes, steps, channels,
-    height, width), the channels being spike planes times channels; read : (image plane, step from 0, where) -> bool
+    height, width) of that layer, the channels being spike planes times channels; read : (image plane, step from 0, where) -> bool
     (channels, rows, columns). Steps that the rest of the network has beyond these are silent.
     """
 
@@ -29,18 +29,17 @@ class Given:
     read: Callable[[int, int, Rect], NDArray[np.bool_]]
 
     def rest(self, integers: IntegerNetwork) -> IntegerNetwork:
-        """What is to be run: the layers that the output still needs, and the given one, which reads nothing."""
-        needed, kept = {OUTPUT}, []
-        for stage in reversed(integers.stages):
-            if stage.name == self.layer:
-                stage = replace(stage, sources=())
-            if stage.name in needed:
-                kept.append(stage)
-                needed.update(stage.sources)
-        return replace(integers, stages=tuple(reversed(kept)))
+        """What is to be run: the layers that the output still needs, and the given one."""
+        kept = {op.name for op in plan(integers, self.layer).ops}
+        return replace(
+            integers,
+            stages=tuple(stage for stage in integers.stages if stage.name in kept),
+            writers=tuple(writer for writer in integers.writers if writer.name in kept),
+        )
 
     def check(self, integers: IntegerNetwork, planes: int, height: int, width: int) -> None:
         """Raise BadInputError if the spikes are not of an image of this size through this network."""
+        _, height, width = integers.network.shapes(height, width)[self.layer]
         stage = integers.stage(self.layer)
         expected = (planes, stage.channels * len(stage.neuron.planes), height, width)
         shape = (self.shape[0], *self.shape[2:])
@@ -51,7 +50,7 @@ class Given:
             )
 
     def packed(self, packing: str, n: int, area: Rect, rect: Rect, steps: int, pad: int) -> Spikes:
-        """The spikes over `area` of a tile's frame, which covers `rect` of the image, for `steps` steps."""
+        """The spikes over `area` of a rectangle `rect` of the layer, for `steps` steps."""
         channels = self.shape[2]
         spikes: Spikes
         if packing == "wide":

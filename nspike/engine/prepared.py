@@ -1,6 +1,6 @@
 """A stage's integers in the layout of the kernels, made once for each program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.geometry import fan_out
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.engine.wiring import spike_channels
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.kernels import firing
 from nspike.kernels.vector import TAIL
 
 LANES = 16
@@ -27,8 +28,9 @@ class Prepared:
 
     packing : "wide" or "narrow", of its spikes.
     weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the image int64, wide
-        (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate.
+        (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate, and where the fused kernels do not run the stage.
     bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
+    dynamics : of its neurons, as `nspike.kernels.firing.form` gives it.
     """
 
     stage: Stage
@@ -40,6 +42,7 @@ class Prepared:
     v0: NDArray[np.int32]
     threshold: NDArray[np.int32]
     reset: NDArray[np.int32]
+    dynamics: firing.Form
 
     @property
     def columns(self) -> int:
@@ -56,21 +59,29 @@ class Prepared:
         return min(int(step >= timesteps), len(self.weights) - 1)
 
 
-def prepare(integers: IntegerNetwork, packing: Mapping[str, str] | None = None) -> dict[str, Prepared]:
-    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given."""
-    done: dict[str, Prepared] = {}
+def prepare(
+    integers: IntegerNetwork, packing: Mapping[str, str] | None = None, laid: Collection[str] | None = None
+) -> dict[str, Prepared]:
+    """Every stage by name; `packing` of each stage is the one that runs it fastest unless given.
+
+    laid : the stages whose weights are laid out for the fused kernels, by default all.
+    """
     packing = packings(integers) if packing is None else packing
-    for stage in integers.stages:
-        done[stage.name] = _prepare(stage, integers, done, packing[stage.name])
-    return done
+    names = {stage.name for stage in integers.stages} if laid is None else laid
+    return {
+        stage.name: _prepare(stage, integers, packing[stage.name], stage.name in names) for stage in integers.stages
+    }
 
 
-def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], packing: str) -> Prepared:
+def _prepare(stage: Stage, integers: IntegerNetwork, packing: str, laid: bool) -> Prepared:
     narrow = packing == "narrow"
-    size, _ = fan_out(stage.layer)
-    source_channels = tuple(done[s].stage.channels * len(integers.planes(s)) for s in stage.sources)
+    size = stage.integer.weights.shape[-1]
     columns = stage.channels if narrow else -(-stage.channels // LANES) * LANES
-    weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)
+    source_channels: tuple[int, ...] = ()
+    weights: _Weights = np.zeros((1, 0), np.int16)
+    if laid:
+        source_channels = tuple(spike_channels(integers, source) for source in stage.sources)
+        weights = LAYOUT[type(stage.layer)](stage, source_channels, columns, narrow)
     bias = np.stack([stage.integer.bias, np.zeros_like(stage.integer.bias)])
     return Prepared(
         stage=stage,
@@ -82,7 +93,13 @@ def _prepare(stage: Stage, integers: IntegerNetwork, done: dict[str, Prepared], 
         v0=_padded(stage.v0, columns),
         threshold=_padded(stage.threshold, columns, NEVER_FIRES),
         reset=_padded(stage.reset, columns),
+        dynamics=_dynamics(stage),
     )
+
+
+def _dynamics(stage: Stage) -> firing.Form:
+    d = stage.dynamics
+    return firing.form(stage.channels, d.keep, d.input_factor, d.to_zero, d.up, d.down, d.most)
 
 
 def _padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) -> NDArray[_Number]:
@@ -132,7 +149,7 @@ def _gate_weights(stage: Stage, *_: object) -> _Weights:
     return stage.integer.weights
 
 
-LAYOUT: dict[type[Driver], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
+LAYOUT: dict[type[Layer], Callable[[Stage, tuple[int, ...], int, bool], _Weights]] = {
     Conv: _conv_weights,
     Gate: _gate_weights,
 }

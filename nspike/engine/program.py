@@ -15,12 +15,15 @@ import numpy as np
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.engine.given import Given
+from nspike.engine.plan import Plan, is_plain, plan
 from nspike.engine.prepared import Prepared, prepare
-from nspike.engine.tiling import reach
-from nspike.graph.layer import IMAGE
+from nspike.engine.readers import Reader, readers
+from nspike.engine.tiling import packings
+from nspike.engine.wiring import Wired, wire
 from nspike.integer import rounding
-from nspike.integer.rounding import IntegerNetwork
-from nspike.model.model import Model
+from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.integer.writer import Writer
+from nspike.model.model import OUTPUT, Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,24 +31,21 @@ class Program:
     """A model, rounded and in the layout of the kernels.
 
     integers : the integer network.
+    plan : what is computed, in order.
     prepared : its stages by name, for the kernels.
-    reach : stage name, and the image -> how many pixels around a tile's core it is needed.
-    finished : for each stage, the names of the layers whose spikes nothing reads after it.
-    pad : the largest radius of a convolution, in pixels.
+    wired : the convolutions and gates that the fused kernels do not run, by name; none of a chain.
+    readers : stage name -> the layers that read its spikes.
+    pad : the largest radius of a convolution that the fused kernels run, in pixels.
     given : the spikes of a layer that are given instead of computed, or None.
     """
 
     integers: IntegerNetwork
+    plan: Plan
     prepared: Mapping[str, Prepared]
-    reach: Mapping[str, int]
-    finished: tuple[tuple[str, ...], ...]
+    wired: Mapping[str, Wired]
+    readers: Mapping[str, tuple[Reader, ...]]
     pad: int
     given: Given | None = None
-
-    @property
-    def halo(self) -> int:
-        """How many pixels around a core the network sees."""
-        return self.reach[IMAGE]
 
 
 def build(model: Model, neuron: Neuron, head: Head, given: Given | None = None) -> Program:
@@ -59,23 +59,29 @@ def build(model: Model, neuron: Neuron, head: Head, given: Given | None = None) 
     Raises ModelError, UsageError and PluginError as `nspike.integer.rounding.build` does.
     """
     integers = rounding.build(model, neuron, head, None if given is None else {given.layer: given.neuron})
+    return compiled(integers, given)
+
+
+def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
+    """The program of an integer network; `given` as of `build`."""
+    name = None if given is None else given.layer
+    steps = plan(integers, name)
     if given is not None:
         integers = given.rest(integers)
-    prepared = prepare(integers)
+    fused = [s for s in integers.stages if s.name != name and s.fused]
+    laid = [s for s in fused if steps.chain or (s.sources and s.neuron.step is None and is_plain(s, integers.network))]
+    names = {stage.name for stage in laid}
+    prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)
+    alone: list[Stage | Writer] = [*integers.writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
     return Program(
         integers=integers,
+        plan=steps,
         prepared=prepared,
-        reach=reach(integers),
-        finished=_finished(integers),
-        pad=max((p.radius for p in prepared.values()), default=0),
+        wired={} if steps.chain else {part.layer.name: wire(integers, part) for part in alone},
+        readers=readers(integers, steps),
+        pad=max((prepared[name].radius for name in names), default=0),
         given=given,
     )
-
-
-def _finished(integers: IntegerNetwork) -> tuple[tuple[str, ...], ...]:
-    last = {stage.name: i for i, stage in enumerate(integers.stages)}
-    last |= {source: i for i, stage in enumerate(integers.stages) for source in stage.sources}
-    return tuple(tuple(name for name, at in last.items() if at == i) for i in range(len(integers.stages)))
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ def read(
 
 
 def read_each_step(
-    frame: Frame, prepared: Prepared, spikes: Spikes, sources: Mapping[str, Spikes], area: Rect, pad: int
+    frame: Frame, prepared: Prepared, spikes: Spikes, current: Callable[[int], NDArray[np.int32]], area: Rect
 ) -> Iterator[NDArray[np.float64]]:
-    """The output over `area` after each step; `sources` are the spikes that the output layer reads."""
+    """The output over `area` after each step; current(step from 0) is I over `area`, int32 (C, rows, columns)."""
     integers = frame.integers
     shape = (prepared.stage.channels, area.height, area.width)
     charge, fired = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
@@ -69,16 +69,19 @@ def read_each_step(
         return charge[window].copy(), fired[window].copy()
 
     for step in range(integers.steps):
-        charge += _current(frame, prepared, sources, area, pad, step)
+        charge += current(step)
         if integers.head.fires:
             fired += spikes.step(step).dense()[0, :, area.y0 : area.y1, area.x0 : area.x1]
         yield _in_bands(frame, prepared, area, min(step + 1, integers.timesteps), band)
 
 
-def _current(
+def current_in_frame(
     frame: Frame, prepared: Prepared, sources: Mapping[str, Spikes], area: Rect, pad: int, step: int
 ) -> NDArray[np.int32]:
-    """I at one step, int32 (C, rows, columns) over `area`: the membrane of a neuron that never fires, one step old."""
+    """I at one step, int32 (C, rows, columns) over `area`, of a chain whose output layer reads the spikes `sources`.
+
+    It is the membrane of a neuron that never fires, one step old.
+    """
     alone = replace(
         prepared,
         v0=np.zeros_like(prepared.v0),

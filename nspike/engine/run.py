@@ -54,13 +54,14 @@ def run(
     ----------
     image : (N, C, H, W): uint8 or uint16 pixels, or int32 on the input plane's grid 1/65535.
     sink : is handed the output, tile by tile, from the calling thread.
-    tile : size of the tiles, a multiple of 64; by default the largest that `memory` (bytes of working memory) allows.
+    tile : size of the tiles, a multiple of 64 and of the network's size multiple; by default the largest that `memory`
+        (bytes of working memory) allows.
     threads : by default one per processor.
     digest : whether to digest every spike train.
     progress, observer, step_sink : called as the tiles run; none changes a bit.
     inexact : run neurons whose kernel computes with floats, too.
 
-    Raises BadInputError for an image of the wrong kind, UsageError for a tile or memory out of range, PluginError.
+    Raises BadInputError for an image of the wrong kind or size, UsageError for a tile or memory out of range, PluginError.
     """
     integers, given = program.integers, program.given
     _check(image, integers)
@@ -73,9 +74,9 @@ def run(
     planes, _, height, width = image.shape
     if given is not None:
         given.check(integers, planes, height, width)
-    size = choose(integers, height, width, program.halo, tile, memory)
+    size = choose(integers, program.plan, height, width, tile, memory)
     cores = [(n, core) for n in range(planes) for core in tiles(height, width, size)]
-    accounts = Accounts(integers, planes, height, width, digest, None if given is None else given.layer)
+    accounts = Accounts(program, planes, height, width, digest)
     watch = Watch(observer, _counted(progress, len(cores) * len(integers.stages)), sink, step_sink)
     for n, core in cores:
         result = run_tile(
@@ -102,6 +103,12 @@ def _check(image: NDArray[np.generic], integers: IntegerNetwork) -> None:
     channels = integers.network.channels
     if image.ndim != 4 or image.shape[1] != channels or 0 in image.shape:
         raise BadInputError(f"the image has shape {image.shape}; expected (planes, {channels}, height, width)")
+    multiple = integers.network.size_multiple
+    if image.shape[2] % multiple or image.shape[3] % multiple:
+        raise BadInputError(
+            f"the image is {image.shape[2]} pixels high and {image.shape[3]} wide; network {integers.network.name} runs on "
+            f"multiples of {multiple}, to which images are padded before"
+        )
     if image.dtype not in (np.uint8, np.uint16, np.int32):
         raise BadInputError(f"the image is {image.dtype}; expected uint8, uint16, or int32 on the grid 1/65535")
 

@@ -1,7 +1,7 @@
 """The spikes of one layer over one tile, packed in bits: by channel for many channels, along the row for a few.
 
-Channels are the layer's planes one after the other, (plane, channel). Positions are those of the tile's frame: the tile's
-core with the whole network's halo around it.
+Channels are the layer's planes one after the other, (plane, channel). Positions are those of a chain's frame, the tile's core
+with the whole network's halo around it; in other networks those of the layer's own rectangle.
 """
 
 from dataclasses import dataclass
@@ -34,10 +34,16 @@ class WideSpikes:
         self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Count channels planes[0] .. planes[1] from position `at` on: events (steps,) and, per reader, weighted (n, steps)."""
+        wanted = np.zeros(self.channels, np.bool_)
+        wanted[planes[0] : planes[1]] = True
+        return self.count_some(at, wanted, fan_y, fan_x)
+
+    def count_some(
+        self, at: tuple[int, int], wanted: NDArray[np.bool_], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As `count`, of the channels that `wanted` says, bool (channels,)."""
         steps = self.words.shape[2]
-        bits = np.zeros(self.words.shape[3] * 64, np.uint8)
-        bits[planes[0] : planes[1]] = 1
-        mask = np.packbits(bits, bitorder="little").view("<u8").astype(np.uint64)
+        mask = words_of(wanted, self.words.shape[3])
         events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
         origin = np.array([at[0] + self.pad, at[1] + self.pad], np.int64)
         wide.count(self.words, origin, mask, fan_y, fan_x, events, weighted)
@@ -60,7 +66,7 @@ class WideSpikes:
     def put(self, step: int, at: tuple[int, int], bits: NDArray[np.bool_]) -> None:
         """Set the spikes of a step from position `at` on to bits (channels, rows, columns)."""
         (y, x), (_, height, width) = (at[0] + self.pad, at[1] + self.pad), bits.shape
-        self.words[y : y + height, x : x + width, step] = _words(bits.transpose(1, 2, 0), self.words.shape[3])
+        self.words[y : y + height, x : x + width, step] = words_of(bits.transpose(1, 2, 0), self.words.shape[3])
 
     def rows(self, first: int, last: int) -> "WideSpikes":
         """A view of rows first .. last-1."""
@@ -73,7 +79,7 @@ class WideSpikes:
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns), the padding left out."""
         inner = self.words[self.pad : self.words.shape[0] - self.pad, self.pad : self.words.shape[1] - self.pad]
-        return _bits(inner, self.channels).transpose(2, 3, 0, 1)
+        return bits_of(inner, self.channels).transpose(2, 3, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class NarrowSpikes:
         (y, x), (channels, height, width) = at, bits.shape
         rows = np.zeros((channels, height, self.width), np.bool_)
         rows[:, :, x : x + width] = bits
-        self.words[step, :, y : y + height] = _words(rows, self.words.shape[3])
+        self.words[step, :, y : y + height] = words_of(rows, self.words.shape[3])
 
     def rows(self, first: int, last: int) -> "NarrowSpikes":
         """A view of rows first .. last-1."""
@@ -125,7 +131,7 @@ class NarrowSpikes:
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, channels, rows, columns)."""
-        return _bits(self.words, self.width)
+        return bits_of(self.words, self.width)
 
 
 Spikes = WideSpikes | NarrowSpikes
@@ -138,8 +144,8 @@ def to_wide(spikes: Spikes, pad: int) -> WideSpikes:
     steps, channels, height, _ = spikes.words.shape
     out = WideSpikes.empty(height, spikes.width, steps, channels, pad)
     for step in range(steps):  # unpacked, all steps would take eight times their memory and more
-        bits = _bits(spikes.words[step], spikes.width).transpose(1, 2, 0)
-        out.words[pad : pad + height, pad : pad + spikes.width, step] = _words(bits, out.words.shape[3])
+        bits = bits_of(spikes.words[step], spikes.width).transpose(1, 2, 0)
+        out.words[pad : pad + height, pad : pad + spikes.width, step] = words_of(bits, out.words.shape[3])
     return out
 
 
@@ -153,17 +159,17 @@ def to_narrow(spikes: Spikes) -> NarrowSpikes:
     height, width, steps, _ = inner.shape
     out = NarrowSpikes.empty(height, width, steps, spikes.channels)
     for step in range(steps):
-        out.words[step] = _words(_bits(inner[:, :, step], spikes.channels).transpose(2, 0, 1), out.words.shape[3])
+        out.words[step] = words_of(bits_of(inner[:, :, step], spikes.channels).transpose(2, 0, 1), out.words.shape[3])
     return out
 
 
-def _bits(words: Words, count: int) -> NDArray[np.bool_]:
+def bits_of(words: Words, count: int) -> NDArray[np.bool_]:
     """The first `count` bits along the last axis of words."""
     packed = np.ascontiguousarray(words).astype("<u8", copy=False).view(np.uint8)[..., : -(-count // 8)]
     return np.unpackbits(packed, axis=-1, count=count, bitorder="little").view(np.bool_)
 
 
-def _words(bits: NDArray[np.bool_], count: int) -> Words:
+def words_of(bits: NDArray[np.bool_], count: int) -> Words:
     """The opposite: bits along the last axis as `count` words."""
     packed = np.packbits(bits, axis=-1, bitorder="little")
     out = np.zeros((*bits.shape[:-1], 8 * count), np.uint8)

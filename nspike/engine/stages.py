@@ -20,7 +20,7 @@ from nspike.engine.prepared import Prepared, narrow_offsets
 from nspike.engine.spikes import NarrowSpikes, Spikes, WideSpikes, to_narrow, to_wide
 from nspike.engine.window import Rect
 from nspike.errors import PluginError
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import floats, narrow, wide
@@ -117,13 +117,14 @@ def _wide_declared(
     def analog(first: int, last: int) -> None:
         at = _pair(-p.radius, -p.radius)
         numbers = (p.weights, timesteps, p.bias[0], p.v0, p.threshold, p.reset)
-        wide.analog_fire(frame.plane, at, p.size, *numbers, out.words, into, _block(first, last, area))
+        wide.analog_fire(frame.plane, at, p.size, *numbers, out.words, into, _block(first, last, area), p.dynamics)
 
     def events(first: int, last: int) -> None:
         assert source is not None
         at = _pair(source.pad - p.radius, source.pad - p.radius)
         numbers = (p.weights, 0, timesteps, p.bias, p.v0, p.threshold, p.reset)
-        wide.conv_fire(source.words, at, p.size, *numbers, out.words, into, v_out, _block(first, last, area))
+        outs = (out.words, into, v_out, _block(first, last, area))
+        wide.conv_fire(source.words, at, p.size, *numbers, *outs, None, None, p.dynamics)
 
     frame.each(analog if source is None else events, area.y0, area.y1, WIDE_ROWS)
 
@@ -138,7 +139,7 @@ def _wide_stepped(
 
     def rows(first: int, last: int) -> None:
         block = _block(first, last, area)
-        stepped = _stepped(kept, p, (last - first) * area.width, frame.integers)
+        stepped = stepped_neurons(kept, p, (last - first) * area.width, frame.integers)
         if source is None:
             at = _pair(-p.radius, -p.radius)
             wide.analog_current(frame.plane, at, p.size, p.weights, p.bias[0], block, stepped.current)
@@ -150,19 +151,28 @@ def _wide_stepped(
                 at = _pair(source.pad - p.radius, source.pad - p.radius)
                 kernel, bias = p.weights[p.phase(t, timesteps)], p.bias[int(t >= timesteps)]
                 wide.conv_current(source.words, at, p.size, kernel, t, bias, block, stepped.current)
-            fired = stepped.fire(t)
-            if fired.shape[1] % 8 == 0 and sys.byteorder == "little":
-                seen = wide.pack_eights(fired.view(np.uint64), t, out.words, into, block)
-                if seen & NOT_A_SPIKE:
-                    stepped.check(t)
-            else:
-                stepped.check(t)
-                wide.pack(fired, t, out.words, into, block)
+            fire_block(stepped, t, out.words, into, block)
 
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
 
-def _stepped(kept: threading.local, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> "_Stepped":
+def fire_block(
+    stepped: "_Stepped", step: int, out: NDArray[np.uint64], into: NDArray[np.int64], block: NDArray[np.int64]
+) -> None:
+    """Fire neurons with a kernel of their own at one step and pack their spikes, as of `wide.pack`.
+
+    Raises PluginError where the kernel fails or writes what is no spike.
+    """
+    fired = stepped.fire(step)
+    if fired.shape[1] % 8 == 0 and sys.byteorder == "little":
+        if wide.pack_eights(fired.view(np.uint64), step, out, into, block) & NOT_A_SPIKE:
+            stepped.check(step)
+    else:
+        stepped.check(step)
+        wide.pack(fired, step, out, into, block)
+
+
+def stepped_neurons(kept: threading.local, prepared: Prepared, pixels: int, integers: IntegerNetwork) -> "_Stepped":
     """Neurons at their start; a thread's arrays are used again for its next block, as memory that is new costs time."""
     stepped: _Stepped | None = getattr(kept, "stepped", None)
     if stepped is None or len(stepped.v) != pixels:
@@ -285,7 +295,7 @@ def _fire_conv(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], pad
         currents = np.zeros((p.stage.channels, len(v), padded), np.int32)
         at = _pair(-p.radius, -p.radius)
         narrow.analog_rows(frame.plane, at, p.size, p.weights, p.bias[0], first, currents)
-        narrow.fire(currents, timesteps, *numbers, first, v, out)
+        narrow.fire(currents, timesteps, *numbers, first, v, out, p.dynamics)
 
     if p.stage.layer.sources == (IMAGE,):
         return analog
@@ -294,7 +304,9 @@ def _fire_conv(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], pad
 
     def events(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
         masks = _narrow_masks(p, frame, len(v))
-        narrow.conv_fire(words, p.radius, offsets, p.weights, timesteps, p.bias, *numbers, first, masks, v, out)
+        narrow.conv_fire(
+            words, p.radius, offsets, p.weights, timesteps, p.bias, *numbers, first, masks, v, out, p.dynamics
+        )
 
     return events
 
@@ -303,12 +315,12 @@ def _fire_gate(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], pad
     gates, words, timesteps = _gates(p, frame, padded), sources[0].words, frame.integers.timesteps
 
     def events(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
-        narrow.gate_fire(words, gates, timesteps, p.bias, p.threshold, p.reset, frame.width, first, v, out)
+        narrow.gate_fire(words, gates, timesteps, p.bias, p.threshold, p.reset, frame.width, first, v, out, p.dynamics)
 
     return events
 
 
-FIRE: dict[type[Driver], Callable[[Prepared, Frame, tuple[NarrowSpikes, ...], int], _Fire]] = {
+FIRE: dict[type[Layer], Callable[[Prepared, Frame, tuple[NarrowSpikes, ...], int], _Fire]] = {
     Conv: _fire_conv,
     Gate: _fire_gate,
 }
@@ -337,7 +349,7 @@ def _narrow_stepped(
     kept = threading.local()
 
     def rows(first: int, last: int) -> None:
-        stepped = _stepped(kept, p, (last - first) * width, frame.integers)
+        stepped = stepped_neurons(kept, p, (last - first) * width, frame.integers)
         analog = stage.layer.sources == (IMAGE,)
         masks = offsets = None
         if analog:

@@ -1,23 +1,27 @@
 """Tiles: how large, and where.
 
-A tile's core is a multiple of 64 pixels on each side (the blocks of the digests), from the image's origin. Around it lies
-the network's halo, cut off at the image's border, so that every spike of the core is that of the untiled run. Memory is
-that of the spikes alive at the busiest layer, so a model of the graph picks the tile.
+A tile's core is a multiple of 64 pixels (the blocks of the digests) and of the network's size multiple on each side, from the
+image's origin. Around it lies the network's halo, cut off at the image's border, so that every spike of the core is that of
+the untiled run. Memory is that of the spikes and currents alive at the busiest layer, so a model of the graph picks the
+tile.
 """
 
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 
+from nspike.engine.plan import Op, Plan, is_chain
 from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
-from nspike.graph.geometry import fan_out
-from nspike.graph.layer import IMAGE, Conv, Driver, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate, Layer
+from nspike.graph.network import Network
 from nspike.integer.rounding import IntegerNetwork
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
 
-NARROW_ONLY: dict[type[Driver], bool] = {Conv: False, Gate: True}
+NARROW_ONLY: dict[type[Layer], bool] = {Conv: False, Gate: True}
 """The kinds of layers whose neurons have no kernel for wide spikes."""
 
 
@@ -28,20 +32,33 @@ def tiles(height: int, width: int, size: int) -> Iterator[Rect]:
             yield Rect(y, min(y + size, height), x, min(x + size, width))
 
 
-def packings(integers: IntegerNetwork) -> dict[str, str]:
-    """How each stage's spikes are packed: "narrow" (few channels, no wide source; a gate), else "wide"."""
+def unit(network: Network) -> int:
+    """What the cores of tiles are multiples of, in pixels."""
+    return math.lcm(BLOCK, network.size_multiple)
+
+
+def block(network: Network, scale: Fraction) -> int:
+    """The side of a digest's block of a layer whose height is `scale` times that of the image."""
+    return math.gcd(BLOCK, int(unit(network) * scale))
+
+
+def packings(integers: IntegerNetwork, chain: bool | None = None) -> dict[str, str]:
+    """How each stage's spikes are packed: in a chain "narrow" (few channels, no wide source; a gate), else "wide"."""
+    if not (is_chain(integers) if chain is None else chain):
+        return {stage.name: "wide" for stage in integers.stages}
     packings: dict[str, str] = {}
     for stage in integers.stages:
         few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
-        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(packings[s] == "narrow" for s in stage.sources))
+        sources = [packings.get(s, "narrow") for s in stage.sources]  # none where its spikes are given
+        narrow = NARROW_ONLY[type(stage.layer)] or (few and all(s == "narrow" for s in sources))
         packings[stage.name] = "narrow" if narrow else "wide"
     return packings
 
 
 def bytes_per_pixel(integers: IntegerNetwork) -> int:
-    """Working memory per pixel of a tile: the most that is alive at any stage, inputs and outputs included."""
+    """Working memory per pixel of a tile of a chain: the most that is alive at any stage, inputs and outputs included."""
     channels = {stage.name: stage.channels * len(stage.neuron.planes) for stage in integers.stages}
-    packing = packings(integers)
+    packing = packings(integers, True)
     wide = {name: integers.steps * -(-n // 64) * 8 for name, n in channels.items()}
     narrow = {name: integers.steps * n // 8 + 1 for name, n in channels.items()}
     size = {name: (narrow if packing[name] == "narrow" else wide)[name] for name in channels}
@@ -52,51 +69,74 @@ def bytes_per_pixel(integers: IntegerNetwork) -> int:
         alive[stage.name] = size[stage.name]
         # sources of the other packing are repacked for their reader, and a wide concatenation is copied to a new layout
         into = narrow if packing[stage.name] == "narrow" else wide
-        copied = sum(into[s] for s in stage.sources if packing[s] != packing[stage.name])
-        if len(stage.sources) > 1 and into is wide:
-            copied += sum(wide[s] for s in stage.sources)
+        sources = [s for s in stage.sources if s in size]
+        copied = sum(into[s] for s in sources if packing[s] != packing[stage.name])
+        if len(sources) > 1 and into is wide:
+            copied += sum(wide[s] for s in sources)
         most = max(most, sum(alive.values()) + copied)
         alive = {name: n for name, n in alive.items() if last.get(name, -1) > i}
     output = integers.stages[-1].channels
     return most + 4 * integers.network.channels + 48 * output
 
 
-def choose(integers: IntegerNetwork, height: int, width: int, halo: int, tile: int | None, memory: int) -> int:
+def bytes_of_tile(integers: IntegerNetwork, plan: Plan, size: int, height: int, width: int) -> int:
+    """Working memory of a tile whose core is `size` pixels high and wide, within an image, of a network that is no chain."""
+    core = Rect(*_middle(size, height), *_middle(size, width))
+    regions = plan.regions(core, height, width)
+    sizes = {op.name: _bytes(integers, plan, op, regions[op.at]) for op in plan.ops}
+    image = regions[IMAGE]
+    sizes[IMAGE] = 4 * integers.network.channels * image.height * image.width
+    most = alive = 0
+    for op, finished in zip(plan.ops, plan.finished, strict=True):
+        alive += sizes[op.name]
+        spikes = (
+            plan.carries[op.at] == "spikes" and op.stage is None
+        )  # moved by way of a byte for each spike, in two steps
+        unpacked = 16 * sum(sizes[name] for name in (*op.reads, op.name)) // max(integers.steps, 1) if spikes else 0
+        joined = sum(sizes[name] for name in op.reads) if op.stage is not None and len(op.reads) > 1 else 0
+        most = max(most, alive + unpacked + joined)
+        alive -= sum(sizes[name] for name in finished)
+    output = regions[integers.network.output]
+    return most + sizes[IMAGE] + 48 * integers.stages[-1].channels * output.height * output.width
+
+
+def _middle(size: int, whole: int) -> tuple[int, int]:
+    first = max(whole - size, 0) // 2
+    return first, min(first + size, whole)
+
+
+def _bytes(integers: IntegerNetwork, plan: Plan, op: Op, rect: Rect) -> int:
+    pixels, channels = rect.height * rect.width, integers.network.widths[op.at]
+    if op.stage is not None:
+        return pixels * integers.steps * -(-channels * len(op.stage.neuron.planes) // 64) * 8
+    if plan.carries[op.at] == "spikes":
+        return pixels * integers.steps * -(-channels * len(integers.planes(op.at)) // 64) * 8
+    steps = integers.steps if plan.carries[op.at] == "current" and op.name not in plan.constant else 1
+    return pixels * channels * steps * 4
+
+
+def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: int | None, memory: int) -> int:
     """The tile size: `tile` if given, else the largest that fits `memory` bytes.
 
-    Raises UsageError for a tile that is no positive multiple of 64, or if not even the smallest fits.
+    Raises UsageError for a tile that is no positive multiple of `unit`, or if not even the smallest fits.
     """
+    step = unit(integers.network)
     if tile is not None:
-        if tile < BLOCK or tile % BLOCK:
-            raise UsageError(f"the tile size is {tile}; expected a positive multiple of {BLOCK}")
+        if tile < step or tile % step:
+            raise UsageError(f"the tile size is {tile}; expected a positive multiple of {step}")
         return tile
-    each = bytes_per_pixel(integers)
-    largest = -(-max(height, width) // BLOCK) * BLOCK
-    for size in range(largest, 0, -BLOCK):
-        rows, columns = min(size + 2 * halo, height), min(size + 2 * halo, width)
-        if rows * columns * each <= memory:
+    each = bytes_per_pixel(integers) if plan.chain else 0
+    halo = integers.network.radius + plan.head
+
+    def needed(size: int) -> int:
+        if not plan.chain:
+            return bytes_of_tile(integers, plan, size, height, width)
+        return min(size + 2 * halo, height) * min(size + 2 * halo, width) * each
+
+    largest = -(-max(height, width) // step) * step
+    for size in range(largest, 0, -step):
+        if needed(size) <= memory:
             return size
-    need = min(BLOCK + 2 * halo, height) * min(BLOCK + 2 * halo, width) * each
     raise UsageError(
-        f"{memory >> 20} MiB of working memory are too little; the smallest tile takes {(need >> 20) + 1} MiB"
+        f"{memory >> 20} MiB of working memory are too little; the smallest tile takes {(needed(step) >> 20) + 1} MiB"
     )
-
-
-def reach(integers: IntegerNetwork) -> dict[str, int]:
-    """For each stage by name, and the image: how many pixels around a core it is needed."""
-    head = integers.head.kernel // 2
-    halos = integers.network.halos()
-    named = {stage.name: halos[stage.layer.name] + head for stage in integers.stages}
-    return named | {IMAGE: integers.network.radius + head}
-
-
-def fans(integers: IntegerNetwork, name: str) -> tuple[tuple[int, int], ...]:
-    """For each reader of the spikes of stage `name`: its kernel size and its output channels."""
-    readers: list[tuple[int, int]] = []
-    for stage in integers.stages:
-        for source in stage.sources:
-            if source == name:
-                readers.append(fan_out(stage.layer))
-    if name == integers.stages[-1].name and integers.head.kernel:
-        readers.append((integers.head.kernel, integers.stages[-1].channels))
-    return tuple(readers)

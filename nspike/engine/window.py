@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Rect:
-    """Rows y0 .. y1 and columns x0 .. x1 of the image."""
+    """Rows y0 .. y1 and columns x0 .. x1 of the image, or of a layer at its own resolution."""
 
     y0: int
     y1: int
@@ -39,6 +40,10 @@ class Rect:
         """The same rectangle, counted from the first row and column of `outer`."""
         return Rect(self.y0 - outer.y0, self.y1 - outer.y0, self.x0 - outer.x0, self.x1 - outer.x0)
 
+    def scaled(self, scale: Fraction) -> "Rect":
+        """The same rectangle at a resolution `scale` times as high; its corners must be whole numbers there."""
+        return Rect(*(int(side * scale) for side in (self.y0, self.y1, self.x0, self.x1)))
+
     @property
     def slices(self) -> tuple[slice, slice]:
         """Slices of rows and columns, to index an array (height, width)."""
@@ -51,7 +56,7 @@ class Part:
 
     core : where it lies.
     plane : int32 (C, height, width), what the network was given there, on the input plane's grid.
-    output : float64 (C, height, width), the network's output there, in units of the ANN's.
+    output : float64 (C, scale·height, scale·width), the network's output there, in units of the ANN's.
     """
 
     n: int
@@ -64,4 +69,18 @@ class Part:
         for y in range(0, self.core.height, rows):
             last = min(y + rows, self.core.height)
             core = Rect(self.core.y0 + y, self.core.y0 + last, self.core.x0, self.core.x1)
-            yield Part(self.n, core, self.plane[:, y:last], self.output[:, y:last])
+            yield Part(self.n, core, self.plane[:, y:last], self.output[:, self.scale * y : self.scale * last])
+
+    @property
+    def scale(self) -> int:
+        """How many times as high and wide as the image the output is."""
+        return int(self.output.shape[1] // self.plane.shape[1])
+
+    def cropped(self, height: int, width: int) -> "Part":
+        """What of it lies inside an image of height × width, as views; nothing of the padding."""
+        y1, x1, scale = min(self.core.y1, height), min(self.core.x1, width), self.scale
+        if (y1, x1) == (self.core.y1, self.core.x1):
+            return self
+        core = Rect(self.core.y0, max(y1, self.core.y0), self.core.x0, max(x1, self.core.x0))
+        rows, columns = core.height, core.width
+        return Part(self.n, core, self.plane[:, :rows, :columns], self.output[:, : scale * rows, : scale * columns])

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.layer import Activation, Concat, Conv, Gate, Layer
+from nspike.graph.geometry import GEOMETRY
+from nspike.graph.layer import Conv, Gate, Layer
 from nspike.graph.network import Network
+from nspike.graph.plain_layer import Attention, LayerNorm, Pointwise
 
 SMALL = 0.1
 
@@ -42,7 +44,9 @@ def initial_parameters(network: Network, seed: int) -> Parameters:
 def _conv(conv: Conv, network: Network, draw: np.random.Generator) -> Parameters:
     gates = {gate.source for gate in network.of_kind(Gate)}
     gated = any(a.name in gates and a.source == conv.name for a in network.activations)
-    spread = math.sqrt(2 / (conv.kernel**2 * conv.in_channels))
+    if conv.tied is not None:
+        return {}
+    spread = math.sqrt(2 / math.prod(conv.kernel_shape[1:]))
     spread *= SMALL if gated or conv.name == network.output else 1.0
     parameters = {f"{conv.name}.weight": draw.normal(0, spread, conv.kernel_shape).astype(np.float32)}
     if conv.bias:
@@ -50,14 +54,28 @@ def _conv(conv: Conv, network: Network, draw: np.random.Generator) -> Parameters
     return parameters
 
 
+def _pointwise(layer: Pointwise, *_: Any) -> Parameters:
+    return {f"{layer.name}.weight": np.full(layer.channels, 0.25, np.float32)} if layer.function == "prelu" else {}
+
+
+def _layer_norm(layer: LayerNorm, *_: Any) -> Parameters:
+    weight = {f"{layer.name}.weight": np.ones(layer.channels, np.float32)}
+    return weight | ({f"{layer.name}.bias": np.zeros(layer.channels, np.float32)} if layer.bias else {})
+
+
+def _attention(layer: Attention, *_: Any) -> Parameters:
+    return {f"{layer.name}.temperature": np.ones(layer.heads, np.float32)}
+
+
 def _nothing(*_: Any) -> Parameters:
     return {}
 
 
 INITIAL: dict[type[Layer], Callable[[Any, Network, np.random.Generator], Parameters]] = {
+    **dict.fromkeys(GEOMETRY, _nothing),
     Conv: _conv,
-    Activation: _nothing,
-    Concat: _nothing,
-    Gate: _nothing,
+    Pointwise: _pointwise,
+    LayerNorm: _layer_norm,
+    Attention: _attention,
 }
 """How each kind of layer starts: (layer, network, generator) -> its parameters by name."""

@@ -1,14 +1,17 @@
 """A network: an ordered graph of layer descriptions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from nspike.errors import ModelError
 from nspike.graph import geometry
-from nspike.graph.layer import IMAGE, KINDS, Activation, Conv, Driver, Layer
+from nspike.graph.layer import ALWAYS_WRITTEN, IMAGE, KINDS, Activation, Constant, Conv, Driver, Layer
 from nspike.graph.mode import MODES, OutputMode
+from nspike.graph.values import not_spiking
 
 _Kind = TypeVar("_Kind", bound=Layer)
 
@@ -22,7 +25,7 @@ class Network:
     name : the architecture, such as "dncnn".
     channels : of the image that goes in and of the output, 1 or 3.
     layers : in an order in which they can be run.
-    output : the name of the last layer, a `Conv` or a `Gate`; its value is the network's output.
+    output : the name of the last layer; its value is the network's output.
     mode : how the output becomes an image, see `nspike.graph.mode`.
     rectify : whether the ANN ends in a ReLU, after `output`.
 
@@ -45,43 +48,59 @@ class Network:
                 if source not in known:
                     raise self._error(f"layer {layer.name!r} reads {source!r}, which is not before it")
             known[layer.name] = layer
-        width = self._widths()
-        output = known.get(self.output)
-        if output is None or geometry.geometry(output).role != "current":
-            raise self._error(f"the output {self.output!r} must be a convolution or a gate")
-        if self.layers[-1].name != self.output:
+        if not self.layers or self.layers[-1].name != self.output:
             raise self._error(f"the output {self.output!r} must be the last layer")
-        if width[self.output] != self.channels:
-            raise self._error(f"{width[self.output]} channels come out, {self.channels} go in")
+        self._check_layers()
+        if self.widths[self.output] != self.channels:
+            raise self._error(f"{self.widths[self.output]} channels come out, {self.channels} go in")
         if self.mode not in MODES:
             raise self._error(f"unknown output mode {self.mode!r}")
-        for layer in self.layers:
-            for source in layer.sources:
-                self._check_edge(layer, source, known[source])
+        scale = self.scales[self.output]
+        if scale is None or scale.denominator != 1 or (self.mode != "image" and scale != 1):
+            raise self._error(f"the output is {scale} times as high as the image, which mode {self.mode!r} cannot use")
 
     def _error(self, fault: str) -> ModelError:
         return ModelError(f"network {self.name}: {fault}")
 
-    def _widths(self) -> dict[str, int]:
-        """The channels of every layer, each layer checked by itself and against what it reads."""
+    def _check_layers(self) -> None:
+        """Each layer by itself, and against what it reads."""
         width = {IMAGE: self.channels}
         for layer in self.layers:
             kind = geometry.geometry(layer)
-            read, expected = sum(width[source] for source in layer.sources), kind.channels(layer)
-            if expected is not None and read != expected:
-                raise self._error(f"layer {layer.name!r} expects {expected} channels and reads {read}")
-            if fault := kind.fault(layer):
+            read = [width[source] for source in layer.sources]
+            expected = kind.expects(layer, len(read))
+            if expected is not None and read != list(expected):
+                raise self._error(
+                    f"layer {layer.name!r} expects {_numbers(expected)} channels and reads {_numbers(read)}"
+                )
+            if fault := kind.fault(layer, read):
                 raise self._error(fault)
-            width[layer.name] = kind.shape(layer, (read, 1, 1))[0]
-        return width
+            width[layer.name] = kind.channels(layer, read)
+        for layer in self.layers:
+            self._check_sizes(layer)
+        for conv in self.convs:
+            if conv.tied is not None:
+                self._check_tied(conv)
 
-    def _check_edge(self, layer: Layer, source: str, reads: Layer | None) -> None:
-        if (None if reads is None else type(reads)) not in geometry.geometry(layer).reads:
+    def _check_sizes(self, layer: Layer) -> None:
+        read = {source: self.scales[source] for source in layer.sources}
+        if len(set(read.values()) - ({None} if geometry.geometry(layer).broadcasts else set())) > 1:
+            listed = ", ".join(f"{source!r} {scale or 'one value'}" for source, scale in read.items())
+            raise self._error(f"layer {layer.name!r} reads layers of different sizes, relative to the image: {listed}")
+
+    def _check_tied(self, conv: Conv) -> None:
+        owner = next((other for other in self.convs if other.name == conv.tied), None)
+        if (
+            owner is None
+            or owner.tied is not None
+            or owner.batch_norm_eps is not None
+            or conv.batch_norm_eps is not None
+        ):
             raise self._error(
-                f"layer {layer.name!r} ({type(layer).__name__.lower()}) cannot read {source!r}; "
-                "a convolution reads the image, activations or a concatenation; an activation reads a convolution; "
-                "a concatenation and a gate read activations"
+                f"layer {conv.name!r} uses the weights of {conv.tied!r}, which has none of its own to share"
             )
+        if (owner.kernel_shape, owner.bias) != (conv.kernel_shape, conv.bias):
+            raise self._error(f"layers {conv.name!r} and {conv.tied!r} share weights of different shapes")
 
     def layer(self, name: str) -> Layer:
         """The layer called `name`. Raises ModelError if there is none."""
@@ -104,26 +123,55 @@ class Network:
         """The activations, in order: the layers of neurons."""
         return self.of_kind(Activation)
 
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """The channels of every layer, and of the image."""
+        return geometry.widths(self.layers, self.channels)
+
+    @cached_property
+    def scales(self) -> dict[str, Fraction | None]:
+        """The height of every layer over the image's; None for one value over the whole image."""
+        return geometry.scales(self.layers)
+
+    @property
+    def scale(self) -> int:
+        """How many times as high and wide as the image the output is."""
+        return int(self.scales[self.output] or 1)
+
+    @cached_property
+    def size_multiple(self) -> int:
+        """Heights and widths that it runs on are multiples of this; other images are padded."""
+        return geometry.size_multiple(self.layers)
+
+    @cached_property
+    def is_spiking(self) -> bool:
+        """Whether it can run as spikes as it is, see `nspike.graph.values`."""
+        return not not_spiking(self.layers, self.output)
+
     @property
     def drivers(self) -> tuple[Driver, ...]:
-        """The layers that give currents, in order: each drives one activation or is the output."""
+        """The layers that make currents of spikes or of the image, in order."""
         return cast(tuple[Driver, ...], tuple(layer for layer in self.layers if self._role(layer) == "current"))
 
     def _role(self, layer: Layer) -> geometry.Role:
         return geometry.geometry(layer).role
 
     def activations_into(self, name: str) -> tuple[Activation, ...]:
-        """The activations that layer `name` reads, through a concatenation too, in channel order; none for the image."""
+        """The activations whose spikes layer `name` reads, through what moves them too, in the order read; none for the image."""
         read: list[Activation] = []
         for source in self.layer(name).sources:
             if source == IMAGE:
                 continue
             layer = self.layer(source)
-            read.extend(self.activations_into(source) if self._role(layer) == "spikes" else [cast(Activation, layer)])
+            role = self._role(layer)
+            if role == "arrange":
+                read.extend(self.activations_into(source))
+            elif role == "neurons":
+                read.append(cast(Activation, layer))
         return tuple(read)
 
     def consumers(self, name: str) -> tuple[Driver, ...]:
-        """The convolutions and gates that read activation `name`, directly or through a concatenation."""
+        """The convolutions and gates that read activation `name`, directly or through what moves its spikes."""
         return tuple(layer for layer in self.drivers if any(a.name == name for a in self.activations_into(layer.name)))
 
     def halos(self) -> dict[str, int]:
@@ -137,22 +185,46 @@ class Network:
 
     @property
     def macs_per_pixel(self) -> int:
-        """Multiply-accumulates of all convolutions per pixel, the border ignored."""
-        return sum(geometry.macs_paper(layer, 1, 1) for layer in self.layers)
+        """Multiply-accumulates of all layers per pixel of the image, the border ignored, rounded down."""
+        return self.macs_paper(self.size_multiple, self.size_multiple) // self.size_multiple**2
+
+    def macs_paper(self, height: int, width: int) -> int:
+        """Multiply-accumulates of all layers on one image, the border ignored."""
+        shapes = self.shapes(height, width)
+        return sum(geometry.macs_paper(layer, *shapes[layer.name][1:]) for layer in self.layers)
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates of all convolutions on one image, products with the zero padding not counted."""
-        return sum(geometry.macs(layer, height, width) for layer in self.layers)
+        """Multiply-accumulates of all layers on one image, products with the zero padding not counted."""
+        shapes = self.shapes(height, width)
+        return sum(geometry.macs(layer, *shapes[layer.sources[0]][1:]) for layer in self.layers)
+
+    def shapes(self, height: int, width: int) -> dict[str, geometry.Shape]:
+        """(C, H, W) of every layer, and of the image, for an image of multiples of the size multiple."""
+        return geometry.shapes(self.layers, self.channels, height, width)
 
     @property
     def weights(self) -> int:
-        """The number of weights in all kernels, biases not counted."""
+        """The number of weights in all kernels, biases not counted; those that layers share once for each."""
         return sum(geometry.weights(layer) for layer in self.layers)
 
     def changed(self, kind: type[_Kind], change: Callable[[_Kind], Layer]) -> "Network":
         """The same network with every layer of one kind changed."""
         layers = tuple(change(layer) if isinstance(layer, kind) else layer for layer in self.layers)
         return dataclasses.replace(self, layers=layers)
+
+    @property
+    def takes_noise_level(self) -> bool:
+        """Whether it is told the noise level of the image: it has a constant that means it."""
+        return any(layer.meaning == "sigma" for layer in self.of_kind(Constant))
+
+    def at_noise(self, sigma: float) -> "Network":
+        """The same network, told that the noise level of the image is sigma, in units of 1/255."""
+        level = (sigma / 255,)
+
+        def told(layer: Constant) -> Constant:
+            return dataclasses.replace(layer, values=level * len(layer.values)) if layer.meaning == "sigma" else layer
+
+        return self.changed(Constant, told)
 
     def rectified(self) -> "Network":
         """The same network with plain ReLUs."""
@@ -178,7 +250,12 @@ class Network:
 
 
 def _layer_values(layer: Layer) -> dict[str, Any]:
-    """A layer as plain values; what a plain ReLU does not have is left out."""
+    """A layer as plain values; what has its default is left out, so that files stay as they were before the field came."""
     kind = next(name for name, cls in KINDS.items() if cls is type(layer))
-    values = {"kind": kind, **dataclasses.asdict(layer)}
-    return {key: value for key, value in values.items() if value is not None or key not in ("ceiling", "levels")}
+    defaults = {field.name: field.default for field in dataclasses.fields(layer)}
+    values = dataclasses.asdict(layer).items()
+    return {"kind": kind} | {k: v for k, v in values if k in ALWAYS_WRITTEN or v != defaults[k]}
+
+
+def _numbers(counts: Sequence[int]) -> str:
+    return ", ".join(map(str, counts))

@@ -7,7 +7,8 @@ Output channel c has the grid 2^-k, k the largest integer for which
 hold (in float64, Σ|w| being summed exactly and rounded once), g being the largest total gain that one input can have in
 one step. A membrane of up to 126 steps then fits int32, a weight int16, and each step's sum is exact even in float32. `limit`
 is 4095 for the kernels that sum weights as int16
-in groups of eight (8·4095 < 2^15), 32767 for the analog first layer. Rounding is half to even.
+in groups of eight (8·4095 < 2^15), 32767 for the analog first layer. Rounding is half to even. Currents that are added to
+one another share a grid (`nspike.integer.grids`).
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ MOST_STEPS = 126
 NEVER_FIRES = np.int32(2**31 - 1)
 IMAGE_GAIN = LIMIT
 """The largest magnitude of the input plane's values."""
+UNBOUNDED = 1 << 40
+"""The exponent that a bound of zero allows."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +59,28 @@ def on_grid(values: NDArray[np.float64], exponent: NDArray[np.int64]) -> NDArray
     return scaled.astype(np.int32)
 
 
-def exponents(
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    *,
-    gain: int = 1,
-    limit: int = SPIKE_LIMIT,
-) -> NDArray[np.int64]:
-    """The grid exponent k of each output channel.
+def weights_on_grid(weights: NDArray[np.float64], exponent: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Kernels (phases, C, I, k, k) rounded half to even to the grids 2^-exponent (C,), on which they are within `limit`."""
+    return np.rint(np.ldexp(weights, exponent[None, :, None, None, None])).astype(np.int16)
 
-    weights float64 (phases, C, I, k, k), bias and theta float64 (C,). Raises ModelError if a threshold is not positive or
-    a number not finite.
-    """
-    if not (np.all(np.isfinite(weights)) and np.all(np.isfinite(bias)) and np.all(np.isfinite(theta))):
-        raise ModelError("the model's weights hold NaN or infinity")
-    if not np.all(theta > 0):
-        raise ModelError("a firing threshold is not positive")
-    flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], weights.shape[0], -1)
-    largest = flat.max(axis=(1, 2), initial=0.0)
-    sums = np.array([[fsum(phase) for phase in channel] for channel in flat.tolist()]).reshape(flat.shape[:2])
-    total = gain * sums.max(axis=1) + np.abs(bias)
+
+def largest_exponent(bounds: NDArray[np.float64], top: int) -> NDArray[np.int64]:
+    """The largest k with 2^k·bound <= top for each bound >= 0; `UNBOUNDED` for 0."""
     with np.errstate(divide="ignore"):
-        most = np.minimum(np.minimum(limit / largest, RANGE / theta), RANGE / total)
+        most = top / bounds
     # frexp is exact where log2 is not: most = m·2^e with 0.5 <= m < 1, so floor(log2(most)) = e - 1.
-    return np.asarray(np.frexp(most)[1] - 1, np.int64)
+    return np.where(np.isinf(most), np.int64(UNBOUNDED), np.frexp(most)[1].astype(np.int64) - 1)
 
 
-def quantise(
-    weights: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    *,
-    gain: int = 1,
-    limit: int = SPIKE_LIMIT,
-) -> IntegerLayer:
-    """Round one layer to its grid: see `exponents` for the arguments and errors."""
-    k = exponents(weights, bias, theta, gain=gain, limit=limit)
-    scaled = np.rint(np.ldexp(weights, k[None, :, None, None, None]))
-    return IntegerLayer(k, scaled.astype(np.int16), on_grid(bias, k), np.maximum(on_grid(theta, k), 1))
+def kernel_bounds(
+    weights: NDArray[np.float64], bias: NDArray[np.float64], gain: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """max|w| and g·Σ|w| + |b| of each output channel, float64 (C,), of kernels (phases, C, I, k, k).
+
+    Raises ModelError where a number is not finite.
+    """
+    if not (np.all(np.isfinite(weights)) and np.all(np.isfinite(bias))):
+        raise ModelError("the model's weights hold NaN or infinity")
+    flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], weights.shape[0], -1)
+    sums = np.array([[fsum(phase) for phase in channel] for channel in flat.tolist()]).reshape(flat.shape[:2])
+    return flat.max(axis=(1, 2), initial=0.0), gain * sums.max(axis=1) + np.abs(bias)

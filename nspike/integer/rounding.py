@@ -1,39 +1,37 @@
 """From a model's floats to the integers that decide its spikes. Nothing else in nspike rounds a spiking layer.
 
-Every stage of the integer network is one convolution or gate with the neurons that it drives; its numbers are on the grids
-of `nspike.integer.grid`. The input channels of a stage are the spike planes of its sources one after the other, each plane's gain
-and the amplitude of its spikes multiplied into the kernel, for the steps up to T (phase 0) and, where the amplitude then
-differs, for the post steps (phase 1).
+Every stage of the integer network is a layer of neurons. Where these integrate the current of one convolution or gate that
+nothing else reads, the stage holds that layer's integers too; else the convolutions and gates stand by themselves
+(`nspike.integer.writer`), and sums, means, enlargements and moves make the stage's current of theirs. All numbers are on the
+grids of `nspike.integer.grids`. The input channels of a convolution are the spike planes of its sources one after the other,
+each plane's gain and the amplitude of its spikes multiplied into the kernel, for the steps up to T (phase 0) and, where the
+amplitude then differs, for the post steps (phase 1).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts import answers
-from nspike.contracts.course import course, worth
+from nspike.contracts.course import Course, course, worth
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.contracts.signed import signed_form
 from nspike.errors import ModelError, UsageError
-from nspike.graph.geometry import shapes
-from nspike.graph.layer import Conv, Driver, Gate
+from nspike.graph.layer import Layer
 from nspike.graph.network import Network
-from nspike.integer.grid import (
-    ANALOG_LIMIT,
-    IMAGE_GAIN,
-    MOST_STEPS,
-    NEVER_FIRES,
-    RANGE,
-    SPIKE_LIMIT,
-    IntegerLayer,
-    exponents,
-    on_grid,
-    quantise,
-)
-from nspike.integer.normalise import driven, gate_scale, normalised_conv
+from nspike.graph.values import not_spiking
+from nspike.integer import spike_channels
+from nspike.integer.components import components
+from nspike.integer.driver import FLOATS, FloatDriver, Spikes
+from nspike.integer.dynamics import PLAIN, Dynamics, dynamics
+from nspike.integer.grid import MOST_STEPS, NEVER_FIRES, IntegerLayer, on_grid, weights_on_grid
+from nspike.integer.grids import exponents
+from nspike.integer.normalise import threshold_factors
+from nspike.integer.writer import Writer
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 
 INTEGRATE_AND_FIRE = Neuron(name="output", summary="soft-reset integrate-and-fire", source="head")
@@ -41,20 +39,23 @@ INTEGRATE_AND_FIRE = Neuron(name="output", summary="soft-reset integrate-and-fir
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolution or gate with the neurons that it drives.
+    """A layer of neurons.
 
     name : of the activation, or `OUTPUT`.
-    layer : the convolution or gate.
-    sources : the activations that it reads; none for the image.
-    integer : the layer on its grid; weights (phases, C, ΣC·planes, k, k), empty for a gate.
-    gate : float64 (C,), what a gate multiplies (x - 1) by, in units of the layer's scale; empty for a convolution.
+    layer : whose current they integrate; fused: whether that is a convolution or gate that is a part of this stage.
+    sources : the spikes that a fused stage reads: activations, and layers that move spikes other than concatenations; none
+        for the image and what is like it.
+    integer : a fused stage's layer on its grid; weights (phases, C, I, k, k), I being the channels that one group reads,
+        planes and all (`nspike.integer.spike_channels`), and 0 for a gate and where the stage is not fused.
+    gate : float64 (C,), what a gate multiplies (x - 1) by, in units of the current's scale; else empty.
     v0 : int32 (C,).
-    threshold, reset : int32 (steps, C): when a declared neuron fires, and what it then subtracts.
+    threshold, reset : int32 (steps, C): when a declared neuron fires, and what a spike is worth to its membrane.
+    dynamics : of a declared neuron: leak, planes, hard reset.
     neuron : its neuron; params : int32 (K, C) of one with a kernel of its own, else empty.
     """
 
     name: str
-    layer: Driver
+    layer: Layer
     sources: tuple[str, ...]
     integer: IntegerLayer
     gate: NDArray[np.float64]
@@ -63,6 +64,8 @@ class Stage:
     reset: NDArray[np.int32]
     neuron: Neuron
     params: NDArray[np.int32]
+    dynamics: Dynamics = PLAIN
+    fused: bool = True
 
     @property
     def channels(self) -> int:
@@ -72,7 +75,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class IntegerNetwork:
-    """The stages in order, the last being the output layer; T and the number of post steps; the head and its numbers."""
+    """A network in integers.
+
+    stages : in order, the last being the output layer. timesteps, post_steps : T, and how many come after.
+    head, head_parameters, output_scale : the head and its numbers.
+    writers : the convolutions and gates that are not part of a stage, in order.
+    shifts : (a sum, what it reads) -> int64 (C,), by how many bits that current is shifted left to the sum's grid; 0 if left
+        out. Means and bilinear enlargement keep all bits: the sum of a block of size², and weights 9, 3, 3, 1, so that
+        their exponents are larger by 2·log2(size) and by 4.
+    """
 
     network: Network
     stages: tuple[Stage, ...]
@@ -81,6 +92,8 @@ class IntegerNetwork:
     head: Head
     head_parameters: Mapping[str, NDArray[np.float64]]
     output_scale: NDArray[np.float64]
+    writers: tuple[Writer, ...] = ()
+    shifts: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -91,9 +104,15 @@ class IntegerNetwork:
         """The stage that drives activation `name`, or `OUTPUT`."""
         return next(stage for stage in self.stages if stage.name == name)
 
+    def writer(self, name: str) -> Writer:
+        """The writer of convolution or gate `name`."""
+        return next(writer for writer in self.writers if writer.name == name)
+
     def planes(self, name: str) -> tuple[int, ...]:
-        """The gains of the spike planes of activation `name`."""
-        return self.stage(name).neuron.planes
+        """The gains of the spike planes of activation `name`, of what moves spikes, or of `OUTPUT`."""
+        if name == OUTPUT:
+            return self.stages[-1].neuron.planes
+        return spike_channels.spike_planes(self.network, name, lambda a: self.stage(a).neuron.planes)
 
 
 def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] | None = None) -> IntegerNetwork:
@@ -106,7 +125,10 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
     fail or answer what cannot be.
     """
     spiking = spiking_of(model)
-    neurons = {a.name: neuron for a in model.network.activations} | dict(given or {})
+    if faults := not_spiking(model.network.layers, model.network.output):
+        listed = "; ".join(f"layer {name!r}: {why}" for name, why in faults)
+        raise ModelError(f"network {model.network.name} cannot run as spikes: {listed}; convert it again")
+    neurons = neurons_of(model.network, neuron) | dict(given or {})
     timesteps, post_steps = spiking.timesteps, max([neuron.post_steps, *(n.post_steps for n in neurons.values())])
     if timesteps < 1 or timesteps + post_steps > MOST_STEPS:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} expected 1 to {MOST_STEPS - post_steps}")
@@ -115,107 +137,112 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
             f"neuron {neuron.name} has a kernel of its own and {neuron.post_steps} post steps: it cannot go on from "
             f"spikes with {post_steps}; take a neuron with as many"
         )
-    network = model.network
-    values = {name: each.values(_given(spiking, each, name)) for name, each in neurons.items()}
-    stages = []
-    for layer in network.drivers:
-        name = driven(network, layer.name)
-        fires = name != OUTPUT
-        stages.append(_stage(model, spiking, layer, name, neurons, values, fires or head.fires, post_steps))
+    network, parts = model.network, components(model.network)
+    values = {name: each.values(given_values(spiking, each, name)) for name, each in neurons.items()}
+    spikes = Spikes(neurons, lambda name: worth(neurons[name], values[name], timesteps))
+    drivers = {layer.name: FLOATS[type(layer)](model, spiking, layer, spikes) for layer in network.drivers}
+    thetas = stage_thetas(network, spiking)
+    grids = exponents(network, parts, {name: each.bounds for name, each in drivers.items()}, thetas)
+    stages, fused = [], set()
+    for name, current in parts.integrators:
+        alone = _reads(network, current) == (0 if name == OUTPUT else 1)
+        driver = drivers.get(current) if alone else None
+        if driver is not None:
+            fused.add(current)
+        kind, own = neurons.get(name, INTEGRATE_AND_FIRE), values.get(name, {})
+        of_steps = course(kind, own, timesteps, timesteps + post_steps, fires=name != OUTPUT or head.fires)
+        numbers = _Neurons(name, kind, own, of_steps, thetas[name])
+        stages.append(_stage(network.layer(current), driver, grids[current], numbers))
+    writers = [_writer(each, grids[name]) for name, each in drivers.items() if name not in fused]
     parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
     for key, array in parameters.items():
         if not np.all(np.isfinite(array)):
             raise ModelError(f"the head's {key} holds NaN or infinity")
     scale = np.asarray(spiking.scales[OUTPUT], np.float64)
-    return IntegerNetwork(network, tuple(stages), timesteps, post_steps, head, parameters, scale)
-
-
-def _given(spiking: Spiking, neuron: Neuron, activation: str) -> Mapping[str, float]:
-    return spiking.neuron_parameters.get(neuron.name, {}).get(activation, {})
-
-
-def _stage(
-    model: Model,
-    spiking: Spiking,
-    layer: Driver,
-    name: str,
-    neurons: Mapping[str, Neuron],
-    values: Mapping[str, Mapping[str, float]],
-    fires: bool,
-    post_steps: int,
-) -> Stage:
-    network, timesteps = model.network, spiking.timesteps
-    neuron, own = neurons.get(name, INTEGRATE_AND_FIRE), values.get(name, {})
-    sources = tuple(a.name for a in network.activations_into(layer.name))
-    channels = shapes(network.layers, network.channels)[layer.name][0]
-    theta = np.asarray(spiking.thresholds.get(name, np.ones(channels)), np.float64)
-    if theta.shape != (channels,):
-        raise ModelError(f"the thresholds of {name!r} must be {channels} numbers, found {theta.shape}")
-    integer, gate = ROUNDING[type(layer)](_Floats(model, spiking, layer, name, sources, theta, neurons, values))
-    of_steps = course(neuron, own, timesteps, timesteps + post_steps, fires=fires)
-    params = np.zeros((0, channels), np.int32)
-    if neuron.step_parameters is not None:
-        params = answers.step_parameters(neuron, own, theta, integer.exponent)
-    return Stage(
-        name=name,
-        layer=layer,
-        sources=sources,
-        integer=integer,
-        gate=gate,
-        v0=integer.to_grid(of_steps.initial * theta),
-        threshold=np.stack([_threshold(integer, theta, f) for f in of_steps.fires]),
-        reset=np.stack([_reset(integer, theta, a) for a in of_steps.amplitudes]),
-        neuron=neuron,
-        params=params,
+    return IntegerNetwork(
+        network, tuple(stages), timesteps, post_steps, head, parameters, scale, tuple(writers), parts.shifts
     )
 
 
+def neurons_of(network: Network, neuron: Neuron) -> dict[str, Neuron]:
+    """The neuron of every activation by name, where `neuron` is the model's. Raises PluginError as `signed_form` does."""
+    return {a.name: signed_form(neuron) if a.signed else neuron for a in network.activations}
+
+
+def given_values(spiking: Spiking, neuron: Neuron, activation: str) -> Mapping[str, float]:
+    """What the model gives for the parameters of a neuron at one activation, by name."""
+    return spiking.neuron_parameters.get(neuron.name, {}).get(activation, {})
+
+
+def _reads(network: Network, name: str) -> int:
+    """How many times a layer is read."""
+    return sum(layer.sources.count(name) for layer in network.layers)
+
+
+def stage_thetas(network: Network, spiking: Spiking) -> dict[str, NDArray[np.float64]]:
+    """θ of every stage in units of the current that it integrates, float64 (C,).
+
+    Raises ModelError where one is of another shape or no positive number.
+    """
+    thetas = {}
+    for name, factor in threshold_factors(network, spiking).items():
+        theta = np.asarray(spiking.thresholds.get(name, np.ones(factor.shape)), np.float64)
+        if theta.shape != factor.shape:
+            raise ModelError(f"the thresholds of {name!r} must be {factor.size} numbers, found {theta.shape}")
+        if not np.all(np.isfinite(theta)):
+            raise ModelError("the model's weights hold NaN or infinity")
+        if not np.all(theta > 0):
+            raise ModelError("a firing threshold is not positive")
+        thetas[name] = theta * factor
+    return thetas
+
+
 @dataclass(frozen=True)
-class _Floats:
-    """A stage before it is rounded: its layer, what that reads and drives, θ (C,); the neurons and values of all layers."""
+class _Neurons:
+    """The neurons of a stage before they are rounded: θ float64 (C,) in units of the current that they integrate."""
 
-    model: Model
-    spiking: Spiking
-    layer: Driver
     name: str
-    sources: tuple[str, ...]
+    neuron: Neuron
+    values: Mapping[str, float]
+    course: Course
     theta: NDArray[np.float64]
-    neurons: Mapping[str, Neuron]
-    values: Mapping[str, Mapping[str, float]]
-
-    def worth(self, source: str) -> tuple[float, float]:
-        return worth(self.neurons[source], self.values[source], self.spiking.timesteps)
 
 
-def _round_conv(floats: _Floats) -> tuple[IntegerLayer, NDArray[np.float64]]:
-    network = floats.model.network
-    weights, bias = normalised_conv(network, floats.model.parameters, floats.spiking, floats.layer.name)
-    if floats.sources:
-        integer = quantise(_folded(weights, floats), bias, floats.theta, limit=SPIKE_LIMIT)
-    else:
-        integer = quantise(weights[None], bias, floats.theta, gain=IMAGE_GAIN, limit=ANALOG_LIMIT)
-    return integer, np.zeros(0)
+def _stage(layer: Layer, driver: FloatDriver | None, exponent: NDArray[np.int64], numbers: _Neurons) -> Stage:
+    neuron, theta, channels = numbers.neuron, numbers.theta, len(exponent)
+    weights, bias = np.zeros((1, channels, 0, 1, 1)), np.zeros(channels)
+    if driver is not None:
+        weights, bias = driver.weights, driver.bias
+    rounded = np.maximum(on_grid(theta, exponent), 1)
+    integer = IntegerLayer(exponent, weights_on_grid(weights, exponent), on_grid(bias, exponent), rounded)
+    own_dynamics = dynamics(neuron, numbers.course)
+    params = np.zeros((0, channels), np.int32)
+    if neuron.step_parameters is not None:
+        params = answers.step_parameters(neuron, numbers.values, theta, exponent)
+    threshold = np.stack([_threshold(integer, theta, f) for f in numbers.course.fires])
+    reset = np.stack([_reset(integer, theta, a) for a in numbers.course.amplitudes])
+    if own_dynamics.most > 1:
+        # the spikes of a burst lie at least 1 apart, and none is past a threshold that is never met
+        reset = np.where(threshold == NEVER_FIRES, 0, np.maximum(reset, 1)).astype(np.int32)
+    return Stage(
+        name=numbers.name,
+        layer=layer,
+        sources=() if driver is None else driver.sources,
+        integer=integer,
+        gate=np.zeros(0) if driver is None else driver.gate,
+        v0=integer.to_grid(numbers.course.initial * theta),
+        threshold=threshold,
+        reset=reset,
+        neuron=neuron,
+        params=params,
+        dynamics=own_dynamics,
+        fused=driver is not None,
+    )
 
 
-def _round_gate(floats: _Floats) -> tuple[IntegerLayer, NDArray[np.float64]]:
-    (source,), spiking, channels = floats.sources, floats.spiking, len(floats.theta)
-    neuron = floats.neurons[source]
-    if neuron.planes != (1,) or floats.worth(source) != (1.0, 1.0):
-        raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
-    gate = gate_scale(floats.model.network, spiking, floats.layer.name)
-    bias = 1.0 / np.broadcast_to(np.asarray(spiking.scales[floats.name], np.float64), (channels,))
-    # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
-    largest = (gate * (IMAGE_GAIN + 1))[None, :, None, None, None]
-    k = exponents(largest, bias, floats.theta, limit=RANGE)
-    none = np.zeros((1, channels, 0, 1, 1), np.int16)
-    return IntegerLayer(k, none, on_grid(bias, k), np.maximum(on_grid(floats.theta, k), 1)), gate
-
-
-ROUNDING: dict[type[Driver], Callable[[_Floats], tuple[IntegerLayer, NDArray[np.float64]]]] = {
-    Conv: _round_conv,
-    Gate: _round_gate,
-}
-"""How each kind of layer that gives a current is rounded: -> its integers, and λ of a gate (see `Stage`)."""
+def _writer(driver: FloatDriver, exponent: NDArray[np.int64]) -> Writer:
+    weights, bias = weights_on_grid(driver.weights, exponent), on_grid(driver.bias, exponent)
+    return Writer(driver.layer, driver.sources, exponent, weights, bias, driver.gate)
 
 
 def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float) -> NDArray[np.int32]:
@@ -228,23 +255,12 @@ def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) 
     return integer.theta if amplitude == 1.0 else integer.to_grid(theta * amplitude)
 
 
-def _folded(weights: NDArray[np.float64], floats: _Floats) -> NDArray[np.float64]:
-    """The kernel per phase, float64 (phases, C, ΣC·planes, k, k), with amplitudes and gains multiplied in."""
-    channels = {a.name: a.channels for a in floats.model.network.activations}
-    both: list[list[NDArray[np.float64]]] = [[], []]
-    first = 0
-    for source in floats.sources:
-        part = weights[:, first : first + channels[source]]
-        first += channels[source]
-        for phase, amplitude in enumerate(floats.worth(source)):
-            both[phase].extend(part * (amplitude * gain) for gain in floats.neurons[source].planes)
-    before, after = (np.concatenate(parts, axis=1) for parts in both)
-    return before[None] if np.array_equal(before, after) else np.stack([before, after])
-
-
 def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generic]]]:
-    """The integers of every stage by name, as a model file stores them for independent checkers."""
-    return {
+    """The integers of every stage by name, as a model file stores them for independent checkers.
+
+    Those of writers are by their layer's name, and `shift_I` of a sum by the sum's, I counting what it reads from 0.
+    """
+    arrays: dict[str, dict[str, NDArray[np.generic]]] = {
         stage.name: {
             "exponent": stage.integer.exponent,
             "weights": stage.integer.weights,
@@ -254,9 +270,21 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
             "threshold": stage.threshold,
             "reset": stage.reset,
             "gate": stage.gate,
+            **stage.dynamics.as_arrays(),
         }
         for stage in integers.stages
     }
+    for writer in integers.writers:
+        arrays[writer.name] = {
+            "exponent": writer.exponent,
+            "weights": writer.weights,
+            "bias": writer.bias,
+            "gate": writer.gate,
+        }
+    for (name, source), shift in integers.shifts.items():
+        index = integers.network.layer(name).sources.index(source)
+        arrays.setdefault(name, {})[f"shift_{index}"] = shift
+    return arrays
 
 
 def check_stored(stored: Mapping[str, Mapping[str, NDArray[Any]]], integers: IntegerNetwork) -> None:

@@ -8,8 +8,11 @@ step, the source rows around a block of output rows are spread to int16 masks (0
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
+from nspike.kernels.firing import fire_row
 from nspike.kernels.unit import UNIT
-from nspike.kernels.vector import count_bits, fire_row, gate, spread, sum_masked
+from nspike.kernels.vector import count_bits, gate, spread, sum_masked
+
+ALL = np.uint64(2**64 - 1)
 
 
 @inline
@@ -59,15 +62,31 @@ def _last_word(columns):
     return (np.uint64(1) << np.uint64(used)) - np.uint64(1) if used else ~np.uint64(0)
 
 
+@inline
+def _place(words, step, channel, row):
+    """Where the first word of a row lies in the flat words (steps, channels, rows, words)."""
+    return ((step * words.shape[1] + channel) * words.shape[2] + row) * words.shape[3]
+
+
+@inline
+def _plane(words, channels):
+    """How many words after those of a plane of spikes the next one's lie."""
+    return channels * words.shape[2] * words.shape[3]
+
+
 @kernel
-def conv_fire_step(masks, offsets, taps, weights, bias, threshold, reset, v, columns, step, first_row, out):
+def conv_fire_step(
+    masks, offsets, taps, weights, bias, threshold, reset, v, columns, step, first_row, out, dynamics=None
+):
     """One step of a block of rows.
 
     masks int16 (rows + 2·radius, channels, padded columns); offsets int32 (n,): of each tap into the flat masks of an
     output row; taps: n, a multiple of four; weights int16 (C, n); bias, threshold, reset int32 (C,); v int32 (rows, C,
-    padded columns), changed; out uint64 (steps, C, rows, words), written from row first_row on.
+    padded columns), changed; out uint64 (steps, planes·C, rows, words), written from row first_row on; dynamics: of the
+    neurons, see `nspike.kernels.firing`.
     """
-    rows, channels, _ = v.shape
+    rows, channels, padded = v.shape
+    flat_v, flat_out, plane = v.reshape(-1), out.reshape(-1), _plane(out, channels)
     stride = masks.shape[1] * masks.shape[2]
     flat = masks.reshape(-1)
     flat_weights = weights.reshape(-1)
@@ -78,8 +97,22 @@ def conv_fire_step(masks, offsets, taps, weights, bias, threshold, reset, v, col
         for c in range(channels):
             for b in range(blocks):
                 sum_masked(flat, y * stride + b * 64, offsets, flat_weights, c * weights.shape[1], taps, current)
-                bits = fire_row(v[y, c], b * 64, current, bias[c], threshold[c], reset[c])
-                out[step, c, first_row + y, b] = bits & last if b == blocks - 1 else bits
+                mask = last if b == blocks - 1 else ALL
+                at, into = (y * channels + c) * padded + b * 64, _place(out, step, c, first_row + y) + b
+                fire_row(
+                    flat_v,
+                    at,
+                    current,
+                    0,
+                    bias[c],
+                    threshold[c],
+                    reset[c],
+                    dynamics,
+                    mask,
+                    flat_out,
+                    into,
+                    plane,
+                )
 
 
 @kernel
@@ -100,12 +133,13 @@ def conv_current_step(masks, offsets, taps, weights, bias, columns, out):
 
 
 @kernel
-def gate_fire_step(spikes, gates, bias, threshold, reset, v, columns, step, first_row, out):
+def gate_fire_step(spikes, gates, bias, threshold, reset, v, columns, step, first_row, out, dynamics=None):
     """One step of a gated block of rows: each spike adds its pixel's weight.
 
     spikes uint64 (steps, C, rows, words); gates int32 (C, rows, padded columns) in the same rows; else as `conv_fire_step`.
     """
-    rows, channels, _ = v.shape
+    rows, channels, padded = v.shape
+    flat_v, flat_out, plane = v.reshape(-1), out.reshape(-1), _plane(out, channels)
     current = np.empty(64, np.int32)
     blocks = (columns + 63) // 64
     last = _last_word(columns)
@@ -113,25 +147,57 @@ def gate_fire_step(spikes, gates, bias, threshold, reset, v, columns, step, firs
         for c in range(channels):
             for b in range(blocks):
                 gate(spikes[step, c, first_row + y, b], gates[c, first_row + y], b * 64, current)
-                bits = fire_row(v[y, c], b * 64, current, bias[c], threshold[c], reset[c])
-                out[step, c, first_row + y, b] = bits & last if b == blocks - 1 else bits
+                mask = last if b == blocks - 1 else ALL
+                at, into = (y * channels + c) * padded + b * 64, _place(out, step, c, first_row + y) + b
+                fire_row(
+                    flat_v,
+                    at,
+                    current,
+                    0,
+                    bias[c],
+                    threshold[c],
+                    reset[c],
+                    dynamics,
+                    mask,
+                    flat_out,
+                    into,
+                    plane,
+                )
 
 
 @kernel
-def fire_step(currents, bias, threshold, reset, v, columns, step, first_row, out):
+def fire_step(currents, bias, threshold, reset, v, columns, step, first_row, out, dynamics=None):
     """One step of a block of rows with a constant current int32 (C, rows, padded columns); else as `conv_fire_step`."""
-    rows, channels, _ = v.shape
+    rows, channels, padded = v.shape
+    flat_v, flat_out, plane = v.reshape(-1), out.reshape(-1), _plane(out, channels)
+    flat_currents = currents.reshape(-1)
     blocks = (columns + 63) // 64
     last = _last_word(columns)
     for y in range(rows):
         for c in range(channels):
             for b in range(blocks):
-                bits = fire_row(v[y, c], b * 64, currents[c, y, b * 64 :], bias[c], threshold[c], reset[c])
-                out[step, c, first_row + y, b] = bits & last if b == blocks - 1 else bits
+                mask = last if b == blocks - 1 else ALL
+                at, into = (y * channels + c) * padded + b * 64, _place(out, step, c, first_row + y) + b
+                fire_row(
+                    flat_v,
+                    at,
+                    flat_currents,
+                    (c * rows + y) * padded + b * 64,
+                    bias[c],
+                    threshold[c],
+                    reset[c],
+                    dynamics,
+                    mask,
+                    flat_out,
+                    into,
+                    plane,
+                )
 
 
 @kernel
-def conv_fire(spikes, radius, offsets, weights, steps, bias, threshold, reset, columns, first_row, masks, v, out):
+def conv_fire(
+    spikes, radius, offsets, weights, steps, bias, threshold, reset, columns, first_row, masks, v, out, dynamics=None
+):
     """A block of rows at all steps, in one call: every call takes the interpreter's lock, which the threads share.
 
     spikes uint64 (steps, channels, rows, words): the sources one after the other; weights int16 (phases, C, n); steps: T,
@@ -155,25 +221,26 @@ def conv_fire(spikes, radius, offsets, weights, steps, bias, threshold, reset, c
             t,
             first_row,
             out,
+            dynamics,
         )
 
 
 @kernel
-def gate_fire(spikes, gates, steps, bias, threshold, reset, columns, first_row, v, out):
+def gate_fire(spikes, gates, steps, bias, threshold, reset, columns, first_row, v, out, dynamics=None):
     """A gated block of rows at all steps; as `conv_fire` and `gate_fire_step`."""
     for t in range(threshold.shape[0]):
         late = 1 if t >= steps else 0
-        gate_fire_step(spikes, gates, bias[late], threshold[t], reset[t], v, columns, t, first_row, out)
+        gate_fire_step(spikes, gates, bias[late], threshold[t], reset[t], v, columns, t, first_row, out, dynamics)
 
 
 @kernel
-def fire(currents, steps, threshold, reset, columns, first_row, v, out):
+def fire(currents, steps, threshold, reset, columns, first_row, v, out, dynamics=None):
     """A block of rows at all steps with a constant current up to step T = `steps`, and none after; it is set to zero."""
     nothing = np.zeros(v.shape[1], np.int32)
     for t in range(threshold.shape[0]):
         if t == steps:
             currents[:] = 0
-        fire_step(currents, nothing, threshold[t], reset[t], v, columns, t, first_row, out)
+        fire_step(currents, nothing, threshold[t], reset[t], v, columns, t, first_row, out, dynamics)
 
 
 @kernel

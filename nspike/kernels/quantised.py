@@ -26,10 +26,10 @@ def uniform(place, key):
 
 
 @kernel
-def forward(x, scale, inverse, levels, overshoot, key, out, first, last):
-    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; overshoot: o."""
+def forward(x, scale, inverse, levels, low, overshoot, key, out, first, last):
+    """h of rows first .. last-1 of x (rows, C); scale, inverse (C,): λ and L/λ; low: 0, or -1 if signed; overshoot: o."""
     zero, half, most, one = x.dtype.type(0), x.dtype.type(0.5), x.dtype.type(levels), x.dtype.type(1)
-    size = overshoot * x.dtype.type(3)
+    size, least = overshoot * x.dtype.type(3), low * most
     for p in range(first, last):
         for c in range(x.shape[1]):
             y = x[p, c] * inverse[c]
@@ -37,25 +37,25 @@ def forward(x, scale, inverse, levels, overshoot, key, out, first, last):
                 u, drift = x.dtype.type(uniform(p * x.shape[1] + c, key)), max(y, zero)
                 y += size * u * u / (one + drift + drift)
             y += half
-            y = min(max(np.floor(y), zero), most)
+            y = min(max(np.floor(y), least), most)
             out[p, c] = y / most * scale[c]
 
 
 @kernel
-def backward(g, x, scale, out, first, last):
-    """Write ∂L/∂x of rows first .. last-1 to out: g where 0 < x < λ, else 0."""
+def backward(g, x, scale, low, out, first, last):
+    """Write ∂L/∂x of rows first .. last-1 to out: g where low·λ < x < λ, else 0."""
     zero = x.dtype.type(0)
     for p in range(first, last):
         for c in range(x.shape[1]):
-            out[p, c] = g[p, c] if zero < x[p, c] < scale[c] else zero
+            out[p, c] = g[p, c] if low * scale[c] < x[p, c] < scale[c] else zero
 
 
 @kernel
-def backward_scale(g, h, x, scale, out, first, last):
+def backward_scale(g, h, x, scale, low, out, first, last):
     """Add ∂L/∂λ of rows first .. last-1, h being what `forward` gave for x, to out float64 (C,)."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    one = x.dtype.type(1)
     for p in range(first, last):
         for c in range(x.shape[1]):
             inside = (h[p, c] - x[p, c]) / scale[c]
             slope = inside if x[p, c] < scale[c] else one
-            out[c] += g[p, c] * (slope if x[p, c] > zero else zero)
+            out[c] += g[p, c] * (slope if x[p, c] > low * scale[c] else low)

@@ -5,85 +5,16 @@ floats. Backward, t descending, with g_v = ∂L/∂v, φ the surrogate derivativ
 
     G = ∂L/∂s - a·θ·g_v;   g_u = g_v + G·φ;   ∂L/∂I = g_u;   ∂L/∂θ -= f·G·φ + a·g_v·s;   g_v <- g_u
 
+for the plain neuron; `backward_declared` has the rest of the declared family.
+
 Spikes of an image are packed as uint64 (rows, columns, steps, words) with a border of zeros; its trace is float32
 (rows, columns, steps, channels), its gradients float32 (steps, rows, columns, channels).
 """
 
 import numpy as np
 
-from nspike.kernels._jit import inline, kernel
-from nspike.kernels.vector import (
-    NARROW,
-    WIDE,
-    count_bits,
-    fire_narrow,
-    fire_wide,
-)
-
-
-@inline
-def _step(current, bias, v, threshold, reset, scale, step, post, out, at, trace, noted, channels):
-    """One step of one pixel: note x in flat `trace` from `noted` on, fire, write the words to flat `out` from `at` on."""
-    columns = v.shape[0]
-    numbers, biased = step * columns, post * columns
-    if trace.size:
-        for c in range(channels):
-            u = v[c] + current[c] + bias[biased + c]
-            trace[noted + c] = np.float32(u - threshold[numbers + c]) * scale[c]
-    first = 0
-    while first + WIDE <= columns:
-        bits = fire_wide(current, first, bias, biased + first, v, threshold, reset, numbers + first)
-        if out.size:
-            out[at + first // 64] = bits
-        first += WIDE
-    while first < columns:
-        bits = fire_narrow(current, first, bias, biased + first, v, threshold, reset, numbers + first)
-        if out.size:
-            out[at + first // 64] |= bits << np.uint64(first % 64)
-        first += NARROW
-
-
-@kernel
-def fire(currents, steps, bias, v0, threshold, reset, scale, out, pad, v_out, trace, first, last):
-    """Rows first .. last-1 of one image with known currents, as `wide.conv_fire` with a trace runs a convolution.
-
-    currents: int32 (steps, rows, columns, C), or (1, ...), the same at every step up to T; out: the layer's spikes, all zero,
-    with a border of `pad`, or empty; v_out int32 (rows, columns, C) or empty; trace (rows, columns, steps, C) or empty.
-    """
-    total_steps, columns = threshold.shape
-    width, out_words, channels = currents.shape[2], out.shape[3], trace.shape[3]
-    flat_out, flat_trace = out.reshape(-1), trace.reshape(-1)
-    flat_bias, flat_threshold, flat_reset = bias.reshape(-1), threshold.reshape(-1), reset.reshape(-1)
-    v = np.empty(columns, np.int32)
-    current = np.zeros(columns, np.int32)
-    constant = currents.shape[0] == 1
-    for y in range(first, last):
-        for x in range(width):
-            v[:] = v0
-            target = ((y + pad) * out.shape[1] + x + pad) * total_steps * out_words
-            noted = (y * width + x) * total_steps * channels
-            for t in range(total_steps):
-                post = 1 if t >= steps else 0
-                for c in range(currents.shape[3]):
-                    current[c] = 0 if constant and post else currents[0 if constant else t, y, x, c]
-                to, note = target + t * out_words, noted + t * channels
-                _step(
-                    current,
-                    flat_bias,
-                    v,
-                    flat_threshold,
-                    flat_reset,
-                    scale,
-                    t,
-                    post,
-                    flat_out,
-                    to,
-                    flat_trace,
-                    note,
-                    channels,
-                )
-            for i in range(v_out.shape[2]):
-                v_out[y, x, i] = v[i]
+from nspike.kernels._jit import kernel
+from nspike.kernels.vector import count_bits
 
 
 @kernel
@@ -163,6 +94,97 @@ def backward(trace, slopes, gradients, added, fires, resets, g_v, sums, crossing
                 total[c] += u
                 g[c] = u
                 v[c] = u
+    for t in range(steps):
+        for c in range(channels):
+            crossings[t, c] += scratch[0, t, c]
+            worths[t, c] += scratch[1, t, c]
+            sums[t, c] += scratch[2, t, c]
+
+
+@kernel
+def backward_declared(
+    trace,
+    slopes,
+    gradients,
+    added,
+    fires,
+    thresholds,
+    resets,
+    flips,
+    up,
+    to_zero,
+    factors,
+    follow,
+    g_v,
+    sums,
+    crossings,
+    worths,
+    scratch,
+    first,
+):
+    """As `backward`, of any declared neuron. Of several spikes at a step each has a threshold, and each crossing flips planes.
+
+    The k-th positive spike (k from 0) is fired at x_k = x - k·a·θ >= 0, the k-th negative one at x_k = -u - f·θ - k·a·θ >= 0,
+    and changes plane p by flips[p, k] in {-1, 0, 1}. With H_k = [x_k >= 0], φ_k its surrogate derivative and ± its sign,
+
+        G_k = Σ flips·∂L/∂s_p ∓ a·θ·g_v;   g_u = g_v ± Σ G_k·φ_k;   g_v <- keep·g_u;   ∂L/∂I = input_factor·g_u
+        ∂L/∂θ -= Σ (f + k·a)·G_k·φ_k ± Σ a·g_v·H_k
+
+    and where the reset is to zero: G_k = Σ flips·∂L/∂s_p, less u·g_v at k = 0; g_u begins with 0 in place of g_v where it
+    fires; and ∂L/∂θ has no second part.
+
+    slopes float32 (K, P, steps, C): φ_k, those of positive spikes first; gradients float32 (steps, pixels, planes·C), whose
+    first C become ∂L/∂I; thresholds, resets float32 (steps, C): f·θ, a·θ; flips float32 (planes, K); up: how many of K are of
+    positive spikes; factors float32 (2,): keep, input_factor; follow: 1, or 0 if the reset is not followed. crossings gets
+    Σ G_k·φ_k, worths Σ k·G_k·φ_k ± Σ g_v·H_k.
+    """
+    pixels, steps, channels = trace.shape
+    scratch[:] = np.float32(0)
+    nothing = np.float32(0)
+    of_u, of_spike = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for p in range(pixels):
+        v = g_v[p]
+        for back in range(steps):
+            t = steps - 1 - back
+            x, g, threshold, reset = trace[p, t], gradients[t, first + p], thresholds[t], resets[t]
+            crossing, worth, total = scratch[0, t], scratch[1, t], scratch[2, t]
+            of_u[:] = v
+            if fires[t] >= 0:
+                for k in range(slopes.shape[0]):
+                    positive = k < up
+                    order = np.float32(k if positive else k - up)
+                    sign = np.float32(1) if positive else np.float32(-1)
+                    for c in range(channels):
+                        x_k = sign * x[c] - (nothing if positive else threshold[c] + threshold[c]) - order * reset[c]
+                        if x_k >= 0:
+                            if to_zero:
+                                of_u[c] = nothing
+                            else:
+                                worth[c] += sign * v[c]
+                for k in range(slopes.shape[0]):
+                    positive = k < up
+                    order = np.float32(k if positive else k - up)
+                    sign = np.float32(1) if positive else np.float32(-1)
+                    slope = slopes[k, p, t]
+                    of_spike[:] = nothing
+                    for plane in range(flips.shape[0]):
+                        flip = flips[plane, k]
+                        if flip != 0:
+                            for c in range(channels):
+                                of_spike[c] += flip * (g[plane * channels + c] + added[t])
+                    for c in range(channels):
+                        spent = sign * reset[c]
+                        if to_zero:
+                            spent = x[c] + threshold[c] if order == 0 else nothing
+                        crossed = (of_spike[c] - follow * spent * v[c]) * slope[c]
+                        crossing[c] += crossed
+                        worth[c] += order * crossed
+                        of_u[c] += sign * crossed
+            for c in range(channels):
+                arriving = factors[1] * of_u[c]
+                g[c] = arriving
+                total[c] += arriving
+                v[c] = factors[0] * of_u[c]
     for t in range(steps):
         for c in range(channels):
             crossings[t, c] += scratch[0, t, c]

@@ -21,23 +21,26 @@ NARROW = 16
 _I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 
 
-def _data(context, builder, signature, args, i, offset):
+def data(context, builder, signature, args, i, offset):
     """A pointer to element `offset` of array argument `i`."""
     array = context.make_array(signature.args[i])(context, builder, args[i])
     return builder.gep(array.data, [offset])
 
 
-def _load(builder, pointer, vector, align):
+def load(builder, pointer, vector, align):
+    """The vector of type `vector` at a pointer to its first element."""
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
     value.align = align
     return value
 
 
-def _store(builder, value, pointer, align):
+def store(builder, value, pointer, align):
+    """Store a vector at a pointer to its first element."""
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = align
 
 
-def _broadcast(builder, scalar, vector):
+def broadcast(builder, scalar, vector):
+    """A vector of type `vector`, all of whose elements are `scalar`."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
     zeros = ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
@@ -63,7 +66,7 @@ def _grouped(builder, count, term, wide):
     return builder.load(total)
 
 
-def _sum_events(builder, index, count, rows, stride, lanes):
+def sum_events(builder, index, count, rows, stride, lanes):
     """The sum of the int16 rows index[0] .. index[count-1] as an int32 vector, count rounded up to a multiple of GROUP."""
     intp = count.type
     narrow, wide = ir.VectorType(_I16, lanes), ir.VectorType(_I32, lanes)
@@ -74,7 +77,7 @@ def _sum_events(builder, index, count, rows, stride, lanes):
 
         def row(i):
             at = builder.sext(builder.load(builder.gep(first, [ir.Constant(intp, i)])), intp)
-            return _load(builder, builder.gep(rows, [builder.mul(at, stride)]), narrow, 2)
+            return load(builder, builder.gep(rows, [builder.mul(at, stride)]), narrow, 2)
 
         part = row(0)
         for i in range(1, GROUP):
@@ -91,75 +94,15 @@ def _make_sum_rows(lanes):
 
         def codegen(context, builder, signature, args):
             _, first, count, _, offset, stride, _, at = args
-            index = _data(context, builder, signature, args, 0, first)
-            rows = _data(context, builder, signature, args, 3, offset)
-            total = _sum_events(builder, index, count, rows, stride, lanes)
-            _store(builder, total, _data(context, builder, signature, args, 6, at), 4)
+            index = data(context, builder, signature, args, 0, first)
+            rows = data(context, builder, signature, args, 3, offset)
+            total = sum_events(builder, index, count, rows, stride, lanes)
+            store(builder, total, data(context, builder, signature, args, 6, at), 4)
             return context.get_dummy_value()
 
         return signature, codegen
 
     return sum_rows
-
-
-def _fired(builder, current, bias, membrane, threshold, reset):
-    """Integrate, compare, subtract: all but `current` are pointers; returns the spikes as bits.
-
-    In parts of 16 neurons, as many as the registers of every processor hold together with their numbers.
-    """
-    lanes = current.type.count
-    vector = ir.VectorType(_I32, NARROW)
-    word = ir.Constant(_I64, 0)
-    for first in range(0, lanes, NARROW):
-        at = ir.Constant(_I64, first)
-        bias_, membrane_, threshold_, reset_ = (builder.gep(p, [at]) for p in (bias, membrane, threshold, reset))
-        chosen = ir.Constant(ir.VectorType(_I32, NARROW), list(range(first, first + NARROW)))
-        part = builder.shuffle_vector(current, ir.Constant(current.type, ir.Undefined), chosen)
-        u = builder.add(_load(builder, membrane_, vector, 4), builder.add(part, _load(builder, bias_, vector, 4)))
-        fired = builder.icmp_signed(">=", u, _load(builder, threshold_, vector, 4))
-        less = builder.select(fired, _load(builder, reset_, vector, 4), ir.Constant(vector, None))
-        _store(builder, builder.sub(u, less), membrane_, 4)
-        bits = builder.zext(builder.bitcast(fired, _I16), _I64)
-        word = builder.or_(word, builder.shl(bits, at))
-    return word
-
-
-def _make_fire(lanes):
-    @intrinsic
-    def fire(typingctx, current, first, bias, bias_at, v, threshold, reset, at):
-        intp = types.intp
-        signature = types.uint64(current, intp, bias, intp, v, threshold, reset, intp)
-
-        def codegen(context, builder, signature, args):
-            _, first, _, bias_at, _, _, _, at = args
-            where = ((0, first), (2, bias_at), (4, first), (5, at), (6, at))
-            current, *numbers = (_data(context, builder, signature, args, i, offset) for i, offset in where)
-            return _fired(builder, _load(builder, current, ir.VectorType(_I32, lanes), 4), *numbers)
-
-        return signature, codegen
-
-    return fire
-
-
-def _make_sum_fire(lanes):
-    @intrinsic
-    def sum_fire(
-        typingctx, events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
-    ):
-        intp = types.intp
-        signature = types.uint64(events, intp, intp, weights, intp, intp, bias, intp, v, intp, threshold, reset, intp)
-
-        def codegen(context, builder, signature, args):
-            _, first, count, _, offset, stride, _, bias_at, _, column, _, _, at = args
-            index = _data(context, builder, signature, args, 0, first)
-            rows = _data(context, builder, signature, args, 3, offset)
-            total = _sum_events(builder, index, count, rows, stride, lanes)
-            where = ((6, bias_at), (8, column), (10, at), (11, at))
-            return _fired(builder, total, *(_data(context, builder, signature, args, i, o) for i, o in where))
-
-        return signature, codegen
-
-    return sum_fire
 
 
 @intrinsic
@@ -169,8 +112,8 @@ def _list_bits(typingctx, words, index, base, events, at):
     def codegen(context, builder, signature, args):
         _, index, base, _, at = args
         intp = at.type
-        word = builder.load(_data(context, builder, signature, args, 0, index))
-        start = _data(context, builder, signature, args, 3, at)
+        word = builder.load(data(context, builder, signature, args, 0, index))
+        start = data(context, builder, signature, args, 3, at)
         left = cgutils.alloca_once_value(builder, word)
 
         def put(k):
@@ -195,8 +138,8 @@ def _fill(typingctx, value, out, at):
     signature = types.void(types.int32, out, types.intp)
 
     def codegen(context, builder, signature, args):
-        filled = _broadcast(builder, args[0], ir.VectorType(_I32, GROUP))
-        _store(builder, filled, _data(context, builder, signature, args, 1, args[2]), 4)
+        filled = broadcast(builder, args[0], ir.VectorType(_I32, GROUP))
+        store(builder, filled, data(context, builder, signature, args, 1, args[2]), 4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -217,7 +160,7 @@ def _spread(typingctx, word, out, first):
     def codegen(context, builder, signature, args):
         bits = builder.bitcast(args[0], ir.VectorType(_I1, 64))
         masks = builder.sext(bits, ir.VectorType(_I16, 64))
-        _store(builder, masks, _data(context, builder, signature, args, 1, args[2]), 2)
+        store(builder, masks, data(context, builder, signature, args, 1, args[2]), 2)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -229,18 +172,18 @@ def _sum_masked(typingctx, masks, base, offsets, weights, first, count, out):
 
     def codegen(context, builder, signature, args):
         _, base, _, _, first, count, _ = args
-        origin = _data(context, builder, signature, args, 0, base)
-        offsets = _data(context, builder, signature, args, 2, ir.Constant(count.type, 0))
-        weights = _data(context, builder, signature, args, 3, first)
+        origin = data(context, builder, signature, args, 0, base)
+        offsets = data(context, builder, signature, args, 2, ir.Constant(count.type, 0))
+        weights = data(context, builder, signature, args, 3, first)
         narrow = ir.VectorType(_I16, 64)
 
         def term(k):
             at = builder.sext(builder.load(builder.gep(offsets, [k])), count.type)
-            mask = _load(builder, builder.gep(origin, [at]), narrow, 2)
-            return builder.and_(mask, _broadcast(builder, builder.load(builder.gep(weights, [k])), narrow))
+            mask = load(builder, builder.gep(origin, [at]), narrow, 2)
+            return builder.and_(mask, broadcast(builder, builder.load(builder.gep(weights, [k])), narrow))
 
         total = _grouped(builder, count, term, ir.VectorType(_I32, 64))
-        _store(builder, total, _data(context, builder, signature, args, 6, ir.Constant(count.type, 0)), 4)
+        store(builder, total, data(context, builder, signature, args, 6, ir.Constant(count.type, 0)), 4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -252,28 +195,11 @@ def _gate(typingctx, word, gates, first, out):
 
     def codegen(context, builder, signature, args):
         vector = ir.VectorType(_I32, 64)
-        gates = _load(builder, _data(context, builder, signature, args, 1, args[2]), vector, 4)
+        gates = load(builder, data(context, builder, signature, args, 1, args[2]), vector, 4)
         fired = builder.bitcast(args[0], ir.VectorType(_I1, 64))
         current = builder.select(fired, gates, ir.Constant(vector, None))
-        _store(builder, current, _data(context, builder, signature, args, 3, ir.Constant(args[2].type, 0)), 4)
+        store(builder, current, data(context, builder, signature, args, 3, ir.Constant(args[2].type, 0)), 4)
         return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def _fire_row(typingctx, v, first, current, bias, threshold, reset):
-    signature = types.uint64(v, types.intp, current, types.int32, types.int32, types.int32)
-
-    def codegen(context, builder, signature, args):
-        vector = ir.VectorType(_I32, 64)
-        at = _data(context, builder, signature, args, 0, args[1])
-        current = _load(builder, _data(context, builder, signature, args, 2, ir.Constant(args[1].type, 0)), vector, 4)
-        bias, threshold, reset = (_broadcast(builder, args[i], vector) for i in (3, 4, 5))
-        u = builder.add(_load(builder, at, vector, 4), builder.add(current, bias))
-        fired = builder.icmp_signed(">=", u, threshold)
-        _store(builder, builder.sub(u, builder.select(fired, reset, ir.Constant(vector, None))), at, 4)
-        return builder.bitcast(fired, _I64)
 
     return signature, codegen
 
@@ -281,7 +207,9 @@ def _fire_row(typingctx, v, first, current, bias, threshold, reset):
 # ----- The same in plain Python, for runs without the compiler -----
 
 
-def _python_sum_rows(lanes):
+def python_sum_rows(lanes):
+    """The body of `sum_rows_wide` for `lanes` columns."""
+
     def sum_rows(events, first, count, weights, offset, stride, out, at):
         rows = events[first : first + -(-count // GROUP) * GROUP, None].astype(np.int64)
         out[at : at + lanes] = weights[offset + rows * stride + np.arange(lanes)].sum(axis=0, dtype=np.int32)
@@ -289,34 +217,13 @@ def _python_sum_rows(lanes):
     return sum_rows
 
 
-def _pack(fired):
+def pack(fired):
+    """Bools as the bits of a word, the first the lowest."""
     return np.uint64(int.from_bytes(np.packbits(fired, bitorder="little").tobytes(), "little"))
 
 
 def _bits(word):
     return np.unpackbits(np.frombuffer(int(word).to_bytes(8, "little"), np.uint8), bitorder="little")
-
-
-def _python_fire(lanes):
-    def fire(current, first, bias, bias_at, v, threshold, reset, at):
-        part, numbers = slice(first, first + lanes), slice(at, at + lanes)
-        u = v[part] + current[part] + bias[bias_at : bias_at + lanes]
-        fired = u >= threshold[numbers]
-        v[part] = u - np.where(fired, reset[numbers], 0)
-        return _pack(fired)
-
-    return fire
-
-
-def _python_sum_fire(lanes):
-    sum_rows, fire = _python_sum_rows(lanes), _python_fire(lanes)
-
-    def sum_fire(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
-        current = np.empty(lanes, np.int32)
-        sum_rows(events, first, count, weights, offset, stride, current, 0)
-        return fire(current, 0, bias, bias_at, v[column:], threshold, reset, at)
-
-    return sum_fire
 
 
 def _python_list_bits(words, index, base, events, at):
@@ -347,29 +254,13 @@ def _python_gate(word, gates, first, out):
     out[:64] = np.where(_bits(word) == 1, gates[first : first + 64], 0)
 
 
-def _python_fire_row(v, first, current, bias, threshold, reset):
-    u = v[first : first + 64] + current[:64] + bias
-    fired = u >= threshold
-    v[first : first + 64] = u - np.where(fired, reset, 0).astype(np.int32)
-    return _pack(fired)
-
-
 # ----- What the kernels call -----
 
-sum_rows_wide = _python_sum_rows(WIDE) if INTERPRETED else _make_sum_rows(WIDE)
+sum_rows_wide = python_sum_rows(WIDE) if INTERPRETED else _make_sum_rows(WIDE)
 """(events int32, first, count, weights int16 flat, offset, stride, out int32, at): out[at:at+64] = the sum of the rows of
 weights[offset:] whose numbers are events[first:first+count], count being rounded up to a multiple of GROUP."""
-sum_rows_narrow = _python_sum_rows(NARROW) if INTERPRETED else _make_sum_rows(NARROW)
+sum_rows_narrow = python_sum_rows(NARROW) if INTERPRETED else _make_sum_rows(NARROW)
 """The same for 16 columns."""
-fire_wide = _python_fire(WIDE) if INTERPRETED else _make_fire(WIDE)
-"""(current int32, first, bias int32, bias_at, v int32, threshold int32, reset int32, at): integrate, compare, subtract 64
-neurons, whose currents and membranes begin at `first`, biases at `bias_at`, the others at `at`; the spikes as a word."""
-fire_narrow = _python_fire(NARROW) if INTERPRETED else _make_fire(NARROW)
-"""The same for 16 neurons."""
-sum_fire_wide = _python_sum_fire(WIDE) if INTERPRETED else _make_sum_fire(WIDE)
-"""(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at): both in one, the sum
-in registers."""
-sum_fire_narrow = _python_sum_fire(NARROW) if INTERPRETED else _make_sum_fire(NARROW)
 list_bits = _python_list_bits if INTERPRETED else _list_bits
 """(words uint64, index, base int32, events int32, at): events[at:] = base + the numbers of the bits of words[index] that
 are set, ascending; returns how many.
@@ -383,5 +274,3 @@ sum_masked = _python_sum_masked if INTERPRETED else _sum_masked
 """(masks int16, base, offsets int32, weights int16, first, count, out int32 (64,)): Σ masks[base+offset+lane] & weight."""
 gate = _python_gate if INTERPRETED else _gate
 """(word, gates int32, first, out int32 (64,)): gates where the word's bits are set, else 0."""
-fire_row = _python_fire_row if INTERPRETED else _fire_row
-"""(v int32, first, current int32 (64,), bias, threshold, reset): as `fire_wide`, with the same numbers for 64 pixels."""

@@ -14,21 +14,9 @@ The inner loops call no function with arrays and slice none: Numba would count r
 import numpy as np
 
 from nspike.kernels._jit import inline, kernel
+from nspike.kernels.firing import fire_pixel, potential, sum_fire_pixel
 from nspike.kernels.unit import UNIT
-from nspike.kernels.vector import (
-    GROUP,
-    NARROW,
-    WIDE,
-    count_bits,
-    fill,
-    fire_narrow,
-    fire_wide,
-    list_bits,
-    sum_fire_narrow,
-    sum_fire_wide,
-    sum_rows_narrow,
-    sum_rows_wide,
-)
+from nspike.kernels.vector import GROUP, NARROW, WIDE, count_bits, fill, list_bits, sum_rows_narrow, sum_rows_wide
 
 SEGMENT = 64
 """How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
@@ -52,6 +40,7 @@ def conv_fire(
     block,
     trace=None,
     scale=None,
+    dynamics=None,
 ):
     """Convolve and fire rows block[0] .. block[1] of the output, for all steps.
 
@@ -59,7 +48,8 @@ def conv_fire(
     weights int16 (phases, rows_of_weights·columns); steps: T, after which phase 1 (the last) holds; bias int32
     (2, columns): for the steps up to T, and after; v0 int32 (columns,); threshold, reset int32 (steps, columns);
     out uint64 (rows, columns, steps, words), written from out_at (2,) on; v_out int32 (rows, columns, columns') or empty:
-    the membranes at the end, for the first channels; block (4,): first and last row, first and last column of the output.
+    the membranes at the end, for the first channels; block (4,): first and last row, first and last column of the output;
+    dynamics: of the neurons, see `nspike.kernels.firing`.
 
     For training: trace float32 (rows, columns, steps, C), to which x = (u - threshold)·scale of every membrane is written,
     scale float32 (columns,): 2^-k; then out may be empty. Without it the compiler leaves all that belongs to it away.
@@ -82,7 +72,8 @@ def conv_fire(
     v = np.empty(columns, np.int32)
     if trace is not None:
         current = np.empty(columns, np.int32)
-        flat_trace, channels, fires = trace.reshape(-1), trace.shape[3], out.size > 0
+        flat_trace, channels = trace.reshape(-1), trace.shape[3]
+        kept_words = out_words if out.size else 0
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments
@@ -117,7 +108,26 @@ def conv_fire(
                 chosen = kernel_at + post_kernel if late else kernel_at
                 biased = columns if late else 0
                 numbers = t * columns
-                if trace is not None:
+                if trace is None:
+                    sum_fire_pixel(
+                        events,
+                        first,
+                        count,
+                        flat_weights,
+                        chosen,
+                        flat_bias,
+                        biased,
+                        v,
+                        flat_threshold,
+                        flat_reset,
+                        numbers,
+                        columns,
+                        dynamics,
+                        flat_out,
+                        target,
+                        out_words,
+                    )
+                else:
                     column = 0
                     while column + WIDE <= columns:
                         sum_rows_wide(events, first, count, flat_weights, chosen + column, columns, current, column)
@@ -127,66 +137,23 @@ def conv_fire(
                         column += NARROW
                     noted = ((y * trace.shape[1] + left + x) * total_steps + t) * channels
                     for i in range(channels):
-                        u = v[i] + current[i] + flat_bias[biased + i]
+                        u = potential(v[i], current[i] + flat_bias[biased + i], dynamics)
                         flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
-                    column = 0
-                    while column + WIDE <= columns:
-                        at_c = numbers + column
-                        fired = fire_wide(
-                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
-                        )
-                        if fires:
-                            flat_out[target + column // 64] = fired
-                        column += WIDE
-                    last = np.uint64(0)
-                    while column < columns:
-                        at_c = numbers + column
-                        bits = fire_narrow(
-                            current, column, flat_bias, biased + column, v, flat_threshold, flat_reset, at_c
-                        )
-                        last |= bits << np.uint64(column % 64)
-                        column += NARROW
-                        if fires:
-                            flat_out[target + columns // 64] = last
-                else:
-                    column = 0
-                    while column + WIDE <= columns:
-                        flat_out[target + column // 64] = sum_fire_wide(
-                            events,
-                            first,
-                            count,
-                            flat_weights,
-                            chosen + column,
-                            columns,
-                            flat_bias,
-                            biased + column,
-                            v,
-                            column,
-                            flat_threshold,
-                            flat_reset,
-                            numbers + column,
-                        )
-                        column += WIDE
-                    last = np.uint64(0)
-                    while column < columns:
-                        bits = sum_fire_narrow(
-                            events,
-                            first,
-                            count,
-                            flat_weights,
-                            chosen + column,
-                            columns,
-                            flat_bias,
-                            biased + column,
-                            v,
-                            column,
-                            flat_threshold,
-                            flat_reset,
-                            numbers + column,
-                        )
-                        last |= bits << np.uint64(column % 64)
-                        column += NARROW
-                        flat_out[target + columns // 64] = last
+                    fire_pixel(
+                        current,
+                        0,
+                        flat_bias,
+                        biased,
+                        v,
+                        flat_threshold,
+                        flat_reset,
+                        numbers,
+                        columns,
+                        dynamics,
+                        flat_out,
+                        target,
+                        kept_words,
+                    )
                 target += out_words
             for i in range(v_out.shape[2]):
                 v_out[y, left + x, i] = v[i]
@@ -235,23 +202,6 @@ def conv_current(spikes, at, size, weights, step, bias, block, out):
 
 
 @inline
-def _fire(v, current, bias, threshold, reset, step, out):
-    """Fire one pixel's neurons at `step` and write their words to out (words,)."""
-    columns = v.shape[0]
-    first = 0
-    while first + WIDE <= columns:
-        out[first // 64] = fire_wide(current, first, bias, first, v, threshold, reset, step * columns + first)
-        first += WIDE
-    while first < columns:
-        bits = fire_narrow(current, first, bias, first, v, threshold, reset, step * columns + first)
-        if first % 64 == 0:
-            out[first // 64] = bits
-        else:
-            out[first // 64] |= bits << np.uint64(first % 64)
-        first += NARROW
-
-
-@inline
 def _analog_current(plane, y, x, at, size, weights, bias, total, current):
     """One pixel's current from the image: Σ w·p in int64, divided by 65535 and rounded once; p is on the grid 1/65535.
 
@@ -277,26 +227,40 @@ def _analog_current(plane, y, x, at, size, weights, bias, total, current):
 
 
 @kernel
-def analog_fire(plane, at, size, weights, steps, bias, v0, threshold, reset, out, out_at, block):
+def analog_fire(plane, at, size, weights, steps, bias, v0, threshold, reset, out, out_at, block, dynamics=None):
     """The first layer: convolve the image once, fire for all steps with that constant current.
 
     plane int32 (C, rows, columns); weights int64 (k·k·C, columns); at: the source row and column of output (0, 0)'s first
     tap, what lies outside being zero; else as `conv_fire`.
     """
-    total_steps = threshold.shape[0]
-    columns = threshold.shape[1]
+    total_steps, columns = threshold.shape
+    out_words = out.shape[3]
     total = np.empty(columns, np.int64)
     v = np.empty(columns, np.int32)
-    current = np.empty(columns, np.int32)
-    nothing = np.zeros(columns, np.int32)
-    flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
+    currents = np.zeros(2 * columns, np.int32)  # up to T, and after
+    current, nothing = currents[:columns], np.zeros(columns, np.int32)
+    flat_out, flat_threshold, flat_reset = out.reshape(-1), threshold.reshape(-1), reset.reshape(-1)
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
             _analog_current(plane, y, x, at, size, weights, bias, total, current)
             v[:] = v0
+            target = ((y + out_at[0]) * out.shape[1] + x + out_at[1]) * total_steps * out_words
             for t in range(total_steps):
-                target = out[y + out_at[0], x + out_at[1], t]
-                _fire(v, current if t < steps else nothing, nothing, flat_threshold, flat_reset, t, target)
+                fire_pixel(
+                    currents,
+                    columns if t >= steps else 0,
+                    nothing,
+                    0,
+                    v,
+                    flat_threshold,
+                    flat_reset,
+                    t * columns,
+                    columns,
+                    dynamics,
+                    flat_out,
+                    target + t * out_words,
+                    out_words,
+                )
 
 
 @kernel

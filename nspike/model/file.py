@@ -85,7 +85,7 @@ def save(path: str | os.PathLike[str], model: Model, integers: Integers | None =
         "writer": f"nspike {NSPIKE}",
         "digest": _model_content.digest(texts, arrays),
         "receptive_radius": model.network.radius,
-        "size_multiple": 1,
+        "size_multiple": model.network.size_multiple,
         **texts,
     }
     if integers:
@@ -127,7 +127,10 @@ def load_whole(path: str | os.PathLike[str]) -> tuple[Model, dict[str, dict[str,
         model = _model_content.from_content(_renamed(texts, version), plain)
         if _model_content.digest(texts, plain) != attributes.get("digest"):
             raise ModelError("the content's digest differs from the one in the file")
-        if attributes.get("receptive_radius") != model.network.radius or attributes.get("size_multiple") != 1:
+        if (
+            attributes.get("receptive_radius") != model.network.radius
+            or attributes.get("size_multiple") != model.network.size_multiple
+        ):
             raise ModelError("the receptive radius or size multiple in the file is not the network's")
         return model, _integers(attributes, {name: array for name, array in arrays.items() if name not in plain})
     except NspikeError as error:

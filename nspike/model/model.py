@@ -82,6 +82,12 @@ class Model:
         """The same network with another spiking form."""
         return replace(self, spiking=spiking)
 
+    def at_noise(self, sigma: float) -> "Model":
+        """The same model, told that the noise level of the image is sigma, in units of 1/255; itself if it is not told any."""
+        if not self.network.takes_noise_level:
+            return self
+        return replace(self, network=self.network.at_noise(sigma))
+
     def with_provenance(self, **values: Any) -> "Model":
         """The same model with these entries added to its provenance; entries of the same name are replaced."""
         return replace(self, info=replace(self.info, provenance={**self.info.provenance, **values}))

@@ -55,6 +55,7 @@ class Choice:
     """A model, ready to run.
 
     shipped : the model as it is in its file; name, digest : its own.
+    told : the noise level that the network is given, where it takes one.
     enough : the noise from which a model is worth running, where the one estimated is below it; else None.
     changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
     given or estimated; notes : what was decided without the user; warnings : what may be amiss.
@@ -70,6 +71,7 @@ class Choice:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     enough: float | None = None
+    told: float | None = None
 
 
 class Chooser:
@@ -80,6 +82,7 @@ class Chooser:
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self._at_noise: dict[tuple[int, float], Model] = {}
         self._loaded: dict[str, tuple[Model, Model, str, tuple[str, ...]]] = {}
         if request.sigma is not None and not (math.isfinite(request.sigma) and 0 < request.sigma <= 255):
             raise UsageError(f"sigma = {request.sigma:g} is out of range; expected above 0 and at most 255")
@@ -122,6 +125,10 @@ class Chooser:
                 and shipped.info.name == self._load(smallest)[0].info.name
             ):
                 enough = least[0] / _NEAR
+        told = sigma if shipped.network.takes_noise_level else None
+        if told is not None:
+            told = round(told, 1)
+            shipped, model = self._told(shipped, told), self._told(model, told)
         scale = request.scale
         if self.task == "superres" and scale is None:
             scale = (trained_scales(shipped) or [2])[0]
@@ -131,6 +138,7 @@ class Chooser:
             shipped=shipped,
             name=shipped.info.name,
             digest=digest,
+            told=told,
             changes=changes,
             scale=scale,
             sigma=sigma,
@@ -138,6 +146,13 @@ class Chooser:
             warnings=tuple(_warnings(shipped, sigma, scale, model)),
             enough=enough,
         )
+
+    def _told(self, model: Model, sigma: float) -> Model:
+        """The model at a noise level; the same object each time, as what is compiled for it is kept with it."""
+        key = (id(model), sigma)
+        if key not in self._at_noise:
+            self._at_noise[key] = model.at_noise(sigma)
+        return self._at_noise[key]
 
     def _task(self) -> Task:
         """The task, where it was not named."""

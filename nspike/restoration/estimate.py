@@ -43,7 +43,7 @@ def estimated(
     Raises as `nspike.restore` does.
     """
     planes = pixels.shape[2] if pixels.ndim == 3 and model.network.channels == 1 and scale is None else 1
-    area = pixels.shape[0] * pixels.shape[1] * (scale or 1) ** 2
+    area = pixels.shape[0] * pixels.shape[1] * (1 if model.network.scale > 1 else scale or 1) ** 2
     steps = 1 if ann or model.spiking is None else model.spiking.timesteps
     if planes * area * model.network.macs_per_pixel * steps < _WORTH[ann]:
         return None

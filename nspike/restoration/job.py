@@ -163,6 +163,8 @@ def _settings(original: images.ImageData, choice: Choice, chooser: Chooser, opti
         parts["parameters"] = dict(chooser.request.parameters)
     if choice.enough is not None:
         parts["unchanged"] = True
+    if choice.told is not None:
+        parts["sigma"] = choice.told
     if options.strength != 1:
         parts["strength"] = options.strength
     if options.quality is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.ledger import Ledger
+from nspike.graph.geometry import needs_everything
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.model.model import Model
@@ -35,8 +36,10 @@ def run(
     from nspike.engine.window import Part, Rect
 
     count, channels, height, width = network_planes.shape
-    halo = model.network.radius
+    multiple, scale = model.network.size_multiple, model.network.scale
+    halo = -(-model.network.radius // multiple) * multiple
     rows = max(memory // (16 * channels * width) - 2 * halo, _LEAST_BAND)
+    rows = height if needs_everything(model.network.layers) else -(-rows // multiple) * multiple
     starts = range(0, height, rows)
     for number, (n, y0) in enumerate((n, y0) for n in range(count) for y0 in starts):
 
@@ -53,10 +56,10 @@ def run(
             threads=threads,
             memory=memory // 2,
             progress=report,
-        )[0, :, y0 - top : y1 - top]
+        )[0, :, scale * (y0 - top) : scale * (y1 - top)]
         for y in range(y0, y1, BAND):
             last = min(y + BAND, y1)
-            part = output[:, y - y0 : last - y0].astype(np.float64)
+            part = output[:, scale * (y - y0) : scale * (last - y0)].astype(np.float64)
             core = Rect(y, last, 0, width)
             sink(Part(n, core, integers(network_planes[n, :, y:last]), part))
 
@@ -77,7 +80,7 @@ def ledger(network: Network, shape: tuple[int, ...]) -> Ledger:
         head_synops_paper=0,
         head_macs=0,
         ann_macs=planes * network.macs(height, width),
-        ann_macs_paper=planes * height * width * network.macs_per_pixel,
+        ann_macs_paper=planes * network.macs_paper(height, width),
         weights=network.weights,
     )
 

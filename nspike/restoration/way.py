@@ -4,6 +4,12 @@ A grey model takes a colour image channel by channel. An RGB model takes a grey 
 what comes out is the result. A luma model ("y") enlarges: the bicubic enlargement (MATLAB's) of the luma goes through the
 network, the chroma is the enlargement itself, and a grey image is its own luma.
 
+A network that itself enlarges takes the small image: RGB, each channel by itself, or (a luma model) the luma, the chroma being
+enlarged by bicubic.
+
+A network of several sizes runs on multiples of `Network.size_multiple`: the image is continued by reflection to the right and
+below, and what is added is cut off again.
+
 8- and 16-bit images are never held as floats: beside the image and its result there are only tiles, and for an
 enlargement one int32 luma plane. The arithmetic between the network and the pixels is elementwise float64.
 """
@@ -42,15 +48,27 @@ def way(model: Model, pixels: Pixels, scale: int | None, strength: float = 1.0) 
     if not 0 <= strength <= 1:
         raise UsageError(f"strength = {strength:g} is out of range; expected 0 to 1")
     source = checked(pixels)
-    network_planes, image, fill = (
-        _same_size(model, source, strength) if scale is None else _enlarged(model, source, scale, strength)
-    )
+    if model.network.scale > 1:
+        planes, image, fill = _enlarging(model, source, strength)
+    elif scale is None:
+        planes, image, fill = _same_size(model, source, strength)
+    else:
+        planes, image, fill = _enlarged(model, source, scale, strength)
+    height, width = planes.shape[2:]
 
     def banded(image: Pixels, part: "Part") -> None:
-        for band in part.bands(BAND):
+        for band in part.cropped(height, width).bands(BAND):
             fill(image, band)
 
-    return network_planes, image, banded
+    return padded(planes, model.network.size_multiple), image, banded
+
+
+def padded(planes: Pixels, multiple: int) -> Pixels:
+    """Planes (..., H, W) continued by reflection, right and below, to multiples of `multiple`; the planes where they are."""
+    more = [(0, -length % multiple) for length in planes.shape[-2:]]
+    if not any(after for _, after in more):
+        return planes
+    return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + more, mode="reflect")
 
 
 def input_planes(model: Model, pixels: Pixels, scale: int | None = None) -> NDArray[np.int32]:
@@ -64,7 +82,15 @@ def trained_scales(model: Model) -> list[int]:
 
 
 def scale_of(model: Model, scale: int | None) -> int | None:
-    """The scale to enlarge by; None for a model that keeps the size."""
+    """The scale to enlarge by; None for a model that keeps the size.
+
+    Raises UsageError for a scale that the model cannot enlarge by.
+    """
+    own = model.network.scale
+    if own > 1:
+        if scale not in (None, own):
+            raise UsageError(f"model {model.info.name} enlarges {own} times, not {scale}")
+        return own
     if model.info.task != "superres":
         if scale not in (None, 1):
             raise UsageError(f"model {model.info.name} keeps the image's size: a scale is for super-resolution")
@@ -112,13 +138,7 @@ def _same_size(model: Model, source: Pixels, strength: float) -> tuple[Pixels, P
     mode, color = model.network.mode, source.ndim == 3
     image = np.empty(source.shape, source.dtype)
     planes = source if source.dtype.kind == "u" else to_plane(source)
-    first = planes.transpose(2, 0, 1) if color else planes[None]  # (channels, H, W)
-    if model.network.channels == 1:
-        network_planes = first[:, None]
-    elif color:
-        network_planes = first[None]
-    else:
-        network_planes = np.broadcast_to(first[None], (1, model.network.channels, *source.shape))
+    network_planes = _channels(model, planes)
 
     def fill(image: Pixels, part: "Part") -> None:
         values, window = _restored(mode, part.plane, part.output), part.core.slices
@@ -129,12 +149,59 @@ def _same_size(model: Model, source: Pixels, strength: float) -> tuple[Pixels, P
         elif color:
             _put(image, window, _blend(values.transpose(1, 2, 0), source[window], strength))
         else:
-            total = values[0]
-            for value in values[1:]:
-                total = total + value
-            _put(image, window, _blend(total / len(values), source[window], strength))
+            _put(image, window, _blend(_mean(values), source[window], strength))
 
     return network_planes, image, fill
+
+
+def _enlarging(model: Model, source: Pixels, strength: float) -> tuple[Pixels, Pixels, Fill]:
+    """As `_same_size`, for a network whose output is larger than its input."""
+    scale, colour, luma = model.network.scale, source.ndim == 3, model.info.colour == "y"
+    larger = Enlargement(source, scale) if strength < 1 or (colour and luma) else None
+    image = np.empty((source.shape[0] * scale, source.shape[1] * scale, *source.shape[2:]), source.dtype)
+    if colour and luma:
+        planes = Enlargement(source, 1).luma_plane()[None, None]
+    else:
+        planes = _channels(model, source if source.dtype.kind == "u" else to_plane(source))
+
+    def fill(image: Pixels, part: "Part") -> None:
+        core = part.core
+        window = (slice(core.y0 * scale, core.y1 * scale), slice(core.x0 * scale, core.x1 * scale))
+        values = np.asarray(np.clip(part.output, 0.0, 1.0), np.float64)
+        before = (
+            None if larger is None else larger.window(*(edge * scale for edge in (core.y0, core.y1, core.x0, core.x1)))
+        )
+        if before is not None and colour and not luma:
+            before = ycbcr_to_rgb(before)
+        if colour and luma:
+            assert before is not None
+            before[..., 0] = np.clip(_blend(values[0], before[..., 0], strength), 0.0, 1.0)
+            _put(image, window, ycbcr_to_rgb(before))
+        elif len(values) == 1:
+            target = image[..., part.n] if colour else image
+            mixed = before[..., part.n] if colour and before is not None else before
+            _put(target, window, values[0] if mixed is None else np.clip(_blend(values[0], mixed, strength), 0.0, 1.0))
+        else:
+            whole = values.transpose(1, 2, 0) if colour else _mean(values)
+            _put(image, window, whole if before is None else np.clip(_blend(whole, before, strength), 0.0, 1.0))
+
+    return planes, image, fill
+
+
+def _channels(model: Model, planes: Pixels) -> Pixels:
+    """An image (H, W) or (H, W, 3) as the planes (N, C, H, W) of a network of one channel or three."""
+    first = planes.transpose(2, 0, 1) if planes.ndim == 3 else planes[None]
+    if model.network.channels == 1:
+        return first[:, None]
+    return first[None] if planes.ndim == 3 else np.broadcast_to(first[None], (1, model.network.channels, *planes.shape))
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over the channels, summed in their order."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return np.asarray(total / len(values), np.float64)
 
 
 def _enlarged(model: Model, source: Pixels, scale: int, strength: float) -> tuple[Pixels, Pixels, Fill]:

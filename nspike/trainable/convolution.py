@@ -89,8 +89,8 @@ def _back_to_worth(
     of_kernel, at = np.zeros_like(weight), 0
     for train, course in zip(layer.trains, layer.courses_read(), strict=True):
         amplitudes = course.amplitudes.astype(np.float32)
-        part = np.s_[:, at : at + train.channels]
-        at += train.channels
+        part = np.s_[:, at : at + train.neurons]
+        at += train.neurons
         for product, first in zip(products, firsts, strict=True):
             of_kernel[part] += amplitudes[first] * product[part]
     of_worth = []
@@ -101,7 +101,25 @@ def _back_to_worth(
 
 
 def _kernel_products(layer: Layer, currents: Floats, first: int, last: int) -> Floats:
-    """Σ s ⋆ ∂L/∂I over steps first .. last-1, float32 (C, C_in, k, k)."""
+    """Σ s ⋆ ∂L/∂I over steps first .. last-1, float32 (C, C_in, k, k), s being the sum of the planes times their gains."""
+    return _by_neuron(layer, _plane_products(layer, currents, first, last))
+
+
+def _by_neuron(layer: Layer, products: Floats) -> Floats:
+    """Sum over the planes of each source, by their gains."""
+    if all(train.planes == (1,) for train in layer.trains):
+        return products
+    parts, at = [], 0
+    for train in layer.trains:
+        part = products[:, at : at + train.channels]
+        at += train.channels
+        by_plane = part.reshape(len(part), len(train.planes), train.neurons, *part.shape[2:])
+        parts.append(np.einsum("p,opikl->oikl", np.array(train.planes, np.float32), by_plane))
+    return np.concatenate(parts, axis=1)
+
+
+def _plane_products(layer: Layer, currents: Floats, first: int, last: int) -> Floats:
+    """The same for every plane by itself, (C, Σplanes·C_in, k, k)."""
     size, pad, trains = layer.prepared.size, layer.prepared.radius, layer.trains
     shape = (layer.channels, sum(train.channels for train in trains), size, size)
     if len(trains) == 1 and correlation.winograd_serves(shape, currents.dtype, 1, pad):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.neuron import Neuron
+from nspike.errors import PluginError
 
 Doubles = NDArray[np.float64]
 
@@ -30,12 +31,21 @@ def course(neuron: Neuron, values: Mapping[str, float], timesteps: int, steps: i
 
 
 def slopes(neuron: Neuron, values: Mapping[str, float], name: str, timesteps: int, steps: int) -> FloatCourse:
-    """The derivative of a course with respect to the parameter `name`: differences of plain functions, within its range."""
+    """The derivative of a course with respect to the parameter `name`: differences of plain functions, within its range.
+
+    Raises PluginError for a parameter on which the leak or the input factor depends.
+    """
     value, h = values[name], 1e-6 * max(1.0, abs(values[name]))
     own = next(parameter for parameter in neuron.parameters if parameter.name == name)
     above, below = min(value + h, own.high), max(value - h, own.low)
     width = 2 * h if (above, below) == (value + h, value - h) else above - below
     up, down = (course(neuron, {**values, name: end}, timesteps, steps) for end in (above, below))
+    for factor in (neuron.keep, neuron.input_factor):
+        if factor is not None and factor({**values, name: above}) != factor({**values, name: below}):
+            raise PluginError(
+                f"neuron {neuron.name}: its leak or input factor depends on {name!r}, which is declared trainable; "
+                "training does not follow them, so leave `trainable` out"
+            )
     return FloatCourse(
         (up.fires - down.fires) / width,
         (up.amplitudes - down.amplitudes) / width,

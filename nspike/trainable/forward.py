@@ -35,9 +35,11 @@ class Forward:
         if not declared:
             self.train = own_kernel.run(layer.prepared, layer.shared, layer.trains)
             return
-        pad, words, until = layer.shared.pad, -(-layer.channels // 64), layer.fires_until
+        planes = layer.prepared.stage.neuron.planes
+        channels = layer.channels * len(planes)
+        pad, words, until = layer.shared.pad, -(-channels // 64), layer.fires_until
         kept = (n, height + 2 * pad, width + 2 * pad) if until else (n, 0, 0)
-        self.train = SpikeTrain(np.zeros((*kept, layer.shared.steps, words), np.uint64), layer.channels, pad)
+        self.train = SpikeTrain(np.zeros((*kept, layer.shared.steps, words), np.uint64), channels, pad, planes)
         self._known = kind_of(layer).currents(layer)
         self._trace = self._empty_trace(trace and until > 0)
         self._run(self.train.data, self.v, self._trace)
@@ -57,7 +59,7 @@ class Forward:
         return take((n, height, width, self.layer.shared.steps, self.layer.channels) if kept else (n, 0, 0, 0, 0))
 
     def _run(self, words: NDArray[np.uint64], v: NDArray[np.int32], trace: Floats) -> None:
-        from nspike.kernels import through_time, wide
+        from nspike.kernels import currents, wide
 
         p, shared, known, channels = self.layer.prepared, self.layer.shared, self._known, self.layer.channels
         _, height, width = shared.shape
@@ -66,18 +68,18 @@ class Forward:
         numbers = (shared.timesteps, p.bias, p.v0, p.threshold, p.reset)
         read = np.zeros(0, np.uint64) if known is not None else self._read_words()
         fast = not trace.size and words.size > 0  # neither noted nor silent
-        at, into = (np.full(2, pad, np.int64) for pad in (shared.pad - p.radius, shared.pad))
+        at, into, origin = (np.full(2, pad, np.int64) for pad in (shared.pad - p.radius, shared.pad, 0))
 
         def rows(_: int, first: int, last: int) -> None:
             for n in range(first // height, -(-last // height)):
                 top, bottom = max(first - n * height, 0), min(last - n * height, height)
+                outs = (words[n], into, v[n], np.array([top, bottom, 0, width]))
+                noted = (None, None) if fast else (trace[n], scale)
                 if known is not None:
-                    currents = np.ascontiguousarray(known[:, n])
-                    through_time.fire(currents, *numbers, scale, words[n], shared.pad, v[n], trace[n], top, bottom)
+                    given = np.ascontiguousarray(known[:, n])
+                    currents.fire(given, origin, *numbers, *outs, *noted, p.dynamics)
                 else:
-                    outs = (words[n], into, v[n], np.array([top, bottom, 0, width]))
-                    noted = () if fast else (trace[n], scale)
-                    wide.conv_fire(read[n], at, p.size, p.weights, 0, *numbers, *outs, *noted)
+                    wide.conv_fire(read[n], at, p.size, p.weights, 0, *numbers, *outs, *noted, p.dynamics)
 
         each(rows, shared.shape[0] * height)
 

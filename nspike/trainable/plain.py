@@ -5,21 +5,21 @@ below would not learn.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.ann import run as ann
-from nspike.autograd.activation import clipped_relu, qcfs, relu
-from nspike.autograd.convolve import conv2d
-from nspike.autograd.tensor import Tensor, concatenate
-from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate, Layer
+from nspike.autograd.activation import clipped_relu, qcfs, relu, signed_clip
+from nspike.autograd.tensor import Tensor
+from nspike.graph.layer import IMAGE, Activation
 from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.model.model import Model
+from nspike.trainable.operations import OPERATIONS
 
 Kind = Literal["relu", "clipped", "qcfs"]
 
@@ -53,6 +53,7 @@ class DifferentiableAnn:
         self._parameters = {
             name: Tensor(np.array(array, np.float32), requires_grad=True) for name, array in parameters.items()
         }
+        self._steady = {layer.name for layer in network.activations if _is_steady(network, layer.source)}
         self._ceilings: dict[str, Tensor] = {}
         if kind != "relu":
             assert ceilings is not None
@@ -79,62 +80,69 @@ class DifferentiableAnn:
         return replace(self._model, network=network, parameters=arrays)
 
     def run(self, plane: NDArray[np.float32], *, seed: int | None = None) -> Tensor:
-        """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without."""
-        values = self._values(plane, seed)
+        """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without.
+
+        plane : float32 (N, C, H, W), its sides multiples of the network's `size_multiple`. A network that enlarges gives
+        images that are larger by its `scale`.
+        """
+        values = self._values(np.asarray(plane, np.float32), seed)
         restored_image: Tensor = restored(self.network.mode, values[IMAGE], values[self.network.output])
         return restored_image
 
     def activations(self, plane: NDArray[np.float32], *, seed: int | None = None) -> dict[str, NDArray[np.float32]]:
         """What each activation gives, float32 (N, C, H, W)."""
-        values = self._values(plane, seed)
+        values = self._values(np.asarray(plane, np.float32), seed)
         return {layer.name: values[layer.name].data for layer in self.network.activations}
 
-    def _values(self, plane: NDArray[np.float32], seed: int | None) -> dict[str, Tensor]:
-        values: dict[str, Tensor] = {IMAGE: Tensor(np.asarray(plane, np.float32))}
+    def _values(self, plane: NDArray[Any], seed: int | None) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {IMAGE: Tensor(plane)}
+        running = _Running(self, seed)
         for layer in self.network.layers:
-            values[layer.name] = self._layer(layer, values, seed)
+            read = [values[source] for source in layer.sources]
+            values[layer.name] = OPERATIONS[type(layer)](running, layer, read, values)
         return values
 
-    def _layer(self, layer: Layer, values: Mapping[str, Tensor], seed: int | None = None) -> Tensor:
-        return self._TABLE[type(layer)](self, layer, values, seed)
-
-    def _conv(self, layer: Conv, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
-        bias = self._parameters[f"{layer.name}.bias"] if layer.bias else None
-        return conv2d(values[layer.source], self._parameters[f"{layer.name}.weight"], bias, padding=layer.radius)
-
-    def _concat(self, layer: Concat, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
-        return concatenate([values[source] for source in layer.sources])
-
-    def _gate(self, layer: Gate, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
-        return values[layer.source] * (values[IMAGE] - 1.0) + 1.0
-
-    def _neurons(self, layer: Activation, values: Mapping[str, Tensor], seed: int | None) -> Tensor:
-        constant = all(conv.source == IMAGE for conv in self.network.convs if conv.name == layer.source)
-        return self._activation(layer.name, values[layer.source], None if constant else seed)
-
-    _TABLE: ClassVar[Mapping[type, Callable[..., Tensor]]] = {
-        Conv: _conv,
-        Concat: _concat,
-        Gate: _gate,
-        Activation: _neurons,
-    }
-    """What computes each kind of layer, from the values of those before and the seed of the overshoot."""
-
-    def _activation(self, name: str, value: Tensor, seed: int | None) -> Tensor:
+    def activate(self, layer: Activation, value: Tensor, seed: int | None) -> Tensor:
+        """What an activation makes of what it reads, with the overshoot that `seed` gives, or without."""
         if self.kind == "relu":
-            return relu(value)
+            return value if layer.signed else relu(value)
+        ceiling = self._ceilings[layer.name]
         if self.kind == "clipped":
-            return clipped_relu(value, self._ceilings[name])
-        if seed is None:
-            return qcfs(value, self._ceilings[name], levels=self.levels)
-        layer_seed = zlib.crc32(f"{name} {seed}".encode())
-        return qcfs(value, self._ceilings[name], levels=self.levels, overshoot=self.overshoot, seed=layer_seed)
+            return signed_clip(value, ceiling) if layer.signed else clipped_relu(value, ceiling)
+        if seed is None or layer.signed or layer.name in self._steady:
+            return qcfs(value, ceiling, levels=self.levels, signed=layer.signed)
+        layer_seed = zlib.crc32(f"{layer.name} {seed}".encode())
+        return qcfs(value, ceiling, levels=self.levels, overshoot=self.overshoot, seed=layer_seed)
 
     def _limited(self, layer: Activation) -> Activation:
         if self.kind == "relu":
             return replace(layer, ceiling=None, levels=None)
         ceiling = tuple(float(value) for value in self._ceilings[layer.name].data.ravel())
         return replace(layer, ceiling=ceiling, levels=self.levels if self.kind == "qcfs" else None)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A network for one run: its parameters, and what decides its overshoot."""
+
+    network: DifferentiableAnn
+    seed: int | None
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        return self.network._parameters
+
+    def activate(self, layer: Activation, value: Tensor) -> Tensor:
+        return self.network.activate(layer, value, self.seed)
+
+
+def _is_steady(network: Network, name: str) -> bool:
+    """Whether no neurons come before layer `name`: what it gives in spikes is the same at every step."""
+    if name == IMAGE:
+        return True
+    if any(name == activation.name for activation in network.activations):
+        return False
+    return all(_is_steady(network, source) for source in network.layer(name).sources)
 
 
 def initial_ceilings(
@@ -151,10 +159,11 @@ def initial_ceilings(
             if per == "channel":
                 ceilings[layer.name] = np.broadcast_to(ceilings[layer.name], (layer.channels,)).copy()
             continue
-        whole = _percentile(captured[layer.name], percentile) or 1.0
+        values = np.abs(captured[layer.name])  # what is not signed is positive
+        whole = _percentile(values, percentile) or 1.0
         ceilings[layer.name] = np.array([whole])
         if per == "channel":
-            channels = captured[layer.name].transpose(1, 0, 2, 3)
+            channels = values.transpose(1, 0, 2, 3)
             ceilings[layer.name] = np.array([max(_percentile(each, percentile), 0.01 * whole) for each in channels])
     return ceilings
 

@@ -85,7 +85,10 @@ class RateRule(Rule):
             left = np.float32(0) if end is None else end.astype(np.float32)
             return np.broadcast_to(left, (*shape, channels)), np.zeros(channels)
         worth, gains = layer.course.amplitudes, np.array(layer.neuron.planes)
-        most, least = (float(worth[fires].sum() * np.clip(gains, *ends).sum()) for ends in ((0, None), (None, 0)))
+        limit = layer.neuron.most_spikes or np.inf
+        most, least = (
+            float(worth[fires].sum() * sign * min(limit, np.clip(sign * gains, 0, None).sum())) for sign in (1, -1)
+        )
         # the gradient of all spikes together, shared out over what they are worth
         more = 0.0 if added is None else added.sum() * len(gains) / (worth[fires].sum() * np.abs(gains).sum())
         arrays = (

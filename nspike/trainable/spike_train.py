@@ -21,8 +21,8 @@ class SpikeTrain(Tensor):
     channels, pad : how many channels, and how wide the border of zeros is.
     planes : the gains of the spike planes; a neuron has a channel in each, and those of a plane lie together.
 
-    Its gradient is a pair: ∂L/∂s float32 (steps, N, H, W, C) or None, and float32 (steps,) or None, which is added to every
-    neuron's. Between layers of `nspike.trainable.rate_rule` the first is ∂L/∂n float32 (N, H, W, neurons).
+    Its gradient is a pair: ∂L/∂s float32 (steps, N, H, W, planes·C) or None, and float32 (steps,) or None, which is added
+    to every neuron's. Between layers of `nspike.trainable.rate_rule` the first is ∂L/∂n float32 (N, H, W, neurons).
     """
 
     def __init__(self, words: NDArray[np.uint64], channels: int, pad: int, planes: tuple[int, ...] = (1,)) -> None:

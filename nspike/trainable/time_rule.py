@@ -6,6 +6,8 @@ floats that it came from (SpikingIR, AAAI 2026; Neftci et al. 2019):
     G = ∂L/∂s - a·θ·g_v;   ∂L/∂I(t) = g_u = g_v + G·φ;   g_v <- g_u          from the last step to the first
     ∂L/∂θ = -Σ f·G·φ - Σ a·g_v·s + initial·Σ g_v(0);   ∂L/∂f(t) = -Σ θ·G·φ;   ∂L/∂a(t) = -Σ θ·g_v·s
 
+With a leak, several spikes at a step or a reset to zero, as `nspike.kernels.through_time.backward_declared` says.
+
 What it needs of the membranes, x, is kept as float32, or computed again from the spikes of the layers before (`recompute`):
 a sixteenth of the memory for another forward pass.
 """
@@ -15,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nspike.autograd.tensor import Tensor
+from nspike.integer.dynamics import ONE, Dynamics
 from nspike.runtime.buffers import give
 from nspike.runtime.parallel import available, each
 from nspike.trainable.course import slopes
 from nspike.trainable.kinds import kind_of
-from nspike.trainable.layer import Doubles, Floats
+from nspike.trainable.layer import Doubles, Floats, Layer
 from nspike.trainable.rule import Rule
 from nspike.trainable.surrogate import values
 
@@ -91,13 +94,11 @@ class TimeRule(Rule):
     def _back_in_time(
         self, spikes: Floats | None, added: Floats | None, end: Doubles | None, charge: Doubles | None
     ) -> _InTime:
-        from nspike.kernels import through_time
-
         shared, stage, channels = self.layer.shared, self.layer.prepared.stage, self.layer.channels
-        steps, fires = shared.steps, self.layer.course.fires
+        steps, fires, planes = shared.steps, self.layer.course.fires, len(stage.neuron.planes)
         pixels = int(np.prod(shared.shape))
-        currents = np.zeros((steps, pixels, channels), np.float32) if spikes is None else spikes
-        currents = currents.reshape(steps, pixels, channels)  # changed in place
+        currents = np.zeros((steps, pixels, planes * channels), np.float32) if spikes is None else spikes
+        currents = currents.reshape(steps, pixels, planes * channels)  # changed in place
         g_v = np.zeros((pixels, channels), np.float32) if end is None else end.reshape(pixels, -1).astype(np.float32)
         more = np.zeros(steps, np.float32) if added is None else np.asarray(added, np.float32)
         totals = np.zeros((available(), 3, steps, channels))
@@ -107,20 +108,17 @@ class TimeRule(Rule):
         else:
             trace = self.forward.take_trace()
             flat = trace.reshape(pixels, steps, channels)
-            resets = np.ldexp(stage.reset.astype(np.float32), -stage.integer.exponent)
-            numbers = (fires.astype(np.float32), resets * np.float32(shared.follow_reset))
+            back = _Plain(self.layer) if stage.dynamics.plain else _Declared(self.layer)
 
             def blocks(piece: int, first: int, last: int) -> None:
                 scratch = np.empty((3, steps, channels), np.float32)
-                sums, crossings, worths = totals[piece]
                 for at in range(first * PIXELS, min(last * PIXELS, pixels), PIXELS):
-                    x = flat[at : at + PIXELS]
-                    slope = values(shared.surrogate, x)
-                    v = g_v[at : at + PIXELS]
-                    through_time.backward(x, slope, currents, more, *numbers, v, sums, crossings, worths, scratch, at)
+                    block = np.s_[at : at + PIXELS]
+                    back.run(flat[block], currents, more, g_v[block], (*totals[piece], scratch, at))
 
             each(blocks, -(-pixels // PIXELS))
             give(trace)
+            currents = np.ascontiguousarray(currents[..., :channels])
         sums, crossings, worths = totals.sum(axis=0)
         if charge is not None:
             currents += charge.reshape(pixels, -1).astype(np.float32)
@@ -128,3 +126,60 @@ class TimeRule(Rule):
             sums = currents.sum(axis=1, dtype=np.float64)
         currents = currents.reshape(steps, *shared.shape, channels)
         return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64))
+
+
+class _Plain:
+    """Blocks of plain neurons back through time."""
+
+    def __init__(self, layer: Layer) -> None:
+        stage, shared = layer.prepared.stage, layer.shared
+        resets = np.ldexp(stage.reset.astype(np.float32), -stage.integer.exponent)
+        self.surrogate = shared.surrogate
+        self.numbers = (layer.course.fires.astype(np.float32), resets * np.float32(shared.follow_reset))
+
+    def run(self, x: Floats, currents: Floats, more: Floats, g_v: Floats, into: tuple[Any, ...]) -> None:
+        """Trace of the block, gradients of all pixels, its ∂L/∂v; sums, scratch and first pixel as the kernel takes them."""
+        from nspike.kernels import through_time
+
+        through_time.backward(x, values(self.surrogate, x), currents, more, *self.numbers, g_v, *into)
+
+
+class _Declared:
+    """The same for the other neurons of the declared family."""
+
+    def __init__(self, layer: Layer) -> None:
+        stage, shared, own = layer.prepared.stage, layer.shared, layer.prepared.stage.dynamics
+        fires = layer.course.fires.astype(np.float32)
+        unit = -stage.integer.exponent
+        self.thresholds = np.ldexp(stage.threshold.astype(np.float32), unit) * (fires >= 0)[:, None]
+        self.resets = np.ldexp(stage.reset.astype(np.float32), unit)
+        self.surrogate = shared.surrogate
+        self.up, self.down = (min(own.most, (1 << planes) - 1) for planes in (own.up, own.down))
+        factors = np.array([own.keep / ONE, own.input_factor / ONE], np.float32)
+        follow = np.float32(shared.follow_reset)
+        arrays = (fires, self.thresholds, self.resets, _flips(own))
+        self.numbers = (*arrays, self.up, own.to_zero, factors, follow)
+
+    def run(self, x: Floats, currents: Floats, more: Floats, g_v: Floats, into: tuple[Any, ...]) -> None:
+        """As of `_Plain`."""
+        from nspike.kernels import through_time
+
+        crossings = np.empty((self.up + self.down, *x.shape), np.float32)
+        for k in range(self.up):
+            crossings[k] = x - np.float32(k) * self.resets
+        for k in range(self.down):
+            crossings[self.up + k] = -x - 2 * self.thresholds - np.float32(k) * self.resets
+        slopes = values(self.surrogate, crossings)
+        through_time.backward_declared(x, slopes, currents, more, *self.numbers, g_v, *into)
+
+
+def _flips(own: Dynamics) -> Floats:
+    """How the k-th spike of either sign changes each plane, float32 (planes, K): the bits of their number."""
+    parts = []
+    for planes in (own.up, own.down):
+        n = np.arange(min(own.most, (1 << planes) - 1) + 1)
+        parts.append(np.diff(n >> np.arange(planes)[:, None] & 1, axis=1))
+    (up, k), (down, m) = (part.shape for part in parts)
+    flips = np.zeros((up + down, k + m), np.float32)
+    flips[:up, :k], flips[up:, k:] = parts
+    return flips

@@ -24,6 +24,6 @@ def worth_read(layer: Layer) -> list[Worth]:
         for name, tensor in other.trained.items():
             slope = slopes(layer.source_neuron, other.values, name, shared.timesteps, shared.steps).amplitudes
             if slope.any():
-                trained.append(Worth(first, first + train.channels, tensor, slope))
-        first += train.channels
+                trained.append(Worth(first, first + train.neurons, tensor, slope))
+        first += train.neurons
     return trained

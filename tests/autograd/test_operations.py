@@ -42,6 +42,30 @@ CASES = {
     "pixel_unshuffle": (lambda a: ag.pixel_unshuffle(a, factor=2), IMAGE[:, :, :6]),
     "interpolate": (lambda a: ag.interpolate(a, factor=2), IMAGE),
     "interpolate_thrice": (lambda a: ag.interpolate(a, factor=3), IMAGE[:, :, :1]),
+    "channel_shuffle": (lambda a: ag.channel_shuffle(a, groups=2), IMAGE),
+    "channels": (lambda a: ag.channels(a, first=1, count=2), IMAGE),
+    "nearest": (lambda a: ag.nearest(a, factor=3), IMAGE),
+    "average_pool": (lambda a: ag.average_pool(a, size=2), IMAGE[:, :, :6]),
+    "max_pool": (lambda a: ag.max_pool(a, size=2), IMAGE[:, :, :6]),
+    "signed_clip": (lambda a, top: ag.signed_clip(a, top), A, np.abs(ROW) + 0.2),
+    "leaky_relu": (lambda a: ag.leaky_relu(a, slope=0.2), A),
+    "prelu": (ag.prelu, A, ROW),
+    "tanh": (ag.tanh, A),
+    "gelu": (ag.gelu, A),
+    "silu": (ag.silu, A),
+    "hard_sigmoid": (ag.hard_sigmoid, 3 * A),
+    "hard_swish": (ag.hard_swish, 3 * A),
+    "layer_norm": (lambda a, w, b: ag.layer_norm(a, w, b, 1e-5), A, ROW[:, 0, 0], ROW[:, 0, 0] + 1),
+    "layer_norm_no_bias": (lambda a, w: ag.layer_norm(a, w, None, 1e-5), A, ROW[:, 0, 0]),
+    "attention": (
+        lambda q, k, v, t: ag.transposed_attention(q, k, v, t, 2),
+        IMAGE,
+        IMAGE[::-1],
+        IMAGE**2,
+        np.array([1.0, 3.0]),
+    ),
+    "matmul": (ag.matmul, A, np.swapaxes(B, 2, 3)),
+    "softmax": (ag.softmax, A),
     "spectral_norm": (lambda a, b: ag.spectral_norm(a - b), IMAGE, draw.normal(size=IMAGE.shape)),
     "reused": (lambda a, b: (a * b + a).square() - b * (a - b), A, B),
 }
@@ -63,10 +87,24 @@ CONVOLUTIONS = [
     ((2, 3, 4, 5), (2, 3, 1, 1), {}),
     ((1, 1, 9, 9), (3, 1, 7, 7), {"padding": 3}),
     ((1, 2, 4, 4), (1, 2, 2, 2), {"padding": 3}),
+    ((2, 3, 8, 7), (5, 3, 3, 3), {"padding": 2, "dilation": 2}),
+    ((2, 5, 8, 7), (3, 5, 3, 3), {"padding": 2, "dilation": 2}),
+    ((1, 3, 9, 9), (2, 3, 3, 3), {"padding": 3, "dilation": 3, "stride": 2}),
+    ((1, 4, 8, 8), (8, 1, 3, 3), {"padding": 1, "groups": 4}),
+    ((2, 4, 8, 7), (4, 1, 3, 3), {"padding": 2, "groups": 4, "dilation": 2}),
+    ((1, 6, 6, 6), (4, 3, 2, 2), {"groups": 2, "stride": 2}),
+    ((1, 3, 8, 6), (4, 3, 4, 4), {"padding": 1, "stride": 2}),
+]
+
+UNEVEN = [
+    ((2, 3, 6, 5), (4, 3, 2, 2), {"padding": (0, 1)}),
+    ((2, 4, 6, 5), (2, 4, 4, 4), {"padding": (1, 2)}),
+    ((2, 4, 6, 6), (4, 1, 4, 4), {"padding": (1, 2), "groups": 4, "stride": 2}),
+    ((2, 4, 8, 6), (2, 4, 2, 2), {"padding": (2, 1), "dilation": 3}),
 ]
 
 
-@pytest.mark.parametrize(("images", "kernels", "options"), CONVOLUTIONS)
+@pytest.mark.parametrize(("images", "kernels", "options"), CONVOLUTIONS + UNEVEN)
 def test_gradients_of_convolutions(images, kernels, options):
     x, w, b = draw.normal(size=images), draw.normal(size=kernels), draw.normal(size=kernels[0])
     check_gradients(lambda x, w, b: ag.conv2d(x, w, b, **options), x, w, b)
@@ -81,6 +119,17 @@ def test_qcfs():
     y.sum().backward()
     assert x.grad.tolist() == [0, 1, 1, 1, 1, 0]
     assert scale.grad.item() == pytest.approx((-0.1 + 0.2 - 0.24 + 0.1) / 2 + 1)
+
+
+def test_signed_qcfs():
+    """Levels on both sides; what lies beyond them moves λ by its sign."""
+    x = Tensor(np.array([-5.0, -1.9, -0.74, -0.1, 0.3, 5.0]), requires_grad=True)
+    scale = Tensor(np.array(2.0), requires_grad=True)
+    y = ag.qcfs(x, scale, levels=4, signed=True)
+    assert y.data.tolist() == [-2.0, -2.0, -0.5, 0.0, 0.5, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 1, 1, 0]
+    assert scale.grad.item() == pytest.approx((-0.1 + 0.24 + 0.1 + 0.2) / 2)
 
 
 def test_relu_passes_nothing_at_its_kinks():
@@ -184,6 +233,15 @@ def agree(ours, theirs, *arrays, tolerance=1e-12):
         np.testing.assert_allclose(a.grad / scale, b.grad.numpy() / scale, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize(("images", "kernels", "options"), UNEVEN)
+def test_uneven_padding_is_padding_by_hand(images, kernels, options):
+    x, w = draw.normal(size=images), draw.normal(size=kernels)
+    padding = options["padding"]
+    by_hand = np.pad(x, ((0, 0), (0, 0), padding, padding))
+    ours = ag.conv2d(x, w, **options).data
+    np.testing.assert_allclose(ours, ag.conv2d(by_hand, w, **(options | {"padding": 0})).data, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize(("images", "kernels", "options"), CONVOLUTIONS)
 def test_torch_convolutions(images, kernels, options):
     arrays = (draw.normal(size=images), draw.normal(size=kernels), draw.normal(size=kernels[0]))
@@ -195,6 +253,26 @@ def test_torch_convolutions(images, kernels, options):
 
 
 TWINS = {
+    "gelu": (ag.gelu, lambda torch, a: torch.nn.functional.gelu(a), 3 * A),
+    "silu": (ag.silu, lambda torch, a: torch.nn.functional.silu(a), 3 * A),
+    "hard_swish": (ag.hard_swish, lambda torch, a: torch.nn.functional.hardswish(a), 3 * A),
+    "leaky_relu": (ag.leaky_relu, lambda torch, a: torch.nn.functional.leaky_relu(a), A),
+    "prelu": (ag.prelu, lambda torch, a, w: torch.nn.functional.prelu(a, w.reshape(-1)), A, ROW),
+    "max_pool": (
+        lambda a: ag.max_pool(a, size=2),
+        lambda torch, a: torch.nn.functional.max_pool2d(a, 2),
+        IMAGE[:, :, :6],
+    ),
+    "average_pool": (
+        lambda a: ag.average_pool(a, size=2),
+        lambda torch, a: torch.nn.functional.avg_pool2d(a, 2),
+        IMAGE[:, :, :6],
+    ),
+    "channel_shuffle": (
+        lambda a: ag.channel_shuffle(a, groups=2),
+        lambda torch, a: torch.nn.functional.channel_shuffle(a, 2),
+        IMAGE,
+    ),
     "pixel_shuffle": (
         lambda a: ag.pixel_shuffle(a, factor=2),
         lambda torch, a: torch.nn.functional.pixel_shuffle(a, 2),

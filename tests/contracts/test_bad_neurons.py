@@ -60,6 +60,36 @@ def test_amplitudes_that_cannot_be(value, message):
     fails(bad(amplitude=lambda p, t, timesteps: value), f"neuron bad: {message}")
 
 
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"planes": (2,)}, r"planes are \(2,\); a declared neuron has gains 1, 2, 4, \.\.\. \(up to 64\)"),
+        ({"planes": ()}, r"planes are \(\)"),
+        ({"planes": (-1,)}, r"planes are \(-1,\)"),
+        ({"planes": (-1, 1)}, r"planes are \(-1, 1\)"),
+        ({"planes": (1, 4)}, r"planes are \(1, 4\)"),
+        ({"planes": (1, 2, -2)}, r"planes are \(1, 2, -2\)"),
+        ({"planes": tuple(1 << i for i in range(8))}, r"planes are \(1, 2, 4"),
+        ({"most_spikes": 2}, r"most_spikes is 2; with planes \(1,\) expected 1 to 1"),
+        ({"planes": (1, 2), "most_spikes": 0}, "most_spikes is 0"),
+        ({"reset": "soft"}, "reset is 'soft'; expected 'subtract' or 'zero'"),
+        ({"step": len, "step_parameters": theta_only, "keep": abs}, "`keep`, .* are of declared neurons"),
+        ({"step": len, "step_parameters": theta_only, "reset": "zero"}, "`keep`, .* are of declared neurons"),
+    ],
+)
+def test_what_cannot_be_declared(parts, message):
+    with pytest.raises(PluginError, match=f"neuron bad: {message}"):
+        bad(**parts)
+
+
+def test_factors_that_cannot_be():
+    fails(bad(keep=lambda p: -0.1), "neuron bad: keep is -0.1; expected a fraction of the membrane")
+    fails(bad(input_factor=lambda p: 2.0), "neuron bad: input_factor is 2; expected a number in")
+    fails(
+        bad(planes=(1, 2), fire=lambda p, t, timesteps: 64.0, amplitude=lambda p, t, timesteps: 32.0), "bad: amplitude"
+    )
+
+
 def test_an_amplitude_that_changes():
     fails(bad(amplitude=lambda p, t, timesteps: 1.0 + t / 8), "neuron bad: the amplitude may change only once, after T")
 

@@ -9,7 +9,12 @@ from nspike.degradations.blur import convolve, defocus_kernel
 from nspike.degradations.haze import FAR, NEAR
 from nspike.degradations.kinds import Degradation, degrade
 from nspike.errors import BadInputError, UsageError
+from nspike.graph.initialise import initial_parameters
+from nspike.graph.layer import IMAGE, Activation, Conv, PixelShuffle
+from nspike.graph.network import Network
 from nspike.images import file as images
+from nspike.images.resize import imresize
+from nspike.model.model import Info, Model
 from tests.tiny import image, tiny_model
 
 
@@ -44,6 +49,52 @@ def test_super_resolution_takes_the_scales_in_turn(tmp_path):
     assert degraded.shape == (3, 1, 25, 25)
     lost = [np.std(a - b) for a, b in zip(degraded, clean, strict=True)]
     assert all(value > 0 for value in lost)
+
+
+def enlarging():
+    """A network that enlarges by 2 itself, its sides multiples of 4."""
+    layers = (
+        Conv("down", IMAGE, 3, 4, 4, stride=4, padding=(0, 0)),
+        Activation("act", "down", 4),
+        Conv("up", "act", 4, 192, 1),
+        PixelShuffle("out", "up", 8),
+    )
+    network = Network("enlarging", 3, layers, "out", "image")
+    info = Info("enlarging", "superres", "rgb", degradation={"scales": [2]})
+    return Model(info, network, initial_parameters(network, 0))
+
+
+def test_a_network_that_enlarges_has_smaller_degraded_crops(tmp_path):
+    folder = fill(tmp_path / "clean", 40, 50, 3)
+    batches = CropBatches(enlarging(), folder, batch=3, patch=19)
+    degraded, clean = batches(0)
+    assert (degraded.shape, clean.shape) == ((3, 3, 16, 16), (3, 3, 32, 32)), "a multiple of 4"
+    for small, large in zip(degraded, clean, strict=True):
+        expected = imresize(large.transpose(1, 2, 0).astype(np.float64), 0.5).transpose(2, 0, 1)
+        np.testing.assert_array_equal(small, expected.astype(np.float32))
+    with pytest.raises(BadInputError, match="too few for crops of 48"):
+        CropBatches(enlarging(), folder, patch=24)(0)
+
+
+@pytest.mark.parametrize(
+    "degradation",
+    [Degradation("noise", {"sigma": 25}), Degradation("bicubic", {"scales": [2, 3]}), Degradation("pairs")],
+)
+def test_a_network_that_enlarges_learns_from_its_scale_alone(tmp_path, degradation):
+    folder = fill(tmp_path / "clean", 40, 50, 3)
+    with pytest.raises(UsageError, match=r"enlarges by 2 itself: it learns from the degradation bicubic .* \[2\]"):
+        CropBatches(enlarging(), folder, degradation=degradation)
+
+
+def test_crops_are_multiples_of_what_the_network_takes(tmp_path):
+    layers = (Conv("down", IMAGE, 1, 4, 2, stride=12, padding=(0, 0)), Activation("act", "down", 4))
+    layers += (Conv("up", "act", 4, 144, 1), PixelShuffle("out", "up", 12))
+    network = Network("coarse", 1, layers, "out", "image")
+    model = Model(tiny_model().info, network, initial_parameters(network, 0))
+    folder = fill(tmp_path / "clean", 40, 50)
+    assert CropBatches(model, folder, patch=35)(0)[0].shape[2:] == (24, 24)
+    with pytest.raises(UsageError, match="at least 12 pixels"):
+        CropBatches(model, folder, patch=11)
 
 
 def test_dehazing_takes_pairs(tmp_path):

@@ -51,7 +51,7 @@ def test_results_merge_in_any_order_from_anywhere(network, neuron, head):
         again = run_tile(program, window(program, pixels, *places[4]), pool=pool, threads=1, digest=True)
     np.testing.assert_array_equal(again.part.output, results[4].part.output)
     assert again.leaves == results[4].leaves
-    accounts = Accounts(program.integers, 2, 150, 140, digest=True)
+    accounts = Accounts(program, 2, 150, 140, digest=True)
     output = np.full(pixels.shape, np.nan)
     for i in np.random.default_rng(1).permutation(len(results)):
         result = pickle.loads(pickle.dumps(results[i]))  # as from another process
@@ -65,7 +65,7 @@ def test_a_lost_tile_is_seen():
     program = build(random_model(chain(3)), registry().neurons["if"], registry().heads["membrane"])
     pixels = np.random.default_rng(0).integers(0, 256, (1, 1, 70, 70), np.uint8)
     expected = engine.run(program, pixels, sink=lambda part: None, digest=True)
-    accounts = Accounts(program.integers, 1, 70, 70, digest=True)
+    accounts = Accounts(program, 1, 70, 70, digest=True)
     with ThreadPoolExecutor(1) as pool:
         for core in list(tiles(70, 70, 64))[1:]:
             result = run_tile(program, window(program, pixels, 0, core), pool=pool, threads=1, digest=True)

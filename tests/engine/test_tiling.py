@@ -4,9 +4,13 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nspike.engine.tiling import bytes_per_pixel, choose, fans, reach, tiles
+from nspike.engine import tiling
+from nspike.engine.plan import plan
+from nspike.engine.readers import readers
+from nspike.engine.tiling import bytes_per_pixel, tiles
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
+from nspike.graph.geometry import geometry
 from nspike.graph.layer import IMAGE
 from nspike.integer.rounding import build
 from nspike.registry.plugins import registry
@@ -35,36 +39,48 @@ def test_grown_stays_in_the_image():
     assert Rect(64, 128, 64, 128).grown(3, 500, 500) == Rect(61, 131, 61, 131)
 
 
-def test_reach_shrinks_layer_by_layer():
-    found = reach(integers(branched(2, 2, 2, kernels=(1, 3, 5, 7)), "cpm"))
+def test_regions_shrink_layer_by_layer():
+    parts = integers(branched(2, 2, 2, kernels=(1, 3, 5, 7)), "cpm")
+    regions = plan(parts).regions(Rect(64, 128, 64, 128), 300, 100)
     # the head 1, conv_d 3, conv_c 2, conv_b 1
-    assert found == {"output": 1, "c": 4, "b": 6, "a": 7, IMAGE: 7}
+    for name, margin in {"conv_d": 1, "c": 4, "b": 6, "a": 7, IMAGE: 7}.items():
+        assert regions[name] == Rect(64 - margin, 128 + margin, 64 - margin, 100)
 
 
-def test_fans():
+def kernels(parts, name):
+    """The kernel size and the output channels of each reader."""
+    layers = [reader.layer for reader in readers(parts, plan(parts))[name]]
+    return [(getattr(r, "kernel", 1), geometry(r).targets(r)) for r in layers]
+
+
+def choose(parts, height, width, tile, memory):
+    return tiling.choose(parts, plan(parts), height, width, tile, memory)
+
+
+def test_readers():
     parts = integers(branched(2, 3, 4, channels=3, kernels=(1, 3, 5, 7), gate=True), "cpm")
-    assert fans(parts, "a") == ((3, 3), (5, 4), (7, 3))
-    assert fans(parts, "c") == ((7, 3),)
-    assert fans(parts, "d") == ((1, 1),)
-    assert fans(parts, "output") == ((3, 3),)
-    assert fans(integers(chain(2)), "output") == ()
+    assert kernels(parts, "a") == [(3, 3), (5, 4), (7, 3)]
+    assert kernels(parts, "c") == [(7, 3)]
+    assert kernels(parts, "d") == [(1, 1)]
+    assert kernels(parts, "output") == [(3, 3)]
+    assert kernels(integers(chain(2)), "output") == []
 
 
 def test_the_largest_tile_that_fits():
     parts = integers(chain(64, 64, 64))
     each = bytes_per_pixel(parts)
     assert each >= 2 * 4 * 64 // 8  # two layers of packed spikes
-    assert choose(parts, 300, 200, 4, None, 10**9) == 320
-    assert choose(parts, 300, 200, 4, None, each * 136 * 136) == 128
-    assert choose(parts, 300, 200, 4, None, each * 136 * 136 - 1) == 64
-    assert choose(parts, 300, 200, 4, None, each * 72 * 72) == 64
+    assert choose(parts, 300, 200, None, 10**9) == 320
+    assert choose(parts, 300, 200, None, each * 136 * 136) == 128
+    assert choose(parts, 300, 200, None, each * 136 * 136 - 1) == 64
+    assert choose(parts, 300, 200, None, each * 72 * 72) == 64
     with pytest.raises(UsageError, match="smallest tile takes 1 MiB"):
-        choose(parts, 300, 200, 4, None, each * 72 * 72 - 1)
-    assert choose(parts, 3, 2, 4, None, each * 3 * 2) == 64
-    assert choose(parts, 300, 200, 4, 192, 1) == 192
+        choose(parts, 300, 200, None, each * 72 * 72 - 1)
+    assert choose(parts, 3, 2, None, each * 3 * 2) == 64
+    assert choose(parts, 300, 200, 192, 1) == 192
     for tile in (0, -64, 1, 100):
         with pytest.raises(UsageError, match="positive multiple of 64"):
-            choose(parts, 300, 200, 4, tile, 10**9)
+            choose(parts, 300, 200, tile, 10**9)
 
 
 def observed_peak(network, neuron, head, timesteps, memory):

@@ -1,12 +1,31 @@
 """Geometry against brute force: what an output sees, how often an input is read, on random graphs."""
 
+import math
 import typing
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from nspike.graph import geometry
-from nspike.graph.layer import IMAGE, KINDS, Activation, Concat, Conv, Driver, Gate, Layer
+from nspike.graph.layer import (
+    IMAGE,
+    KINDS,
+    Activation,
+    AveragePool,
+    Bilinear,
+    Concat,
+    Conv,
+    Driver,
+    Gate,
+    Layer,
+    Nearest,
+    PixelShuffle,
+    PixelUnshuffle,
+    Slice,
+)
+from nspike.graph.network import Network
+from nspike.graph.plain_layer import MaxPool
 from tests import naive
 from tests.graphs import branched, chain
 
@@ -56,9 +75,10 @@ def test_macs_count_every_tap_inside_the_image(network):
 def test_fan_out_is_how_many_outputs_read_an_input(network):
     shape = (5, 4)
     for layer in network.drivers:
-        kernel, targets = geometry.fan_out(layer)
         counted = reads(layer, shape).sum(axis=0).reshape(shape)
-        np.testing.assert_array_equal(np.outer(geometry.fan(kernel, 5), geometry.fan(kernel, 4)), counted)
+        np.testing.assert_array_equal(np.outer(geometry.fan(layer, 5), geometry.fan(layer, 4)), counted)
+        targets = geometry.geometry(layer).targets(layer)
+        assert geometry.paper_reach(layer) == targets * (layer.kernel**2 if type(layer) is Conv else 1)
         assert targets == (layer.out_channels if type(layer) is Conv else 1)
 
 
@@ -92,9 +112,9 @@ def test_shapes_are_those_of_arrays(network):
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7, 31])
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 20])
 def test_fan_and_taps(kernel, size):
-    brute = naive.targets(kernel, size, 9)
-    np.testing.assert_array_equal(np.outer(geometry.fan(kernel, size), geometry.fan(kernel, 9)), brute)
-    assert geometry.taps(kernel, size, 9) == brute.sum()
+    brute, conv = naive.targets(kernel, size, 9), Conv("c", IMAGE, 1, 1, kernel)
+    np.testing.assert_array_equal(np.outer(geometry.fan(conv, size), geometry.fan(conv, 9)), brute)
+    assert geometry.macs(conv, size, 9) == brute.sum()
 
 
 def test_parameters():
@@ -107,7 +127,112 @@ def test_parameters():
         assert geometry.parameter_shapes(layer) == {}
 
 
+# ----- Kinds that change the size: each against its definition on one axis -----
+
+SIZE = 24
+
+STRIDED = [
+    Conv("l", IMAGE, 4, 8, k, stride=s, dilation=d, groups=g, padding=p)
+    for k, s, d, g, p in [
+        (3, 1, 1, 4, None),
+        (3, 2, 1, 1, (1, 1)),
+        (3, 2, 1, 2, (0, 1)),
+        (2, 2, 1, 1, (0, 0)),
+        (4, 2, 1, 1, (1, 1)),
+        (5, 4, 1, 1, (2, 1)),
+        (2, 1, 1, 1, (1, 0)),
+        (2, 1, 1, 1, (0, 1)),
+        (3, 1, 4, 1, None),
+        (3, 2, 3, 4, (3, 2)),
+    ]
+]
+MOVES = [PixelShuffle("l", IMAGE, 2), PixelUnshuffle("l", IMAGE, 3), Nearest("l", IMAGE, 3), AveragePool("l", IMAGE, 4)]
+MOVES += [Bilinear("l", IMAGE), Slice("l", IMAGE, 1, 2), MaxPool("l", IMAGE, 2)]
+
+
+def contributions(layer, size):
+    """For each output along one axis: the inputs that it is computed from, by the definition of its kind."""
+    kind = type(layer)
+    if kind is Conv:
+        taps = [j * layer.dilation - layer.pads[0] for j in range(layer.kernel)]
+        starts = range(0, size, layer.stride)
+        return [[start + t for t in taps if 0 <= start + t < size] for start in starts]
+    if kind in (PixelShuffle, Nearest):
+        return [[i // layer.factor] for i in range(size * layer.factor)]
+    if kind in (PixelUnshuffle, AveragePool, MaxPool):
+        side = layer.factor if kind is PixelUnshuffle else layer.size
+        return [list(range(i * side, i * side + side)) for i in range(size // side)]
+    if kind is Bilinear:
+        centres = [(i + 0.5) / 2 - 0.5 for i in range(2 * size)]
+        return [sorted({min(max(math.floor(c) + j, 0), size - 1) for j in (0, 1)}) for c in centres]
+    return [[i] for i in range(size)]
+
+
+@pytest.mark.parametrize("layer", [*STRIDED, *MOVES], ids=lambda layer: type(layer).__name__)
+def test_sizes_and_what_outputs_need(layer):
+    reads = contributions(layer, SIZE)
+    assert len(reads) == SIZE * geometry.geometry(layer).scale(layer)
+    for first in range(len(reads)):
+        for last in range(first + 1, len(reads) + 1):
+            inputs = [i for output in reads[first:last] for i in output]
+            least, most = geometry.needed([layer], SIZE, {"l": (first, last)})[IMAGE]
+            assert least <= min(inputs, default=SIZE)
+            assert most > max(inputs, default=-1)
+            if least > 0 and most < SIZE:  # far from the border, no more than that
+                assert (least, most) == (min(inputs), max(inputs) + 1)
+
+
+@pytest.mark.parametrize("conv", STRIDED)
+def test_fan_and_macs_of_strided_and_grouped_convolutions(conv):
+    reads = contributions(conv, SIZE)
+    counted = np.bincount([i for output in reads for i in output], minlength=SIZE)
+    np.testing.assert_array_equal(geometry.fan(conv, SIZE), counted)
+    assert geometry.macs(conv, SIZE, SIZE) == counted.sum() ** 2 * 4 * 8 // conv.groups
+    side = SIZE // conv.stride
+    assert geometry.macs_paper(conv, side, side) == side**2 * conv.kernel**2 * 4 * 8 // conv.groups
+    assert geometry.paper_reach(conv) == Fraction(conv.kernel**2 * 8 // conv.groups, conv.stride**2)
+
+
+U_NET = Network(
+    "u",
+    1,
+    (
+        Conv("in", IMAGE, 1, 4, 3),
+        Activation("a", "in", 4),
+        Conv("down", "a", 4, 4, 4, stride=4, padding=(0, 0)),
+        Activation("low", "down", 4),
+        Conv("wide", "low", 4, 16, 3),
+        PixelShuffle("half", "wide", 2),
+        Bilinear("up", "half"),
+        Concat("cat", ("a", "up")),
+        Conv("out", "cat", 8, 1, 3),
+    ),
+    "out",
+    "image",
+)
+
+
+def test_regions_through_a_u_net():
+    """What a tile needs of each layer: the union over its readers, cut off at the border."""
+    expected = [1, 1, 1, Fraction(1, 4), Fraction(1, 4), Fraction(1, 4), Fraction(1, 2), 1, 1, 1]
+    assert list(U_NET.scales.values()) == expected
+    assert U_NET.size_multiple == 4
+    assert U_NET.scale == 1
+    need = geometry.needed(U_NET.layers, 64, {"out": (16, 32)})
+    assert need["out"] == (16, 32)
+    assert need["cat"] == need["up"] == (15, 33)
+    assert need["half"] == (7, 17)
+    assert need["wide"] == (3, 9)
+    assert need["low"] == (2, 10)
+    assert need["a"] == (8, 40)
+    assert need[IMAGE] == (7, 41)
+    assert U_NET.radius == 9
+    assert U_NET.halos()["cat"] == 1
+    assert U_NET.macs_paper(8, 8) == 64 * (9 * 4 + 9 * 8) + 4 * (16 * 16 + 9 * 64)
+
+
 def test_kinds_and_roles():
-    assert set(KINDS.values()) == set(typing.get_args(Layer))
+    kinds = {kind for part in typing.get_args(Layer) for kind in (typing.get_args(part) or (part,))}
+    assert set(KINDS.values()) == kinds
     currents = {kind for kind, entry in geometry.GEOMETRY.items() if entry.role == "current"}
     assert currents == set(typing.get_args(Driver))

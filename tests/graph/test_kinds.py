@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 import nspike
-from nspike.ann.tile import PLAIN
+from nspike.ann.layers import PLAIN
 from nspike.engine.prepared import LAYOUT
 from nspike.engine.stages import FIRE
 from nspike.engine.tiling import NARROW_ONLY
 from nspike.graph.geometry import GEOMETRY
 from nspike.graph.initialise import INITIAL
 from nspike.graph.layer import KINDS, Driver
-from nspike.integer.reference import REFERENCE
-from nspike.integer.rounding import ROUNDING
+from nspike.graph.values import ACCEPTS
+from nspike.integer.components import BITS
+from nspike.integer.driver import FLOATS
+from nspike.integer.reference_layers import LAYERS
 
 CLASSES = {kind.__name__ for kind in KINDS.values()}
 
@@ -28,9 +30,18 @@ def test_a_table_of_all_kinds(table):
     assert set(table) == set(KINDS.values())
 
 
-@pytest.mark.parametrize("table", [ROUNDING, REFERENCE, NARROW_ONLY, LAYOUT, FIRE])
+@pytest.mark.parametrize("table", [FLOATS, NARROW_ONLY, LAYOUT, FIRE])
 def test_a_table_of_the_kinds_that_give_currents(table):
     assert set(table) == set(typing.get_args(Driver))
+
+
+def of_roles(*roles):
+    return {kind for kind, entry in GEOMETRY.items() if entry.role in roles}
+
+
+def test_tables_of_what_a_layer_does_in_the_spiking_network():
+    assert set(BITS) == of_roles("linear")
+    assert set(LAYERS) == of_roles(*(role for role in ACCEPTS if role not in ("plain", "neurons")))
 
 
 def kind_tests(source):

@@ -129,11 +129,26 @@ class Simulator:
             bias, v0 = (self.integers(stage, name)[:, None, None] for name in ("bias", "v0"))
             v = np.zeros((len(bias), *image.shape[1:]), np.int64) + v0
             spikes[stage] = []
+            path = f"integers/{stage}/"
+            keep, factor = (int(self.arrays.get(path + name, [65536])[0]) for name in ("keep", "input_factor"))
+            most = int(self.arrays.get(path + "most_spikes", [1])[0])
+            gains = [int(g) for g in self.arrays.get(path + "planes", [1])]
             for t in range(len(threshold)):
-                u = v + self.current(stage, layer, image, spikes, t) + (bias if t < self.timesteps else 0)
-                s = u >= threshold[t][:, None, None]
-                v = u - s * reset[t][:, None, None]
-                spikes[stage].append(s)
+                arriving = self.current(stage, layer, image, spikes, t) + (bias if t < self.timesteps else 0)
+                u = (v * keep + 32768) // 65536 + (arriving * factor + 32768) // 65536
+                fired = np.zeros((len(gains), *u.shape), bool)
+                for c, y, x in np.ndindex(u.shape):
+                    size, n = abs(int(u[c, y, x])), 0
+                    same = [g for g in gains if (g > 0) == (u[c, y, x] > 0)]
+                    while n < min(most, sum(map(abs, same))) and size >= threshold[t][c] + n * reset[t][c]:
+                        n += 1
+                    for plane, gain in enumerate(gains):
+                        fired[plane, c, y, x] = gain in same and n & abs(gain)
+                    u[c, y, x] -= n * reset[t][c] * (1 if u[c, y, x] > 0 else -1)
+                    if n and path + "reset_to_zero" in self.arrays:
+                        u[c, y, x] = 0
+                v = u
+                spikes[stage].append(fired.reshape(-1, *u.shape[1:]))
         return spikes, self.head(sum(s.astype(np.int64) for s in spikes["output"]), v - v0)
 
     def head(self, n, left):

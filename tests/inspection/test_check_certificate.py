@@ -238,9 +238,10 @@ def test_a_neuron_with_a_kernel_of_its_own(tmp_path):
     from dataclasses import replace as changed
 
     from nspike.registry.plugins import registry
+    from tests.own_neurons import LEAKY
 
     photo = write(tmp_path / "photo.png", 20, 24)
-    own = changed(registry().neurons["lif"], name="leaks-of-check")
+    own = changed(LEAKY.fast, name="leaks-of-check")
     registry().add([("neuron", own)], str(tmp_path / "leaks.py"), "")
     registry().neurons.fill({**{name: registry().neurons[name] for name in registry().neurons}, own.name: own})
     try:

@@ -2,8 +2,24 @@ import numpy as np
 import pytest
 
 from nspike.errors import ModelError
-from nspike.integer.grid import ANALOG_LIMIT, SPIKE_LIMIT, exponents, on_grid, quantise
+from nspike.integer.grid import (
+    ANALOG_LIMIT,
+    RANGE,
+    SPIKE_LIMIT,
+    UNBOUNDED,
+    kernel_bounds,
+    largest_exponent,
+    on_grid,
+    weights_on_grid,
+)
 from tests import naive
+
+
+def exponents(weights, bias, theta, *, gain=1, limit=SPIKE_LIMIT):
+    """Of one layer of neurons by itself."""
+    largest, total = kernel_bounds(weights, bias, gain)
+    each = (largest_exponent(largest, limit), largest_exponent(total, RANGE), largest_exponent(theta, RANGE))
+    return np.min(each, axis=0)
 
 
 def random_layer(draw, scale):
@@ -20,13 +36,13 @@ def test_the_largest_exponent_within_three_bounds(scale, gain, limit):
     draw = np.random.default_rng(0)
     for _ in range(10):
         weights, bias, theta = random_layer(draw, scale)
-        layer = quantise(weights, bias, theta, gain=gain, limit=limit)
+        exponent = exponents(weights, bias, theta, gain=gain, limit=limit)
         expected = naive.grid(weights, bias, theta, gain, limit)
-        assert layer.exponent.tolist() == expected.exponent
-        np.testing.assert_array_equal(layer.weights, expected.weights)
-        np.testing.assert_array_equal(layer.bias, expected.bias.ravel())
-        np.testing.assert_array_equal(layer.theta, expected.theta.ravel())
-        for c, k in enumerate(layer.exponent):
+        assert exponent.tolist() == expected.exponent
+        rounded = weights_on_grid(weights, exponent)
+        np.testing.assert_array_equal(rounded, expected.weights)
+        np.testing.assert_array_equal(on_grid(bias, exponent), expected.bias.ravel())
+        for c, k in enumerate(exponent):
 
             def fits(unit, c=c, weights=weights, bias=bias, theta=theta):
                 each = np.abs(weights[:, c])
@@ -35,7 +51,7 @@ def test_the_largest_exponent_within_three_bounds(scale, gain, limit):
 
             assert fits(2.0**k)
             assert not fits(2.0 ** (k + 1))
-        assert np.abs(layer.weights.astype(int)).max() <= limit
+        assert np.abs(rounded.astype(int)).max() <= limit
 
 
 def single(weight, bias=0.0, theta=1.0, **options):
@@ -54,6 +70,8 @@ def test_each_bound_by_itself_and_just_past_it():
     assert single(2.0**10, bias=2.0**24 - 2.0**12, theta=1e-9, gain=4) == 0
     assert single(2.0**10, bias=2.0**24 - 2.0**12 + 1, theta=1e-9, gain=4) == -1
     assert single(1e-41) == 24  # a dead filter: θ alone decides
+    assert single(0.0) == 24
+    assert largest_exponent(np.zeros(2), 4095).tolist() == [UNBOUNDED] * 2
 
 
 def test_rounding_is_half_to_even():
@@ -69,24 +87,10 @@ def test_rounding_is_half_to_even():
 
 def test_what_has_no_grid():
     one = np.ones((1, 1, 1, 1, 1))
-    for weights, bias, theta in ((one * np.nan, [0.0], [1.0]), (one, [np.inf], [1.0]), (one, [0.0], [np.nan])):
+    for weights, bias in ((one * np.nan, [0.0]), (one, [np.inf])):
         with pytest.raises(ModelError, match="NaN or infinity"):
-            exponents(weights, np.array(bias), np.array(theta))
-    for theta in (0.0, -1.0):
-        with pytest.raises(ModelError, match="threshold is not positive"):
-            exponents(one, np.zeros(1), np.array([theta]))
+            kernel_bounds(weights, np.array(bias))
     for value in (2.0**31, -(2.0**31), np.nan):
         with pytest.raises(ModelError, match="does not fit"):
             on_grid(np.array([value]), np.zeros(1, int))
     assert on_grid(np.array([2.0**31 - 1]), np.zeros(1, int)).tolist() == [2**31 - 1]
-
-
-def test_a_threshold_is_at_least_one():
-    layer = quantise(np.full((1, 1, 1, 1, 1), 4000.0), np.zeros(1), np.array([1e-6]))
-    assert layer.theta.tolist() == [1]
-
-
-def test_a_threshold_that_rounds_to_zero_is_one():
-    """At 0 a neuron that nothing reaches would fire at every step."""
-    layer = quantise(np.ones((1, 2, 1, 1, 1)), np.zeros(2), np.array([1e-9, 1.0]))
-    assert layer.theta.tolist() == [1, 2 ** layer.exponent[1]]

@@ -5,7 +5,7 @@ from nspike_plugins import aodnet, dncnn
 from nspike.ann import run as ann
 from nspike.errors import ModelError
 from nspike.integer.normalise import driven, gate_scale, normalised_conv
-from nspike.integer.reference import convolve
+from nspike.integer.reference_layers import convolve
 from nspike.model.model import OUTPUT, Spiking
 from tests.plugins.chains import aod, chain
 
@@ -28,7 +28,11 @@ def test_normalised_layers_of_aodnet_compute_the_ann_in_units_of_the_scales():
         sources = [units[a.name] for a in network.activations_into(conv.name)] or [image[0].astype(np.float64)]
         weights, bias = normalised_conv(network, parameters, spiking, conv.name)
         assert weights.dtype == bias.dtype == np.float64
-        found = np.maximum(convolve(np.concatenate(sources)[None], weights)[0] + bias[:, None, None], 0)
+        found = np.maximum(
+            convolve(np.concatenate(sources)[None], weights, conv, np.arange(conv.in_channels)[None])[0]
+            + bias[:, None, None],
+            0,
+        )
         np.testing.assert_allclose(found, units[driven(network, conv.name)], atol=1e-5)
     gate = gate_scale(network, spiking, "gate")[:, None, None]
     scale = spiking.scales[OUTPUT][:, None, None]

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
-from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, mprn_beta
+from nspike_plugins import aodnet, cpm, dncnn, if_, membrane, mprn, mprn_beta
 
 from nspike.engine import run as engine
 from nspike.engine.program import build as build_program
 from nspike.errors import PluginError
+from nspike.graph.layer import IMAGE
 from nspike.integer import reference as floatsim
+from nspike.integer.reference_layers import convolve
 from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Info, Model, Spiking
+from tests.own_neurons import BURST
 from tests.plugins.chains import aod, chain
 from tests.plugins.traces import spikes, trace
 
@@ -71,17 +74,19 @@ def test_charge_is_conserved_in_every_layer():
     image = np.random.default_rng(5).random((1, 11, 12))
     run = floatsim.simulate(network, image)
     for stage in network.stages:
-        arriving = run.spikes[stage.sources[0]].sum(axis=0) if stage.sources else network.timesteps * image
-        charge = floatsim.convolve(arriving[None].astype(float), stage.weights[0])[0]
-        charge += network.timesteps * stage.bias[:, None, None]
+        conv, current = model.network.layer(stage.current), network.currents[stage.current]
+        arriving = network.timesteps * image if conv.source == IMAGE else run.spikes[conv.source].sum(axis=0)
+        places = np.arange(conv.in_channels)[None]
+        charge = convolve(arriving[None].astype(float), current.weights[0], conv, places)[0]
+        charge += network.timesteps * current.bias[:, None, None]
         released = run.spikes[stage.name].sum(axis=0) * stage.theta[:, None, None]
         np.testing.assert_allclose(charge, released + run.residual[stage.name], atol=1e-11)
 
 
 def test_a_neuron_with_its_own_kernel_is_refused():
-    model = converted(dncnn, chain(3, 4), lif.NEURON, membrane.HEAD)
-    with pytest.raises(PluginError, match="lif has a kernel of its own"):
-        floatsim.from_model(model, lif.NEURON, membrane.HEAD)
+    model = converted(dncnn, chain(3, 4), BURST.fast, membrane.HEAD)
+    with pytest.raises(PluginError, match="has a kernel of its own"):
+        floatsim.from_model(model, BURST.fast, membrane.HEAD)
 
 
 def test_a_residual_is_what_arrived_and_was_not_fired():

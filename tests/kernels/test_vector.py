@@ -18,30 +18,6 @@ def sum_narrow(events, first, count, weights, offset, stride, out, at):
 
 
 @kernel
-def fire_wide(current, first, bias, bias_at, v, threshold, reset, at):
-    return vector.fire_wide(current, first, bias, bias_at, v, threshold, reset, at)
-
-
-@kernel
-def fire_narrow(current, first, bias, bias_at, v, threshold, reset, at):
-    return vector.fire_narrow(current, first, bias, bias_at, v, threshold, reset, at)
-
-
-@kernel
-def sum_fire_wide(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
-    return vector.sum_fire_wide(
-        events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
-    )
-
-
-@kernel
-def sum_fire_narrow(events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at):
-    return vector.sum_fire_narrow(
-        events, first, count, weights, offset, stride, bias, bias_at, v, column, threshold, reset, at
-    )
-
-
-@kernel
 def list_bits(words, index, base, events, at):
     return vector.list_bits(words, index, base, events, at)
 
@@ -71,18 +47,13 @@ def gate(word, gates, first, out):
     vector.gate(word, gates, first, out)
 
 
-@kernel
-def fire_row(v, first, current, bias, threshold, reset):
-    return vector.fire_row(v, first, current, bias, threshold, reset)
-
-
 def bits(word, count=64):
     return (np.uint64(word) >> np.arange(count, dtype=np.uint64)) & np.uint64(1)
 
 
 @pytest.mark.parametrize(("run", "plain", "lanes"), [
-    (sum_wide, vector._python_sum_rows(64), 64),
-    (sum_narrow, vector._python_sum_rows(16), 16),
+    (sum_wide, vector.python_sum_rows(64), 64),
+    (sum_narrow, vector.python_sum_rows(16), 16),
 ])  # fmt: skip
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 100])
 def test_sum_rows(run, plain, lanes, count):
@@ -103,42 +74,6 @@ def test_sum_rows(run, plain, lanes, count):
         expected[16 : 16 + lanes] += -count % 8 * flat[49 * 80 + 10 :][:lanes]
         np.testing.assert_array_equal(out, expected)
         np.testing.assert_array_equal(other, expected)
-
-
-@pytest.mark.parametrize(("run", "plain", "both", "plain_both", "lanes"), [
-    (fire_wide, vector._python_fire(64), sum_fire_wide, vector._python_sum_fire(64), 64),
-    (fire_narrow, vector._python_fire(16), sum_fire_narrow, vector._python_sum_fire(16), 16),
-])  # fmt: skip
-def test_fire(run, plain, both, plain_both, lanes):
-    draw = np.random.default_rng(lanes)
-    table = draw.integers(-4095, 4095, (20, 80), dtype=np.int16)
-    rows = draw.integers(0, 20, 24, dtype=np.int32)
-    for scale in (5, 2**24):
-        v, bias = (draw.integers(-scale, scale, 80, dtype=np.int32) for _ in range(2))
-        for summed in (False, True):
-            current = draw.integers(-scale, scale, 80, dtype=np.int32)
-            if summed:
-                current = table[rows[4:20]].sum(axis=0, dtype=np.int32)
-            threshold = draw.integers(1, scale, 96, dtype=np.int32)
-            threshold[24:28] = (v + current + bias)[20:24]  # just at the threshold fires
-            threshold[28:32] = 2**31 - 1
-            reset = draw.integers(1, scale, 96, dtype=np.int32)
-            part = slice(16, 16 + lanes)
-            expected = (v + current + bias).astype(np.int64)[part]
-            fired = expected >= threshold[20 : 20 + lanes]
-            after_fire = v.astype(np.int64)
-            after_fire[part] = expected - fired * reset[20 : 20 + lanes]
-            assert fired[4:8].all()
-            later = np.append(np.zeros(7, np.int32), bias)
-            for f in (both, plain_both) if summed else (run, plain):
-                after = v.copy()
-                if summed:
-                    word = f(rows, 4, 16, table.ravel(), 16, 80, later, 23, after, 16, threshold, reset, 20)
-                else:
-                    word = f(current, 16, later, 23, after, threshold, reset, 20)
-                np.testing.assert_array_equal(after, after_fire)
-                np.testing.assert_array_equal(bits(word, lanes).astype(bool), fired)
-                assert int(word) < 2**lanes
 
 
 def test_bits_of_a_word():
@@ -202,17 +137,3 @@ def test_sum_masked(count, low):
         out = np.full(64, 9, np.int32)
         f(masks, 20, offsets, weights, 3, count, out)
         np.testing.assert_array_equal(out, expected)
-
-
-def test_fire_row():
-    draw = np.random.default_rng(0)
-    v, current = draw.integers(-100, 100, 128, dtype=np.int32), draw.integers(-100, 100, 64, dtype=np.int32)
-    u = v[32:96].astype(np.int64) + current + 5
-    threshold = int(u[0])
-    expected = v.astype(np.int64)
-    expected[32:96] = u - (u >= threshold) * 30
-    for f in (fire_row, vector._python_fire_row):
-        after = v.copy()
-        word = f(after, 32, current, np.int32(5), np.int32(threshold), np.int32(30))
-        np.testing.assert_array_equal(after, expected)
-        np.testing.assert_array_equal(bits(word).astype(bool), u >= threshold)

@@ -7,12 +7,16 @@ import pytest
 from nspike_plugins.aodnet import ARCHITECTURE as AODNET
 
 from nspike.ann import run as ann
-from nspike.autograd.tensor import Tensor, multiply, total
+from nspike.autograd.tensor import multiply, total
+from nspike.graph import plain_layer
 from nspike.graph.initialise import initial_parameters
+from nspike.graph.layer import KINDS
 from nspike.graph.mode import restored
 from nspike.model.model import Info, Model
+from nspike.trainable.operations import FUNCTIONS, OPERATIONS
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 from tests.tiny import tiny_model
+from tests.trainable.networks import edsr, everything, model_of, teacher, unet
 
 
 def aodnet():
@@ -28,9 +32,12 @@ MODELS = {
     "aodnet": aodnet(),
 }
 
+GENERAL = {network.name: model_of(network) for network in (everything(), teacher(), unet(), edsr())}
+
 
 def plane_for(model, count=2):
-    return np.random.default_rng(0).random((count, model.network.channels, 14, 17)).astype(np.float32)
+    sides = (14, 17) if model.network.size_multiple == 1 else (16, 24)
+    return np.random.default_rng(0).random((count, model.network.channels, *sides)).astype(np.float32)
 
 
 def network_of(model, kind, per="layer"):
@@ -60,22 +67,31 @@ def test_it_computes_what_runs(name, kind, per):
         assert np.abs(plain - ran).max() > 1e-3
 
 
+def ceilings_of(network):
+    return {layer.name: np.array([0.7]) for layer in network.activations}
+
+
+def test_a_table_of_all_kinds():
+    assert set(OPERATIONS) == set(KINDS.values())
+    assert set(FUNCTIONS) == set(plain_layer.FUNCTIONS)
+    kinds = {type(layer) for model in (*MODELS.values(), *GENERAL.values()) for layer in model.network.layers}
+    assert kinds == set(KINDS.values()), "every kind is tried below"
+
+
 @pytest.mark.parametrize("kind", ["relu", "clipped"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *GENERAL])
 def test_gradients(name, kind):
-    model = MODELS[name]
-    network, plane = network_of(model, kind), plane_for(model)
+    model = {**MODELS, **GENERAL}[name]
+    ceilings = ceilings_of(model.network) if kind == "clipped" else None
+    network, plane = DifferentiableAnn(model, kind=kind, ceilings=ceilings), plane_for(model)
     parameters = network.parameters()
     for tensor in parameters.values():
         tensor.data = tensor.data.astype(np.float64)
     plane = plane.astype(np.float64)
-    weights = np.random.default_rng(1).normal(size=plane.shape)
+    weights = np.random.default_rng(1).normal(size=network.run(plane).shape)
 
     def value():
-        image = Tensor(plane)
-        values = {"image": image}
-        for layer in network.network.layers:
-            values[layer.name] = network._layer(layer, values)
+        values = network._values(plane, None)
         return total(multiply(values[network.network.output], weights))
 
     value().backward()
@@ -90,6 +106,45 @@ def test_gradients(name, kind):
             ends.append(value().item())
         tensor.data = kept
         assert tensor.grad[at] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-3, abs=1e-4), key
+
+
+def test_signed_features_pass_and_are_clipped_on_both_sides():
+    network = edsr()
+    model, plane = model_of(network), plane_for(model_of(network))
+    plain = DifferentiableAnn(model).activations(plane)["feature"]
+    assert plain.min() < -0.2
+    limited = DifferentiableAnn(model, kind="clipped", ceilings=ceilings_of(network)).activations(plane)["feature"]
+    assert -limited.min() == limited.max() == np.float32(0.7)
+    rounded = DifferentiableAnn(model, kind="qcfs", levels=4, ceilings=ceilings_of(network), overshoot=0.5)
+    levels = rounded.activations(plane, seed=1)["feature"] / np.float32(0.7) * 4
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-5)
+    assert levels.min() < -1
+
+
+def test_tied_convolutions_share_a_tensor():
+    network = DifferentiableAnn(model_of(unet()))
+    names = set(network.parameters())
+    assert "again.weight" not in names
+    assert "same.weight" in names
+    network.run(plane_for(model_of(unet()))).sum().backward()
+    assert set(network.to_model().parameters) == names
+
+
+def test_what_no_neurons_come_before_has_no_overshoot():
+    model = model_of(unet())
+    plane, ceilings = plane_for(model), {layer.name: np.array([4.0]) for layer in model.network.activations}
+    seen = [
+        DifferentiableAnn(model, kind="qcfs", ceilings=ceilings, overshoot=overshoot).activations(plane, seed=3)
+        for overshoot in (0.0, 0.45)
+    ]
+    different = [name for name in seen[0] if not np.array_equal(seen[0][name], seen[1][name])]
+    assert different == [layer.name for layer in model.network.activations][1:]
+
+
+def test_a_network_that_enlarges_gives_larger_images():
+    model = model_of(edsr())
+    plane = plane_for(model)
+    assert DifferentiableAnn(model).run(plane).shape == (2, 3, 28, 34)
 
 
 def test_ceilings():

@@ -103,6 +103,9 @@ def own_pixel(subject: Subject) -> str:
 def repeated(subject: Subject) -> str:
     """The same neuron again: the same numbers, spikes and membranes. Nothing is kept from one run to the next."""
     one, two = _cells(subject), _cells(subject)
+    if one.dynamics != two.dynamics:
+        named = "input_factor" if one.dynamics.keep == two.dynamics.keep else "keep"
+        raise Fault(f"`{named}` answers differently when asked again; expected the same for the same arguments")
     for what in ("v0", "threshold", "reset", "params"):
         if not np.array_equal(getattr(one, what), getattr(two, what)):
             named = {"v0": "initial", "threshold": "fire", "reset": "amplitude", "params": "step_parameters"}[what]

@@ -76,6 +76,8 @@ def conservation(subject: Subject) -> str:
         raise Skip("the author says that it does not keep charge")
     if subject.conserves is None and subject.neuron.step is not None:
         raise Skip("a kernel of its own: pass conserves=True if what a spike takes is all that is ever lost")
+    if subject.conserves is None and not subject.neuron.conserves:
+        raise Skip("a leak, an input factor or a reset to zero: it does not keep charge, and declares so")
     neurons = 0
     for name, widths in WIDTHS.items():
         model = networks.model(subject.neuron, subject.values, widths)

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts import answers
+from nspike.contracts.course import course
 from nspike.contracts.neuron import NEVER, Neuron
+from nspike.integer.dynamics import Dynamics, dynamics
 from nspike.integer.grid import NEVER_FIRES, on_grid
 from nspike.integer.rounding import Stage
 
@@ -54,7 +56,8 @@ Check = Callable[[Subject], str]
 class Cells:
     """Neurons of C channels on their grids, as an `integers.Stage` has them.
 
-    v0 (C,); theta (C,); threshold and reset (steps, C); params (K, C) of a neuron with a kernel of its own.
+    v0 (C,); theta (C,); threshold and reset (steps, C); params (K, C) of a neuron with a kernel of its own; dynamics of a
+    declared one.
     """
 
     neuron: Neuron
@@ -64,6 +67,7 @@ class Cells:
     threshold: Ints
     reset: Ints
     params: Ints
+    dynamics: Dynamics
 
     @property
     def steps(self) -> int:
@@ -82,7 +86,10 @@ def cells(neuron: Neuron, values: Mapping[str, float], theta: Sequence[int], tim
     threshold = [
         np.full(len(theta), NEVER_FIRES, np.int32) if f == NEVER else on_grid(floats * f, exponent) for f in fractions
     ]
-    reset = [on_grid(floats * answers.amplitude(neuron, values, t, timesteps), exponent) for t in steps]
+    reset = np.stack([on_grid(floats * answers.amplitude(neuron, values, t, timesteps), exponent) for t in steps])
+    own_dynamics = dynamics(neuron, course(neuron, values, timesteps))
+    if own_dynamics.most > 1:
+        reset = np.where(np.stack(threshold) == NEVER_FIRES, 0, np.maximum(reset, 1)).astype(np.int32)
     own = np.zeros((0, len(theta)), np.int32)
     return Cells(
         neuron=neuron,
@@ -90,11 +97,13 @@ def cells(neuron: Neuron, values: Mapping[str, float], theta: Sequence[int], tim
         theta=np.asarray(theta, np.int32),
         v0=on_grid(floats * answers.initial(neuron, values), exponent),
         threshold=np.stack(threshold),
-        reset=np.stack(reset),
+        reset=reset,
         params=own if neuron.step is None else answers.step_parameters(neuron, values, floats, exponent),
+        dynamics=own_dynamics,
     )
 
 
 def of_stage(stage: Stage, timesteps: int) -> Cells:
     """The neurons of a stage of an integer network."""
-    return Cells(stage.neuron, timesteps, stage.integer.theta, stage.v0, stage.threshold, stage.reset, stage.params)
+    numbers = (stage.integer.theta, stage.v0, stage.threshold, stage.reset, stage.params)
+    return Cells(stage.neuron, timesteps, *numbers, stage.dynamics)

@@ -34,13 +34,31 @@ def walk(cells: Cells, currents: NDArray[np.int32], *, compiled: bool = False) -
     step = _Step(cells, pixels, compiled) if cells.neuron.step is not None else None
     for t in range(steps):
         if step is None:
-            v += currents[t]
-            spikes[t, :, :, 0] = v >= cells.threshold[t]
-            v -= spikes[t, :, :, 0] * cells.reset[t]
+            v, spikes[t] = declared(cells, v, currents[t], t)
         else:
             spikes[t] = step.run(v, currents[t], t)
         membranes[t] = v
     return Walk(spikes, membranes)
+
+
+def declared(
+    cells: Cells, v: NDArray[np.int32], current: NDArray[np.int32], t: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """A step of P·C declared neurons: v after it, and its spikes bool (P, C, planes); see `nspike.contracts.neuron`."""
+    d, threshold, reset = cells.dynamics, cells.threshold[t].astype(np.int64), cells.reset[t].astype(np.int64)
+    u, arriving = (x.astype(np.int64) * m for x, m in ((v, d.keep), (current, d.input_factor)))
+    u = (u + 2**15 >> 16) + (arriving + 2**15 >> 16)
+    left, fired = u.copy(), []
+    for sign, planes in ((1, d.up), (-1, d.down)):
+        spikes = np.zeros(u.shape, np.int64)
+        for n in range(min(d.most, 2**planes - 1)):
+            spikes += sign * u - n * reset >= threshold
+        left -= sign * spikes * reset
+        fired += [spikes >> plane & 1 > 0 for plane in range(planes)]
+    planes_fired = np.stack(fired, axis=-1)
+    if d.to_zero:
+        left[planes_fired.any(axis=-1)] = 0
+    return left.astype(np.int32), planes_fired
 
 
 class _Step:

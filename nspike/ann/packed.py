@@ -1,0 +1,67 @@
+"""The parameters of a plain network as its kernels take them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import ModelError
+from nspike.graph.folding import fold_batch_norm
+from nspike.graph.geometry import parameter_shapes
+from nspike.graph.layer import Conv
+from nspike.graph.network import Network
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PackedConv:
+    """A convolution with its weights and bias in the layout of its kernel, in `groups` groups, batch norm folded."""
+
+    conv: Conv
+    weights: Floats
+    bias: Floats
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A network's parameters.
+
+    convs : by the convolution's name, those that share weights too; others : the parameters of other layers, LAYER.part.
+    """
+
+    convs: Mapping[str, PackedConv]
+    others: Mapping[str, Floats]
+
+
+def pack(network: Network, parameters: Mapping[str, Floats]) -> Packed:
+    """Raises ModelError for parameters that are missing or of another shape."""
+    if any(conv.batch_norm_eps is not None for conv in network.convs):
+        network, parameters = fold_batch_norm(network, parameters)
+    names = {conv.name for conv in network.convs}
+    others: dict[str, Floats] = {}
+    for layer in network.layers:
+        for name, shape in parameter_shapes(layer).items():
+            values = parameters.get(name)
+            if values is None or np.shape(values) != shape:
+                raise ModelError(
+                    f"network {network.name}: the parameters of {layer.name!r} are missing or not of shape {shape}"
+                )
+            if layer.name not in names:
+                others[name] = np.asarray(values, np.float32)
+    return Packed({conv.name: _pack(conv, parameters) for conv in network.convs}, others)
+
+
+def _pack(conv: Conv, parameters: Mapping[str, Floats]) -> PackedConv:
+    from nspike.kernels.dense import pack as pack_kernel
+    from nspike.kernels.dense_general import pack_groups
+
+    weights = np.asarray(parameters[f"{conv.parameters}.weight"], np.float32)
+    zeros = np.zeros(conv.out_channels, np.float32)
+    bias = np.asarray(parameters[f"{conv.parameters}.bias"], np.float32) if conv.bias else zeros
+    if not conv.is_plain:
+        return PackedConv(conv, *pack_groups(weights, bias, conv.groups))
+    rows, padded = pack_kernel(weights)
+    return PackedConv(conv, rows, np.pad(bias, (0, padded - bias.size)))

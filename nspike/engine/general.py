@@ -1,0 +1,289 @@
+"""The tensors of a network that is no chain over one tile, each on its own rectangle, on a pool of threads.
+
+Spikes are packed by channel; currents are int32 (steps, rows, columns, C), or a single step of what is the same up to T;
+planes like the image's are int32 (C, rows, columns). How the rows are shared out changes no spike.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine import linear
+from nspike.engine.linear import Source
+from nspike.engine.plan import Op, Plan
+from nspike.engine.prepared import Prepared
+from nspike.engine.spikes import WideSpikes
+from nspike.engine.stages import fire_block, stepped_neurons
+from nspike.engine.window import Rect
+from nspike.engine.wiring import Around, Fill, Wired
+from nspike.graph.geometry import Role, geometry
+from nspike.graph.layer import IMAGE
+from nspike.images.plane import UNIT
+from nspike.integer.rounding import IntegerNetwork
+from nspike.kernels import currents, wide
+
+Ints = NDArray[np.int32]
+
+ROWS = 32
+"""How many rows a thread gets at a time at most."""
+CURRENTS = 1 << 18
+"""How many numbers of a current a thread keeps at a time where neurons fire from it at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A tile while it runs.
+
+    integers, plan, prepared, wired : of the program; pad : the border of the spikes.
+    rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
+    tensors : the tensors that are alive, by name.
+    """
+
+    integers: IntegerNetwork
+    plan: Plan
+    prepared: Mapping[str, Prepared]
+    wired: Mapping[str, Wired]
+    pad: int
+    rects: Mapping[str, Rect]
+    limits: Mapping[str, tuple[int, int]]
+    pool: Executor
+    threads: int
+    tensors: dict[str, Any] = field(default_factory=dict)
+
+    def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
+        """Call function(first, last) over bands of up to `most` of `count` rows or steps."""
+        size = max(1, min(most, -(-count // (2 * self.threads))))
+        bands = [(first, min(first + size, count)) for first in range(0, count, size)]
+        for _ in self.pool.map(lambda band: function(*band), bands):
+            pass
+
+    def sources(self, op: Op) -> list[Source]:
+        """What an op reads, with the shifts of its currents."""
+        shifts = {name: shift for (to, name), shift in self.integers.shifts.items() if to == op.name}
+        return [
+            Source(
+                self.tensors[name],
+                self.rects[name],
+                shifts[name].astype(np.int32) if name in shifts else None,
+            )
+            for name in op.reads
+        ]
+
+
+def run(tile: Tile, op: Op) -> Any:
+    """The tensor of an op that is not one of neurons."""
+    return MAKE[geometry(op.layer).role](tile, op)
+
+
+def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
+    """The spikes of an op of neurons and, if `membranes`, the membranes at the end, int32 (C, rows, columns), else nothing."""
+    assert op.stage is not None
+    stage, rect, prepared = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
+    channels = stage.channels * len(stage.neuron.planes)
+    out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
+    v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
+    if not stage.fused:
+        name = stage.layer.name
+        _fire(tile, prepared, tile.tensors[name], rect.within(tile.rects[name]), out, v_out)
+    elif _runs_fused(prepared):
+        _fused(tile, op, prepared, out, v_out)
+    else:
+        _in_bands(tile, op, prepared, out, v_out)
+    return out, v_out.transpose(2, 0, 1)
+
+
+def _runs_fused(prepared: Prepared) -> bool:
+    return prepared.weights.size > 0 and prepared.stage.neuron.step is None
+
+
+def _fused(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
+    source, at = gathered(tile, op)
+    rect = tile.rects[op.at]
+    begin = np.array([source.pad - p.radius + rect.y0 - at.y0, source.pad - p.radius + rect.x0 - at.x0], np.int64)
+    into = np.array([out.pad, out.pad], np.int64)
+    numbers = (p.weights, 0, tile.integers.timesteps, p.bias, p.v0, p.threshold, p.reset)
+
+    def rows(first: int, last: int) -> None:
+        block = np.array([first, last, 0, rect.width], np.int64)
+        wide.conv_fire(source.words, begin, p.size, *numbers, out.words, into, v_out, block, None, None, p.dynamics)
+
+    tile.each(rows, rect.height, ROWS)
+
+
+def _in_bands(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
+    """A convolution's or gate's current band by band, and the neurons at once."""
+    fill, rect = _fill(tile, op), tile.rects[op.at]
+    steps = 1 if _like_image(tile, op) else tile.integers.steps
+    most = max(1, CURRENTS // (steps * rect.width * p.stage.channels))
+    kept = threading.local()
+
+    def rows(first: int, last: int) -> None:
+        band = np.empty((steps, last - first, rect.width, p.stage.channels), np.int32)
+        fill(first, last, band, 0)
+        _fire_rows(tile, p, kept, band, (-first, 0), first, last, out, v_out)
+
+    tile.each(rows, rect.height, min(most, ROWS))
+
+
+def _fire(tile: Tile, p: Prepared, current: Ints, inside: Rect, out: WideSpikes, v_out: Ints) -> None:
+    """Neurons of a current whose part `inside` they lie in."""
+    kept = threading.local()
+
+    def rows(first: int, last: int) -> None:
+        _fire_rows(tile, p, kept, current, (inside.y0, inside.x0), first, last, out, v_out)
+
+    tile.each(rows, inside.height, ROWS)
+
+
+def _fire_rows(
+    tile: Tile,
+    p: Prepared,
+    kept: threading.local,
+    current: Ints,
+    at: tuple[int, int],
+    first: int,
+    last: int,
+    out: WideSpikes,
+    v_out: Ints,
+) -> None:
+    """Rows first .. last-1 of neurons; the current of the first of all lies at row and column `at` of its array."""
+    timesteps, width = tile.integers.timesteps, out.words.shape[1] - 2 * out.pad
+    into, block = np.array([out.pad, out.pad], np.int64), np.array([first, last, 0, width], np.int64)
+    if p.stage.neuron.step is None:
+        none = np.zeros((2, p.columns), np.int32)  # the biases are in the current
+        numbers = (none, p.v0, p.threshold, p.reset, out.words, into, v_out, block, None, None, p.dynamics)
+        currents.fire(current, np.array(at, np.int64), timesteps, *numbers)
+        return
+    neurons = stepped_neurons(kept, p, (last - first) * width, tile.integers)
+    for t in range(tile.integers.steps):
+        arriving = current[t if len(current) > 1 else 0, at[0] + first : at[0] + last, at[1] : at[1] + width]
+        neurons.current[:] = 0 if len(current) == 1 and t >= timesteps else arriving.reshape(neurons.current.shape)
+        fire_block(neurons, t, out.words, into, block)
+
+
+def _like_image(tile: Tile, op: Op) -> bool:
+    return all(tile.plan.carries[name] == "image" for name in op.reads)
+
+
+def gathered(tile: Tile, op: Op) -> tuple[WideSpikes, Rect]:
+    """The spikes that a convolution or gate reads, those of several sources side by side, and what they cover."""
+    part = op.stage or op.writer
+    assert part is not None
+    names = part.sources
+    if len(names) == 1:
+        return tile.tensors[names[0]], tile.rects[names[0]]
+    rect = linear.read_rect(part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]])
+    words = []
+    for name in names:
+        (y, x), pad = (rect.y0 - tile.rects[name].y0, rect.x0 - tile.rects[name].x0), tile.pad
+        words.append(tile.tensors[name].words[y + pad : y + pad + rect.height, x + pad : x + pad + rect.width])
+    joined = np.zeros((rect.height + 2 * tile.pad, rect.width + 2 * tile.pad, *_joined(words)), np.uint64)
+    inner = joined[tile.pad : tile.pad + rect.height, tile.pad : tile.pad + rect.width]
+    np.concatenate(words, axis=3, out=inner)
+    return WideSpikes(joined, tile.pad, joined.shape[3] * 64), rect
+
+
+def _joined(words: list[NDArray[np.uint64]]) -> tuple[int, int]:
+    return words[0].shape[2], sum(each.shape[3] for each in words)
+
+
+def _fill(tile: Tile, op: Op) -> Fill:
+    """How the current of a convolution or gate is filled in."""
+    part = op.stage or op.writer
+    assert part is not None
+    layer, rect, limits = part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]]
+    wired = tile.wired[layer.name]
+    if _like_image(tile, op):
+        (name,) = op.reads
+        return wired.fill(tile.tensors[name], Around(tile.rects[name], rect, limits, tile.integers.timesteps))
+    spikes, source = gathered(tile, op)
+    around = Around(source, rect, limits, tile.integers.timesteps)
+    if IMAGE not in op.reads:
+        return wired.fill(spikes, around)
+    plane = tile.tensors[IMAGE][:, *rect.within(tile.rects[IMAGE]).slices]
+    return wired.fill((spikes, plane), around)
+
+
+def current(tile: Tile, op: Op) -> Ints:
+    """The current that neurons integrate, or that a convolution or gate makes: over the rectangle of the op."""
+    rect = tile.rects[op.at]
+    if op.stage is not None and not op.stage.fused:
+        name = op.stage.layer.name
+        rows, columns = rect.within(tile.rects[name]).slices
+        return np.asarray(tile.tensors[name][:, rows, columns])
+    channels = tile.integers.network.widths[op.at if op.stage is None else op.stage.layer.name]
+    steps = 1 if _like_image(tile, op) else tile.integers.steps
+    out = np.empty((steps, rect.height, rect.width, channels), np.int32)
+    fill = _fill(tile, op)
+    tile.each(lambda first, last: fill(first, last, out, first), rect.height, ROWS)
+    return out
+
+
+def _by_step(tile: Tile, op: Op, step: Callable[[list[Source], Rect, tuple[int, int], int], Ints]) -> Ints:
+    rect, limits, steps = tile.rects[op.at], tile.limits[op.reads[0]], tile.integers.steps
+    read = tile.sources(op)
+    if op.name in tile.plan.constant:
+        steps = 1
+    out = np.empty((steps, rect.height, rect.width, tile.integers.network.widths[op.name]), np.int32)
+
+    def each(first: int, last: int) -> None:
+        for t in range(first, last):
+            out[t] = step(read, rect, limits, t)
+
+    tile.each(each, steps, 1)
+    return out
+
+
+def _linear(tile: Tile, op: Op) -> Ints:
+    timesteps = tile.integers.timesteps
+    return _by_step(tile, op, lambda read, rect, limits, t: linear.line(op.layer, read, rect, limits, timesteps, t))
+
+
+def _arranged(tile: Tile, op: Op) -> Any:
+    return ARRANGE[tile.plan.carries[op.name]](tile, op)
+
+
+def _arranged_current(tile: Tile, op: Op) -> Ints:
+    timesteps = tile.integers.timesteps
+    return _by_step(
+        tile, op, lambda read, rect, limits, t: linear.moved_current(op.layer, read, rect, limits, timesteps, t)
+    )
+
+
+def _arranged_planes(tile: Tile, op: Op) -> Ints:
+    return linear.moved_planes(op.layer, tile.sources(op), tile.rects[op.at], tile.limits[op.reads[0]])
+
+
+def _arranged_spikes(tile: Tile, op: Op) -> WideSpikes:
+    rect, limits, steps = tile.rects[op.at], tile.limits[op.reads[0]], tile.integers.steps
+    planes, read = len(tile.integers.planes(op.name)), tile.sources(op)
+    channels = tile.integers.network.widths[op.name] * planes
+    out = WideSpikes.empty(rect.height, rect.width, steps, channels, tile.pad)
+
+    def each(first: int, last: int) -> None:
+        for t in range(first, last):
+            linear.moved_spikes(op.layer, read, rect, limits, planes, t, out)
+
+    tile.each(each, steps, 1)
+    return out
+
+
+ARRANGE: Mapping[str, Callable[[Tile, Op], Any]] = {
+    "image": _arranged_planes,
+    "spikes": _arranged_spikes,
+    "current": _arranged_current,
+}
+"""How what a tensor holds is moved."""
+
+MAKE: Mapping[Role, Callable[[Tile, Op], Any]] = {
+    "current": current,
+    "linear": _linear,
+    "arrange": _arranged,
+    "constant": lambda tile, op: linear.constant(op.layer, tile.rects[op.at], UNIT),
+}
+"""How the tensors of layers of each role are made, neurons aside."""

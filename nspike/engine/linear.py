@@ -1,0 +1,136 @@
+"""Layers that make currents of currents, and those that only move currents, spikes or planes like the image's.
+
+Currents are int32 (steps, rows, columns, C), or (1, rows, columns, C): the same at every step up to T, and none after.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine.spikes import WideSpikes, bits_of, words_of
+from nspike.engine.window import Rect
+from nspike.graph.arrange import move
+from nspike.graph.geometry import geometry
+from nspike.graph.layer import Add, AveragePool, Bilinear, Layer
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A tensor that a layer reads: its value over `rect`; shift : of a current, by how many bits it is shifted left, or none."""
+
+    value: Any
+    rect: Rect
+    shift: Ints | None = None
+
+    def step(self, t: int, timesteps: int, rect: Rect) -> Ints:
+        """A current at step t over `rect`, int32 (rows, columns, C), shifted; perhaps a view."""
+        inside = self.value[t if len(self.value) > 1 else 0][rect.within(self.rect).slices]
+        if len(self.value) == 1 and t >= timesteps:
+            return np.zeros_like(inside)
+        return np.asarray(inside if self.shift is None else inside << self.shift)
+
+
+Line = Callable[[Any, Sequence[Ints], Rect, Rect, tuple[int, int]], Ints]
+"""(layer, its currents over `read`, read, the rectangle that is wanted, height and width of what it reads) -> its current."""
+
+
+def _add(layer: Add, read: Sequence[Ints], source: Rect, rect: Rect, limits: tuple[int, int]) -> Ints:
+    total = read[0] + read[1]
+    for more in read[2:]:
+        total += more
+    return total
+
+
+def _pool(layer: AveragePool, read: Sequence[Ints], source: Rect, rect: Rect, limits: tuple[int, int]) -> Ints:
+    """The sum of each block; its grid is finer by the bits of the block's size."""
+    n = layer.size
+    parts = [read[0][y::n, x::n] for y in range(n) for x in range(n)]
+    total = parts[0] + parts[1]
+    for part in parts[2:]:
+        total += part
+    return total
+
+
+def _bilinear(layer: Bilinear, read: Sequence[Ints], source: Rect, rect: Rect, limits: tuple[int, int]) -> Ints:
+    """Weights 1 and 3 along each axis; the grid is finer by 4 bits."""
+    rows = _enlarged(read[0], (source.y0, rect.y0, rect.y1, limits[0]))
+    columns = _enlarged(rows.swapaxes(0, 1), (source.x0, rect.x0, rect.x1, limits[1]))
+    return np.ascontiguousarray(columns.swapaxes(0, 1))
+
+
+def _enlarged(values: Ints, along: tuple[int, int, int, int]) -> Ints:
+    """Along the first axis: outputs first .. last-1 of values that begin at `start`, of `limit` in all."""
+    start, first, last, limit = along
+    at = np.arange(first, last)
+    near, far = at // 2, at // 2 + np.where(at % 2 == 0, -1, 1)
+    return 3 * values[near - start] + values[np.clip(far, 0, limit - 1) - start]
+
+
+LINES: Mapping[type[Layer], Line] = {Add: _add, AveragePool: _pool, Bilinear: _bilinear}
+"""How each kind of layer that makes a current of currents does it, at one step: int32 (rows, columns, C)."""
+
+
+def line(layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int], timesteps: int, t: int) -> Ints:
+    """A layer's current at step t over `rect`."""
+    source = read_rect(layer, rect, limits)
+    currents = [each.step(t, timesteps, source) for each in read]
+    return LINES[type(layer)](layer, currents, source, rect, limits)
+
+
+def read_rect(layer: Layer, rect: Rect, limits: tuple[int, int]) -> Rect:
+    """What a layer reads for `rect` of its own, cut off at the border of what it reads."""
+    rows = geometry(layer).needs(layer, rect.y0, rect.y1)
+    columns = geometry(layer).needs(layer, rect.x0, rect.x1)
+    return Rect(max(rows[0], 0), min(rows[1], limits[0]), max(columns[0], 0), min(columns[1], limits[1]))
+
+
+def _moved(layer: Layer, read: Sequence[NDArray[Any]], source: Rect, rect: Rect, planes: int = 1) -> NDArray[Any]:
+    """What an arranging layer makes of (C, rows, columns) over `source`, cut to `rect`."""
+    made = source.scaled(geometry(layer).scale(layer) or Fraction(1))
+    return move(layer, read, planes)[:, *rect.within(made).slices]
+
+
+def moved_current(
+    layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int], timesteps: int, t: int
+) -> Ints:
+    """An arranging layer's current at step t, int32 (rows, columns, C)."""
+    source = read_rect(layer, rect, limits)
+    parts = [each.step(t, timesteps, source).transpose(2, 0, 1) for each in read]
+    return _moved(layer, parts, source, rect).transpose(1, 2, 0)
+
+
+def moved_planes(layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int]) -> Ints:
+    """An arranging layer's planes, int32 (C, rows, columns)."""
+    source = read_rect(layer, rect, limits)
+    parts = [each.value[:, *source.within(each.rect).slices] for each in read]
+    return np.ascontiguousarray(_moved(layer, parts, source, rect))
+
+
+def moved_spikes(
+    layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int], planes: int, t: int, out: WideSpikes
+) -> None:
+    """Write an arranging layer's spikes of step t over `rect`, which is that of `out`."""
+    source = read_rect(layer, rect, limits)
+    parts = []
+    for each in read:
+        spikes, (y, x) = each.value, (source.y0 - each.rect.y0, source.x0 - each.rect.x0)
+        top, left = y + spikes.pad, x + spikes.pad
+        words = spikes.words[top : top + source.height, left : left + source.width, t]
+        bits = bits_of(words, spikes.channels).transpose(2, 0, 1)
+        parts.append(bits.reshape(planes, -1, *bits.shape[1:]))
+    joined = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+    made = _moved(layer, [joined.reshape(-1, *joined.shape[2:])], source, rect, planes).transpose(1, 2, 0)
+    pad = out.pad
+    out.words[pad : pad + rect.height, pad : pad + rect.width, t] = words_of(made, out.words.shape[3])
+
+
+def constant(layer: Any, rect: Rect, unit: int) -> Ints:
+    """Planes of constants on the input plane's grid, int32 (C, rows, columns)."""
+    values = np.rint(np.array(layer.values, np.float64) * unit).astype(np.int32)
+    return np.ascontiguousarray(np.broadcast_to(values[:, None, None], (len(values), rect.height, rect.width)))

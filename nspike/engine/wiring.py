@@ -1,0 +1,193 @@
+"""How a convolution or gate outside the fused kernels gets its current: its numbers laid out, once for each program.
+
+A `Wired` layer fills rows of a current, int32 (steps, rows, columns, C), or (1, rows, columns, C) where it reads the image
+or what is like it: such a current is the same at every step up to T, and there is none after.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.engine.spikes import WideSpikes, bits_of
+from nspike.engine.window import Rect
+from nspike.graph.layer import Conv, Gate, Layer
+from nspike.integer.currents import gate_weights
+from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.integer.spike_channels import inputs
+from nspike.integer.writer import Writer
+from nspike.kernels import strided
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """What a layer needs to know of a tile: where its source and its output lie, and the source's height and width."""
+
+    source: Rect
+    rect: Rect
+    limits: tuple[int, int]
+    timesteps: int
+
+
+Fill = Callable[[int, int, Ints, int], None]
+"""fill(first row, last row, out, row): the current of these rows of the output's rectangle, from row `row` of `out` on."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageConv:
+    """A convolution of the image or what is like it; see `nspike.kernels.strided.image_current`."""
+
+    taps: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    bias: Ints
+
+    def fill(self, read: Any, around: Around) -> Fill:
+        """read : int32 (C, rows, columns), the planes over `around.source`."""
+
+        def rows(first: int, last: int, out: Ints, row: int) -> None:
+            places, block = _places(around, first - row, 0), _block(around, first, last)
+            strided.image_current(read, places, self.taps, self.weights, self.bias, block, out)
+
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeConv:
+    """A convolution of spikes; see `nspike.kernels.strided.conv_current`."""
+
+    taps: NDArray[np.int64]
+    weights: NDArray[np.int16]
+    row: Ints
+    target: Ints
+    bias: Ints
+
+    def fill(self, read: Any, around: Around) -> Fill:
+        """read : the spikes over `around.source`, those of several sources side by side."""
+
+        def rows(first: int, last: int, out: Ints, row: int) -> None:
+            places, block = _places(around, first - row, read.pad), _block(around, first, last)
+            numbers = (self.weights, self.row, self.target, around.timesteps, self.bias)
+            strided.conv_current(read.words, places, self.taps, *numbers, block, out)
+
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeGate:
+    """A gate: each spike is worth λ·(x - 1) of the image at its pixel."""
+
+    gate: NDArray[np.float64]
+    exponent: NDArray[np.int64]
+    bias: Ints
+    sources: tuple[int, ...]
+
+    def fill(self, read: Any, around: Around) -> Fill:
+        """read : the spikes over `around.source`, and the image int32 (C, rows, columns) over `around.rect`."""
+        spikes, plane = read
+        gates = gate_weights(plane, self.gate[:, None, None], self.exponent[:, None, None]).astype(np.int32)
+        gates = np.ascontiguousarray(gates.transpose(1, 2, 0))
+
+        def rows(first: int, last: int, out: Ints, row: int) -> None:
+            for t in range(len(out)):
+                fired = spikes_at(spikes, self.sources, around, first, last, t)
+                into = out[t, row : row + last - first]
+                np.multiply(gates[first:last], fired, out=into)
+                into += self.bias[int(t >= around.timesteps)]
+
+        return rows
+
+
+Wired = ImageConv | SpikeConv | SpikeGate
+
+
+def spikes_at(
+    spikes: WideSpikes, sources: Sequence[int], around: Around, first: int, last: int, step: int
+) -> NDArray[np.bool_]:
+    """The spikes of one step in rows of the output's rectangle, bool (rows, columns, channels), of sources side by side."""
+    rect = Rect(around.rect.y0 + first, around.rect.y0 + last, around.rect.x0, around.rect.x1).within(around.source)
+    pad = spikes.pad
+    words = spikes.words[pad + rect.y0 : pad + rect.y1, pad + rect.x0 : pad + rect.x1, step]
+    parts, word = [], 0
+    for channels in sources:
+        parts.append(bits_of(words[..., word : word + -(-channels // 64)], channels))
+        word += -(-channels // 64)
+    return np.concatenate(parts, axis=-1)
+
+
+def _places(around: Around, first: int, pad: int) -> NDArray[np.int64]:
+    source, rect = around.source, around.rect
+    begin = (pad - source.y0, pad - source.x0, -(rect.y0 + first), -rect.x0)
+    return np.array([*begin, *around.limits], np.int64)
+
+
+def _block(around: Around, first: int, last: int) -> NDArray[np.int64]:
+    rect = around.rect
+    return np.array([rect.y0 + first, rect.y0 + last, rect.x0, rect.x1], np.int64)
+
+
+def wire(integers: IntegerNetwork, part: Stage | Writer) -> Wired:
+    """Lay out the convolution or gate of a fused stage, or one that stands by itself."""
+    return WIRED[type(part.layer)](integers, part, part.layer)
+
+
+def _numbers(part: Stage | Writer) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int64]]:
+    """Weights, bias and exponent."""
+    return (part.weights, part.bias, part.exponent) if isinstance(part, Writer) else _of_stage(part)
+
+
+def _of_stage(stage: Stage) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int64]]:
+    return stage.integer.weights, stage.integer.bias, stage.integer.exponent
+
+
+def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
+    weights, bias, _ = _numbers(part)
+    taps = np.array([conv.kernel, conv.stride, conv.dilation, conv.pads[0]], np.int64)
+    if not part.sources:
+        kernel = weights[0].astype(np.int64).transpose(2, 3, 1, 0)
+        return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
+    row, target = _bits(integers, part, conv)
+    phases, channels, read, size, _ = weights.shape
+    reached = channels // conv.groups
+    by_group = weights.reshape(phases, conv.groups, reached, read, size * size).transpose(0, 4, 1, 3, 2)
+    rows = np.ascontiguousarray(by_group.reshape(phases, size * size, conv.groups * read, reached))
+    return SpikeConv(taps, rows, row, target, np.stack([bias, np.zeros_like(bias)]))
+
+
+def _bits(integers: IntegerNetwork, part: Stage | Writer, conv: Conv) -> tuple[Ints, Ints]:
+    """Of each bit of the sources' words: its row of the weights (group, channel that it reads), -1 for none; the first output
+    channel that it reaches.
+    """
+    read = inputs(integers.network, conv.name, conv.groups, integers.planes)
+    bit_of = packed_bits([spike_channels(integers, source) for source in part.sources])
+    count = -(-(int(bit_of[-1]) + 1) // 64) * 64
+    row, target = np.full(count, -1, np.int32), np.zeros(count, np.int32)
+    group, channel = np.nonzero(read.gains)  # the groups that read fewer spike channels are filled up with gains of 0
+    bits = bit_of[read.places[group, channel]]
+    row[bits] = group * read.places.shape[1] + channel
+    target[bits] = group * (conv.out_channels // conv.groups)
+    return row, target
+
+
+def spike_channels(integers: IntegerNetwork, name: str) -> int:
+    """The channels of a tensor of spikes, planes and all."""
+    return integers.network.widths[name] * len(integers.planes(name))
+
+
+def packed_bits(channels: Sequence[int]) -> NDArray[np.int64]:
+    """Which bit each spike channel of several sources is, each source starting at a new word."""
+    starts = np.cumsum([0, *(-(-n // 64) * 64 for n in channels)])
+    return np.concatenate([start + np.arange(n) for start, n in zip(starts, channels, strict=False)])
+
+
+def _gate(integers: IntegerNetwork, part: Stage | Writer, gate: Any) -> Wired:
+    _, bias, exponent = _numbers(part)
+    sources = tuple(spike_channels(integers, source) for source in part.sources)
+    return SpikeGate(part.gate, exponent, np.stack([bias, np.zeros_like(bias)]), sources)
+
+
+WIRED: Mapping[type[Layer], Callable[[IntegerNetwork, Stage | Writer, Any], Wired]] = {Conv: _conv, Gate: _gate}
+"""How each kind of layer that makes a current is laid out."""

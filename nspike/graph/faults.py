@@ -1,0 +1,51 @@
+"""What can be wrong with a layer's own numbers, in words."""
+
+import math
+from typing import Any
+
+from nspike.graph.plain_layer import FUNCTIONS
+
+
+def bad_conv(conv: Any) -> str | None:
+    """A convolution's fault; None if it has none."""
+    numbers = (conv.kernel, conv.stride, conv.dilation, conv.groups)
+    if not all(type(n) is int and n >= 1 for n in numbers):
+        return f"layer {conv.name!r} has kernel, stride, dilation, groups {numbers}, expected positive integers"
+    if conv.in_channels % conv.groups or conv.out_channels % conv.groups:
+        return f"layer {conv.name!r} has {conv.in_channels} and {conv.out_channels} channels in {conv.groups} groups"
+    pads, least = sum(conv.pads), conv.span + 1 - conv.stride
+    if min(conv.pads) < 0 or not least <= pads <= conv.span:
+        return (
+            f"layer {conv.name!r} with kernel {conv.kernel}, stride {conv.stride}, dilation {conv.dilation} pads by "
+            f"{conv.pads}, which changes the size; expected {max(0, least)} to {conv.span} zeros in all"
+        )
+    return None
+
+
+def bad_activation(layer: Any) -> str | None:
+    """An activation's fault; None if it has none."""
+    ceiling, levels = layer.ceiling, layer.levels
+    if ceiling is not None and not (
+        len(ceiling) in (1, layer.channels)
+        and all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in ceiling)
+    ):
+        return f"the ceiling of {layer.name!r} must be 1 or {layer.channels} positive numbers"
+    if levels is not None and (ceiling is None or type(levels) is not int or levels < 1):
+        return f"{layer.name!r} has {levels!r} levels; they need a ceiling"
+    return None
+
+
+def bad_plain(layer: Any) -> str | None:
+    """The fault of a function of each value; None if it has none."""
+    if layer.function not in FUNCTIONS:
+        return f"layer {layer.name!r} is {layer.function!r}, expected one of {', '.join(FUNCTIONS)}"
+    return None
+
+
+def not_a_size(name: str, what: str, value: int, channels: int | None = None, parts: int | None = None) -> str | None:
+    """The fault of a factor or a number of groups, by which (or by `parts`) `channels` must be divisible."""
+    if type(value) is not int or value < 1:
+        return f"layer {name!r} has {what} {value!r}, expected a positive integer"
+    if channels is not None and channels % (value if parts is None else parts):
+        return f"layer {name!r} has {what} {value} and reads {channels} channels, which it does not divide"
+    return None

@@ -1,0 +1,82 @@
+"""Convolutions and gates before they are rounded, in units of the scales of their currents."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.neuron import Neuron
+from nspike.errors import ModelError
+from nspike.graph.layer import Conv, Driver, Gate
+from nspike.integer.grid import ANALOG_LIMIT, IMAGE_GAIN, RANGE, SPIKE_LIMIT, kernel_bounds
+from nspike.integer.grids import Bounds
+from nspike.integer.normalise import current_scales, gate_scale, normalised_conv
+from nspike.integer.spike_channels import Planes, Worth, folded, inputs, spike_planes, spike_sources, spike_worth
+from nspike.model.model import Model, Spiking
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Of each activation by name: its neuron, and what its spikes are worth."""
+
+    neurons: Mapping[str, Neuron]
+    worth: Callable[[str], Worth]
+
+    def planes(self, name: str) -> Planes:
+        """The gains of the spike planes of an activation."""
+        return self.neurons[name].planes
+
+
+@dataclass(frozen=True)
+class FloatDriver:
+    """A convolution or gate in units of the scale of its current.
+
+    layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, I, k, k), I = 0 for a gate. bias (C,).
+    gate : (C,), empty for a convolution. bounds : what its grid must hold.
+    """
+
+    layer: Driver
+    sources: tuple[str, ...]
+    weights: Floats
+    bias: Floats
+    gate: Floats
+    bounds: Bounds
+
+
+def _conv(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
+    network, sources = model.network, spike_sources(model.network, layer.name)
+    weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
+    gain, limit, kernel = IMAGE_GAIN, ANALOG_LIMIT, weights[None]
+    if sources:
+        gain, limit = 1, SPIKE_LIMIT
+        read = inputs(network, layer.name, layer.groups, spikes.planes)
+        kernel = folded(weights, read, [spike_worth(network, part, spikes.worth) for part in read.parts])
+    largest, total = kernel_bounds(kernel, bias, gain)
+    return FloatDriver(layer, sources, kernel, bias, np.zeros(0), Bounds(largest, total, limit))
+
+
+def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
+    network, sources = model.network, spike_sources(model.network, layer.name)
+    if not sources or layer.channels != network.channels or network.scales[layer.name] != Fraction(1):
+        raise ModelError(
+            f"network {network.name}: gate {layer.name!r} must read spikes of the image's size and {network.channels} channels"
+        )
+    for source in sources:
+        if spike_planes(network, source, spikes.planes) != (1,) or spike_worth(network, source, spikes.worth) != (1, 1):
+            (neuron, *_) = spikes.neurons.values()
+            raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
+    gate = gate_scale(network, spiking, layer.name)
+    bias = 1.0 / current_scales(network, spiking)[layer.name]
+    # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
+    largest, total = kernel_bounds((gate * (IMAGE_GAIN + 1))[None, :, None, None, None], bias)
+    none = np.zeros((1, layer.channels, 0, 1, 1))
+    return FloatDriver(layer, sources, none, bias, gate, Bounds(largest, total, RANGE))
+
+
+FLOATS: Mapping[type[Driver], Callable[[Model, Spiking, Any, Spikes], FloatDriver]] = {Conv: _conv, Gate: _gate}
+"""How each kind of layer that makes a current of spikes or the image is put in units of its current's scale."""

@@ -1,0 +1,123 @@
+"""The channels of spikes that a convolution or gate reads, and what one spike of each is worth.
+
+Spikes of several planes are plane-major: (plane, channel). What moves spikes moves each plane by itself. A concatenation
+stands for its parts, one after the other (`nspike.graph.arrange.parts`), so that they may have different planes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.errors import ModelError
+from nspike.graph.arrange import parts
+from nspike.graph.layer import IMAGE
+from nspike.graph.network import Network
+from nspike.graph.values import values
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_Kind = TypeVar("_Kind")
+
+Planes = tuple[int, ...]
+"""The gain of each spike plane."""
+
+Worth = tuple[float, float]
+"""What a spike is worth up to T, and after."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What each group of a convolution reads; a gate and a plain convolution are one group. Arrays int64 (groups, I).
+
+    parts : the tensors that are read, one after the other.
+    channels : which channel of the convolution's input each spike channel is of.
+    places : its place among all spike channels of the parts.
+    part : which of the parts it is of, counted from 0.
+    gains : its plane's gain; 0 at the end of a group that reads fewer spike channels than another.
+    """
+
+    parts: tuple[str, ...]
+    channels: Ints
+    places: Ints
+    part: Ints
+    gains: Ints
+
+
+def spike_sources(network: Network, name: str) -> tuple[str, ...]:
+    """The spikes that convolution or gate `name` reads: activations, and layers that move spikes other than concatenations;
+    none for the image and what is like it.
+    """
+    (source,) = network.layer(name).sources
+    like_image = source == IMAGE or values(network.layers)[source] == "image"
+    return () if like_image else parts(network, name)
+
+
+def spike_planes(network: Network, name: str, planes: Callable[[str], Planes]) -> Planes:
+    """The planes of spikes that are perhaps moved; `planes` gives those of an activation.
+
+    Raises ModelError where they come from neurons with different ones.
+    """
+    (kind,) = _behind(network, name, planes)
+    return kind
+
+
+def spike_worth(network: Network, name: str, worth: Callable[[str], Worth]) -> Worth:
+    """What a spike is worth of spikes that are perhaps moved; `worth` gives that of an activation.
+
+    Raises ModelError where they come from neurons with different ones.
+    """
+    (kind,) = _behind(network, name, worth)
+    return kind
+
+
+def _behind(network: Network, name: str, of: Callable[[str], _Kind]) -> set[_Kind]:
+    names = [a.name for a in network.activations_into(name)]
+    if name in {a.name for a in network.activations}:
+        names = [name]
+    kinds = {of(activation) for activation in names}
+    if len(kinds) > 1:
+        raise ModelError(
+            f"network {network.name}: {name!r} joins spikes of neurons with different planes or amplitudes"
+        )
+    return kinds
+
+
+def inputs(network: Network, name: str, groups: int, planes: Callable[[str], Planes]) -> Inputs:
+    """What layer `name` reads, in `groups` groups; `planes` are of an activation. Raises ModelError as `spike_planes` does."""
+    names, channels, of_part, gains, first = parts(network, name), [], [], [], 0
+    for i, part in enumerate(names):
+        count = network.widths[part]
+        for gain in spike_planes(network, part, planes):
+            channels.append(first + np.arange(count))
+            of_part.append(np.full(count, i))
+            gains.append(np.full(count, gain))
+        first += count
+    channel = np.concatenate(channels)
+    by_group = [np.flatnonzero(channel // (first // groups) == group) for group in range(groups)]
+    most = max(len(places) for places in by_group)
+    place = np.stack([np.pad(places, (0, most - len(places)), mode="edge") for places in by_group])
+    read = np.arange(most) < np.array([[len(places)] for places in by_group])
+    return Inputs(names, channel[place], place, np.concatenate(of_part)[place], np.concatenate(gains)[place] * read)
+
+
+def folded(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> Floats:
+    """The kernel per phase, float64 (1 or 2, C, I, k, k), with amplitudes and gains multiplied in.
+
+    weights : (C, C_in/groups, k, k); worths : what a spike of each part is worth. There is a second phase where it differs
+    from the first.
+    """
+    groups, each = len(read.channels), weights.shape[1]
+    local = read.channels - each * np.arange(groups)[:, None]
+    taken = np.take_along_axis(weights, _for_outputs(local, weights), axis=1)
+    amplitudes = np.array(worths).T[:, read.part]
+    before, after = (taken * _for_outputs(amplitude * read.gains, weights) for amplitude in amplitudes)
+    return before[None] if np.array_equal(before, after) else np.stack([before, after])
+
+
+def _for_outputs(of_groups: NDArray[Any], weights: Floats) -> NDArray[Any]:
+    """Numbers (groups, I) for each output channel, (C, I, 1, 1)."""
+    return np.repeat(of_groups, len(weights) // len(of_groups), axis=0)[:, :, None, None]

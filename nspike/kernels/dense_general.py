@@ -1,0 +1,132 @@
+"""Dense float32 convolution with stride, dilation and groups, for the plain ANN. No spike is decided here.
+
+Layout and order of sums are those of `nspike.kernels.dense`: kernel row, column, input channel. Each group takes registers
+of `lanes` output channels for itself; small groups are joined, with zeros between them, until they fill one. Depthwise
+kernels take a loop over channels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.kernels._jit import kernel
+from nspike.kernels.dense import (
+    NARROW,
+    NARROW_PIXELS,
+    WIDE,
+    WIDE_PIXELS,
+    accumulate_narrow,
+    accumulate_wide,
+)
+
+
+@kernel
+def convolve_groups(
+    x, origin, row, channels, weights, size, stride, dilation, groups, bias, rectify, out, first, last, sums
+):
+    """Rows first .. last-1 of a convolution, in place in out (H, W, C_out).
+
+    x, origin, row, bias, sums : as for `dense.convolve_rows`; weights flat (groups, blocks, k, k, C_in/groups, lanes), as
+    `pack_groups` gives them; x is readable stride·`NARROW_PIXELS` + span pixels past the last.
+    """
+    width, kept = out.shape[1], out.shape[2]
+    padded, inner, each = bias.shape[0], channels // groups, kept // groups
+    narrow = each <= NARROW
+    lanes = NARROW if narrow else WIDE
+    pixels = NARROW_PIXELS if narrow else WIDE_PIXELS
+    blocks = padded // (groups * lanes)
+    step = stride * channels
+    for y in range(first, last):
+        for p in range((width + pixels - 1) // pixels * pixels):
+            for c in range(padded):
+                sums[p * padded + c] = bias[c]
+        for dy in range(size):
+            start = origin + (y * stride + dy * dilation) * row
+            for g in range(groups):
+                for block in range(blocks):
+                    lane = (g * blocks + block) * lanes
+                    for dx in range(size):
+                        at = start + dx * dilation * channels + g * inner
+                        taken = (((g * blocks + block) * size + dy) * size + dx) * inner * lanes
+                        for p in range(0, width, pixels):
+                            target = p * padded + lane
+                            if narrow:
+                                accumulate_narrow(x, at + p * step, step, weights, taken, inner, sums, target, padded)
+                            else:
+                                accumulate_wide(x, at + p * step, step, weights, taken, inner, sums, target, padded)
+        for p in range(width):
+            for g in range(groups):
+                for c in range(each):
+                    value = sums[p * padded + g * blocks * lanes + c]
+                    out[y, p, g * each + c] = np.float32(0) if rectify and value < 0 else value
+
+
+@kernel
+def convolve_channels(x, origin, row, channels, weights, size, stride, dilation, bias, rectify, out, first, last, sums):
+    """As `convolve_groups`, for one channel in each group: weights flat (k, k, C), bias (C,)."""
+    width = out.shape[1]
+    totals = sums[:channels]
+    for y in range(first, last):
+        for p in range(width):
+            totals[:] = bias
+            for dy in range(size):
+                start = origin + (y * stride + dy * dilation) * row + p * stride * channels
+                for dx in range(size):
+                    at = start + dx * dilation * channels
+                    taken = (dy * size + dx) * channels
+                    values, factors = x[at : at + channels], weights[taken : taken + channels]
+                    for c in range(channels):
+                        totals[c] += values[c] * factors[c]
+            for c in range(channels):
+                value = totals[c]
+                out[y, p, c] = np.float32(0) if rectify and value < 0 else value
+
+
+def is_depthwise(channels: int, kept: int, groups: int) -> bool:
+    """Whether a convolution is one for `convolve_channels`."""
+    return channels == kept == groups
+
+
+def pack_groups(
+    weights: NDArray[np.float32], bias: NDArray[np.float32], groups: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """Float32 (C_out, C_in/groups, k, k) and (C_out,) as `convolve_groups` or `convolve_channels` take them, and the groups."""
+    kept, inner, size, _ = weights.shape
+    weights = np.where(np.abs(weights) < 1e-30, np.float32(0), weights)  # denormal numbers, see `dense.pack`
+    if is_depthwise(inner * groups, kept, groups):
+        return np.ascontiguousarray(weights.transpose(2, 3, 1, 0)).ravel(), np.array(bias), groups
+    each = kept // groups
+    joined = max((n for n in range(1, groups + 1) if groups % n == 0 and n * each <= NARROW), default=1)
+    blocked = np.zeros((groups // joined, joined, each, joined, inner, size, size), np.float32)
+    for n in range(joined):
+        blocked[:, n, :, n] = weights.reshape(groups // joined, joined, each, inner, size, size)[:, n]
+    groups, each, inner = groups // joined, joined * each, joined * inner
+    lanes = NARROW if each <= NARROW else WIDE
+    blocks = -(-each // lanes)
+    padded = np.zeros((groups, blocks * lanes, inner, size, size), np.float32)
+    padded[:, :each] = blocked.reshape(groups, each, inner, size, size)
+    parts = padded.reshape(groups, blocks, lanes, inner, size, size).transpose(0, 1, 4, 5, 3, 2)
+    biases = np.zeros((groups, blocks * lanes), np.float32)
+    biases[:, :each] = bias.reshape(groups, each)
+    return np.ascontiguousarray(parts).ravel(), biases.ravel(), groups
+
+
+@kernel
+def normalise_pixels(x, weight, bias, eps, centred, out):
+    """Layer norm over the channels of each pixel of x (H, W, C), in out: see `nspike.graph.plain_layer.LayerNorm`.
+
+    centred : whether the mean is taken away.
+    """
+    height, width, channels = x.shape
+    for i in range(height):
+        for j in range(width):
+            mean = 0.0
+            for c in range(channels):
+                mean += x[i, j, c]
+            mean /= channels
+            spread = 0.0
+            for c in range(channels):
+                spread += (x[i, j, c] - mean) ** 2
+            scale = 1.0 / np.sqrt(spread / channels + eps)
+            shift = mean if centred else 0.0
+            for c in range(channels):
+                out[i, j, c] = np.float32((x[i, j, c] - shift) * scale * weight[c] + bias[c])

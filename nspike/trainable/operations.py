@@ -1,0 +1,132 @@
+"""The one table from a kind of layer to what a plain network in training computes for it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from nspike.autograd import attention, pointwise, spatial
+from nspike.autograd.activation import sigmoid
+from nspike.autograd.convolve import conv2d
+from nspike.autograd.tensor import Tensor, add, concatenate, multiply
+from nspike.graph.layer import (
+    IMAGE,
+    Activation,
+    Add,
+    AveragePool,
+    Bilinear,
+    ChannelShuffle,
+    Concat,
+    Constant,
+    Conv,
+    Gate,
+    Layer,
+    Nearest,
+    PixelShuffle,
+    PixelUnshuffle,
+    Slice,
+)
+from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+
+
+class Network(Protocol):
+    """What operations ask of the network that they are part of."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """What is trained, by name."""
+
+    def activate(self, layer: Activation, value: Tensor) -> Tensor:
+        """What an activation makes of what it reads."""
+
+
+Values = Mapping[str, Tensor]
+Operation = Callable[[Network, Any, Sequence[Tensor], Values], Tensor]
+
+
+def _conv(network: Network, layer: Conv, read: Sequence[Tensor], values: Values) -> Tensor:
+    own = layer.parameters
+    return conv2d(
+        read[0],
+        network.parameters[f"{own}.weight"],
+        network.parameters[f"{own}.bias"] if layer.bias else None,
+        stride=layer.stride,
+        padding=layer.pads,
+        groups=layer.groups,
+        dilation=layer.dilation,
+    )
+
+
+def _gate(network: Network, layer: Gate, read: Sequence[Tensor], values: Values) -> Tensor:
+    return read[0] * (values[IMAGE] - 1.0) + 1.0
+
+
+def _sum(network: Network, layer: Add, read: Sequence[Tensor], values: Values) -> Tensor:
+    total = read[0]
+    for other in read[1:]:
+        total = add(total, other)
+    return total
+
+
+def _constant(network: Network, layer: Constant, read: Sequence[Tensor], values: Values) -> Tensor:
+    image = read[0].data
+    planes = np.asarray(layer.values, image.dtype)[:, None, None]
+    return Tensor(np.broadcast_to(planes, (len(image), len(planes), *image.shape[2:])).copy())
+
+
+def _pointwise(network: Network, layer: Pointwise, read: Sequence[Tensor], values: Values) -> Tensor:
+    return FUNCTIONS[layer.function](network, layer, read[0])
+
+
+def _global_pool(network: Network, layer: GlobalPool, read: Sequence[Tensor], values: Values) -> Tensor:
+    return read[0].mean(axis=(2, 3)).reshape(*read[0].shape[:2], 1, 1)
+
+
+def _layer_norm(network: Network, layer: LayerNorm, read: Sequence[Tensor], values: Values) -> Tensor:
+    bias = network.parameters[f"{layer.name}.bias"] if layer.bias else None
+    return attention.layer_norm(read[0], network.parameters[f"{layer.name}.weight"], bias, layer.eps)
+
+
+def _attention(network: Network, layer: Attention, read: Sequence[Tensor], values: Values) -> Tensor:
+    temperature = network.parameters[f"{layer.name}.temperature"]
+    return attention.transposed_attention(read[0], read[1], read[2], temperature, layer.heads)
+
+
+def _prelu(network: Network, layer: Pointwise, value: Tensor) -> Tensor:
+    return pointwise.prelu(value, network.parameters[f"{layer.name}.weight"].reshape(-1, 1, 1))
+
+
+FUNCTIONS: Mapping[str, Callable[[Network, Pointwise, Tensor], Tensor]] = {
+    "leaky_relu": lambda network, layer, value: pointwise.leaky_relu(value, slope=layer.slope),
+    "prelu": _prelu,
+    "sigmoid": lambda network, layer, value: sigmoid(value),
+    "tanh": lambda network, layer, value: pointwise.tanh(value),
+    "gelu": lambda network, layer, value: pointwise.gelu(value),
+    "silu": lambda network, layer, value: pointwise.silu(value),
+    "hard_sigmoid": lambda network, layer, value: pointwise.hard_sigmoid(value),
+    "hard_swish": lambda network, layer, value: pointwise.hard_swish(value),
+}
+"""The functions of `nspike.graph.plain_layer`."""
+
+OPERATIONS: Mapping[type[Layer], Operation] = {
+    Conv: _conv,
+    Activation: lambda network, layer, read, values: network.activate(layer, read[0]),
+    Concat: lambda network, layer, read, values: concatenate(read),
+    Gate: _gate,
+    Add: _sum,
+    PixelShuffle: lambda network, layer, read, values: spatial.pixel_shuffle(read[0], factor=layer.factor),
+    PixelUnshuffle: lambda network, layer, read, values: spatial.pixel_unshuffle(read[0], factor=layer.factor),
+    ChannelShuffle: lambda network, layer, read, values: spatial.channel_shuffle(read[0], groups=layer.groups),
+    Slice: lambda network, layer, read, values: spatial.channels(read[0], first=layer.first, count=layer.channels),
+    Nearest: lambda network, layer, read, values: spatial.nearest(read[0], factor=layer.factor),
+    Bilinear: lambda network, layer, read, values: spatial.interpolate(read[0], factor=2),
+    AveragePool: lambda network, layer, read, values: spatial.average_pool(read[0], size=layer.size),
+    Constant: _constant,
+    Pointwise: _pointwise,
+    MaxPool: lambda network, layer, read, values: spatial.max_pool(read[0], size=layer.size),
+    GlobalPool: _global_pool,
+    LayerNorm: _layer_norm,
+    Multiply: lambda network, layer, read, values: multiply(read[0], read[1]),
+    Attention: _attention,
+}
+"""What computes each kind of layer: (the network, the layer, what it reads, all values so far) -> its value."""

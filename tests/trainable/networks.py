@@ -1,0 +1,130 @@
+"""Small networks of every kind of layer, for training."""
+
+import numpy as np
+
+from nspike.graph.initialise import initial_parameters
+from nspike.graph.layer import (
+    IMAGE,
+    Activation,
+    Add,
+    AveragePool,
+    Bilinear,
+    ChannelShuffle,
+    Concat,
+    Constant,
+    Conv,
+    Nearest,
+    PixelShuffle,
+    PixelUnshuffle,
+    Slice,
+)
+from nspike.graph.network import Network
+from nspike.graph.plain_layer import FUNCTIONS, Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.model.model import Info, Model
+
+
+def model_of(network, seed=0):
+    """With random parameters that leave no layer near zero."""
+    draw = np.random.default_rng(seed)
+    parameters = {
+        name: (array + draw.normal(0.1, 0.2, array.shape)).astype(np.float32)
+        for name, array in initial_parameters(network, seed).items()
+    }
+    task = "superres" if network.scale > 1 else "denoise"
+    return Model(Info(network.name, task, "rgb" if network.channels == 3 else "gray"), network, parameters)
+
+
+def everything():
+    """Convolutions of every kind and layers that move, on several resolutions."""
+    layers = (
+        PixelUnshuffle("unshuffled", IMAGE, 2),
+        Constant("map", "unshuffled", (0.1, 0.3), "sigma"),
+        Concat("in", ("unshuffled", "map")),
+        Conv("head", "in", 6, 8, 3),
+        Activation("a", "head", 8),
+        Conv("deep", "a", 8, 8, 5, groups=8, dilation=2),
+        Add("joined", ("deep", "head")),
+        Activation("b", "joined", 8),
+        ChannelShuffle("shuffled", "b", 4),
+        Slice("half", "shuffled", 2, 4),
+        Conv("down", "half", 4, 6, 4, stride=2, groups=2, padding=(1, 1)),
+        Activation("c", "down", 6),
+        Nearest("large", "c"),
+        Conv("even", "large", 6, 8, 2, bias=False),
+        AveragePool("pooled", "joined", 2),
+        Bilinear("smooth", "pooled"),
+        Add("sum", ("even", "smooth", "head")),
+        Activation("d", "sum", 8),
+        Conv("tail", "d", 8, 4, 3),
+        PixelShuffle("out", "tail", 2),
+    )
+    return Network("everything", 1, layers, "out", "subtract")
+
+
+def teacher():
+    """The layers that only plain networks have."""
+    layers = [Conv("head", IMAGE, 3, 8, 3)]
+    source = "head"
+    for i, function in enumerate(FUNCTIONS):
+        layers += [Pointwise(function, source, 8, function), Conv(f"conv{i}", function, 8, 8, 1)]
+        source = f"conv{i}"
+    layers += [
+        LayerNorm("norm", source, 8),
+        LayerNorm("scaled", source, 8, bias=False),
+        Attention("attention", ("norm", "scaled", source), 8, 2),
+        Add("sum", ("attention", source)),
+        GlobalPool("pooled", "sum"),
+        Conv("squeeze", "pooled", 8, 8, 1),
+        Multiply("weighted", ("sum", "squeeze")),
+        MaxPool("half", "weighted", 2),
+        Nearest("whole", "half"),
+        Multiply("product", ("whole", "norm")),
+        Conv("tail", "product", 8, 3, 3),
+    ]
+    return Network("teacher", 3, tuple(layers), "tail", "add")
+
+
+def unet(channels=1, width=8):
+    """Strided down, pixel shuffle up, skips by concatenation; two convolutions with one kernel."""
+    w = width
+    layers = (
+        Conv("in", IMAGE, channels, w, 3),
+        Activation("a", "in", w),
+        Conv("down", "a", w, 2 * w, 2, stride=2),
+        Activation("b", "down", 2 * w),
+        Conv("same", "b", 2 * w, 2 * w, 3),
+        Activation("c", "same", 2 * w),
+        Conv("again", "c", 2 * w, 2 * w, 3, tied="same"),
+        Activation("d", "again", 2 * w),
+        Conv("up", "d", 2 * w, 4 * w, 1),
+        PixelShuffle("shuffled", "up", 2),
+        Activation("e", "shuffled", w),
+        Concat("skip", ("e", "a")),
+        Conv("out", "skip", 2 * w, channels, 3),
+    )
+    return Network("unet", channels, layers, "out", "subtract")
+
+
+def edsr(channels=3, width=8, blocks=1):
+    """Residual blocks without ReLU at their end, twice the size at last; signed features where a convolution reads them."""
+    w = width
+    layers = [Conv("head", IMAGE, channels, w, 3)]
+    stream = "head"
+    for i in range(blocks):
+        feature = "feature" if i == 0 else f"feature{i}"
+        layers += [
+            Activation(feature, stream, w, signed=True),
+            Conv(f"first{i}", feature, w, w, 3),
+            Activation(f"relu{i}", f"first{i}", w),
+            Conv(f"second{i}", f"relu{i}", w, w, 3),
+            Add(f"sum{i}", (stream, f"second{i}")),
+        ]
+        stream = f"sum{i}"
+    layers += [
+        Activation("last", stream, w, signed=True),
+        Conv("up", "last", w, 4 * w, 3),
+        PixelShuffle("shuffled", "up", 2),
+        Activation("large", "shuffled", w, signed=True),
+        Conv("tail", "large", w, channels, 3),
+    ]
+    return Network("edsr", channels, tuple(layers), "tail", "image")
