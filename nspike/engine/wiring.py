@@ -19,7 +19,8 @@ from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import inputs
 from nspike.integer.writer import Writer
-from nspike.kernels import strided
+from nspike.kernels import depthwise, strided
+from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
 
@@ -61,15 +62,14 @@ class ImageConv:
 
 @dataclass(frozen=True, eq=False)
 class SpikeConv:
-    """A convolution of spikes; see `nspike.kernels.strided.convolve`."""
+    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones.
 
+    layout : its arguments between `taps` and `steps`.
+    """
+
+    kernel: Callable[..., None]
     taps: NDArray[np.int64]
-    pieces: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    weights: NDArray[np.int16]
-    rows: int
-    lanes: int
-    step: int
+    layout: tuple[Any, ...]
     bias: Ints
 
     def fill(self, read: Any, around: Around) -> Fill:
@@ -77,7 +77,7 @@ class SpikeConv:
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
             places, block = _places(around, first - row, read.pad), _block(around, first, last)
-            strided.convolve(read.words, places, self.taps, *self._numbers(around), self.bias, block, out)
+            self.kernel(read.words, places, self.taps, *self.layout, around.timesteps, self.bias, block, out)
 
         return rows
 
@@ -87,13 +87,10 @@ class SpikeConv:
 
         def rows(first: int, last: int) -> None:
             places, block = _places(around, 0, read.pad), _block(around, first, last)
-            outs = (block, out.words, p.v0, p.threshold, p.reset, p.dynamics, v_out)
-            strided.convolve(read.words, places, self.taps, *self._numbers(around), p.bias, *outs)
+            numbers = (around.timesteps, p.bias, block, out.words, p.v0, p.threshold, p.reset, p.dynamics, v_out)
+            self.kernel(read.words, places, self.taps, *self.layout, *numbers)
 
         return rows
-
-    def _numbers(self, around: Around) -> tuple[Any, ...]:
-        return self.pieces, self.ends, self.weights, self.rows, self.lanes, self.step, around.timesteps
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +168,23 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
         return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
     both = np.stack([bias, np.zeros_like(bias)])
     group, channel = _bits(integers, part, conv)
-    return SpikeConv(taps, *in_blocks(weights, conv.groups, group, channel), both)
+    if len(part.sources) == 1 and conv.groups == conv.in_channels == conv.out_channels:
+        return SpikeConv(depthwise.convolve, taps, depthwise_layout(weights, group), both)
+    return SpikeConv(strided.convolve, taps, in_blocks(weights, conv.groups, group, channel), both)
+
+
+def depthwise_layout(
+    weights: NDArray[np.int16], group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Weights int16 (phases, C, planes, k, k) for `nspike.kernels.depthwise.convolve`: starts, weights."""
+    phases, channels, planes, size, _ = weights.shape
+    starts = np.flatnonzero(group == 0)
+    parts, count = -(-channels // WORD), -(-planes * size * size // TAIL) * TAIL
+    table = aligned((phases, parts * count * WORD))
+    rows = np.zeros((phases, count, parts * WORD), np.int16)
+    rows[:, : planes * size * size, :channels] = weights.reshape(phases, channels, -1).transpose(0, 2, 1)
+    table[:] = rows.reshape(phases, count, parts, WORD).transpose(0, 2, 1, 3).reshape(phases, -1)
+    return starts, table
 
 
 LANES = 16
