@@ -8,7 +8,7 @@ from nspike.contracts.converter import Converter, Scales
 from nspike.converting.conversion import CROP, convert
 from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.model.model import OUTPUT, Info, Model
-from tests import own_neurons
+from tests.own_neurons import LEAKY
 from tests.plugins.chains import aod, chain
 
 
@@ -91,7 +91,7 @@ def test_parameters_of_the_neuron_go_before_the_converters():
 
 
 def test_a_neuron_with_its_own_kernel_has_a_report_of_the_engines_run():
-    model, report = run(ann_model(), images(1), neuron=own_neurons.LEAKY.fast)
+    model, report = run(ann_model(), images(1), neuron=LEAKY.fast)
     assert model.spiking.neuron == "leaky"
     assert "leaky" in report.note
     assert [layer.name for layer in report.layers] == [*model.spiking.scales]

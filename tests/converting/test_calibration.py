@@ -129,3 +129,13 @@ def test_crops_of_a_network_that_enlarges(tmp_path):
     assert {plane.shape for plane in clean} == {(1, 48, 48)}
     larger = np.stack(degraded).repeat(2, axis=2).repeat(2, axis=3)
     assert np.abs(larger.mean((1, 2, 3)) - np.stack(clean).mean((1, 2, 3))).max() < 0.02
+
+
+def test_crops_of_a_network_that_enlarges(tmp_path):
+    write(tmp_path / "a.png", ImageData(np.random.default_rng(0).integers(0, 256, (70, 90), np.uint8)))
+    ann = model_of(residual(1, 4), task="superres", degradation={"scales": [2]})
+    degraded, clean = calibration_crops(ann, tmp_path, crops=3, size=24)
+    assert {plane.shape for plane in degraded} == {(1, 24, 24)}
+    assert {plane.shape for plane in clean} == {(1, 48, 48)}
+    larger = np.stack(degraded).repeat(2, axis=2).repeat(2, axis=3)
+    assert np.abs(larger.mean((1, 2, 3)) - np.stack(clean).mean((1, 2, 3))).max() < 0.02
