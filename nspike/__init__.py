@@ -10,82 +10,97 @@ from nspike.runtime.version import VERSION as __version__
 
 _HOME = {
     "Activation": "graph.layer",
+    "Add": "graph.layer",
     "Architecture": "contracts.architecture",
+    "arithmetic_energy": "pricing.arithmetic",
+    "Attention": "graph.plain_layer",
     "Audit": "inspection.auditing",
+    "audit": "inspection.auditing",
+    "AveragePool": "graph.layer",
     "BadInputError": "errors",
+    "Bilinear": "graph.layer",
     "Calibration": "contracts.converter",
+    "ChannelShuffle": "graph.layer",
+    "check_gradients": "autograd.checking",
     "Checkpoint": "contracts.format",
     "Concat": "graph.layer",
+    "Constant": "graph.layer",
     "Conv": "graph.layer",
     "ConversionReport": "converting.report",
+    "convert": "converting.by_name",
     "Converter": "contracts.converter",
+    "convolve_spikes": "contracts.head",
+    "convolve_spikes_gradient": "contracts.head",
     "Costs": "pricing.costs",
     "Curve": "inspection.anytime",
+    "curve": "inspection.anytime",
+    "diff": "inspection.difference",
     "Difference": "inspection.difference",
     "DifferenceError": "errors",
     "EnergyColumn": "contracts.energy",
     "EnergyModel": "contracts.energy",
+    "estimate_noise": "restoration.noise",
+    "evaluate": "benchmarking.evaluation",
     "Evaluation": "benchmarking.evaluation",
+    "finetune": "fitting.trainer",
     "Format": "contracts.format",
     "Gate": "graph.layer",
+    "GlobalPool": "graph.plain_layer",
     "HDF5File": "files.guarded",
     "HDF5Node": "files.guarded",
     "Head": "contracts.head",
+    "hookimpl": "contracts.markers",
+    "IMAGE": "graph.layer",
+    "import_checkpoint": "converting.importing",
     "Info": "model.model",
+    "LayerNorm": "graph.plain_layer",
     "Ledger": "restoration.method",
+    "load": "restoration.opening",
     "Loss": "contracts.loss",
+    "MaxPool": "graph.plain_layer",
+    "memory_energy": "pricing.memory",
     "Model": "restoration.method",
     "ModelError": "errors",
-    "NEVER": "contracts.neuron",
+    "models": "model.shipped",
+    "Multiply": "graph.plain_layer",
+    "Nearest": "graph.layer",
     "Network": "graph.network",
     "Neuron": "contracts.neuron",
+    "NEVER": "contracts.neuron",
     "NspikeError": "errors",
+    "open_hdf5": "files.guarded",
+    "operation": "autograd.tensor",
     "Option": "contracts.converter",
     "OutputError": "errors",
     "OutputLayer": "contracts.head",
-    "IMAGE": "graph.layer",
     "Parameter": "contracts.neuron",
+    "PixelShuffle": "graph.layer",
+    "PixelUnshuffle": "graph.layer",
     "PluginError": "errors",
-    "Result": "model.result",
-    "Scales": "contracts.converter",
-    "Spiking": "model.model",
-    "Tensor": "autograd.tensor",
-    "Trace": "inspection.traces",
-    "Trained": "fitting.runs",
-    "UsageError": "errors",
-    "arithmetic_energy": "pricing.arithmetic",
-    "audit": "inspection.auditing",
-    "check_gradients": "autograd.checking",
-    "convert": "converting.by_name",
-    "convolve_spikes": "contracts.head",
-    "convolve_spikes_gradient": "contracts.head",
-    "curve": "inspection.anytime",
-    "diff": "inspection.difference",
-    "estimate_noise": "restoration.noise",
-    "evaluate": "benchmarking.evaluation",
-    "finetune": "fitting.trainer",
-    "hookimpl": "contracts.markers",
-    "import_checkpoint": "converting.importing",
-    "load": "restoration.opening",
-    "memory_energy": "pricing.memory",
-    "models": "model.shipped",
-    "open_hdf5": "files.guarded",
-    "operation": "autograd.tensor",
+    "Pointwise": "graph.plain_layer",
     "psnr": "images.metrics",
     "quantised_energy": "pricing.quantised",
     "read_costs": "pricing.costs",
     "read_trace": "inspection.traces",
     "replay": "inspection.replaying",
     "restore": "restoration.image",
+    "Result": "model.result",
     "save": "restoration.opening",
+    "Scales": "contracts.converter",
     "shorten": "contracts.architecture",
+    "Slice": "graph.layer",
     "spectral_norm": "autograd.spatial",
+    "Spiking": "model.model",
     "ssim": "images.metrics",
     "strip_shared": "contracts.architecture",
     "swap": "registry.parts",
     "take": "contracts.architecture",
+    "Tensor": "autograd.tensor",
+    "Trace": "inspection.traces",
     "trace": "inspection.tracing",
     "train": "fitting.trainer",
+    "Trained": "fitting.runs",
+    "UsageError": "errors",
     "verify": "inspection.auditing",
 }
 
@@ -150,10 +165,25 @@ if TYPE_CHECKING:
     from nspike.fitting.trainer import train as train
     from nspike.graph.layer import IMAGE as IMAGE
     from nspike.graph.layer import Activation as Activation
+    from nspike.graph.layer import Add as Add
+    from nspike.graph.layer import AveragePool as AveragePool
+    from nspike.graph.layer import Bilinear as Bilinear
+    from nspike.graph.layer import ChannelShuffle as ChannelShuffle
     from nspike.graph.layer import Concat as Concat
+    from nspike.graph.layer import Constant as Constant
     from nspike.graph.layer import Conv as Conv
     from nspike.graph.layer import Gate as Gate
+    from nspike.graph.layer import Nearest as Nearest
+    from nspike.graph.layer import PixelShuffle as PixelShuffle
+    from nspike.graph.layer import PixelUnshuffle as PixelUnshuffle
+    from nspike.graph.layer import Slice as Slice
     from nspike.graph.network import Network as Network
+    from nspike.graph.plain_layer import Attention as Attention
+    from nspike.graph.plain_layer import GlobalPool as GlobalPool
+    from nspike.graph.plain_layer import LayerNorm as LayerNorm
+    from nspike.graph.plain_layer import MaxPool as MaxPool
+    from nspike.graph.plain_layer import Multiply as Multiply
+    from nspike.graph.plain_layer import Pointwise as Pointwise
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve

@@ -1,8 +1,9 @@
 """Scales of a network that was trained with clipped or quantised activations (QCFS, Bu et al. 2022).
 
 The ceiling λ that training found for a layer is its scale, θ = λ and v(0) = θ/2. For a constant input, and T equal to the L
-levels that were trained, the rate of a layer is then its activation h(x) exactly. Nothing is calibrated but the output: a
-signed one (a residual) takes a percentile of its absolute value, an image 1.
+levels that were trained, the rate of a layer is then its activation h(x) exactly. Nothing is calibrated but the output and
+layers without a ceiling beside others that have one, such as those that conversion adds: they take a percentile of their
+absolute values; an output that is an image takes 1.
 
 A neuron that starts half full has rounded its count already. One that also releases what is left after T, at α = 0.75 as
 `mprn` does untrained, would round a second time, and give a fifth of a spike too many on average; so α is set to nearly 1,
@@ -30,21 +31,23 @@ def register_converters(register: Any) -> None:
 
 
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
-    """λ of every layer as trained."""
+    """λ of every layer as trained; of layers that conversion added, from the calibration images."""
     network = calibration.network
-    ceilings = {}
-    for activation in network.activations:
-        if activation.ceiling is None:
-            raise UsageError(
-                f"converter qcfs: layer {activation.name!r} of this network has no ceiling: train it with clipped or "
-                'quantised activations (nspike train, activation = "qcfs"), or convert it with rueckauer'
-            )
-        ceilings[activation.name] = np.broadcast_to(np.array(activation.ceiling), (activation.channels,)).copy()
-    output = Histogram(network.channels)
+    trained = {a.name: a for a in network.activations if a.ceiling is not None}
+    others = [a for a in network.activations if a.name not in trained]
+    if others and not trained:
+        raise UsageError(
+            f"converter qcfs: layer {others[0].name!r} of this network has no ceiling: train it with clipped or "
+            'quantised activations (nspike train, activation = "qcfs"), or convert it with rueckauer'
+        )
+    histograms = {a.name: Histogram(a.channels) for a in others} | {OUTPUT: Histogram(network.channels)}
     for values in calibration.activations():
-        output.add(np.abs(values[OUTPUT]))
-    residual = output.percentiles(options["percentile"], "layer")
-    ceilings[OUTPUT] = np.ones(network.channels) if network.mode == "image" else residual
+        for name, histogram in histograms.items():
+            histogram.add(np.abs(values[name]))
+    ceilings = {name: np.broadcast_to(np.array(a.ceiling), (a.channels,)).copy() for name, a in trained.items()}
+    ceilings |= {name: histogram.percentiles(options["percentile"], "layer") for name, histogram in histograms.items()}
+    if network.mode == "image":
+        ceilings[OUTPUT] = np.ones(network.channels)
     thresholds = {name: np.ones(scale.size) for name, scale in ceilings.items()}
     return Scales(ceilings, thresholds, {"v_init": options["v_init"], **RELEASE})
 

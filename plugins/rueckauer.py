@@ -4,9 +4,9 @@
 spike is worth λ and a neuron that always fires represents the activation λ. Larger activations are clipped; a larger λ
 makes every spike coarser. Concatenations are rescaled slice by slice, and biases divided by λ, by the core.
 
-A signed output (a residual) takes the percentile of its absolute value; an output that is an image takes λ = 1. `per`
-channel, a channel with few positive values takes its layer's λ, and none goes below a hundredth of it: what is hardly
-ever active would otherwise be rescaled by a number that a few pixels decide.
+A signed layer, and a signed output (a residual), takes the percentile of its absolute value; an output that is an image
+takes λ = 1. `per` channel, a channel with few positive values takes its layer's λ, and none goes below a hundredth of it:
+what is hardly ever active would otherwise be rescaled by a number that a few pixels decide.
 """
 
 from collections.abc import Mapping
@@ -30,10 +30,11 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     """λ of every layer from the calibration images, θ = `theta_scale`."""
     network = calibration.network
     channels = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
+    signed = {a.name for a in network.activations if a.signed} | {OUTPUT}
     histograms = {name: Histogram(count) for name, count in channels.items()}
     for values in calibration.activations():
         for name, histogram in histograms.items():
-            histogram.add(np.abs(values[name]) if name == OUTPUT else values[name])
+            histogram.add(np.abs(values[name]) if name in signed else values[name])
     ceilings = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
     if network.mode == "image":
         ceilings[OUTPUT] = np.ones(network.channels)

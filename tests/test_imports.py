@@ -47,7 +47,7 @@ LEVELS = (
 `FACADE` is nspike/__init__.py, whose public names come from everything below it.
 """
 
-PLUGIN_LIBRARIES = {"numpy", "scipy", "h5py", "safetensors"}
+PLUGIN_LIBRARIES = {"numpy", "scipy", "h5py", "safetensors", "onnx"}
 
 COMPILERS = {"jit", "njit", "vectorize", "guvectorize", "cfunc", "stencil", "jitclass", "generated_jit"}
 JIT_OPTIONS = {"fastmath", "nopython", "forceobj", "error_model", "boundscheck", "nogil", "looplift"}

@@ -16,8 +16,9 @@ from nspike.graph.network import Network
 Colour = Literal["gray", "rgb", "y"]
 
 Arrays = Mapping[str, NDArray[np.float32]]
-"""A network's parameters: for each convolution NAME float32 `NAME.weight` (C_out, C_in, k, k) and `NAME.bias` (C_out,),
-and where it has batch norm `NAME.bn_weight`, `NAME.bn_bias`, `NAME.bn_mean`, `NAME.bn_var` (C_out,)."""
+"""A network's parameters: for each convolution NAME float32 `NAME.weight` (C_out, C_in/groups, k, k) and `NAME.bias`
+(C_out,), and where it has batch norm `NAME.bn_weight`, `NAME.bn_bias`, `NAME.bn_mean`, `NAME.bn_var` (C_out,); for other
+layers those of `nspike.graph.geometry.GEOMETRY`."""
 
 
 @dataclass(frozen=True)

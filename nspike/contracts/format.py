@@ -1,11 +1,12 @@
 """The contract of a format plugin, and the reading of a trained network's file by whichever plugin knows it.
 
-A format turns a file into named arrays and nothing more: which network they belong to is for an `Architecture` to say.
+Most formats turn a file into named arrays: which network they belong to is for an `Architecture` to say. One whose files
+say what is computed gives the network too.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from nspike.errors import BadInputError
 from nspike.files.foreign import Refused, open_regular
+from nspike.graph.network import Network
 
 HEAD_BYTES = 512
 """How much of a file's beginning a format is shown, to recognise it."""
@@ -34,11 +36,16 @@ class Checkpoint:
         weights are (C_out, C_in, k, k). Values are not checked: see `check_finite`.
     metadata : text about the file, for reports: untrusted, to be escaped where it is shown.
     format : the name of the `Format` that read it.
+    network : what is computed, where the file says so; `tensors` are then its parameters, float32, under the names that
+        `nspike.contracts.architecture.Arrays` describes. None: `tensors` have the file's names.
+    assumed : what the reader took for granted about such a network, a sentence each.
     """
 
     tensors: dict[str, NDArray[np.generic]]
     metadata: dict[str, str] = field(default_factory=dict)
     format: str = ""
+    network: Network | None = None
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,13 @@ def read_checkpoint(path: str | Path, formats: Iterable[Format]) -> Checkpoint:
     checkpoint = known.read(path)
     if not checkpoint.tensors:
         raise BadInputError(f"{path}: holds no tensors; expected the weights of a trained network")
-    return Checkpoint(strip_prefixes(checkpoint.tensors), checkpoint.metadata, checkpoint.format or known.name)
+    return tidied(checkpoint, known.name)
+
+
+def tidied(checkpoint: Checkpoint, format: str) -> Checkpoint:
+    """What format `format` read, under that name, and without prefixes of names where the names are the file's."""
+    named = replace(checkpoint, format=checkpoint.format or format)
+    return named if named.network is not None else replace(named, tensors=strip_prefixes(named.tensors))
 
 
 def strip_prefixes(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:

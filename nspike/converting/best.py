@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nspike.contracts.converter import Converter
 from nspike.contracts.neuron import Neuron
-from nspike.graph.network import Network
 
 Plane = NDArray[np.float32]
 
@@ -41,12 +40,20 @@ def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float
     return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}
 
 
-def fit_windows(images: Sequence[Plane], targets: Sequence[Plane] | None) -> tuple[Plane, Plane | None]:
+def fit_windows(
+    images: Sequence[Plane], targets: Sequence[Plane] | None, multiple: int = 1
+) -> tuple[Plane, Plane | None]:
     """Windows of one size, spread evenly over the images, float32 (N, C, h, w), and the same of the targets.
 
-    The size is the median of the images', at most `WINDOW`; smaller images are left out.
+    The size is the median of the images', at most `WINDOW`, and a multiple of `multiple`; smaller images are left out.
     """
-    height, width = (min(WINDOW, sorted(p.shape[axis] for p in images)[(len(images) - 1) // 2]) for axis in (1, 2))
+
+    def side(axis: int) -> int:
+        median = min(WINDOW, sorted(p.shape[axis] for p in images)[(len(images) - 1) // 2])
+        return max(median - median % multiple, multiple)
+
+    height, width = side(1), side(2)
+    scale = 1 if targets is None else targets[0].shape[1] // images[0].shape[1]
     places = [
         (i, top, left)
         for i, p in enumerate(images)
@@ -56,12 +63,10 @@ def fit_windows(images: Sequence[Plane], targets: Sequence[Plane] | None) -> tup
     count = min(WINDOWS, len(places))
     chosen = [places[i * len(places) // count] for i in range(count)]
 
-    def cut(planes: Sequence[Plane]) -> Plane:
-        return np.stack([planes[i][:, top : top + height, left : left + width] for i, top, left in chosen])
+    def cut(planes: Sequence[Plane], times: int) -> Plane:
+        return np.stack([
+            planes[i][:, times * top : times * (top + height), times * left : times * (left + width)]
+            for i, top, left in chosen
+        ])  # fmt: skip
 
-    return cut(images), None if targets is None else cut(targets)
-
-
-def fitted_layers(network: Network) -> int:
-    """How many layers are fitted: those that read spikes."""
-    return sum(bool(network.activations_into(conv.name)) for conv in network.convs)
+    return cut(images, 1), None if targets is None else cut(targets, scale)

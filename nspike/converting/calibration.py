@@ -27,7 +27,8 @@ def calibration_crops(
         superres; for dehaze the images are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
         rain and blur are made, if the model says which, or come in pairs.
     folder : of clean images, or of hazy ones.
-    crops, size : how many, and their side in pixels (the image's, where that is smaller).
+    crops, size : how many, and their side in pixels (the image's, where that is smaller). The clean crops of a network that
+        enlarges are larger by its `scale`.
     seed : of the places and of the noise.
 
     Returns
@@ -48,6 +49,8 @@ def calibration_crops(
     given = any(source.degraded is not None or source.disparity is not None for source in sources)
     as_they_are = not given and (task == "dehaze" or (task in ("derain", "deblur") and not says))
     degradation = Degradation("pairs") if as_they_are else degradation_of(model.info)
+    scale = model.network.scale
+    window = size * scale
     chosen = [sources[i * len(sources) // min(crops, len(sources))] for i in range(min(crops, len(sources)))]
     pairs: dict[int, tuple[Plane, Plane]] = {}
     for first, source in enumerate(chosen):
@@ -56,7 +59,7 @@ def calibration_crops(
             scene = Scene(scene.image, scene.image)
         for index in range(first, crops, len(chosen)):
             draw = np.random.default_rng([seed, index])
-            top, left = (int(draw.integers(max(side - size, 0) + 1)) for side in scene.image.shape[:2])
-            pairs[index] = degrade(scene.window(top, left, size), degradation, index, draw)
+            top, left = (int(draw.integers(max(side - window, 0) + 1)) for side in scene.image.shape[:2])
+            pairs[index] = degrade(scene.window(top, left, window), degradation, index, draw, scale=scale)
     degraded = [pairs[index][0] for index in range(crops)]
     return degraded, None if as_they_are else [pairs[index][1] for index in range(crops)]

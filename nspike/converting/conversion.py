@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.converting.best import best_options, fit_windows, fitted_layers, with_release
+from nspike.converting.best import best_options, fit_windows, with_release
 from nspike.converting.default import TIMESTEPS
+from nspike.converting.lowering import lower
 from nspike.converting.regression import fit as fit_layers
+from nspike.converting.regression import fitted_convs, left_out
 from nspike.converting.report import Comparison, ConversionReport, first_bad
+from nspike.converting.sizes import checked, side_of
+from nspike.converting.tying import tied
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
 from nspike.engine.tile import LayerSpikes
 from nspike.engine.window import Part
-from nspike.errors import BadInputError, NspikeError, PluginError, UsageError
+from nspike.errors import NspikeError, PluginError, UsageError
 from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.images.metrics import psnr
@@ -52,12 +57,13 @@ def convert(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Model, ConversionReport]:
-    """Convert an ANN to spikes.
+    """Convert an ANN to spikes: its network is lowered (`nspike.converting.lowering`), then scaled.
 
     Parameters
     ----------
     model : with the ANN's parameters; a spiking form that it may have is replaced.
-    images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1].
+    images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1]. What is over a multiple of the
+        network's size multiple is left out.
     converter, options : how scales are found, and its options.
     neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
     head : what reads the output layer.
@@ -71,20 +77,20 @@ def convert(
     Returns
     -------
     (Model, ConversionReport)
-        The model has batch norm folded; converter, options and what rounding costs are in its provenance and quality.
+        The model has the lowered network; converter, options and what rounding costs are in its provenance and quality.
 
-    Raises UsageError for options or T out of range, BadInputError for images that do not fit, PluginError for a
-    converter that breaks its contract.
+    Raises UsageError for options or T out of range and for layers that have no spiking form, BadInputError for images that
+    do not fit, PluginError for a converter that breaks its contract.
     """
     values = converter.values(best_options(converter, options) if fit else options)
     if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
     neuron.values(neuron_parameters)
     given = dict(neuron_parameters or {})
-    _check(model.network, images, targets)
-    network, parameters = ann.fold_batch_norm(model.network, model.parameters)
-    crops = _crops(images, targets)
-    done, total = 0, len(images) * (1 + (fitted_layers(network) if fit else 0)) + len(crops)
+    network, parameters = lower(model.network, model.parameters)
+    images, targets = checked(network, images, targets)
+    crops = _crops(network, images, targets)
+    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0)) + len(crops)
 
     def step(count: int = 1) -> None:
         nonlocal done
@@ -115,7 +121,7 @@ def convert(
         neuron=neuron.name,
         head=head.name,
         timesteps=timesteps,
-        scales=answer.scales,
+        scales=tied(network, answer.scales),
         thresholds=answer.thresholds,
         neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
@@ -123,11 +129,14 @@ def convert(
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
     kept = {key: value for key, value in model.info.provenance.items() if key != "fitted"}
     if fit:
-        degraded, clean = fit_windows(images, targets)
+        degraded, clean = fit_windows(images, targets, network.size_multiple)
         done = len(images)
         converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
         kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
     report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=step)
+    if fit and (others := left_out(network)):
+        listed = ", ".join(others)
+        report = replace(report, note="; ".join(filter(None, [report.note, f"layers that are not fitted: {listed}"])))
     quality = {"psnr_to_ann": report.psnr_to_ann, "rounding": report.rounding, "rounding_error": report.rounding_error}
     info = replace(
         model.info,
@@ -207,15 +216,16 @@ def _rounded(
     spikes: dict[str, NDArray[np.bool_]] | None,
 ) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
-    output = np.empty(image.shape)
+    shapes, scale = model.network.shapes(*image.shape[1:]), model.network.scale
+    output = np.empty(shapes[model.network.output])
 
     def sink(part: Part) -> None:
-        output[:, *part.core.slices] = part.output
+        output[:, *part.core.scaled(Fraction(scale)).slices] = part.output
 
     def observer(seen: LayerSpikes) -> None:
         assert spikes is not None
         part = seen.dense()
-        whole = spikes.setdefault(seen.layer, np.zeros((*part.shape[:2], *image.shape[1:]), np.bool_))
+        whole = spikes.setdefault(seen.layer, np.zeros((*part.shape[:2], *shapes[seen.layer][1:]), np.bool_))
         whole[:, :, *seen.core.slices] = part
 
     watched = None if spikes is None else observer
@@ -228,30 +238,23 @@ def _restored(network: Network, output: NDArray[Any], image: Plane) -> NDArray[n
     return np.asarray(np.clip(restored(network.mode, image.astype(np.float64), output), 0.0, 1.0), np.float64)
 
 
-def _crops(images: Sequence[Plane], targets: Sequence[Plane] | None) -> list[tuple[Plane, Plane | None]]:
+def _crops(
+    network: Network, images: Sequence[Plane], targets: Sequence[Plane] | None
+) -> list[tuple[Plane, Plane | None]]:
     """The middles of up to `CROPS` images, spread evenly over the sequence."""
     chosen = sorted({round(i * (len(images) - 1) / max(1, CROPS - 1)) for i in range(min(CROPS, len(images)))})
     if len(images) <= CROPS:
         chosen = list(range(len(images)))
+    crop = side_of(network, CROP)
 
-    def middle(plane: Plane) -> Plane:
-        top, left = (max(0, (side - CROP) // 2) for side in plane.shape[1:])
-        return np.ascontiguousarray(plane[:, top : top + CROP, left : left + CROP], np.float32)
+    def middle(plane: Plane, scale: int) -> Plane:
+        size = scale * crop
+        top, left = (max(0, (side // scale - crop) // 2) * scale for side in plane.shape[1:])
+        return np.ascontiguousarray(plane[:, top : top + size, left : left + size], np.float32)
 
-    return [(middle(images[i]), middle(targets[i]) if targets is not None else None) for i in chosen]
-
-
-def _check(network: Network, images: Sequence[Plane], targets: Sequence[Plane] | None) -> None:
-    """Check the calibration images."""
-    if not len(images):
-        raise BadInputError("a conversion needs at least one calibration image")
-    for i, image in enumerate(images):
-        if image.ndim != 3 or len(image) != network.channels or 0 in image.shape:
-            raise BadInputError(f"calibration image {i} is {image.shape}, expected ({network.channels}, H, W)")
-        if not np.all(np.isfinite(image)):
-            raise BadInputError(f"calibration image {i} holds NaN or infinity")
-    if targets is not None and [t.shape for t in targets] != [p.shape for p in images]:
-        raise BadInputError("the clean images are not of the shapes of the calibration images")
+    return [
+        (middle(images[i], 1), middle(targets[i], network.scale) if targets is not None else None) for i in chosen
+    ]
 
 
 def _check_scales(converter: Converter, network: Network, answer: Scales) -> None:

@@ -3,12 +3,20 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from nspike.contracts.architecture import Architecture, Task
-from nspike.contracts.format import Checkpoint, check_finite, read_checkpoint, strip_prefixes
-from nspike.errors import BadInputError, NspikeError, PluginError
+import numpy as np
+from numpy.typing import NDArray
+
+from nspike.contracts.architecture import Architecture, Colour, Task
+from nspike.contracts.format import Checkpoint, check_finite, read_checkpoint, tidied
+from nspike.errors import BadInputError, ModelError, NspikeError, PluginError, UsageError
+from nspike.graph.geometry import parameter_shapes
+from nspike.graph.layer import Constant
+from nspike.graph.mode import OutputMode
+from nspike.graph.network import Network
 from nspike.model.model import Info
 from nspike.registry.plugins import registry
 from nspike.restoration.method import Model
@@ -17,11 +25,12 @@ from nspike.runtime.explain import explain
 
 def import_checkpoint(
     path: str | os.PathLike[str],
-    network: str,
+    network: str | None = None,
     *,
     format: str | None = None,
     name: str | None = None,
     task: Task | None = None,
+    mode: OutputMode | None = None,
     degradation: Mapping[str, Any] | None = None,
     licence: str = "",
     training: Mapping[str, Any] | None = None,
@@ -31,11 +40,13 @@ def import_checkpoint(
     Parameters
     ----------
     path : the checkpoint.
-    network : the name of its architecture.
+    network : the name of its architecture; None for a file that says itself what is computed, as ONNX does.
     format : the name of the file's format; by default it is recognised by its content.
     name : of the model; by default the file's, without its suffix.
-    task : by default the architecture's usual one.
-    degradation : what it was trained to undo, such as {"sigma": 25.0} or {"scales": [2, 3, 4]}.
+    task : by default the architecture's usual one; without one "superres" if the network enlarges, else "denoise".
+    mode : how its output becomes an image, if not as the architecture or the file says, see `nspike.graph.mode`.
+    degradation : what it was trained to undo, such as {"sigma": 25.0} or {"scales": [2, 3, 4]}. A network that is told the
+        noise level gets this one.
     licence, training : of the weights, and what they were trained on and how; kept in the model.
 
     Returns
@@ -50,12 +61,67 @@ def import_checkpoint(
         that names the file: it cannot be read, is damaged or unsafe, is not of this network, or holds NaN.
     PluginError
         an unknown network or format.
+    UsageError
+        no network is named and the file does not say which it is, or both.
     """
     path = Path(path)
-    architecture: Architecture = registry().networks[network]
+    architecture: Architecture | None = None if network is None else registry().networks[network]
     checkpoint = _read(path, format)
+    graph, parameters = _network(path, checkpoint, architecture)
+    if mode is not None:
+        try:
+            graph = replace(graph, mode=mode)
+        except ModelError as error:
+            raise UsageError(f"{path}: {error}") from error
+    undone = dict(degradation or {})
+    if isinstance(undone.get("sigma"), int | float):
+        graph = graph.changed(Constant, lambda layer: _told(layer, float(undone["sigma"])))
+    provenance: dict[str, Any] = {
+        "checkpoint": _utf8(path.name),
+        "checkpoint_sha256": _sha256(path),
+        "format": checkpoint.format,
+    }
+    if architecture is not None:
+        provenance["architecture"] = architecture.name
+    if checkpoint.assumed:
+        provenance["assumed"] = list(checkpoint.assumed)
+    if training:
+        provenance["training"] = dict(training)
+    usual: Task = architecture.task if architecture is not None else "superres" if graph.scale > 1 else "denoise"
+    info = Info(
+        name=_utf8(name or path.stem),
+        task=task or usual,
+        colour=architecture.colour_of(graph) if architecture is not None else _colour(graph, task or usual),
+        degradation=undone,
+        licence=licence,
+        provenance=provenance,
+    )
+    return Model(info, graph, parameters)
+
+
+def _network(
+    path: Path, checkpoint: Checkpoint, architecture: Architecture | None
+) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+    """The network of a file and its parameters, finite and of the right shapes."""
+    if checkpoint.network is None and architecture is None:
+        raise UsageError(
+            f"{path}: {checkpoint.format} files hold weights alone; say which architecture it is: --network NAME, such as "
+            "dncnn, aodnet or vdsr"
+        )
+    if checkpoint.network is not None and architecture is not None:
+        raise UsageError(f"{path}: the file says itself what is computed; leave out the network {architecture.name}")
     try:
-        graph, parameters = architecture.read(checkpoint.tensors)
+        if architecture is not None:
+            graph, parameters = architecture.read(checkpoint.tensors)
+        else:
+            assert checkpoint.network is not None
+            graph, parameters = checkpoint.network, cast(dict[str, NDArray[np.float32]], dict(checkpoint.tensors))
+            expected = {name: shape for layer in graph.layers for name, shape in parameter_shapes(layer).items()}
+            given = {name: array.shape for name, array in parameters.items()}
+            if given != expected:
+                raise PluginError(
+                    f"{path}: format {checkpoint.format} gives parameters that are not those of its network"
+                )
         for parameter, array in parameters.items():
             check_finite(parameter, array)
     except BadInputError as error:
@@ -63,32 +129,30 @@ def import_checkpoint(
     except (NspikeError, MemoryError):
         raise
     except Exception as error:
-        raise PluginError(f"{path}: network {architecture.name} failed: {explain(error)}") from error
-    provenance: dict[str, Any] = {
-        "checkpoint": _utf8(path.name),
-        "checkpoint_sha256": _sha256(path),
-        "format": checkpoint.format,
-        "architecture": architecture.name,
-    }
-    if training:
-        provenance["training"] = dict(training)
-    info = Info(
-        name=_utf8(name or path.stem),
-        task=task or architecture.task,
-        colour=architecture.colour_of(graph),
-        degradation=dict(degradation or {}),
-        licence=licence,
-        provenance=provenance,
-    )
-    return Model(info, graph, parameters)
+        name = checkpoint.format if architecture is None else architecture.name
+        raise PluginError(f"{path}: network {name} failed: {explain(error)}") from error
+    return graph, parameters
+
+
+def _told(layer: Constant, sigma: float) -> Constant:
+    """A plane of the noise level with this one, of 255."""
+    return replace(layer, values=(sigma / 255,) * len(layer.values)) if layer.meaning == "sigma" else layer
+
+
+def _colour(graph: Network, task: Task) -> Colour:
+    """The image that a network takes of which no architecture is known."""
+    return "rgb" if graph.channels == 3 else "y" if task == "superres" else "gray"
 
 
 def assumptions(model: Model) -> list[str]:
     """What an imported network is taken to be without its file saying so, a sentence each."""
+    name = model.info.provenance.get("architecture")
+    if name is None:
+        return [f"assumed: {line}" for line in model.info.provenance.get("assumed", [])]
     kernels = sorted({conv.kernel for conv in model.network.convs})
     sizes = " and ".join(f"{kernel}×{kernel}" for kernel in kernels)
     lines = [f"assumed: {sizes} kernels of stride 1 and dilation 1, padded with zeros; the file does not say"]
-    architecture = registry().networks[model.info.provenance["architecture"]]
+    architecture = registry().networks[name]
     if architecture.same_keys:
         lines.append(
             f"files of {', '.join(architecture.same_keys)} have the same keys; if it may be one, compare its output: --check"
@@ -103,12 +167,11 @@ def _read(path: Path, format: str | None) -> Checkpoint:
             return read_checkpoint(path, registry().formats.values())
         if not path.is_file():
             raise BadInputError(f"{path}: no such file")
-        checkpoint = chosen.read(path)
+        return tidied(chosen.read(path), chosen.name)
     except (NspikeError, MemoryError):
         raise
     except Exception as error:
         raise PluginError(f"{path}: a format's plugin failed: {explain(error)}") from error
-    return Checkpoint(strip_prefixes(checkpoint.tensors), checkpoint.metadata, checkpoint.format or chosen.name)
 
 
 def _utf8(name: str) -> str:

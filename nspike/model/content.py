@@ -20,6 +20,7 @@ Integers = Mapping[str, Mapping[str, NDArray[Any]]]
 """Layer name -> array name -> integers (or finite float64), as the engine uses them."""
 
 _LARGEST = 2**16  # channels; and far more layers than any network has
+_MAY_BE_0 = ("first", "batch_norm_eps", "eps")
 _PARTS = ("scales", "thresholds", "weights", "biases")
 
 
@@ -61,10 +62,10 @@ def read_network(texts: Mapping[str, str]) -> Network:
     if not isinstance(network.name, str) or network.channels not in (1, 3):
         raise ModelError(f"the network {network.name!r} has {network.channels!r} channels; expected 1 or 3")
     for layer in network.layers:
-        sizes = [
-            v for v in dataclasses.asdict(layer).values() if isinstance(v, int | float) and not isinstance(v, bool)
-        ]
-        if not all(0 < size <= _LARGEST and math.isfinite(size) for size in sizes):
+        sizes = {
+            k: v for k, v in dataclasses.asdict(layer).items() if isinstance(v, int | float) and not isinstance(v, bool)
+        }
+        if not all((0 < n or (n == 0 and k in _MAY_BE_0)) and n <= _LARGEST for k, n in sizes.items()):
             raise ModelError(f"layer {layer.name!r} of the network has an impossible size")
         if not isinstance(layer.name, str) or not _plain_name(layer.name):
             raise ModelError(f"the network has a layer called {layer.name!r}, which is not a plain name")

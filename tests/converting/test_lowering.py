@@ -229,7 +229,7 @@ def test_flat_slopes_are_relus():
     assert "flat.weight" not in kept
     parameters["flat.weight"][2] = 0.1
     with pytest.raises(
-        UsageError, match="prelu 'flat': neurons give nothing below their threshold.*ReLU and fine-tune"
+        UsageError, match=r"prelu 'flat': neurons give nothing below their threshold.*ReLU and fine-tune"
     ):
         lower(network, parameters)
 

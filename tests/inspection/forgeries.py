@@ -268,7 +268,8 @@ FORGERIES = [
         value(*OWN, "relu2", to={"beta": 30.0, "v_init": 0.0}),
     ), "refuted"),
     ("lif as if", "lif", values(
-        value("parameters", "neuron", to="if"), without(*OWN, "relu1", "tau"), without(*OWN, "relu2", "tau")
+        value("parameters", "neuron", to="if"),
+        *(without(*OWN, layer, name) for layer in ("relu1", "relu2") for name in ("tau", "decay_input")),
     ), "refuted"),
     ("lif with another tau", "lif", value(*OWN, "relu1", "tau", to=2.0), "refuted"),
     ("lif with steps", "lif", value(*STEPS, to={}), "refuted"),

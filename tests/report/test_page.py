@@ -45,7 +45,7 @@ def test_maps_are_means_of_the_spikes(shape, tile):
         total[seen.core.slices] = seen.dense().sum(axis=(0, 1))
 
     result = nspike.restore(model, pixels, tile=tile, observer=observer)
-    rates, factor = maps.rates(), maps.factor
+    rates, factor = maps.rates(), maps.factor("relu1")
     assert max(rates["relu1"].shape) <= LONGEST
     assert factor == -(-max(shape) // LONGEST)
     for layer in result.ledger.layers:

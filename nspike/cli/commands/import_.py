@@ -11,16 +11,22 @@ from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.text import in_words, size
 from nspike.contracts.tasks import Task
+from nspike.graph.mode import OutputMode
 
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--network", metavar="NAME", help="The architecture, such as dncnn, aodnet or vdsr.")
+@click.option("--network", metavar="NAME", help="The architecture, such as dncnn, aodnet or vdsr; none for ONNX.")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
 @click.option("--format", "format_", metavar="NAME", help="The file's format; by default it is recognised.")
 @plugin_option("network or format")
 @click.option("--name", metavar="NAME", help="The model's name; by default the file's.")
 @task_option("What the network was trained for; by default its usual task.")
+@click.option(
+    "--mode",
+    type=click.Choice(["image", "add", "subtract"]),
+    help="What the output is: the image, or what is added to it or subtracted; by default as the network says.",
+)
 @click.option("--sigma", type=click.FloatRange(0, 255), metavar="S", help="The noise it was trained for, out of 255.")
 @click.option(
     "--scale",
@@ -47,6 +53,7 @@ def command(
     plugins: tuple[str, ...],
     name: str | None,
     task: Task | None,
+    mode: OutputMode | None,
     sigma: float | None,
     scales: tuple[int, ...],
     check: tuple[str, str] | None,
@@ -54,7 +61,7 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> None:
-    """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors or MatConvNet (.mat).
+    """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors, MatConvNet (.mat) or ONNX.
 
     No PyTorch is needed, and nothing that the file names is run. The model is an ANN: `nspike convert` makes it spike.
 
@@ -63,6 +70,7 @@ def command(
       nspike import dncnn_25.pth --network dncnn --sigma 25 -o ann.h5
       nspike import vdsr.pth --network vdsr --scale 2 --scale 3 --scale 4 -o ann.h5
       nspike import net.pth --network dncnn -o ann.h5 --check input.npy output.npy
+      nspike import net.onnx --sigma 25 -o ann.h5
     """
     from nspike.converting.checking import check_output
     from nspike.converting.importing import assumptions, import_checkpoint
@@ -70,8 +78,6 @@ def command(
     from nspike.model.file import read_info, save
 
     parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
-    if "network" not in parts:
-        raise UsageError("say which architecture it is: --network NAME, such as dncnn, aodnet or vdsr")
     keep_apart("-o", output, (checkpoint, *plugins))
     keep_apart("--json", json_file, (checkpoint, output, *plugins))
     check_free(output, overwrite)
@@ -84,10 +90,11 @@ def command(
     degradation |= {"scales": sorted(set(scales))} if scales else {}
     model = import_checkpoint(
         checkpoint,
-        parts["network"],
+        parts.get("network"),
         format=parts.get("format"),
         name=name,
         task=task,
+        mode=mode,
         degradation=degradation,
         licence=licence,
     )
