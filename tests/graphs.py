@@ -118,20 +118,21 @@ def run(model, pixels, neuron="if", head="membrane", **options):
     """The engine's output float64 (N, C, H, W), ledger, and spikes per layer bool (N, steps, channels, H, W)."""
     neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
     head = registry().heads[head] if isinstance(head, str) else head
-    scale = model.network.scale
-    output = np.full((*pixels.shape[:2], *(scale * side for side in pixels.shape[2:])), np.nan)
+    shapes = model.network.shapes(*pixels.shape[2:])
+    output = np.full((len(pixels), *shapes[model.network.output]), np.nan)
     spikes = {}
 
     def sink(part):
-        window = (part.n, slice(None), *part.core.slices)
-        np.testing.assert_array_equal(part.plane, naive.to_plane(pixels)[window])
+        np.testing.assert_array_equal(part.plane, naive.to_plane(pixels)[part.n, :, *part.core.slices])
+        window = (part.n, slice(None), *part.core.scaled(part.scale).slices)
         assert np.isnan(output[window]).all(), "a tile was handed out twice"
         output[window] = part.output
 
     def observer(seen):
         dense = seen.dense()
         steps, channels = dense.shape[:2]
-        whole = spikes.setdefault(seen.layer, np.zeros((len(pixels), steps, channels, *pixels.shape[2:]), bool))
+        size = shapes[model.network.output if seen.layer == OUTPUT else seen.layer][1:]
+        whole = spikes.setdefault(seen.layer, np.zeros((len(pixels), steps, channels, *size), bool))
         whole[seen.n, :, :, *seen.core.slices] = dense
 
     options = {"digest": True, "observer": observer} | options

@@ -33,7 +33,10 @@ def networks():
             super().__init__()
             self.inc, self.down = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1)
             self.deep = nn.Conv2d(16, 16, 3, stride=2, padding=1)
-            self.up1, self.up2 = nn.ConvTranspose2d(16, 16, 2, stride=2), nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)
+            self.up1, self.up2 = (
+                nn.ConvTranspose2d(16, 16, 2, stride=2),
+                nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1),
+            )
             self.mid, self.out = nn.Conv2d(32, 16, 3, padding=1), nn.Conv2d(16, 1, 1)
 
         def forward(self, x):
@@ -49,7 +52,9 @@ def networks():
     class Block(nn.Module):
         def __init__(self, width):
             super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))
+            self.body = nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+            )
 
         def forward(self, x):
             return x + 0.1 * self.body(x)
@@ -228,7 +233,11 @@ def main(folder):
                     dynamo=False,
                 )  # fmt: skip
             else:
-                sizes = {0: torch.export.Dim.DYNAMIC, 2: 8 * torch.export.Dim("h", min=2), 3: 8 * torch.export.Dim("w", min=2)}
+                sizes = {
+                    0: torch.export.Dim.DYNAMIC,
+                    2: 8 * torch.export.Dim("h", min=2),
+                    3: 8 * torch.export.Dim("w", min=2),
+                }
                 shapes = None if name == "fixed" else ({2: sizes[2], 3: sizes[3]}, None)[: len(inputs)]
                 torch.onnx.export(
                     module, inputs, path, opset_version=opset, input_names=names, output_names=["y"], dynamic_shapes=shapes,

@@ -71,7 +71,9 @@ class Given:
     overwrite: bool
     json_file: str | None
 
-    def carry_out(self, work: Callable[[], Callable[..., "Trained"]], source: str | None, stands_for: str, **own: Any) -> None:
+    def carry_out(
+        self, work: Callable[[], Callable[..., "Trained"]], source: str | None, stands_for: str, **own: Any
+    ) -> None:
         """Train or fine-tune by the function that `work` imports; show progress, print what came of it.
 
         source : a recipe file, or what key `stands_for` of a recipe is to be; None for neither. own : the keys that one command alone has.

@@ -252,9 +252,7 @@ def _crops(
         top, left = (max(0, (side // scale - crop) // 2) * scale for side in plane.shape[1:])
         return np.ascontiguousarray(plane[:, top : top + size, left : left + size], np.float32)
 
-    return [
-        (middle(images[i], 1), middle(targets[i], network.scale) if targets is not None else None) for i in chosen
-    ]
+    return [(middle(images[i], 1), middle(targets[i], network.scale) if targets is not None else None) for i in chosen]
 
 
 def _check_scales(converter: Converter, network: Network, answer: Scales) -> None:

@@ -65,7 +65,7 @@ def read_network(texts: Mapping[str, str]) -> Network:
         sizes = {
             k: v for k, v in dataclasses.asdict(layer).items() if isinstance(v, int | float) and not isinstance(v, bool)
         }
-        if not all((0 < n or (n == 0 and k in _MAY_BE_0)) and n <= _LARGEST for k, n in sizes.items()):
+        if not all((n > 0 or (n == 0 and k in _MAY_BE_0)) and n <= _LARGEST for k, n in sizes.items()):
             raise ModelError(f"layer {layer.name!r} of the network has an impossible size")
         if not isinstance(layer.name, str) or not _plain_name(layer.name):
             raise ModelError(f"the network has a layer called {layer.name!r}, which is not a plain name")

@@ -72,7 +72,6 @@ def test_a_model_by_its_file_needs_no_network(capsys, desk):
     assert (outcome.code, "nothing to train" in outcome.err) == (2, True)
 
 
-
 def test_from_a_checkpoint(capsys, desk):
     checkpoint(desk / "net.pth")
     outcome = train(capsys, "dncnn", "--model", "net.pth", *NOISE)

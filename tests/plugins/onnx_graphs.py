@@ -1,7 +1,6 @@
 """Small ONNX graphs made by hand, and what ONNX Runtime makes of a file."""
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import nspike
@@ -18,7 +17,10 @@ def tensor(name, values, dtype=None):
 
 def model(nodes, tensors=(), *, channels=1, size=("h", "w"), opset=OPSET, inputs=None, outputs=("y",)):
     """A model of nodes (operator, inputs, outputs, attributes) that reads the image "x" and gives "y"."""
-    made = [helper.make_node(op, read, given, name=f"node_{given[0]}", **attributes) for op, read, given, attributes in nodes]
+    made = [
+        helper.make_node(op, read, given, name=f"node_{given[0]}", **attributes)
+        for op, read, given, attributes in nodes
+    ]
     shapes = {"x": ["n", channels, *size]} if inputs is None else inputs
     graph = helper.make_graph(
         made,

@@ -51,7 +51,9 @@ def test_every_network_is_there_from_both_exporters():
 @pytest.mark.parametrize("name", FILES)
 def test_is_what_onnx_runtime_computes(name):
     size = (16, 24) if of(name) == "fixed" else (37, 43)  # sizes that no stride divides, padded
-    apart, model = difference(FOLDER / name, sigma=30.0, multiple=1 if of(name) == "fixed" else 8, size=size, clipped=of(name) == "edsr")
+    apart, model = difference(
+        FOLDER / name, sigma=30.0, multiple=1 if of(name) == "fixed" else 8, size=size, clipped=of(name) == "edsr"
+    )
     network = model.network
     assert apart < 1e-5
     mode, scale, multiple, kinds = EXPECTED[of(name)]
