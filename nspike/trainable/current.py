@@ -23,7 +23,7 @@ class Current(Tensor):
 
     def __init__(self, data: Ints) -> None:
         super().__init__(np.zeros(0, np.float32))
-        self.data = data
+        self.data = np.ascontiguousarray(data)
 
     def combine(self, parts: list[Any]) -> Any:
         """The sum of what the layers after contribute; a part alone is handed on as it is."""
