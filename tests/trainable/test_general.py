@@ -135,6 +135,7 @@ def test_random_graphs_spike_as_in_the_engine(seed):
     model, pixels, neuron, head = random_case(seed)
     kind = registry().neurons[neuron]
     options = {} if kind.step is None else {"gradient": "rate"}
+    plane = to_plane(pixels).astype(np.int32)
     agrees_with_the_engine(
         DifferentiableNetwork(model, kind, registry().heads[head], **options), to_plane(pixels).astype(np.int32)
     )
