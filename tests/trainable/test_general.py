@@ -136,9 +136,7 @@ def test_random_graphs_spike_as_in_the_engine(seed):
     kind = registry().neurons[neuron]
     options = {} if kind.step is None else {"gradient": "rate"}
     plane = to_plane(pixels).astype(np.int32)
-    agrees_with_the_engine(
-        DifferentiableNetwork(model, kind, registry().heads[head], **options), to_plane(pixels).astype(np.int32)
-    )
+    agrees_with_the_engine(DifferentiableNetwork(model, kind, registry().heads[head], **options), plane)
 
 
 @pytest.mark.parametrize("seed", RANDOM)
