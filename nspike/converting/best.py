@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nspike.contracts.converter import Converter
 from nspike.contracts.neuron import Neuron
+from nspike.graph.layer import Activation
 
 Plane = NDArray[np.float32]
 
@@ -40,6 +41,14 @@ def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float
     return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}
 
 
+def of_layer(
+    neuron: Neuron, layer: Activation, values: Mapping[str, float], given: Mapping[str, float]
+) -> dict[str, float]:
+    """A layer's parameters: neurons that fire both signs start empty, where nothing else is given: half full favours one."""
+    own = neuron.values(values)
+    return own | {"v_init": 0.0} if layer.signed and "v_init" in own and "v_init" not in given else own
+
+
 def fit_windows(
     images: Sequence[Plane], targets: Sequence[Plane] | None, multiple: int = 1
 ) -> tuple[Plane, Plane | None]:
@@ -50,7 +59,7 @@ def fit_windows(
 
     def side(axis: int) -> int:
         median = min(WINDOW, sorted(p.shape[axis] for p in images)[(len(images) - 1) // 2])
-        return max(median - median % multiple, multiple)
+        return int(max(median - median % multiple, multiple))
 
     height, width = side(1), side(2)
     scale = 1 if targets is None else targets[0].shape[1] // images[0].shape[1]

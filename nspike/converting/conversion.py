@@ -13,7 +13,7 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.default import TIMESTEPS
 from nspike.converting.lowering import lower
 from nspike.converting.regression import fit as fit_layers
@@ -116,6 +116,7 @@ def convert(
     own = for_all | for_one | given
     if fit:
         own = with_release(neuron, own)
+    said = {**given, **{name: value for name, value in (options or {}).items() if name == "v_init"}}
     arrays = head.initial(network.channels)
     spiking = Spiking(
         neuron=neuron.name,
@@ -123,7 +124,7 @@ def convert(
         timesteps=timesteps,
         scales=tied(network, answer.scales),
         thresholds=answer.thresholds,
-        neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
+        neuron_parameters={neuron.name: {a.name: of_layer(neuron, a, own, said) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
@@ -217,7 +218,8 @@ def _rounded(
 ) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
     shapes, scale = model.network.shapes(*image.shape[1:]), model.network.scale
-    output = np.empty(shapes[model.network.output])
+    shapes[OUTPUT] = shapes[model.network.output]
+    output = np.empty(shapes[OUTPUT])
 
     def sink(part: Part) -> None:
         output[:, *part.core.scaled(Fraction(scale)).slices] = part.output

@@ -6,8 +6,9 @@ from nspike_plugins import if_, lif, membrane, mprn, qcfs, rueckauer
 
 import nspike
 from nspike.converting import regression
-from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.conversion import convert
+from nspike.graph.layer import Activation
 from nspike.registry.plugins import registry
 from tests.converting.test_by_name import ann_model, images
 from tests.own_neurons import LEAKY
@@ -89,3 +90,20 @@ def test_a_neuron_that_leaks_is_fitted_too(neuron):
         registry.cache_clear()
     assert model.spiking.weights
     assert report.psnr_to_ann > fast.psnr_to_ann
+
+
+def test_signed_neurons_start_empty_unless_told():
+    plain, signed = (Activation("a", "conv", 3, signed=is_signed) for is_signed in (False, True))
+    half = {"v_init": 0.5}
+    assert of_layer(if_.NEURON, plain, half, {}) == {"v_init": 0.5}
+    assert of_layer(if_.NEURON, signed, half, {}) == {"v_init": 0.0}
+    assert of_layer(if_.NEURON, signed, half, half) == {"v_init": 0.5}
+
+
+def test_windows_of_a_network_with_a_size_multiple_that_enlarges():
+    draw = np.random.default_rng(0)
+    images = [draw.random((1, *sides), np.float32) for sides in ((39, 50), (41, 43))]
+    clean = [np.kron(image, np.ones((1, 2, 2), np.float32)) for image in images]
+    degraded, wanted = fit_windows(images, clean, 4)
+    assert (degraded.shape[2:], wanted.shape[2:]) == ((36, 40), (72, 80))
+    np.testing.assert_array_equal(wanted[:, :, ::2, ::2], degraded)
