@@ -10,6 +10,7 @@ from nspike.inspection.auditing import audit
 from nspike.model.shipped import find
 from tests.desk import write
 from tests.graphs import branched, random_model
+from tests.inspection.networks import edsr, ffdnet, model_of, shuffles, unet
 from tests.inspection.simulator import simulate
 from tests.test_imports import imports
 from tests.tiny import image, tiny_model
