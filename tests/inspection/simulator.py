@@ -55,7 +55,11 @@ def correlate(values, kernel, layer):
     total = np.zeros((outputs, height // stride, width // stride), np.int64)
     each = outputs // groups
     for group, (_, y, x), dy, dx in (
-        (g, at, a, b) for g in range(groups) for at in np.ndindex(1, *total.shape[1:]) for a in range(side) for b in range(side)
+        (g, at, a, b)
+        for g in range(groups)
+        for at in np.ndindex(1, *total.shape[1:])
+        for a in range(side)
+        for b in range(side)
     ):
         sy, sx = y * stride - before + dy * dilation, x * stride - before + dx * dilation
         if 0 <= sy < height and 0 <= sx < width:
