@@ -5,9 +5,10 @@
 From the numbers in the model's file the integers are made anew, by the rules of docs/reference/files.md, and every neuron is
 simulated in float64, where sums of integers are exact in any order:
 
-    u = v + I(t) + b [t <= T];   s = [u >= fire(t)·θ];   v = u - s·amplitude(t)·θ
+    u = v + I(t);   s = [u >= fire(t)·θ];   v = u - s·amplitude(t)·θ
 
-(with a leak, signed and several spikes at a step, and a reset to zero where a neuron has them: see `run`).
+(with a leak, signed and several spikes at a step, and a reset to zero where a neuron has them: see `run`). I(t) is the
+current of a convolution or gate with its bias, or what sums, means, enlargements and moves make of such currents.
 Every field of the certificate is compared with what follows, in the order of the work. Exit code 0: it holds. 1: it is
 refuted, and the first difference is named. 2: it could not be checked, and why.
 """
@@ -18,15 +19,20 @@ import json
 import math
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Context, Decimal
+from fractions import Fraction
 
 import h5py
 import numpy as np
 from PIL import Image
 
 WHITE = 65535
+IMAGE = "image"
 OUTPUT = "output"
 BLOCK = 64
+UNBOUNDED = 1 << 40
 MOST_STEPS = 126
 MOST_BYTES = 4 << 30
 NEVER = 2**31 - 1
@@ -125,13 +131,12 @@ class ModelFile:
             file.visititems(lambda name, item: self._keep(name, item))
             texts = {name: file.attrs[name].decode() for name in ("network", "info", "spiking")}
             stated = [file.attrs["digest"].decode(), file.attrs.get("integers_digest", b"").decode()]
-        self.network, self.info, self.spiking = (json.loads(texts[name]) for name in ("network", "info", "spiking"))
-        self.layers = {layer["name"]: layer for layer in self.network["layers"]}
-        self.convs = [layer for layer in self.network["layers"] if layer["kind"] == "conv"]
+        network, self.info, self.spiking = (json.loads(texts[name]) for name in ("network", "info", "spiking"))
         integers = sorted(name for name in self.arrays if name.startswith("integers/"))
         self.digest = self._digest(texts, sorted(set(self.arrays) - set(integers)))
         if stated != [self.digest, self._digest({}, integers) if integers else ""]:
             raise Unchecked(f"{path} is damaged: its digests are not those of its content")
+        self.graph = Graph(network)
 
     def _keep(self, name, item):
         if isinstance(item, h5py.Dataset):
@@ -149,25 +154,185 @@ class ModelFile:
             sha.update(f"{name}\0{little.dtype.str}\0{','.join(map(str, array.shape))}\0".encode() + little.tobytes())
         return sha.hexdigest()
 
-    def stages(self):
-        """Every convolution and gate, with the name of the neurons that it drives and of those that it reads."""
-        for layer in self.network["layers"]:
-            if layer["kind"] in ("conv", "gate"):
-                driven = [a["name"] for a in self.layers.values() if a["kind"] == "activation"]
-                driven = [name for name in driven if self.layers[name]["source"] == layer["name"]]
-                name = OUTPUT if layer["name"] == self.network["output"] else driven[0]
-                yield name, layer, self.activations(layer["source"])
+    def scale(self, stage):
+        """λ of a layer of neurons, (C,)."""
+        return self.arrays[f"spiking/scales/{stage}"]
 
-    def activations(self, source):
-        """The layers of neurons behind a source; none for the image."""
-        if source == "image":
-            return []
-        layer = self.layers[source]
-        return [source] if layer["kind"] == "activation" else [a for s in layer["sources"] for a in self.activations(s)]
 
-    def neurons(self):
-        """The names of the layers of neurons."""
-        return [name for name, layer in self.layers.items() if layer["kind"] == "activation"]
+# ----- the network -----
+
+
+def pixel_shuffle(layer, read):
+    """(C·r², H, W) to (C, H·r, W·r)."""
+    r, (*lead, channels, height, width), n = layer["factor"], read[0].shape, read[0].ndim - 3
+    blocks = read[0].reshape(*lead, channels // r**2, r, r, height, width)
+    blocks = blocks.transpose(*range(n + 1), n + 3, n + 1, n + 4, n + 2)
+    return blocks.reshape(*lead, channels // r**2, height * r, width * r)
+
+
+def pixel_unshuffle(layer, read):
+    """(C, H·r, W·r) to (C·r², H, W)."""
+    r, (*lead, channels, height, width), n = layer["factor"], read[0].shape, read[0].ndim - 3
+    blocks = read[0].reshape(*lead, channels, height // r, r, width // r, r)
+    blocks = blocks.transpose(*range(n + 1), n + 2, n + 4, n + 1, n + 3)
+    return blocks.reshape(*lead, channels * r**2, height // r, width // r)
+
+
+def channel_shuffle(layer, read):
+    """Channels (g, C/g) to (C/g, g)."""
+    *lead, channels, height, width = read[0].shape
+    split = read[0].reshape(*lead, layer["groups"], channels // layer["groups"], height, width)
+    return split.swapaxes(-4, -3).reshape(read[0].shape)
+
+
+def block_sums(layer, read):
+    """size² times the mean of each block."""
+    size, (*lead, channels, height, width) = layer["size"], read[0].shape
+    return read[0].reshape(*lead, channels, height // size, size, width // size, size).sum(axis=(-3, -1))
+
+
+def bilinear(layer, read):
+    """16 times the bilinear enlargement, of twice the size."""
+    x = read[0]
+    for axis in (-2, -1):
+        x, size = np.moveaxis(x, axis, -1), x.shape[axis]
+        before, after = x[..., np.maximum(np.arange(size) - 1, 0)], x[..., np.minimum(np.arange(size) + 1, size - 1)]
+        both = np.stack([before + 3 * x, 3 * x + after], axis=-1)
+        x = np.moveaxis(both.reshape(*x.shape[:-1], 2 * size), -1, axis)
+    return x
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of layer.
+
+    role : "current": it makes a current of spikes or of the image; "neurons"; "sum": a current of currents; "move": it
+        moves what it reads; "constant": planes like the image's.
+    width : (layer, the channels that it reads of each) -> its channels. size : layer -> its height over that of what it reads.
+    make : of a sum or move: (layer, arrays (..., C, H, W)) -> an array. bits : layer -> by how many bits a sum's grid is
+        finer than that of what it reads. additions : (layer, how many it reads) -> for each value of a sum.
+    """
+
+    role: str
+    width: Callable = lambda layer, read: read[0]
+    size: Callable = lambda layer: Fraction(1)
+    make: Callable | None = None
+    bits: Callable = lambda layer: 0
+    additions: Callable = lambda layer, count: 0
+
+
+KINDS = {
+    "conv": Kind(
+        "current", width=lambda layer, _: layer["out_channels"], size=lambda layer: Fraction(1, layer.get("stride", 1))
+    ),
+    "gate": Kind("current"),
+    "activation": Kind("neurons"),
+    "add": Kind("sum", make=lambda _, read: sum(read[1:], read[0]), additions=lambda _, count: count - 1),
+    "average_pool": Kind(
+        "sum",
+        size=lambda layer: Fraction(1, layer["size"]),
+        make=block_sums,
+        bits=lambda layer: 2 * (layer["size"].bit_length() - 1),
+        additions=lambda layer, _: layer["size"] ** 2 - 1,
+    ),
+    "bilinear": Kind("sum", size=lambda _: Fraction(2), make=bilinear, bits=lambda _: 4, additions=lambda *_: 3),
+    "concat": Kind("move", width=lambda _, read: sum(read), make=lambda _, read: np.concatenate(read, axis=-3)),
+    "slice": Kind(
+        "move",
+        width=lambda layer, _: layer["channels"],
+        make=lambda layer, read: read[0][..., layer["first"] : layer["first"] + layer["channels"], :, :],
+    ),
+    "channel_shuffle": Kind("move", make=channel_shuffle),
+    "pixel_shuffle": Kind(
+        "move",
+        width=lambda layer, read: read[0] // layer["factor"] ** 2,
+        size=lambda layer: Fraction(layer["factor"]),
+        make=pixel_shuffle,
+    ),
+    "pixel_unshuffle": Kind(
+        "move",
+        width=lambda layer, read: read[0] * layer["factor"] ** 2,
+        size=lambda layer: Fraction(1, layer["factor"]),
+        make=pixel_unshuffle,
+    ),
+    "nearest": Kind(
+        "move",
+        size=lambda layer: Fraction(layer.get("factor", 2)),
+        make=lambda layer, read: read[0].repeat(layer.get("factor", 2), -2).repeat(layer.get("factor", 2), -1),
+    ),
+    "constant": Kind("constant", width=lambda layer, _: len(layer["values"])),
+}
+"""By the name in a model's file. A network with another kind of layer is not checked."""
+
+
+class Graph:
+    """A network's layers by name, and for each, and the image: what it reads, its channels, its size over that of the
+    image, and what it hands on: "image" (or what is like it), "spikes" or "current".
+    """
+
+    def __init__(self, network):
+        self.channels, self.output, self.mode = (network[key] for key in ("channels", "output", "mode"))
+        self.layers = {layer["name"]: layer for layer in network["layers"]}
+        self.reads, self.kinds = {}, {}
+        self.width, self.size, self.gives = {IMAGE: self.channels}, {IMAGE: Fraction(1)}, {IMAGE: "image"}
+        for name, layer in self.layers.items():
+            kind = KINDS.get(layer["kind"])
+            if kind is None:
+                raise Unchecked(f"layer {name!r} is of kind {layer['kind']!r}, which this script does not know")
+            read = self.reads[name] = [layer["source"]] if "source" in layer else layer["sources"]
+            self.kinds[name], self.width[name] = kind, kind.width(layer, [self.width[source] for source in read])
+            self.size[name] = kind.size(layer) * self.size[read[0]]
+            kinds, own = {self.gives[source] for source in read}, {"constant": "image", "neurons": "spikes"}
+            takes = {"current": {"image", "spikes"}, "neurons": {"current"}, "sum": {"current"}, "constant": {"image"}}
+            if len(kinds) != 1 or not kinds <= takes.get(kind.role, kinds):
+                raise Unchecked(
+                    f"the model's file is damaged: layer {name!r} cannot read {' and '.join(sorted(kinds))}"
+                )
+            self.gives[name] = kinds.pop() if kind.role == "move" else own.get(kind.role, "current")
+        self.neurons = [name for name, kind in self.kinds.items() if kind.role == "neurons"]
+        self.stages = [*((name, self.reads[name][0]) for name in self.neurons), (OUTPUT, self.output)]
+        self.drivers = [name for name, kind in self.kinds.items() if kind.role == "current"]
+
+    @property
+    def multiple(self):
+        """What the height and the width that it runs on are multiples of."""
+        return math.lcm(*(size.denominator for size in self.size.values()))
+
+    def readers(self, name):
+        """The layers that read a layer."""
+        return [other for other, read in self.reads.items() for source in read if source == name]
+
+    def fused(self, current):
+        """Whether a current is made by one convolution or gate for one layer of neurons alone."""
+        return self.kinds[current].role == "current" and [c for _, c in self.stages].count(current) == 1 == (
+            len(self.readers(current)) or 1
+        )
+
+    def area(self, name, height, width):
+        """The size of a layer for an image of height × width."""
+        return int(height * self.size[name]), int(width * self.size[name])
+
+    def feeding(self, name):
+        """The channels, counted over all that a sum or move reads, of which each of its own is made, int (C, n)."""
+        widths, kind = [self.width[source] for source in self.reads[name]], self.kinds[name]
+        ids = np.arange(sum(widths))
+        if kind.role == "sum":
+            return ids.reshape(len(widths), -1).T
+        block = np.ones((kind.size(self.layers[name]).denominator,) * 2, int)
+        parts = [part[:, None, None] * block for part in np.split(ids, np.cumsum(widths)[:-1])]
+        return np.stack([np.unique(channel) for channel in kind.make(self.layers[name], parts)])
+
+
+def shape_of(conv):
+    """Stride, dilation, groups, and the zeros before, of a convolution."""
+    dilation, kernel = conv.get("dilation", 1), conv["kernel"]
+    pads = conv.get("padding")
+    return (
+        conv.get("stride", 1),
+        dilation,
+        conv.get("groups", 1),
+        dilation * (kernel - 1) // 2 if pads is None else pads[0],
+    )
 
 
 # ----- what the neurons do, step by step -----
@@ -201,19 +366,34 @@ def course(neuron, parameters, timesteps, post_steps):
     return own | ({"most_spikes": 1} if neuron == "signed" else {})
 
 
-def known_courses(model, neuron, given, timesteps):
+def known_courses(graph, neuron, given, timesteps):
     """Layer -> course, of a neuron in NEURONS. Raises Unchecked for parameters that it cannot have."""
     post_steps, ranges = NEURONS[neuron]
-    if not isinstance(given, dict) or set(given) != set(model.neurons()):
+    if not isinstance(given, dict) or set(given) != set(graph.neurons):
         raise Unchecked("the certificate is damaged: its neuron_parameters are not by layer of neurons")
     for values in given.values():
         good = isinstance(values, dict) and set(values) == set(ranges)
         if not good or not all(type(v) in (int, float) and ranges[name](v) for name, v in values.items()):
             raise Unchecked(f"the certificate is damaged: neuron {neuron} cannot have the parameters {values!r}")
-    return {name: course(neuron, given[name], timesteps, post_steps) for name in model.neurons()}
+    courses = {name: course(neuron, given[name], timesteps, post_steps) for name in graph.neurons}
+    for name in signed_layers(graph, PLANES.get(neuron, [1])):
+        courses[name]["most_spikes"] = 1
+    return courses
 
 
-def declared_courses(model, parameters, timesteps, post_steps):
+def signed_layers(graph, gains):
+    """The layers whose neurons have negative spikes besides those of the model's neuron, which are all positive."""
+    return [] if min(gains) < 0 else [name for name in graph.neurons if graph.layers[name].get("signed", False)]
+
+
+def gains_of(graph, gains):
+    """Layer -> the gains of its planes of spikes, where those of the model's neuron are `gains`; of the output [1]."""
+    signed = signed_layers(graph, gains)
+    own = {name: [*gains, *(-g for g in gains)] if name in signed else gains for name in graph.neurons}
+    return own | {OUTPUT: [1]}
+
+
+def declared_courses(graph, parameters, timesteps, post_steps):
     """Layer -> course, as the certificate declares it for a neuron that this script does not know."""
     declared, steps, gains = parameters.get("neuron_steps"), timesteps + post_steps, parameters.get("neuron_planes")
     powers = [2**i for i in range(7)]
@@ -221,18 +401,19 @@ def declared_courses(model, parameters, timesteps, post_steps):
     if (
         json.dumps(gains) not in map(json.dumps, allowed)
         or not isinstance(declared, dict)
-        or set(declared) != set(model.neurons())
+        or set(declared) != set(graph.neurons)
     ):
         raise Unchecked(f"neuron {parameters['neuron']!r} has a kernel of its own, which only its code tells")
-    for values in declared.values():
+    by_layer = gains_of(graph, gains)
+    for name, values in declared.items():
         fires, worth = values["fires"], values["amplitudes"]
         numbers = [values["initial"], *(f for f in fires if f is not None), *worth]
         good = len(fires) == len(worth) == steps and {type(n) for n in numbers} == {float}
         good = good and abs(values["initial"]) <= 1 and min(worth) > 0 and all(f is None or 0 < f <= 64 for f in fires)
-        good = good and all(a <= 127 - steps + t for t, a in enumerate(worth, 1)) and plausible(values, gains)
+        good = good and all(a <= 127 - steps + t for t, a in enumerate(worth, 1)) and plausible(values, by_layer[name])
         if not good or len(set(worth[:timesteps])) > 1 or len(set(worth[timesteps:])) > 1:
             raise Unchecked("the certificate is damaged: its neuron_steps are none that a neuron can have")
-    return {name: declared[name] for name in model.neurons()}
+    return {name: declared[name] for name in graph.neurons}
 
 
 def plausible(values, gains):
@@ -249,44 +430,234 @@ def plausible(values, gains):
 # ----- the integers -----
 
 
-class Integers:
-    """The numbers of one layer's neurons and of what drives them, on the channels' grids 2^-exponent."""
+@dataclass(frozen=True)
+class Neurons:
+    """What is run besides the model: T, the steps after it, by layer of neurons the course and the gains of its planes of
+    spikes, and whether the output layer fires.
+    """
 
-    def __init__(self, model, stage, courses, head_fires, timesteps, post_steps, gains):
-        name, layer, sources = stage
-        self.theta_unrounded = theta = model.arrays[f"spiking/thresholds/{name}"]
-        scale, steps = model.arrays[f"spiking/scales/{name}"], timesteps + post_steps
-        read = [model.arrays[f"spiking/scales/{s}"] for s in sources]
-        self.gate = np.zeros(0)
-        if layer["kind"] == "gate":
-            self.gate, bias = read[0] / scale, 1.0 / scale
-            self.exponent = exponents((self.gate * 5)[None, :, None, None, None], bias, theta, 1, 2**24)
-            self.weights = np.zeros((1, len(scale), 0, 1, 1), np.int16)
+    timesteps: int
+    post_steps: int
+    courses: dict
+    gains: dict
+    head_fires: bool
+
+    @property
+    def steps(self):
+        """T and the steps after it."""
+        return self.timesteps + self.post_steps
+
+    def course(self, stage):
+        """Of a layer of neurons, the output layer too."""
+        fires = [1.0 if self.head_fires and t < self.timesteps else None for t in range(self.steps)]
+        return self.courses.get(stage, {"initial": 0.0, "fires": fires, "amplitudes": [1.0] * self.steps})
+
+
+class Currents:
+    """Which channels of currents share a scale and a grid, as one is added to, or made of, the other.
+
+    root : current -> (C,), a number for each set of such channels. offset : current -> (C,), by how many bits its grid is
+    finer than that of the convolutions and gates behind it. shift : (layer, what it reads) -> (C,), by how many bits that is
+    shifted left, to the finest grid of what is added or joined.
+    """
+
+    def __init__(self, graph):
+        self.offset, self.shift, ids, count = {}, {}, {}, 0
+        self._parents = []
+        for name in (name for name, kind in graph.gives.items() if kind == "current"):
+            own = ids[name] = np.arange(count, count + graph.width[name])
+            self.offset[name], count = np.zeros(len(own), np.int64), count + len(own)
+            self._parents += own.tolist()
+            if graph.kinds[name].role == "current":
+                continue
+            read, feeding = graph.reads[name], graph.feeding(name)
+            before = np.concatenate([self.offset[source] for source in read])
+            for channel, others in zip(own, np.concatenate([ids[source] for source in read])[feeding], strict=True):
+                for other in others:
+                    low, high = sorted((self._find(channel), self._find(other)))
+                    self._parents[high] = low
+            finest = before[feeding].max(axis=1)
+            self.offset[name] = finest + graph.kinds[name].bits(graph.layers[name])
+            shift = np.zeros(len(before), np.int64)
+            np.maximum.at(shift, feeding, finest[:, None] - before[feeding])
+            ends = np.cumsum([graph.width[source] for source in read])[:-1]
+            for source, part in zip(read, np.split(shift, ends), strict=True):
+                self.shift |= {(name, source): part} if part.any() else {}
+        self.root = {name: np.array([self._find(channel) for channel in own]) for name, own in ids.items()}
+        self.count = count
+
+    def _find(self, channel):
+        while self._parents[channel] != channel:
+            channel = self._parents[channel]
+        return channel
+
+
+def scales_of(model, currents):
+    """λ of every current, (C,): the output's where the output layer integrates it, else that of the first neurons that do."""
+    known, stages = np.full(currents.count, np.nan), model.graph.stages
+    for stage, current in (stages[-1], *stages[:-1]):
+        for root, scale in zip(currents.root[current], model.scale(stage), strict=True):
+            known[root] = scale if math.isnan(known[root]) else known[root]
+    known[np.isnan(known)] = 1.0
+    return {name: known[root] for name, root in currents.root.items()}
+
+
+@dataclass(frozen=True)
+class Train:
+    """Spikes of some neurons, perhaps moved: λ of each channel, the gains of the planes, what a spike is worth up to T and
+    after.
+    """
+
+    scale: np.ndarray
+    gains: list
+    worth: tuple
+
+    def moved(self, graph, name, others):
+        """What a layer that moves spikes makes of this and others, one after the other."""
+        if any((other.gains, other.worth) != (self.gains, self.worth) for other in others):
+            raise Unchecked(f"layer {name!r} moves spikes of different neurons together")
+        scale = np.concatenate([self.scale, *(other.scale for other in others)])[graph.feeding(name)]
+        if (scale != scale[:, :1]).any():
+            raise Unchecked(f"layer {name!r} makes a channel of spikes of different scales")
+        return Train(scale[:, 0], self.gains, self.worth)
+
+
+def trains_of(model, neurons):
+    """What hands on spikes -> its trains, one after the other: several of a concatenation."""
+    graph, trains = model.graph, {}
+    for name in (name for name, kind in graph.gives.items() if kind == "spikes"):
+        read = [train for source in graph.reads[name] for train in trains.get(source, ())]
+        if graph.kinds[name].role == "neurons":
+            worth = neurons.course(name)["amplitudes"]
+            trains[name] = [Train(model.scale(name), neurons.gains[name], (worth[0], worth[-1]))]
+        elif graph.layers[name]["kind"] == "concat":
+            trains[name] = read
         else:
-            weights, bias = kernel_of(model, layer, np.concatenate(read) if read else None, scale)
-            read = [(len(r), courses[s]["amplitudes"]) for r, s in zip(read, sources, strict=True)]
-            weights = phases(weights, read, gains)
-            gain, limit = (1, 4095) if sources else (4, 32767)
-            self.exponent = exponents(weights, bias, theta, gain, limit)
-            self.weights = np.rint(np.ldexp(weights, self.exponent[:, None, None, None])).astype(np.int16)
-        self.bias = self.on_grid(bias)
-        self.theta = np.maximum(self.on_grid(theta), 1)
-        fires = [1.0 if head_fires and t < timesteps else None for t in range(steps)]
-        mine = {"initial": 0.0, "fires": fires, "amplitudes": [1.0] * steps} if name == OUTPUT else courses[name]
-        self.v0 = self.on_grid(mine["initial"] * theta)
+            trains[name] = [read[0].moved(graph, name, read[1:])]
+    return trains
+
+
+class Driver:
+    """A convolution or gate in units of its current's scale, not rounded.
+
+    weights : (phases, C, J, k, k), J being all channels of spikes (plane after plane, train after train) or of an image,
+    0 where another group reads them; a second phase for the steps after T where a spike is then worth something else; none
+    for a gate. group : of each of the J channels. largest, total, limit : what its grid must hold.
+    """
+
+    def __init__(self, model, name, trains, scale):
+        layer = model.graph.layers[name]
+        self.gate, gain = np.zeros(0), 1 if trains else 4
+        if layer["kind"] == "gate":
+            if len(trains) != 1 or trains[0].gains != [1] or trains[0].worth != (1.0, 1.0):
+                raise Unchecked(f"the spikes that gate {name!r} reads are not all worth 1")
+            self.gate, self.bias, self.limit = trains[0].scale / scale, 1.0 / scale, 2**24
+            self.weights, held = np.zeros((1, len(scale), 0, 1, 1)), (self.gate * 5)[None, :, None]
+        else:
+            read = np.concatenate([train.scale for train in trains]) if trains else np.ones(layer["in_channels"])
+            kernel, self.bias = kernel_of(model, layer, read, scale)
+            groups, count = shape_of(layer)[2], layer["in_channels"]
+            group = np.arange(count) // (count // groups)
+            whole = np.zeros((len(kernel), count, *kernel.shape[2:]))
+            for i, own in enumerate(np.split(kernel, groups)):
+                whole[i * len(own) : (i + 1) * len(own), group == i] = own
+            self.limit = 4095 if trains else 32767
+            self.weights, self.group, self.groups = whole[None], group, groups
+            if trains:
+                ends = np.cumsum([len(train.scale) for train in trains])[:-1]
+                parts = list(zip(np.split(whole, ends, axis=1), trains, strict=True))
+                both = [
+                    np.concatenate([part * (train.worth[i] * g) for part, train in parts for g in train.gains], axis=1)
+                    for i in range(2)
+                ]
+                self.weights = np.stack(both[:1] if np.array_equal(*both) else both)
+                parts = list(zip(np.split(group, ends), trains, strict=True))
+                self.group = np.concatenate([part for part, train in parts for _ in train.gains])
+            held = np.abs(self.weights).reshape(*self.weights.shape[:2], -1)
+        sums = np.array([max(map(math.fsum, channel)) for channel in np.abs(held).transpose(1, 0, 2).tolist()])
+        self.largest, self.total = np.abs(held).max(axis=(0, 2)), gain * sums + np.abs(self.bias)
+
+    def stored(self, weights):
+        """A kernel as a model's file has it: only what a group reads, filled up with zeros where that is less than another's."""
+        if not weights.shape[2] or self.groups == 1:
+            return weights
+        read = [np.flatnonzero(self.group == i) for i in range(self.groups)]
+        most, parts = max(map(len, read)), np.split(weights, self.groups, axis=1)
+        parts = [part[:, :, own] for part, own in zip(parts, read, strict=True)]
+        parts = [np.pad(p, [(0, 0), (0, 0), (0, most - p.shape[2]), (0, 0), (0, 0)]) for p in parts]
+        return np.concatenate(parts, axis=1)
+
+
+def kernel_of(model, layer, scale_in, scale_out):
+    """The kernel (C, I/groups, k, k) and bias of a convolution in units of the scale of its current, float64."""
+    name, arrays, own = layer["name"], model.arrays, layer.get("tied") or layer["name"]
+    if f"spiking/weights/{name}" in arrays:
+        weights = arrays[f"spiking/weights/{name}"].astype(np.float64)
+    else:
+        weights, groups = arrays[f"ann/{own}.weight"].astype(np.float64), shape_of(layer)[2]
+        scale_in = np.repeat(scale_in.reshape(groups, -1), len(weights) // groups, axis=0)
+        weights = weights * scale_in[:, :, None, None] / scale_out[:, None, None, None]
+    if f"spiking/biases/{name}" in arrays:
+        return weights, arrays[f"spiking/biases/{name}"].astype(np.float64)
+    bias = arrays.get(f"ann/{own}.bias") if layer["bias"] else None
+    return weights, np.zeros(len(weights)) if bias is None else bias.astype(np.float64) / scale_out
+
+
+def bounded(values, top):
+    """The largest k of each value with 2^k·value <= top."""
+    with np.errstate(divide="ignore"):
+        most = top / values
+    return np.where(np.isinf(most), UNBOUNDED, np.frexp(most)[1] - 1).astype(np.int64)
+
+
+def exponents_of(graph, currents, drivers, thetas):
+    """Current -> the exponent of each channel's grid: of each set of channels the largest with which every number fits."""
+    most, totals = np.full(currents.count, UNBOUNDED, np.int64), {}
+
+    def hold(current, values, top):
+        np.minimum.at(most, currents.root[current], bounded(values, top) - currents.offset[current])
+
+    for name in currents.root:
+        if name in drivers:
+            totals[name] = drivers[name].total
+            hold(name, drivers[name].largest, drivers[name].limit)
+        else:
+            fed = np.concatenate([totals[source] for source in graph.reads[name]])[graph.feeding(name)]
+            one = graph.kinds[name].role == "move"
+            totals[name] = fed.max(axis=1) if one else np.array([math.fsum(each) for each in fed.tolist()])
+        hold(name, totals[name], 2**24)
+    for stage, current in graph.stages:
+        hold(current, thetas[stage], 2**24)
+    most[most > UNBOUNDED // 2] = 0
+    return {name: most[root] + currents.offset[name] for name, root in currents.root.items()}
+
+
+class Stage:
+    """A layer of neurons in integers, on the grids of the current that it integrates; θ in units of that current's scale."""
+
+    def __init__(self, mine, gains, theta, exponent):
+        self.exponent, self.theta_unrounded = exponent, theta
+        self.theta = np.maximum(on_grid(theta, exponent), 1)
+        self.v0 = on_grid(mine["initial"] * theta, exponent)
         self.threshold = np.stack([self._times(f, least=1) for f in mine["fires"]])
         self.most = mine.get("most_spikes", 1)
         self.reset = np.stack([self._times(a, least=int(self.most > 1)) for a in mine["amplitudes"]])
         if self.most > 1:
             self.reset[self.threshold == NEVER] = 0
-        self.gains = gains if name != OUTPUT else [1]
+        self.gains = gains
         self.factors = (mine["keep"], mine["input_factor"]) if "keep" in mine else None
         self.to_zero = "reset" in mine
 
+    def _times(self, factor, least):
+        """A part of the threshold, which is the unrounded one."""
+        if factor is None:
+            return np.full(self.theta.shape, NEVER, np.int32)
+        return self.theta if factor == 1.0 else np.maximum(on_grid(self.theta_unrounded * factor, self.exponent), least)
+
     def arrays(self):
         """Name -> array, as a model's file stores them."""
-        names = ("exponent", "weights", "bias", "theta", "v0", "threshold", "reset", "gate")
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in ("exponent", "theta", "v0", "threshold", "reset")}
+        own["bias"] = np.zeros(len(self.theta), np.int32)
         if self.factors is not None:
             own |= {n: np.array([m], np.int32) for n, m in zip(("keep", "input_factor"), self.factors, strict=True)}
         if self.to_zero:
@@ -295,56 +666,57 @@ class Integers:
             own |= {"planes": np.array(self.gains, np.int32), "most_spikes": np.array([self.most], np.int32)}
         return own
 
-    def on_grid(self, values):
-        """Round half to even."""
-        return np.rint(np.ldexp(values, self.exponent)).astype(np.int32)
 
-    def _times(self, factor, least):
-        """A part of the threshold, which is the unrounded one."""
-        if factor is None:
-            return np.full(self.theta.shape, NEVER, np.int32)
-        return self.theta if factor == 1.0 else np.maximum(self.on_grid(self.theta_unrounded * factor), least)
+def on_grid(values, exponent):
+    """Round half to even."""
+    return np.rint(np.ldexp(values, exponent)).astype(np.int32)
 
 
-def kernel_of(model, layer, scale_in, scale_out):
-    """The kernel and bias of a convolution in units of the scale of the layer that it drives, float64."""
-    name, arrays = layer["name"], model.arrays
-    if f"spiking/weights/{name}" in arrays:
-        weights = arrays[f"spiking/weights/{name}"].astype(np.float64)
-    else:
-        weights = arrays[f"ann/{name}.weight"].astype(np.float64)
-        scale_in = np.ones(weights.shape[1]) if scale_in is None else scale_in
-        weights = weights * scale_in[None, :, None, None] / scale_out[:, None, None, None]
-    if f"spiking/biases/{name}" in arrays:
-        return weights, arrays[f"spiking/biases/{name}"].astype(np.float64)
-    bias = arrays.get(f"ann/{name}.bias") if layer["bias"] else None
-    return weights, np.zeros(len(weights)) if bias is None else bias.astype(np.float64) / scale_out
+class Integers:
+    """Of a network, for the neurons that are run: the stages by name, and by convolution and gate the rounded kernels
+    and biases; the exponents of all currents and the shifts, as of `Currents`.
+    """
 
+    def __init__(self, model, neurons):
+        graph = self.graph = model.graph
+        currents, trains = Currents(graph), trains_of(model, neurons)
+        scales, self.shift = scales_of(model, currents), currents.shift
+        self.drivers = {
+            name: Driver(model, name, trains.get(graph.reads[name][0], ()), scales[name]) for name in graph.drivers
+        }
+        thetas = {s: model.arrays[f"spiking/thresholds/{s}"] * (model.scale(s) / scales[c]) for s, c in graph.stages}
+        self.exponent = exponents_of(graph, currents, self.drivers, thetas)
+        self.kernels, self.biases = {}, {}
+        for name, driver in self.drivers.items():
+            exponent = self.exponent[name]
+            self.kernels[name] = np.rint(np.ldexp(driver.weights, exponent[:, None, None, None])).astype(np.int16)
+            self.biases[name] = on_grid(driver.bias, exponent)
+        self.stages = {
+            stage: Stage(neurons.course(stage), neurons.gains[stage], thetas[stage], self.exponent[current])
+            for stage, current in graph.stages
+        }
 
-def phases(weights, sources, gains):
-    """The kernel for the steps up to T and, where a spike is then worth something else, after, (1 or 2, O, I, k, k)."""
-    if not sources:
-        return weights[None]
-    both, parts = [], np.split(weights, np.cumsum([n for n, _ in sources])[:-1], axis=1)
-    for end in (0, -1):
-        read = zip(parts, sources, strict=True)
-        both.append(np.concatenate([part * (worth[end] * g) for part, (_, worth) in read for g in gains], axis=1))
-    return np.stack(both[:1] if np.array_equal(*both) else both)
+    def biased(self, stage):
+        """How many channels of neurons have a bias of their own, which is not 0."""
+        current = dict(self.graph.stages)[stage]
+        return int(np.count_nonzero(self.biases[current])) if self.graph.fused(current) else 0
 
-
-def exponents(weights, bias, theta, gain, limit):
-    """The largest k of each channel with which weights, threshold, and sum of weights and bias keep their bounds."""
-    flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], len(weights), -1)
-    sums = np.array([max(map(math.fsum, channel)) for channel in flat.tolist()])
-    with np.errstate(divide="ignore"):
-        most = np.minimum(limit / flat.max(axis=(1, 2)), 2**24 / theta)
-        most = np.minimum(most, 2**24 / (gain * sums + np.abs(bias)))
-    return np.frexp(most)[1].astype(np.int64) - 1
-
-
-def integers_of(model, courses, head_fires, timesteps, post_steps, gains):
-    """Of every stage, by name."""
-    return {s[0]: Integers(model, s, courses, head_fires, timesteps, post_steps, gains) for s in model.stages()}
+    def arrays(self):
+        """Path -> array, as a model's file stores them."""
+        own = {stage: numbers.arrays() for stage, numbers in self.stages.items()}
+        holders = {current: stage for stage, current in self.graph.stages if self.graph.fused(current)}
+        for name, driver in self.drivers.items():
+            weights = driver.stored(self.kernels[name])
+            numbers = {
+                "exponent": self.exponent[name],
+                "weights": weights,
+                "bias": self.biases[name],
+                "gate": driver.gate,
+            }
+            own.setdefault(holders.get(name, name), {}).update(numbers)
+        for (name, source), shift in self.shift.items():
+            own.setdefault(name, {})[f"shift_{self.graph.reads[name].index(source)}"] = shift
+        return {f"integers/{at}/{name}": a for at, arrays in own.items() for name, a in arrays.items() if a.size}
 
 
 def check_stored(model):
@@ -355,12 +727,12 @@ def check_stored(model):
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
-    given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.neurons()}
-    courses = known_courses(model, neuron, given, timesteps)
-    gains = PLANES.get(neuron, [1])
-    made = integers_of(model, courses, HEADS[head][0], timesteps, NEURONS[neuron][0], gains).items()
-    made = {f"integers/{layer}/{name}": array for layer, own in made for name, array in own.arrays().items()}
-    made = {path: array for path, array in made.items() if array.size}
+    given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
+    courses, gains = (
+        known_courses(model.graph, neuron, given, timesteps),
+        gains_of(model.graph, PLANES.get(neuron, [1])),
+    )
+    made = Integers(model, Neurons(timesteps, NEURONS[neuron][0], courses, gains, HEADS[head][0])).arrays()
     for path in sorted(made | kept):
         ours, theirs = made.get(path), kept.get(path)
         if ours is None or theirs is None or ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
@@ -427,33 +799,55 @@ def luma_and_chroma(rgb):
     return np.stack([y, cb, cr], axis=2)
 
 
-def input_plane(pixels, channels, scale):
-    """The integers that the network is given (N, C, H, W), white being 65535; and the enlargement, if it is one."""
-    peak = np.iinfo(pixels.dtype).max
-    if scale is not None:
-        large = luma_and_chroma(pixels / float(peak)) if pixels.ndim == 3 else pixels / float(peak)
-        large = enlarged(enlarged(large, scale, 0), scale, 1)
-        luma = large if large.ndim == 2 else large[..., 0]
-        return np.rint(luma * WHITE).astype(np.int32)[None, None], large
-    plane = pixels.astype(np.int32) * (WHITE // peak)
-    plane = plane.transpose(2, 0, 1) if plane.ndim == 3 else plane[None]
-    if channels == 1:
+def bicubic(pixels, scale):
+    """The enlargement of an image, grey or luma and chroma, in [0, 1]."""
+    values = pixels / float(np.iinfo(pixels.dtype).max)
+    values = luma_and_chroma(values) if pixels.ndim == 3 else values
+    return enlarged(enlarged(values, scale, 0), scale, 1)
+
+
+def input_plane(pixels, model, scale):
+    """The integers that the network is given (N, C, H, W), white being 65535; and the enlargement whose chroma is used, if
+    there is one.
+    """
+    graph, colour = model.graph, pixels.ndim == 3
+    own = graph.size[graph.output] > 1
+    if scale is not None and (not own or (colour and model.info["colour"] == "y")):
+        luma = bicubic(pixels, 1 if own else scale)
+        luma = luma[..., 0] if colour else luma
+        return np.rint(luma * WHITE).astype(np.int32)[None, None], bicubic(pixels, scale) if colour else None
+    plane = pixels.astype(np.int32) * (WHITE // np.iinfo(pixels.dtype).max)
+    plane = plane.transpose(2, 0, 1) if colour else plane[None]
+    if graph.channels == 1:
         return plane[:, None], None  # a grey network takes a colour image channel by channel
-    return np.broadcast_to(plane, (channels, *plane.shape[1:]))[None], None
+    return np.broadcast_to(plane, (graph.channels, *plane.shape[1:]))[None], None
+
+
+def padded(plane, multiple):
+    """Continued by reflection at the last row and column to multiples of `multiple`; a single row or column is repeated."""
+    for axis in (2, 3):
+        size = plane.shape[axis]
+        at = np.arange(-(-size // multiple) * multiple) % max(1, 2 * (size - 1))
+        plane = np.take(plane, np.where(at < size, at, 2 * (size - 1) - at), axis=axis)
+    return plane
 
 
 # ----- the simulation -----
 
 
-def convolve(x, kernel):
-    """Zero-padded correlation of (..., C, H, W) with (O, C, k, k)."""
-    (height, width), radius = x.shape[-2:], kernel.shape[-1] // 2
-    padded = np.pad(x.astype(np.float64), [(0, 0)] * (x.ndim - 2) + [(radius, radius)] * 2)
+def convolve(x, kernel, stride=1, dilation=1, before=None):
+    """Correlation of (..., C, H, W) with (O, C, k, k), zeros outside, `before` of them at the top and on the left."""
+    (height, width), size = (-(-side // stride) for side in x.shape[-2:]), kernel.shape[-1]
+    before = size // 2 if before is None else before
+    after = [max(0, (n - 1) * stride + (size - 1) * dilation + 1 - before - side)
+             for n, side in zip((height, width), x.shape[-2:], strict=True)]  # fmt: skip
+    padded = np.pad(x.astype(np.float64), [(0, 0)] * (x.ndim - 2) + [(before, a) for a in after])
     total = np.zeros((*x.shape[:-3], len(kernel), height * width))
     taps = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1).astype(np.float64))
     for dy, dx in np.ndindex(kernel.shape[2:]):
-        window = padded[..., dy : dy + height, dx : dx + width]
-        total += taps[dy, dx] @ window.reshape(*x.shape[:-2], height * width)
+        rows, columns = (slice(d * dilation, d * dilation + (n - 1) * stride + 1, stride)
+                         for d, n in ((dy, height), (dx, width)))  # fmt: skip
+        total += taps[dy, dx] @ padded[..., rows, columns].reshape(*x.shape[:-2], height * width)
     return total.reshape(*total.shape[:-1], height, width)
 
 
@@ -462,102 +856,209 @@ def each(values):
     return np.asarray(values, np.float64)[:, None, None]
 
 
-def currents_of(layer, sources, numbers, plane, spikes, timesteps, steps):
-    """What arrives in a layer at each step without its bias, (steps, N, C, H, W)."""
-    if layer["kind"] == "gate":
-        gate = (plane / float(WHITE) - 1.0) * each(numbers.gate)
-        return spikes[sources[0]] * np.rint(np.ldexp(gate, numbers.exponent[:, None, None]))
-    if not sources:
-        constant = np.rint(convolve(plane, numbers.weights[0]) / WHITE)
-        return np.stack([constant * (t < timesteps) for t in range(steps)])
-    read = np.concatenate([spikes[source] for source in sources], axis=2)
-    kernels = numbers.weights
-    return np.concatenate([convolve(read[:timesteps], kernels[0]), convolve(read[timesteps:], kernels[-1])])
-
-
-def run(currents, numbers, timesteps):
-    """Spikes bool (steps, N, planes·C, H, W), and the membranes at the end.
+def run(currents, stage):
+    """Spikes bool (steps, N, planes, C, H, W), and the membranes at the end.
 
     A factor m of the membrane or the input stands for m/65536, the product being rounded. Several spikes at a step lie one
     amplitude apart, and come as the bits of their number; negative ones are fired below the negative threshold.
     """
-    v = np.zeros(currents.shape[1:]) + each(numbers.v0)
-    gains, spikes = numbers.gains, []
+    v = np.zeros(currents.shape[1:]) + each(stage.v0)
+    gains, spikes = stage.gains, []
     for t, current in enumerate(currents):
-        current = current + each(numbers.bias) * (t < timesteps)
-        if numbers.factors is not None:
+        if stage.factors is not None:
             v, current = (
-                np.floor((x * m + 32768.0) / 65536.0) for x, m in zip((v, current), numbers.factors, strict=True)
+                np.floor((x * m + 32768.0) / 65536.0) for x, m in zip((v, current), stage.factors, strict=True)
             )
-        u, threshold, reset = v + current, each(numbers.threshold[t]), each(numbers.reset[t])
+        u, threshold, reset = v + current, each(stage.threshold[t]), each(stage.reset[t])
         count, fired = np.zeros(u.shape, np.int64), []
         for sign in (1, -1):
             n = np.zeros(u.shape, np.int64)
-            for k in range(min(numbers.most, sum(g * sign for g in gains if g * sign > 0))):
+            for k in range(min(stage.most, sum(g * sign for g in gains if g * sign > 0))):
                 n += sign * u >= threshold + k * reset
             fired += [n // (g * sign) % 2 == 1 for g in gains if g * sign > 0]
             count += sign * n
         v = u - count * reset
-        if numbers.to_zero:
+        if stage.to_zero:
             v = np.where(count != 0, 0.0, v)
-        spikes.append(np.concatenate(fired, axis=1))
+        spikes.append(np.stack(fired, axis=1))
     return np.stack(spikes), v
+
+
+class Simulation:
+    """A run over planes (N, C, H, W): layer of neurons -> its spikes (steps, N, planes, C, H, W), and the membranes of the
+    output layer at the end. The bias of a convolution or gate is a part of its current.
+    """
+
+    def __init__(self, integers, neurons, plane):
+        self.graph, self.integers, self.neurons = integers.graph, integers, neurons
+        self.tensors, self.spikes, self.v = {IMAGE: plane}, {}, None
+        unread = {name: len(self.graph.readers(name)) for name in self.graph.layers}
+        make = {
+            "current": self._driven,
+            "neurons": self._fired,
+            "sum": self._made,
+            "move": self._made,
+            "constant": self._constant,
+        }
+        for name, kind in self.graph.kinds.items():
+            self.tensors[name] = make[kind.role](name, self.graph.layers[name], self.graph.reads[name])
+            for source in self.graph.reads[name]:
+                unread[source] = unread.get(source, 0) - 1  # a gate reads the image, too
+                if unread[source] == 0:
+                    del self.tensors[source]
+        self.spikes[OUTPUT], self.v = run(self.tensors[self.graph.output], integers.stages[OUTPUT])
+
+    def _driven(self, name, layer, read):
+        """The current of a convolution or gate, (steps, N, C, H, W)."""
+        kernels, seen = self.integers.kernels[name], self.tensors[read[0]]
+        timesteps, steps = self.neurons.timesteps, self.neurons.steps
+        early = (np.arange(steps) < timesteps)[:, None, None, None, None]
+        if layer["kind"] == "gate":
+            gate = (self.tensors[IMAGE] / float(WHITE) - 1.0) * each(self.integers.drivers[name].gate)
+            current = seen[0][:, :, 0] * np.rint(np.ldexp(gate, self.integers.exponent[name][:, None, None]))
+        else:
+            stride, dilation, _, before = shape_of(layer)
+            if self.graph.gives[read[0]] == "image":
+                current = np.rint(convolve(seen, kernels[0], stride, dilation, before) / WHITE) * early
+            else:
+                flat = np.concatenate([s.reshape(*s.shape[:2], -1, *s.shape[4:]) for s in seen], axis=2)
+                halves = (flat[:timesteps], kernels[0]), (flat[timesteps:], kernels[-1])
+                current = np.concatenate([convolve(x, kernel, stride, dilation, before) for x, kernel in halves])
+        return current + each(self.integers.biases[name]) * early
+
+    def _fired(self, name, layer, read):
+        self.spikes[name], _ = run(self.tensors[read[0]], self.integers.stages[name])
+        return [self.spikes[name]]
+
+    def _made(self, name, layer, read):
+        """What sums and moves make, of currents, of images, or of the trains of spikes."""
+        make, gives = self.graph.kinds[name].make, self.graph.gives[name]
+        if gives == "spikes":
+            trains = [train for source in read for train in self.tensors[source]]
+            return trains if layer["kind"] == "concat" else [make(layer, [np.concatenate(trains, axis=3)])]
+        shifts = [self.integers.shift.get((name, source)) for source in read]
+        arrays = [self.tensors[source] for source in read]
+        arrays = [a if s is None else a * each(2.0**s) for a, s in zip(arrays, shifts, strict=True)]
+        return make(layer, arrays)
+
+    def _constant(self, name, layer, read):
+        count, _, height, width = self.tensors[read[0]].shape
+        return np.rint(np.array(layer["values"]) * WHITE)[:, None, None] * np.ones((count, 1, height, width))
+
+
+def fan(layer, size):
+    """How many outputs of one channel of a reader read each of `size` positions along an axis."""
+    if layer["kind"] == "gate":
+        return np.ones(size, np.int64)
+    (stride, dilation, _, before), count = shape_of(layer), np.zeros(size, np.int64)
+    for tap in range(layer["kernel"]):
+        at = np.arange(-(-size // stride)) * stride - before + tap * dilation
+        np.add.at(count, at[(at >= 0) & (at < size)], 1)
+    return count
+
+
+def targets(layer):
+    """How many output channels of a reader a spike reaches."""
+    return 1 if layer["kind"] == "gate" else layer["out_channels"] // layer.get("groups", 1)
+
+
+def reached(graph, head, height, width):
+    """Layer of neurons -> int64 (C, H, W), how many accumulations a spike causes there, through what moves it to its readers.
+
+    head : the side of the head's convolution over the output layer's spikes, or 0.
+    """
+
+    def fans(layer, size):
+        return np.multiply.outer(*(fan(layer, side) for side in size))
+
+    return reach(graph, head, height, width, fans)
+
+
+def reached_on_paper(graph, height, width):
+    """The same as papers count: the border ignored, the mean over positions; and what all must be divided by."""
+    unit = math.lcm(*(shape_of(layer)[0] ** 2 for layer in graph.layers.values() if layer["kind"] == "conv"))
+
+    def fans(layer, size):
+        taps = 1 if layer["kind"] == "gate" else layer["kernel"] ** 2 * unit // shape_of(layer)[0] ** 2
+        return np.full(size, taps if layer["kind"] == "conv" else unit, np.int64)
+
+    return reach(graph, 0, height, width, fans), unit
+
+
+def reach(graph, head, height, width, fans):
+    """`fans` gives (layer, (H, W)) -> int64 (H, W), how many outputs of one channel each position of its input reaches."""
+    reach = {
+        name: np.zeros((graph.width[name], *graph.area(name, height, width)), np.int64)
+        for name, kind in graph.gives.items()
+        if kind == "spikes"
+    }
+    for name in reversed(graph.layers):
+        layer, read = graph.layers[name], graph.reads[name]
+        if name in reach and graph.kinds[name].role == "move":
+            ends = np.cumsum([0, *(reach[source].size for source in read)])
+            ids = [np.arange(a, b).reshape(reach[s].shape) for a, b, s in zip(ends, ends[1:], read, strict=False)]
+            back = np.zeros(ends[-1], np.int64)
+            np.add.at(back, graph.kinds[name].make(layer, ids), reach[name])
+            for source, part in zip(read, np.split(back, ends[1:-1]), strict=True):
+                reach[source] += part.reshape(reach[source].shape)
+        elif graph.kinds[name].role == "current" and read[0] in reach:
+            reach[read[0]] += targets(layer) * fans(layer, reach[read[0]].shape[1:])
+    if head:
+        conv = {"kind": "conv", "kernel": head}
+        reach[OUTPUT] = graph.channels * fans(conv, graph.area(graph.output, height, width))[None]
+    return reach
 
 
 # ----- what the certificate says of it -----
 
 
-def digest(spikes):
-    """Of one layer and step, bool (N, C, H, W): SHA-256 over the SHA-256 of its blocks of 64×64, eight spikes to a byte."""
+def block_side(scale, multiple):
+    """The side of the blocks of a layer's digest: gcd(64, U·scale), U being the least common multiple of 64 and the size's."""
+    return math.gcd(BLOCK, int(math.lcm(BLOCK, multiple) * scale))
+
+
+def digest(spikes, side):
+    """Of one layer and step, bool (N, C, H, W): SHA-256 over the SHA-256 of its blocks, eight spikes to a byte."""
     leaves = b""
     for plane in spikes:
-        for y in range(0, plane.shape[1], BLOCK):
-            for x in range(0, plane.shape[2], BLOCK):
-                bits = np.packbits(plane[:, y : y + BLOCK, x : x + BLOCK].ravel(), bitorder="little")
+        for y in range(0, plane.shape[1], side):
+            for x in range(0, plane.shape[2], side):
+                bits = np.packbits(plane[:, y : y + side, x : x + side].ravel(), bitorder="little")
                 leaves += hashlib.sha256(bits.tobytes()).digest()
     return hashlib.sha256(leaves).hexdigest()
 
 
-def fan(kernel, size):
-    """How many outputs of a zero-padded convolution read each of `size` positions."""
-    at, radius = np.arange(size), kernel // 2
-    return np.minimum(at + radius, size - 1) - np.maximum(at - radius, 0) + 1
-
-
-def reached(spikes, kernel, targets):
-    """The accumulations that spikes (..., H, W) cause in a layer that reads them."""
-    rows, columns = (fan(kernel, size) for size in spikes.shape[-2:])
-    return int((spikes * rows[:, None] * columns).sum()) * targets
-
-
-def check_layer(claimed, name, spikes, readers, biased, timesteps, gains):
-    """Compare a layer, step by step; what it adds to the totals."""
+def check_layer(claimed, name, found):
+    """Compare a layer, step by step."""
     where = f"layer {name}"
     if not isinstance(claimed, dict) or not isinstance(claimed.get("steps"), list):
         raise Refuted(f"{where}: the certificate has other steps")
-    claim(f"{where}, number of steps", len(claimed["steps"]), len(spikes))
-    channels, height, width = spikes.shape[2] // len(gains), *spikes.shape[3:]
-    claim(where, claimed, {"name": name, "shape": [channels, height, width], "steps": claimed["steps"]})
-    totals = np.zeros(3, np.int64)
+    claim(f"{where}, number of steps", len(claimed["steps"]), len(found["steps"]))
+    claim(where, claimed, found | {"steps": claimed["steps"]})
+    for stated, step in zip(claimed["steps"], found["steps"], strict=True):
+        claim(f"{where}, step {step['step']}", stated, step)
+
+
+def layer_of(name, simulation, synops, papers, side):
+    """What a certificate says of a layer; synops and papers : how many accumulations a spike causes at each neuron, and as
+    papers count, (numbers, what they must be divided by).
+    """
+    spikes, numbers, timesteps = simulation.spikes[name], simulation.integers.stages[name], simulation.neurons.timesteps
+    biased, steps = simulation.integers.biased(name) * spikes[0, :, 0, 0].size, []
     for t, fired in enumerate(spikes):
-        planes = np.split(fired, len(gains), axis=1)
-        events = [int(plane.sum()) for plane in planes]
-        weighed = [(abs(g), plane) for g, plane in zip(gains, planes, strict=True)]
+        weighed = sum(abs(g) * fired[:, i].sum(axis=0) for i, g in enumerate(numbers.gains))
         found = {
             "step": t + 1,
             "post": t >= timesteps,
-            "events": events,
-            "synops": sum(g * reached(plane, kernel, targets) for g, plane in weighed for kernel, targets in readers),
-            "synops_paper": sum(
-                g * int(plane.sum()) * k * k * targets for g, plane in weighed for k, targets in readers
-            ),
-            "neuron_updates": planes[0].size,
+            "events": [int(fired[:, i].sum()) for i in range(len(numbers.gains))],
+            "synops": int((weighed * synops).sum()),
+            "synops_paper": int((weighed * papers[0]).sum()) // papers[1],
+            "neuron_updates": fired[:, 0].size,
             "bias_additions": biased if t < timesteps else 0,
-            "sha256": digest(fired),
+            "sha256": digest(fired.reshape(len(fired), -1, *fired.shape[3:]), side),
         }
-        claim(f"{where}, step {t + 1}", claimed["steps"][t], found)
-        totals += sum(events), found["synops"], found["synops_paper"]
-    return totals
+        steps.append(found)
+    return {"name": name, "shape": list(spikes.shape[3:]), "steps": steps}
 
 
 def head_arrays(model, head, channels):
@@ -578,7 +1079,7 @@ def head_arrays(model, head, channels):
 
 def read_output(head, arrays, numbers, spikes, v, timesteps):
     """What the head makes of the output layer (N, C, H, W), in units of its scale; none for a head not known here."""
-    count, left, k = spikes.sum(axis=0), v - each(numbers.v0), numbers.exponent[:, None, None]
+    count, left, k = spikes.sum(axis=(0, 2)), v - each(numbers.v0), numbers.exponent[:, None, None]
     if head == "membrane":
         return np.ldexp(left, -k) / timesteps
     if head == "rate":
@@ -595,10 +1096,10 @@ def read_output(head, arrays, numbers, spikes, v, timesteps):
 
 
 def restored(mode, plane, output, large, pixels):
-    """The result's pixels."""
-    whole = plane / float(WHITE)
-    values = {"subtract": whole - output, "add": whole + output, "image": output}[mode].clip(0.0, 1.0)
-    if large is not None and large.ndim == 3:
+    """The result's pixels, of the input plane and the output without padding."""
+    values = output if mode == "image" else plane / float(WHITE) + (output if mode == "add" else -output)
+    values = values.clip(0.0, 1.0)
+    if large is not None:
         y, cb, cr = values[0, 0] - 16.0 / 255.0, large[..., 1] - 128.0 / 255.0, large[..., 2] - 128.0 / 255.0
         back = (
             (1.1643835616438356, 3.0112439743723867e-07, 1.596026887335704),
@@ -617,41 +1118,67 @@ class Plan:
     """What a certificate's parameters say is run, and those parameters as they must stand in it."""
 
     def __init__(self, model, parameters):
+        graph = model.graph
         self.neuron, self.head = parameters.get("neuron"), parameters.get("head")
-        self.timesteps, given = parameters.get("timesteps"), parameters.get("neuron_parameters")
-        if type(self.neuron) is not str or type(self.head) is not str or type(self.timesteps) is not int:
+        timesteps, given = parameters.get("timesteps"), parameters.get("neuron_parameters")
+        if type(self.neuron) is not str or type(self.head) is not str or type(timesteps) is not int:
             raise Unchecked("the certificate is damaged: its neuron, head or timesteps are none")
         self.known = self.neuron in NEURONS
-        self.post_steps = NEURONS[self.neuron][0] if self.known else parameters.get("post_steps")
-        if type(self.post_steps) is not int or self.post_steps < 0 or self.timesteps < 1:
+        post_steps = NEURONS[self.neuron][0] if self.known else parameters.get("post_steps")
+        if type(post_steps) is not int or post_steps < 0 or timesteps < 1:
             raise Unchecked("the certificate is damaged: its number of steps is none")
-        self.steps = self.timesteps + self.post_steps
-        if self.steps > MOST_STEPS:
-            raise Unchecked(f"{self.steps} steps, more than the {MOST_STEPS} that a membrane is safe for")
+        if timesteps + post_steps > MOST_STEPS:
+            raise Unchecked(f"{timesteps + post_steps} steps, more than the {MOST_STEPS} that a membrane is safe for")
         if self.known:
-            self.courses = known_courses(model, self.neuron, given, self.timesteps)
+            courses, gains = known_courses(graph, self.neuron, given, timesteps), PLANES.get(self.neuron, [1])
             given = {layer: {name: float(value) for name, value in own.items()} for layer, own in given.items()}
-            self.gains = PLANES.get(self.neuron, [1])
         else:
-            self.courses = declared_courses(model, parameters, self.timesteps, self.post_steps)
-            self.gains = parameters["neuron_planes"]
-        self.fires, self.size = HEADS.get(self.head, (parameters.get("head_fires"), parameters.get("head_size")))
-        if type(self.fires) is not bool or type(self.size) is not int or not 0 <= self.size <= 99:
+            courses = declared_courses(graph, parameters, timesteps, post_steps)
+            gains = parameters["neuron_planes"]
+        fires, self.size = HEADS.get(self.head, (parameters.get("head_fires"), parameters.get("head_size")))
+        if type(fires) is not bool or type(self.size) is not int or not 0 <= self.size <= 99:
             raise Unchecked("the certificate is damaged: its head_fires or head_size is none")
-        self.arrays = head_arrays(model, self.head, model.network["channels"])
+        self.neurons = Neurons(timesteps, post_steps, courses, gains_of(graph, gains), fires)
+        self.arrays = head_arrays(model, self.head, graph.channels)
         arrays = {name: sha256(array) for name, array in self.arrays.items()}
+        signed = signed_layers(graph, gains)
+        told = noise_levels(graph, parameters.get("noise_levels"))
         self.parameters = {
             "neuron": self.neuron,
-            "neuron_planes": self.gains,
+            "neuron_planes": gains,
+            **({"signed_layers": signed} if signed else {}),
             "neuron_parameters": given,
-            "neuron_steps": self.courses,
+            "neuron_steps": courses,
             "head": self.head,
-            "head_fires": self.fires,
+            "head_fires": fires,
             "head_size": self.size,
             "head_parameters": arrays if self.head in HEADS else parameters.get("head_parameters"),
-            "timesteps": self.timesteps,
-            "post_steps": self.post_steps,
+            "timesteps": timesteps,
+            "post_steps": post_steps,
+            **({"noise_levels": told} if told else {}),
         }
+
+
+def noise_levels(graph, claimed):
+    """Tell the planes that mean the noise level what the certificate says that it was; what it must then say."""
+    layers = {n: layer for n, layer in graph.layers.items() if layer.get("meaning") == "sigma"}
+    for name, layer in layers.items() if isinstance(claimed, dict) else ():
+        values = claimed.get(name)
+        good = isinstance(values, list) and len(values) == len(layer["values"])
+        if good and all(type(v) is float and 0 <= v <= 4 for v in values):
+            layer["values"] = values
+    return {name: [float(v) for v in layer["values"]] for name, layer in layers.items()}
+
+
+def memory(graph, neurons, planes, height, width):
+    """How many bytes a simulation needs, about: all spikes, the currents that others are made of, and one at work."""
+    sizes = {name: graph.width[name] * math.prod(graph.area(name, height, width)) for name in graph.gives}
+    currents = [name for name, kind in graph.gives.items() if kind == "current"]
+    kept = sum(8 * sizes[name] for name in currents if not graph.fused(name))
+    kept += sum(
+        sizes[name] * len(neurons.gains.get(name, [1, -1])) for name, kind in graph.gives.items() if kind == "spikes"
+    )
+    return neurons.steps * planes * (kept + 25 * max(sizes[name] for name in currents))
 
 
 def check(certificate, model, image):
@@ -660,89 +1187,101 @@ def check(certificate, model, image):
     claim("model, digest", named.get("digest"), model.digest)
     with open(image, "rb") as file:
         claim("input, file_sha256", source.get("file_sha256"), hashlib.sha256(file.read()).hexdigest())
-    network, scale = model.network, source.get("scale")
-    enlarges = model.info["task"] == "superres"
-    if not (type(scale) is int and 1 <= scale <= 8 if enlarges else scale is None):
+    graph, scale = model.graph, source.get("scale")
+    larger = int(graph.size[graph.output])
+    enlarges = larger > 1 or model.info["task"] == "superres"
+    if not (type(scale) is int and 1 <= scale <= 8 and larger in (1, scale) if enlarges else scale is None):
         raise Refuted(
             f"input, scale: the certificate says {scale!r}; the model {'enlarges' if enlarges else 'keeps the size'}"
         )
-    plan = Plan(model, part(certificate, "parameters"))
     check_stored(model)
+    plan = Plan(model, part(certificate, "parameters"))
     pixels, exact = pixels_of(image)
-    plane, large = input_plane(pixels, network["channels"], scale)
+    whole, large = input_plane(pixels, model, scale)
+    plane = padded(whole, graph.multiple)
     if not exact and source.get("plane_sha256") != sha256(plane):
         raise Unchecked("input, plane_sha256 differs; of a lossy file this decoder may read other pixels")
     sizes = dict(zip(("planes", "channels", "height", "width"), plane.shape, strict=True))
+    if plane.shape != whole.shape:
+        sizes |= dict(zip(("image_height", "image_width"), whole.shape[2:], strict=True))
     found = {"file_sha256": source["file_sha256"], "plane_sha256": sha256(plane), **sizes, "scale": scale}
     claim("input", source, found)
     claim("model", named, {"name": model.info["name"], "digest": model.digest})
     claim("parameters", certificate["parameters"], plan.parameters)
-    stages, claimed = list(model.stages()), certificate.get("layers")
-    if not isinstance(claimed, list) or len(claimed) != len(stages) - (not plan.fires):
+    neurons, claimed = plan.neurons, certificate.get("layers")
+    names = [name for name, _ in graph.stages if name != OUTPUT or neurons.head_fires]
+    if not isinstance(claimed, list) or len(claimed) != len(names):
         raise Refuted("layers: the certificate lists others")
-    count, channels, height, width = plane.shape
-    area, numbers = (
-        count * height * width,
-        integers_of(model, plan.courses, plan.fires, plan.timesteps, plan.post_steps, plan.gains),
-    )
-    widths = [len(own.theta) * len(own.gains) for own in numbers.values()]
-    if plan.steps * area * (sum(widths) + 24 * max(widths)) > MOST_BYTES:
-        raise Unchecked(f"{height}x{width} pixels and {plan.steps} steps are too many for this script's memory")
-    claimed, spikes, totals, head_synops = list(claimed), {}, np.zeros(3, np.int64), (0, 0)
-    for name, layer, sources in stages:
-        own = numbers[name]
-        arriving = currents_of(layer, sources, own, plane, spikes, plan.timesteps, plan.steps)
-        spikes[name], v = run(arriving, own, plan.timesteps)
-        biased = area * int(np.count_nonzero(own.bias))
-        if name == OUTPUT and not plan.fires:
-            continue
-        readers = [
-            (other["kernel"], other["out_channels"]) if other["kind"] == "conv" else (1, 1)
-            for _, other, reads in stages
-            for read in reads
-            if read == name
-        ]
-        totals += check_layer(claimed.pop(0), name, spikes[name], readers, biased, plan.timesteps, own.gains)
-    if plan.fires and plan.size:
-        fired = spikes[OUTPUT]
-        head_synops = reached(fired, plan.size, channels), int(fired.sum()) * plan.size**2 * channels
-    work = dict.fromkeys(("analog_macs", "analog_macs_paper", "ann_macs", "ann_macs_paper"), 0)
-    for conv in model.convs:
-        dense = conv["in_channels"] * conv["out_channels"]
-        exact = count * dense * int(fan(conv["kernel"], height).sum()) * int(fan(conv["kernel"], width).sum())
-        for key in ("ann", *(["analog"] if conv["source"] == "image" else [])):
-            work[f"{key}_macs"] += exact
-            work[f"{key}_macs_paper"] += area * dense * conv["kernel"] ** 2
-    added = 0 if plan.fires else biased * plan.timesteps
-    work["output_additions"] = added + (area * channels if network["mode"] != "image" else 0)
-    work["head_synops"], work["head_synops_paper"] = head_synops
-    work["head_macs"] = area * channels if plan.fires and plan.size else 0
+    count, _, height, width = plane.shape
+    if memory(graph, neurons, count, height, width) > MOST_BYTES:
+        raise Unchecked(f"{height}x{width} pixels and {neurons.steps} steps are too many for this script's memory")
+    integers = Integers(model, neurons)
+    simulation = Simulation(integers, neurons, plane)
+    synops = reached(graph, plan.size if neurons.head_fires else 0, height, width)
+    papers, unit = reached_on_paper(graph, height, width)
+    totals = np.zeros(3, np.int64)
+    for name, theirs in zip(names, claimed, strict=True):
+        side = block_side(graph.size[graph.output if name == OUTPUT else name], graph.multiple)
+        own = (0, (0, 1)) if name == OUTPUT else (synops[name], (papers[name], unit))  # the head's are apart
+        layer = layer_of(name, simulation, *own, side)
+        check_layer(theirs, name, layer)
+        for step in layer["steps"]:
+            totals += sum(step["events"]), step["synops"], step["synops_paper"]
+    work = work_of(plan, simulation, synops, count, height, width)
     claim("work", certificate.get("work"), work)
-    totals = map(int, np.add(totals, (0, *head_synops)))
+    totals = map(int, np.add(totals, (0, work["head_synops"], work["head_synops_paper"])))
     claim("totals", certificate.get("totals"), dict(zip(("spikes", "synops", "synops_paper"), totals, strict=True)))
-    output = read_output(plan.head, plan.arrays, own, spikes[OUTPUT], v, plan.timesteps)
+    last = integers.stages[OUTPUT]
+    output = read_output(plan.head, plan.arrays, last, simulation.spikes[OUTPUT], simulation.v, neurons.timesteps)
     if output is not None:
-        output = output * model.arrays[f"spiking/scales/{OUTPUT}"][:, None, None]
-        result = restored(network["mode"], plane, output, large, pixels)
+        rows, columns = (side * larger for side in whole.shape[2:])
+        output = (output * model.scale(OUTPUT)[:, None, None])[..., :rows, :columns]
+        result = restored(graph.mode, whole, output, large, pixels)
         found = {"dtype": result.dtype.name, "shape": list(result.shape), "sha256": sha256(result)}
         claim("output", certificate.get("output"), found)
-    for key in set(certificate) - {
-        "format",
-        "version",
-        "input",
-        "model",
-        "parameters",
-        "layers",
-        "work",
-        "totals",
-        "output",
-    }:
+    known = {"format", "version", "input", "model", "parameters", "layers", "work", "totals", "output"}
+    for key in set(certificate) - known:
         raise Refuted(f"{key}: not part of a certificate")
-    same = f"{len(certificate['layers'])} layers, {plan.steps} steps, every spike the same"
+    same = f"{len(names)} layers, {neurons.steps} steps, every spike the same"
     if output is None or not plan.known:
         what = f"neuron {plan.neuron}" if not plan.known else f"head {plan.head}"
         raise Unchecked(f"{what} is not known to this script; with what the certificate says of it: {same}")
     return same
+
+
+def work_of(plan, simulation, synops, count, height, width):
+    """What a certificate says of the operations besides those that spikes cause."""
+    graph, neurons = simulation.graph, plan.neurons
+    work = dict.fromkeys(("analog_macs", "analog_macs_paper"), 0)
+    ann = dict.fromkeys(("ann_macs", "ann_macs_paper"), 0)
+    for name in graph.drivers:
+        layer = graph.layers[name]
+        if layer["kind"] != "conv":
+            continue
+        read = graph.reads[name][0]
+        rows, columns = (int(fan(layer, size).sum()) for size in graph.area(read, height, width))
+        dense = layer["in_channels"] * targets(layer) * count
+        exact, paper = dense * rows * columns, dense * layer["kernel"] ** 2 * math.prod(graph.area(name, height, width))
+        ann["ann_macs"] += exact
+        ann["ann_macs_paper"] += paper
+        if graph.gives[read] == "image":
+            work["analog_macs"] += exact
+            work["analog_macs_paper"] += paper
+    area, channels = count * math.prod(graph.area(graph.output, height, width)), graph.channels
+    added = 0 if neurons.head_fires else simulation.integers.biased(OUTPUT) * area * neurons.timesteps
+    work["output_additions"] = added + (area * channels if graph.mode != "image" else 0)
+    fired = simulation.spikes[OUTPUT].sum(axis=(0, 1, 2)) if neurons.head_fires else np.zeros(())
+    work["head_synops"] = int((fired * synops.get(OUTPUT, 0)).sum())
+    work["head_synops_paper"] = int(fired.sum()) * plan.size**2 * channels
+    work["head_macs"] = area * channels if neurons.head_fires and plan.size else 0
+    additions = biases = 0
+    for name, kind in graph.kinds.items():
+        layer, size = graph.layers[name], math.prod(graph.area(name, height, width))
+        additions += kind.additions(layer, len(graph.reads[name])) * graph.width[name] * size
+        if kind.role == "current" and not graph.fused(name):
+            biases += int(np.count_nonzero(simulation.integers.biases[name])) * size
+    added = count * (additions * neurons.steps + biases * neurons.timesteps)
+    return work | ann | ({"current_additions": added} if added else {})
 
 
 def main(arguments):

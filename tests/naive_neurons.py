@@ -99,7 +99,7 @@ class HardLIF(LIF):
 
     def step(self, current, post):
         fired = super().step(current, post)
-        self.v = np.where(fired[0], 0, self.v)
+        self.v = np.where(fired.any(axis=0), 0, self.v)
         return fired
 
 
@@ -113,10 +113,56 @@ class Signed(IF):
         return np.stack([up, down])
 
 
+def signed_form(kind):
+    """The same neuron, which also fires where -u is at the threshold: into planes of the negative gains."""
+    if min(kind.planes) < 0:
+        return kind
+
+    class Form(kind):
+        planes = (*kind.planes, *(-gain for gain in kind.planes))
+
+        def spend(self, threshold, reset):
+            up, down = self.v >= threshold, self.v <= -threshold
+            self.v = self.v - np.where(up, reset, 0) + np.where(down, reset, 0)
+            return np.stack([up, down])
+
+    return Form
+
+
 NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed)}
 
 
 # ----- Any declared neuron, from its numbers on the grid -----
+
+
+def of_kind(name, up=1, down=0, most=1, keep=1.0, factor=1.0, zero=False):
+    """The class of neurons that leak, burst and reset so, with one post step at 3/4 of the threshold and spikes worth 5/4."""
+    factors = {"keep": on_grid(keep * 65536.0, 0), "factor": on_grid(factor * 65536.0, 0)}
+
+    class Kind(IF):
+        post_steps = 1
+
+        def prepare(self, p, theta, grid):
+            both = list(zip(theta, grid.exponent, strict=True))
+            self.release = column(max(1, on_grid(0.75 * t, k)) for t, k in both)
+            self.worth = column(on_grid(1.25 * t, k) for t, k in both)
+
+        @staticmethod
+        def amplitude(p, post):
+            return 1.25 if post else 1.0
+
+        def step(self, current, post):
+            threshold, reset = (self.release, self.worth) if post else (self.theta, self.theta)
+            spikes = np.zeros((up + down, *current.shape), bool)
+            for c, y, x in np.ndindex(current.shape):
+                numbers = (int(self.v[c, y, x]), int(current[c, y, x]), int(threshold[c, 0, 0]), int(reset[c, 0, 0]))
+                after, fired = declared_step(*numbers, **factors, zero=zero, up=up, down=down, most=most)
+                self.v[c, y, x], spikes[:, c, y, x] = after, fired
+            return spikes
+
+    Kind.name = name
+    Kind.planes = (*(1 << i for i in range(up)), *(-(1 << i) for i in range(down)))
+    return Kind
 
 
 def declared_step(v, current, threshold, reset, *, keep=65536, factor=65536, zero=False, up=1, down=0, most=1):

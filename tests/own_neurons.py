@@ -108,6 +108,37 @@ def _both(kind, step, state_planes):
 
 TERNARY = _both(Ternary, ternary_step, 1)
 BURST = _both(Burst, burst_step, 2)
+
+
+def declared(name, up=1, down=0, most=1, keep=1.0, factor=1.0, zero=False):
+    """A declared neuron of any kind, and its slow twin."""
+    twin = naive_neurons.of_kind(name, up, down, most, keep, factor, zero)
+    fast = Neuron(
+        name=name,
+        summary="",
+        source="",
+        parameters=(Parameter("v_init", 0.0, -1.0, 1.0, ""),),
+        post_steps=1,
+        fire=lambda p, t, timesteps: 1.0 if t <= timesteps else 0.75,
+        amplitude=lambda p, t, timesteps: 1.0 if t <= timesteps else 1.25,
+        keep=None if keep == 1.0 else lambda p: keep,
+        input_factor=None if factor == 1.0 else lambda p: factor,
+        reset="zero" if zero else "subtract",
+        planes=twin.planes,
+        most_spikes=most,
+    )
+    return SimpleNamespace(fast=fast, naive=twin)
+
+
+DECLARED = [
+    declared("signed release", down=1),
+    declared("burst of five", up=3, most=5),
+    declared("leaky burst", up=2, most=3, keep=0.8),
+    declared("both to zero", up=2, down=2, most=3, keep=0.9, factor=0.6, zero=True),
+    declared("all forgotten", keep=0.0, zero=True),
+]
+"""Kinds that no plugin has."""
+
 LEAKY = SimpleNamespace(
     fast=Neuron(
         name="leaky",

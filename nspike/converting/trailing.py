@@ -26,7 +26,7 @@ def without_trailing_relu(network: Network) -> Network:
         return network
     rectify = network.rectify or not relu.signed
     if behind:
-        first = replace(behind[-1], source=relu.source)  # type: ignore[call-arg, arg-type]
+        first = replace(behind[-1], source=relu.source)  # type: ignore[arg-type]
         kept = tuple(first if layer is behind[-1] else layer for layer in network.layers if layer.name != relu.name)
         return without_trailing_relu(replace(network, layers=kept, rectify=rectify))
     kept = tuple(layer for layer in network.layers if layer.name != relu.name)

@@ -13,6 +13,7 @@ are not among them.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +140,10 @@ class _Gauge:
         """The engine's step sink; the tile of the last image is there already."""
         target = self._kept[step] if self._kept else self._scratch
         self._fill(target, part)
-        window = (*part.core.slices, part.n) if self._separate else part.core.slices
+        height, width = self._image.shape[:2]
+        scale = part.scale
+        core = part.cropped(height // scale, width // scale).core.scaled(Fraction(scale))
+        window = (*core.slices, part.n) if self._separate else core.slices
         self.from_last[step] += _squares(target[window], self._image[window])
         if self._reference is not None:
             self.from_reference[step] += _squares(target[window], self._reference[window])

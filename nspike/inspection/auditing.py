@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nspike.errors import BadInputError, ModelError, NspikeError, UsageError
+from nspike.graph.layer import Constant
 from nspike.images import file as images
-from nspike.inspection.certificate import certificate, differences
+from nspike.inspection.certificate import certificate, differences, noise_levels
+from nspike.integer.grid import IMAGE_GAIN
 from nspike.model import file as weights
 from nspike.model.model import ImageLike, Model
 from nspike.model.result import Result
@@ -134,7 +136,9 @@ def verify(
         return [f"input: the certificate is of {theirs}; {ours}"]
     scale = entry.get("scale")
     if not _is_scale_of(model, scale):
-        needs = f"enlarges, by 1 to {LARGEST_SCALE}" if model.info.task == "superres" else "keeps the image's size"
+        own = model.network.scale
+        enlarges = f"enlarges, by {own}" if own > 1 else f"enlarges, by 1 to {LARGEST_SCALE}"
+        needs = enlarges if own > 1 or model.info.task == "superres" else "keeps the image's size"
         return [f"input, scale: the certificate says {scale!r}; model {model.info.name} {needs}"]
     model = with_parts(model, _part(stored, "parameters"))
     rerun = audit(
@@ -153,13 +157,15 @@ def verify(
 
 def _is_scale_of(model: Model, scale: Any) -> bool:
     """Whether a certificate of `model` may say this scale."""
+    if model.network.scale > 1:
+        return type(scale) is int and scale == model.network.scale
     if model.info.task != "superres":
         return scale is None
     return type(scale) is int and 1 <= scale <= LARGEST_SCALE
 
 
 def with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
-    """The model with the neuron and its parameters, the head and T that a certificate or a trace declares.
+    """The model with the neuron and its parameters, the head, T and noise level that a certificate or a trace declares.
 
     Raises BadInputError where they are damaged or cannot be run, PluginError for a neuron or head that is not there.
     """
@@ -186,7 +192,25 @@ def with_parts(model: Model, parameters: Mapping[str, Any]) -> Model:
     except (UsageError, OverflowError) as error:
         raise BadInputError(f"the certificate's parameters cannot be run: {error}") from error
     spiking = spiking_of(model)
-    return model.with_spiking(replace(spiking, neuron_parameters={**spiking.neuron_parameters, neuron: declared}))
+    model = model.with_spiking(replace(spiking, neuron_parameters={**spiking.neuron_parameters, neuron: declared}))
+    return _told(model, parameters.get("noise_levels"))
+
+
+def _told(model: Model, levels: Any) -> Model:
+    """The model with the noise levels of a certificate, where they are some that its network can be told."""
+    known = noise_levels(model.network)
+    told = {
+        name: tuple(values)
+        for name, values in (levels.items() if isinstance(levels, dict) else ())
+        if isinstance(values, list)
+        and len(values) == len(known.get(name, ()))
+        and all(type(value) is float and 0 <= value <= IMAGE_GAIN for value in values)
+    }
+
+    def changed(layer: Constant) -> Constant:
+        return replace(layer, values=told.get(layer.name, layer.values))
+
+    return replace(model, network=model.network.changed(Constant, changed)) if told else model
 
 
 def _part(stored: Mapping[str, Any], key: str) -> Mapping[str, Any]:

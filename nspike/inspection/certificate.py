@@ -24,7 +24,10 @@ from nspike.contracts.head import Head
 from nspike.contracts.ledger import LayerLedger, Ledger
 from nspike.contracts.neuron import NEVER, Neuron
 from nspike.errors import BadInputError
+from nspike.graph.layer import Constant
+from nspike.graph.network import Network
 from nspike.integer.dynamics import dynamics
+from nspike.integer.rounding import neurons_of
 from nspike.model.model import OUTPUT, Model
 
 FORMAT = "nspike certificate"
@@ -60,6 +63,7 @@ def certificate(
     stored = spiking.neuron_parameters.get(neuron.name, {})
     parameters = {a.name: neuron.values(stored.get(a.name)) for a in model.network.activations}
     parameters = {name: {key: value + 0.0 for key, value in own.items()} for name, own in parameters.items()}  # no -0.0
+    neurons = neurons_of(model.network, neuron)
     head_arrays = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
     channels, height, width = ledger.shape
     return {
@@ -72,20 +76,23 @@ def certificate(
             "channels": channels,
             "height": height,
             "width": width,
+            **_unpadded(image, model.network.scale, height, width),
             "scale": scale,
         },
         "model": {"name": model.info.name, "digest": model_digest},
         "parameters": {
             "neuron": neuron.name,
             "neuron_planes": list(neuron.planes),
+            **_if_any("signed_layers", [name for name, each in neurons.items() if each != neuron]),
             "neuron_parameters": parameters,
-            "neuron_steps": _steps(neuron, parameters, ledger.timesteps),
+            "neuron_steps": _steps(neurons, parameters, ledger.timesteps),
             "head": head.name,
             "head_fires": head.fires,
             "head_size": head.kernel,
             "head_parameters": {name: hash_array(np.asarray(head_arrays[name])) for name in sorted(head_arrays)},
             "timesteps": ledger.timesteps,
             "post_steps": ledger.post_steps,
+            **_if_any("noise_levels", noise_levels(model.network)),
         },
         "layers": [_layer(layer, ledger.timesteps) for layer in ledger.layers],
         "work": {
@@ -97,25 +104,46 @@ def certificate(
             "head_macs": ledger.head_macs,
             "ann_macs": ledger.ann_macs,
             "ann_macs_paper": ledger.ann_macs_paper,
+            **_if_any("current_additions", sum(ledger.current_additions)),
         },
         "totals": {"spikes": ledger.spikes, "synops": ledger.synops, "synops_paper": ledger.synops_paper},
         "output": {"dtype": image.dtype.name, "shape": list(image.shape), "sha256": hash_array(image)},
     }
 
 
-def _steps(neuron: Neuron, parameters: Mapping[str, dict[str, float]], timesteps: int) -> dict[str, Any] | None:
-    """The values of a declared neuron at each step, by layer, which decide its spikes. None for one with its own kernel."""
-    if neuron.step is not None:
+def _if_any(key: str, value: Any) -> dict[str, Any]:
+    """A key that only certificates of some networks have."""
+    return {key: value} if value else {}
+
+
+def _unpadded(image: NDArray[Any], scale: int, height: int, width: int) -> dict[str, int]:
+    """The size of the image, from that of the result, where the input plane was padded to a larger one."""
+    own = image.shape[0] // scale, image.shape[1] // scale
+    return {} if own == (height, width) else {"image_height": own[0], "image_width": own[1]}
+
+
+def noise_levels(network: Network) -> dict[str, list[float]]:
+    """The values of the planes that tell the network the noise level, by layer; 1.0 is white."""
+    told = (layer for layer in network.of_kind(Constant) if layer.meaning == "sigma")
+    return {layer.name: [value + 0.0 for value in layer.values] for layer in told}
+
+
+def _steps(
+    neurons: Mapping[str, Neuron], parameters: Mapping[str, dict[str, float]], timesteps: int
+) -> dict[str, Any] | None:
+    """The values of declared neurons at each step, by layer, which decide the spikes. None for those with their own kernel."""
+    if any(neuron.step is not None for neuron in neurons.values()):
         return None
+    return {name: _of_neuron(neurons[name], values, timesteps) for name, values in parameters.items()}
+
+
+def _of_neuron(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> dict[str, Any]:
     steps = range(1, timesteps + neuron.post_steps + 1)
     return {
-        name: {
-            "initial": answers.initial(neuron, values) + 0.0,
-            "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
-            "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
-            **_dynamics(neuron, values, timesteps),
-        }
-        for name, values in parameters.items()
+        "initial": answers.initial(neuron, values) + 0.0,
+        "fires": [None if f == NEVER else f for f in (answers.fire(neuron, values, t, timesteps) for t in steps)],
+        "amplitudes": [answers.amplitude(neuron, values, t, timesteps) for t in steps],
+        **_dynamics(neuron, values, timesteps),
     }
 
 

@@ -3,7 +3,7 @@
 First is meant in this order: the layer, in network order; the step; the image plane; the channel; y; x. In a
 feed-forward network all that the first differing layer reads is then equal on both sides, at every step, so that the layer
 itself is what differs; and in it, all steps before. A layer that only one side holds is not compared. A step that only one
-side has, a post step, is silent on the other. Places are those of the network's image, from 0; steps count from 1.
+side has, a post step, is silent on the other. Places are those of the layer's own pixels, from 0; steps count from 1.
 
 Where the neurons of a layer have other planes of spikes on each side (a ternary neuron beside a plain one), what a neuron fires
 in a step is compared: the gains of its spikes added up.
@@ -108,14 +108,14 @@ def diff(
         one, two = (_opened(source, opened) for source in (a, b))
         _check_runs(one, two)
         names = _common(one, two, layers)
-        place_a, place_b, both = _places(one, two, names)
+        places = {name: _places(one, two, name) for name in names}
         for name in names:
             _check_shapes(one, two, name)
         compared = []
         for index, name in enumerate(names):
             pair = (one.trains[name], two.trains[name])
             gains = (one.gains(name), two.gains(name))
-            compared.append(_layer(name, pair, (one.name, two.name), gains, place_a, place_b, both))
+            compared.append(_layer(name, pair, (one.name, two.name), gains, *places[name]))
             one.forget(name)
             two.forget(name)
             if progress is not None:
@@ -123,7 +123,7 @@ def diff(
         only_a, only_b = (
             tuple(n for n in mine.layers if n not in other.trains) for mine, other in ((one, two), (two, one))
         )
-        return Difference(tuple(compared), only_a, only_b, tuple(_notes(one, two, names, both)))
+        return Difference(tuple(compared), only_a, only_b, tuple(_notes(one, two, names, places)))
 
 
 def _opened(source: Source, opened: ExitStack) -> Trace:
@@ -164,15 +164,15 @@ def _common(a: Trace, b: Trace, layers: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _places(a: Trace, b: Trace, names: Sequence[str]) -> tuple[Rect, Rect, Rect]:
-    """Where the trains of each lie in the network's image, and where both do."""
-    windows = [a.window, b.window]
+def _places(a: Trace, b: Trace, name: str) -> tuple[Rect, Rect, Rect]:
+    """Where each side's train of a layer lies, in the layer's pixels, and where both do."""
+    windows = [a.window_of(name), b.window_of(name)]
     for i, (trace, other) in enumerate(((a, b), (b, a))):
         if windows[i] is not None:
             continue
-        *_, height, width = trace.trains[names[0]].shape
+        *_, height, width = trace.trains[name].shape
         windows[i] = Rect(0, height, 0, width)
-        theirs = other.window
+        theirs = other.window_of(name)
         if theirs is not None and (theirs.height, theirs.width) == (height, width):
             windows[i] = theirs
     one, two = windows
@@ -188,6 +188,7 @@ def _check_shapes(a: Trace, b: Trace, name: str) -> None:
     mine, theirs = a.trains[name].shape, b.trains[name].shape
     foreign = a.info is None or b.info is None
     size = foreign and mine[3:] != theirs[3:]
+    size = size or (not foreign and a.scale(name) != b.scale(name))
     steps = mine[1] != theirs[1] and not _post_steps_apart(a, b, mine[1], theirs[1])
     channels = [trace.trains[name].shape[2] // len(trace.gains(name)) for trace in (a, b)]
     if mine[0] != theirs[0] or channels[0] != channels[1] or size or steps:
@@ -247,7 +248,7 @@ def _read(train: Train, name: str, n: int, step: int, rows: Rect, place: Rect) -
         return train.read(n, step, (rows.y0 - place.y0, rows.y1 - place.y0), (rows.x0 - place.x0, rows.x1 - place.x0))
 
 
-def _notes(a: Trace, b: Trace, names: Sequence[str], both: Rect) -> Iterator[str]:
+def _notes(a: Trace, b: Trace, names: Sequence[str], places: Mapping[str, tuple[Rect, Rect, Rect]]) -> Iterator[str]:
     if a.info is not None and b.info is not None:
         models = [f"{i['model']['name']} ({i['model']['digest'][:12]})" for i in (a.info, b.info)]
         if models[0] != models[1]:
@@ -256,12 +257,17 @@ def _notes(a: Trace, b: Trace, names: Sequence[str], both: Rect) -> Iterator[str
             parts = [i["parameters"][key] for i in (a.info, b.info)]
             if parts[0] != parts[1]:
                 yield f"the {key}s differ: {parts[0]} and {parts[1]}"
-    if any(a.gains(name) != b.gains(name) for name in names):
-        planes = [", ".join(f"{gain:+d}" for gain in trace.gains(names[0])) for trace in (a, b)]
+    other = next((name for name in names if a.gains(name) != b.gains(name)), None)
+    if other is not None:
+        planes = [", ".join(f"{gain:+d}" for gain in trace.gains(other)) for trace in (a, b)]
         yield f"the neurons have other planes of spikes ({planes[0]}; {planes[1]}): compared by what they fire in a step"
     steps = [trace.trains[names[0]].shape[1] for trace in (a, b)]
     if steps[0] != steps[1]:
         longer, last = (a, steps[1]) if steps[0] > steps[1] else (b, steps[0])
         yield f"only {longer.name} has steps after {last}; the other is silent there"
     if not (a.whole and b.whole):
-        yield f"compared: {both.width}x{both.height} pixels from ({both.x0}, {both.y0}) on"
+        both = places[names[0]][2]
+        where = (
+            "" if len({places[name][2] for name in names}) == 1 else f" of layer {names[0]}, and as much of the others"
+        )
+        yield f"compared: {both.width}x{both.height} pixels from ({both.x0}, {both.y0}) on{where}"

@@ -5,16 +5,18 @@ Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON wi
     input, model, parameters    as in a certificate
     window                      x, y, width, height: the recorded part of the network's image
     layers                      in network order: name, channels, gains of the spike planes, events per step (of the window),
-                                and sha256 per step as in a certificate, or null where only a window was recorded
+                                and sha256 per step as in a certificate, or null where only a window was recorded; scale
+                                [n, d] of a layer whose height and width are n/d times the image's, where that is not 1
 
 and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the image, spike planes times
-channels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only
-what is written last makes it a trace, so a file that was cut short is none.
+channels, the layer's own pixels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads,
+tiles or paths. Only what is written last makes it a trace, so a file that was cut short is none.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,11 +38,12 @@ _LEVEL = 1
 
 @dataclass(frozen=True)
 class Shape:
-    """The trains of one layer: planes of the image, steps, and spike planes times channels."""
+    """The trains of one layer: planes of the image, steps, and spike planes times channels; its height over the image's."""
 
     planes: int
     steps: int
     channels: int
+    scale: Fraction = Fraction(1)
 
 
 class Writer:
@@ -53,22 +56,24 @@ class Writer:
     def __init__(self, path: Path, name: str, layers: Mapping[str, Shape], window: Rect) -> None:
         import h5py
 
-        self._name, self._window = name, window
+        self._name = name
+        self._windows = {name: window.scaled(shape.scale) for name, shape in layers.items()}
         self.events = {name: np.zeros(shape.steps, np.int64) for name, shape in layers.items()}
         self._stream = LenientFile(path)
         self._file = h5py.File(self._stream, "w", libver=("v110", "v110"))
-        self._trains = {
-            name: self._file.create_dataset(
-                f"spikes/{name}",
-                (shape.planes, shape.steps, shape.channels, window.height, -(-window.width // 8)),
-                np.uint8,
-                chunks=(1, 1, shape.channels, min(BLOCK, window.height), min(BLOCK // 8, -(-window.width // 8))),
-                compression="gzip",
-                compression_opts=_LEVEL,
-                track_times=False,
-            )
-            for name, shape in layers.items()
-        }
+        self._trains = {name: self._created(name, shape, self._windows[name]) for name, shape in layers.items()}
+
+    def _created(self, name: str, shape: Shape, window: Rect) -> Any:
+        width = -(-window.width // 8)
+        return self._file.create_dataset(
+            f"spikes/{name}",
+            (shape.planes, shape.steps, shape.channels, window.height, width),
+            np.uint8,
+            chunks=(1, 1, shape.channels, min(BLOCK, window.height), min(BLOCK // 8, width)),
+            compression="gzip",
+            compression_opts=_LEVEL,
+            track_times=False,
+        )
 
     def __enter__(self) -> "Writer":
         return self
@@ -88,9 +93,10 @@ class Writer:
     def record(self, seen: LayerSpikes) -> None:
         """Write the part of one tile's core that is in the window."""
         name, n, core, at, spikes = seen.layer, seen.n, seen.core, seen.at, seen.packed
-        train, window = self._trains.get(name), self._window
+        train = self._trains.get(name)
         if train is None:
             return
+        window = self._windows[name]
         y0, y1 = max(core.y0, window.y0), min(core.y1, window.y1)
         x0, x1 = max(core.x0, window.x0), min(core.x1, window.x1)
         for top in range(y0, y1, BLOCK):
@@ -103,14 +109,12 @@ class Writer:
                 for step in range(train.shape[1]):
                     bits = spikes.block(corner, step, block.height, block.width)
                     self.events[name][step] += int(np.unpackbits(bits.view(np.uint8)).sum())
-                    self._put(train, n, step, block, bits << np.uint64(shift), shared)
+                    self._put(train, n, step, block.within(window), bits << np.uint64(shift), shared)
                 left = block.x1
 
     def _put(self, train: Any, n: int, step: int, block: Rect, bits: NDArray[np.uint64], shared: bool) -> None:
-        """Write a block's rows uint64 (channels, rows); bytes that it shares with another are kept."""
-        left, right = block.x0 - self._window.x0, block.x1 - self._window.x0
-        rows = slice(block.y0 - self._window.y0, block.y1 - self._window.y0)
-        columns = slice(left // 8, -(-right // 8))
+        """Write the rows uint64 (channels, rows) of a block of the window; bytes that it shares with another are kept."""
+        rows, columns = slice(block.y0, block.y1), slice(block.x0 // 8, -(-block.x1 // 8))
         packed = np.ascontiguousarray(bits).astype("<u8", copy=False).view(np.uint8).reshape(*bits.shape, 8)
         packed = packed[..., : columns.stop - columns.start]
         if shared:
@@ -149,6 +153,7 @@ def describe(
                 "gains": list(gains[name]),
                 "events": [int(n) for n in events[name]],
                 "sha256": digests[name] if whole else None,
+                **({} if shape.scale == 1 else {"scale": list(shape.scale.as_integer_ratio())}),
             }
             for name, shape in trains.items()
         ],

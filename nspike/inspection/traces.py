@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,6 +59,19 @@ class Trace:
         window = self.info["window"]
         return Rect(window["y"], window["y"] + window["height"], window["x"], window["x"] + window["width"])
 
+    def window_of(self, layer: str) -> Rect | None:
+        """The recorded part of a layer, in its own pixels, or None if the trace does not state it."""
+        window = self.window
+        return None if window is None else window.scaled(self.scale(layer))
+
+    def scale(self, layer: str) -> Fraction:
+        """The height of a layer over that of the network's image: 1, unless one of nspike's traces states another."""
+        return _scale(next((entry for entry in self._entries if entry["name"] == layer), {}))
+
+    @property
+    def _entries(self) -> list[dict[str, Any]]:
+        return [] if self.info is None else self.info["layers"]
+
     @property
     def whole(self) -> bool:
         """Whether the whole image was recorded; true for a trace that states no window."""
@@ -75,8 +89,7 @@ class Trace:
 
     def gains(self, layer: str) -> tuple[int, ...]:
         """The gain of each plane of spikes of a layer's neurons: (1,), unless one of nspike's traces states others."""
-        entries = () if self.info is None else (entry for entry in self.info["layers"] if entry["name"] == layer)
-        return next((tuple(entry.get("gains", [1])) for entry in entries), (1,))
+        return next((tuple(entry.get("gains", [1])) for entry in self._entries if entry["name"] == layer), (1,))
 
     def spikes(self, layer: str, plane: int = 0) -> NDArray[np.bool_] | NDArray[np.int64]:
         """The spikes of a layer in one plane of the image, (steps, channels, height, width).
@@ -113,6 +126,10 @@ class Trace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _scale(entry: Mapping[str, Any]) -> Fraction:
+    return Fraction(*entry.get("scale", (1, 1)))
 
 
 def worth(spikes: NDArray[np.bool_], gains: tuple[int, ...]) -> NDArray[np.int64]:
@@ -207,6 +224,10 @@ def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
         gains = entry.get("gains", [1])
         if not gains or any(type(n) is not int for n in gains) or entry["channels"] % len(gains):
             raise BadInputError(f"{path}: damaged: the gains of layer {entry['name']!r} cannot be")
+        scale = entry.get("scale", [1, 1])
+        good = isinstance(scale, list) and len(scale) == 2 and all(type(n) is int and 1 <= n <= 2**16 for n in scale)
+        if not good or any(n * scale[0] % scale[1] for n in numbers[:4]):
+            raise BadInputError(f"{path}: damaged: the scale of layer {entry['name']!r} cannot be")
     texts = [info["input"]["plane_sha256"], info["model"]["name"], info["model"]["digest"]]
     texts += [info["parameters"][key] for key in ("neuron", "head")] + [layer["name"] for layer in info["layers"]]
     for layer in info["layers"]:
@@ -220,7 +241,8 @@ def _info(path: Path, attributes: Mapping[str, str | int]) -> dict[str, Any]:
 
 
 def _own(path: Path, file: HDF5File, info: Mapping[str, Any]) -> dict[str, Train]:
-    window, parameters = info["window"], info["parameters"]
+    window, parameters = Trace("", {}, info).window, info["parameters"]
+    assert window is not None
     steps = parameters["timesteps"] + parameters["post_steps"]
     trains: dict[str, Train] = {}
     for layer in info["layers"]:
@@ -233,12 +255,13 @@ def _own(path: Path, file: HDF5File, info: Mapping[str, Any]) -> dict[str, Train
         stored = Stored(file, node)
         if not node.fixed:
             raise BadInputError(f"{path}: damaged: spikes/{name} has no fixed shape")
-        expected = (info["input"]["planes"], steps, layer["channels"], window["height"], -(-window["width"] // 8))
+        part = window.scaled(_scale(layer))
+        expected = (info["input"]["planes"], steps, layer["channels"], part.height, -(-part.width // 8))
         if stored.shape != expected or stored.dtype != np.uint8:
             raise BadInputError(
                 f"{path}: damaged: spikes/{name} is {stored.dtype} {stored.shape}; expected uint8 {expected}"
             )
-        trains[name] = PackedBits(stored, window["width"])
+        trains[name] = PackedBits(stored, part.width)
     return trains
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from typing import Any
 
 from numpy.typing import NDArray
@@ -48,8 +49,8 @@ def trace(
     model : with a spiking form; its parts may have been swapped.
     image : a file, or pixels as `nspike.restore` takes them.
     layers : the names of those to keep; by default all that fire.
-    window : x, y, width, height of what to keep of the network's image (which super-resolution has enlarged); by
-        default all of it.
+    window : x, y, width, height of what to keep of the network's image (which super-resolution has enlarged, and which is
+        padded where layers have several sizes); by default all of it. Of layers of another size the same part is kept.
     model_digest : of the model as it is in its file, if that is not what `model` is now.
     scale, tile, memory, threads, progress : as for `nspike.restore`; but for `scale`, none changes the trace.
 
@@ -63,9 +64,11 @@ def trace(
     pixels, file_digest = read_image(image, max_pixels)
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     integers, (count, _, height, width) = ready.program.integers, ready.planes.shape
-    chosen, part = _chosen(integers, layers), _window(window, width, height)
+    network = integers.network
+    chosen, part = _chosen(integers, layers), _window(window, width, height, network.size_multiple)
     stages = [stage for stage in integers.stages if stage.name in chosen]
-    shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes)) for s in stages}
+    sizes = {s.name: network.scales[network.output if s.name == OUTPUT else s.name] or Fraction(1) for s in stages}
+    shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes), sizes[s.name]) for s in stages}
     with replacing(path) as beside, ExitStack() as opened:
         writer = opened.enter_context(Writer(beside, os.fspath(path), shapes, part))
         result = ready.run(digest=True, progress=progress, observer=writer.record)
@@ -107,7 +110,7 @@ def _chosen(integers: IntegerNetwork, layers: Sequence[str] | None) -> set[str]:
     return set(layers or known)
 
 
-def _window(window: tuple[int, int, int, int] | None, width: int, height: int) -> Rect:
+def _window(window: tuple[int, int, int, int] | None, width: int, height: int, multiple: int) -> Rect:
     if window is None:
         return Rect(0, height, 0, width)
     x, y, w, h = window
@@ -116,6 +119,11 @@ def _window(window: tuple[int, int, int, int] | None, width: int, height: int) -
     if x < 0 or y < 0 or x + w > width or y + h > height:
         raise UsageError(
             f"the window, {w}x{h} from ({x}, {y}) on, lies outside the image, which is {width}x{height} for the network"
+        )
+    if any(side % multiple for side in window):
+        raise UsageError(
+            f"the window, {w}x{h} from ({x}, {y}) on, must lie on multiples of {multiple} pixels: this network has layers of "
+            f"other sizes than the image, which is {width}x{height} for it"
         )
     return Rect(y, y + h, x, x + w)
 

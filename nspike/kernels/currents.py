@@ -39,7 +39,7 @@ def fire(
     flat_currents, flat_out, flat_bias = currents.reshape(-1), out.reshape(-1), bias.reshape(-1)
     flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
     if trace is not None:
-        flat_trace = trace.reshape(-1)
+        flat_trace, noted_channels = trace.reshape(-1), trace.shape[3]
     v = np.empty(columns, np.int32)
     current = np.zeros(2 * columns, np.int32)  # and then what comes after T where they are the same up to then
     for y in range(block[0], block[1]):
@@ -56,8 +56,8 @@ def fire(
                 first = columns if constant and late else 0
                 biased, numbers = columns if late else 0, t * columns
                 if trace is not None:
-                    noted = ((y * trace.shape[1] + x) * total_steps + t) * channels
-                    for i in range(channels):
+                    noted = ((y * trace.shape[1] + x) * total_steps + t) * noted_channels
+                    for i in range(noted_channels):
                         u = potential(v[i], current[first + i] + flat_bias[biased + i], dynamics)
                         flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
                 fire_pixel(

@@ -2,7 +2,7 @@
 
 What is above is charge that no spike has passed on, which MPRN is to release (SpikingIR, Figure 4). What is below was
 inhibited, and where it never fired it says the 0 of a ReLU. The engine keeps no membrane of an inner layer, so a part of
-the image is simulated again in float64 with the same integers: the `SIDE` pixels in its middle, as if they were all.
+the image is simulated again in float64 with the same integers: about `SIDE` pixels in its middle, as if they were all.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residua
     neuron, head = neuron_of(model), head_of(model)
     if neuron.step is not None:
         return {}
-    _, _, height, width = planes.shape
-    y, x = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+    multiple = model.network.size_multiple
+    rows, columns = (_middle(side, multiple) for side in planes.shape[2:])
     network = floatsim.from_integers(build(model, neuron, head))
-    run = floatsim.simulate(network, from_plane(planes[0, :, y : y + SIDE, x : x + SIDE]))
+    run = floatsim.simulate(network, from_plane(planes[0, :, rows, columns]))
     residuals = {}
     for stage in network.stages:
         if stage.name == OUTPUT and not head.fires:
@@ -44,3 +44,10 @@ def residuals(model: Model, planes: NDArray[np.integer]) -> Mapping[str, Residua
         left = run.residual[stage.name] / stage.theta[:, None, None]
         residuals[stage.name] = Residual(float((left > 0.5).mean()), float((left < -0.5).mean()))
     return residuals
+
+
+def _middle(side: int, multiple: int) -> slice:
+    """About `SIDE` of `side` pixels, in the middle, from a multiple of the size multiple to one."""
+    length = min(side, max(SIDE // multiple, 1) * multiple)
+    first = (side - length) // 2 // multiple * multiple
+    return slice(first, first + length)

@@ -35,7 +35,7 @@ class Forward:
         if not declared:
             self.train = own_kernel.run(layer.prepared, layer.shared, layer.trains)
             return
-        planes = layer.neuron.planes
+        planes = layer.prepared.stage.neuron.planes
         channels = layer.channels * len(planes)
         pad, words, until = layer.shared.pad, -(-channels // 64), layer.fires_until
         kept = (n, height + 2 * pad, width + 2 * pad) if until else (n, 0, 0)

@@ -95,7 +95,7 @@ class TimeRule(Rule):
         self, spikes: Floats | None, added: Floats | None, end: Doubles | None, charge: Doubles | None
     ) -> _InTime:
         shared, stage, channels = self.layer.shared, self.layer.prepared.stage, self.layer.channels
-        steps, fires, planes = shared.steps, self.layer.course.fires, len(self.layer.neuron.planes)
+        steps, fires, planes = shared.steps, self.layer.course.fires, len(stage.neuron.planes)
         pixels = int(np.prod(shared.shape))
         currents = np.zeros((steps, pixels, planes * channels), np.float32) if spikes is None else spikes
         currents = currents.reshape(steps, pixels, planes * channels)  # changed in place

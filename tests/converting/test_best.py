@@ -8,7 +8,9 @@ import nspike
 from nspike.converting import regression
 from nspike.converting.best import best_options, fit_windows, with_release
 from nspike.converting.conversion import convert
+from nspike.registry.plugins import registry
 from tests.converting.test_by_name import ann_model, images
+from tests.own_neurons import LEAKY
 
 
 def test_options_where_nothing_is_said():
@@ -76,8 +78,14 @@ def test_progress_counts_layers():
     assert {total for _, total in seen} == {10}
 
 
-def test_a_neuron_with_a_kernel_of_its_own_is_fitted_too():
-    model, report = nspike.convert(ann_model(), images(3), neuron=lif.NEURON.name)
-    _, fast = nspike.convert(ann_model(), images(3), neuron=lif.NEURON.name, fast=True)
+@pytest.mark.parametrize("neuron", [lif.NEURON, lif.HARD, LEAKY.fast], ids=lambda neuron: neuron.name)
+def test_a_neuron_that_leaks_is_fitted_too(neuron):
+    """Declared, and with a kernel of its own."""
+    registry().neurons.fill({**{name: registry().neurons[name] for name in registry().neurons}, neuron.name: neuron})
+    try:
+        model, report = nspike.convert(ann_model(), images(3), neuron=neuron.name)
+        _, fast = nspike.convert(ann_model(), images(3), neuron=neuron.name, fast=True)
+    finally:
+        registry.cache_clear()
     assert model.spiking.weights
     assert report.psnr_to_ann > fast.psnr_to_ann

@@ -2,12 +2,13 @@ import json
 
 import numpy as np
 import pytest
-from nspike_plugins import aodnet, cpm, dncnn, if_, lif, membrane, mprn, rueckauer
+from nspike_plugins import aodnet, cpm, dncnn, if_, membrane, mprn, rueckauer
 
 from nspike.contracts.converter import Converter, Scales
 from nspike.converting.conversion import CROP, convert
 from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.model.model import OUTPUT, Info, Model
+from tests.own_neurons import LEAKY
 from tests.plugins.chains import aod, chain
 
 
@@ -90,9 +91,9 @@ def test_parameters_of_the_neuron_go_before_the_converters():
 
 
 def test_a_neuron_with_its_own_kernel_has_a_report_of_the_engines_run():
-    model, report = run(ann_model(), images(1), neuron=lif.NEURON)
-    assert model.spiking.neuron == "lif"
-    assert "lif" in report.note
+    model, report = run(ann_model(), images(1), neuron=LEAKY.fast)
+    assert model.spiking.neuron == "leaky"
+    assert "leaky" in report.note
     assert [layer.name for layer in report.layers] == [*model.spiking.scales]
     assert all(np.isnan(layer.residual_half) and 0 <= layer.correlation <= 1 for layer in report.layers)
     assert report.rounding is None

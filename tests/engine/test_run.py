@@ -12,7 +12,7 @@ from nspike.integer import rounding
 from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import agree, branched, chain, image, random_model, run
-from tests.own_neurons import BURST, TERNARY
+from tests.own_neurons import BURST, DECLARED, TERNARY
 
 U8, U16, I32 = np.uint8, np.uint16, np.int32
 
@@ -48,6 +48,13 @@ U8, U16, I32 = np.uint8, np.uint16, np.int32
         (branched(8, 64, 70, channels=3, kernels=(3, 1, 5, 3)), (1, 3, 3, 4), U8, "mprn_beta", "cpm"),
         (branched(64, 3, 3, channels=3, kernels=(5, 7, 1, 3), gate=True), (1, 3, 5, 6), I32, "mprn", "cpm"),
         (branched(2, 16, 64, channels=3, gate=True), (2, 3, 3, 67), U8, "lif", "rate"),
+        # hard resets and negative spikes
+        (chain(3, 8, kernels=(3, 5)), (1, 1, 6, 65), U8, "lif_hard", "cpm"),
+        (chain(17, 64), (1, 1, 5, 7), U16, "lif_hard", "rate"),
+        (branched(3, 17, 2, channels=3, gate=True), (1, 3, 5, 66), U8, "lif_hard", "membrane"),
+        (chain(1, 4), (1, 1, 6, 66), I32, "signed", "cpm"),
+        (chain(5, 20, 64), (1, 1, 5, 7), I32, "signed", "rate"),
+        (branched(70, 16, 3), (1, 1, 4, 6), I32, "signed", "recycling"),
     ],
 )
 def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
@@ -56,6 +63,8 @@ def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
         "mprn_beta": {"beta": 1.3, "alpha": 0.8, "v_init": 0.1},
         "mprn": {"beta": -0.7, "v_init": -0.2},
         "lif": {"tau": 3.0, "v_init": 0.3},
+        "lif_hard": {"tau": 2.0, "decay_input": 1.0, "v_init": 0.3},
+        "signed": {"v_init": -0.2},
         "if": {"v_init": 0.5},
     }[neuron]
     own = {neuron: {a.name: given for a in network.activations[:: 2 if "gate" not in network.output else 99]}}
@@ -78,8 +87,9 @@ def test_random_networks(seed):
     kernels = tuple(int(k) for k in draw.choice([1, 3, 5, 7], 4, p=[0.3, 0.4, 0.2, 0.1]))
     channels = int(draw.choice([1, 3]))
     a, b, c = (int(n) for n in draw.choice(widths, 3))
-    network = branched(a, b, c, channels, kernels, gate=bool(seed % 2)) if seed % 3 else chain(a, b, channels=channels)
     neuron, head = draw.choice(list(naive.NEURONS)), draw.choice(list(naive.HEADS))
+    gate = bool(seed % 2) and naive.NEURONS[neuron].planes == (1,)
+    network = branched(a, b, c, channels, kernels, gate=gate) if seed % 3 else chain(a, b, channels=channels)
     level, timesteps = float(draw.choice([-0.3, 0.2, 0.6, 2.0])), int(draw.integers(1, 7))
     model = random_model(network, seed, level=level, timesteps=timesteps)
     shape = (1, channels, int(draw.integers(1, 8)), int(draw.integers(1, 8)))
@@ -88,7 +98,7 @@ def test_random_networks(seed):
 
 
 @pytest.mark.parametrize("network", [chain(3, 4), chain(17, 9)])
-@pytest.mark.parametrize("neuron", ["mprn", "lif"])
+@pytest.mark.parametrize("neuron", ["mprn", "lif", "lif_hard"])
 @pytest.mark.parametrize("level", [-5.0, 5.0])
 def test_silent_and_saturated(network, neuron, level):
     model = random_model(network, level=level)
@@ -122,6 +132,19 @@ def test_neurons_of_many_planes_with_state(network, neuron):
     assert [layer.digests for layer in one[1].layers] == [layer.digests for layer in other[1].layers]
 
 
+@pytest.mark.parametrize("neuron", DECLARED, ids=lambda neuron: neuron.fast.name)
+@pytest.mark.parametrize("network", [chain(2, 1), chain(3, 33), chain(64, 20), branched(2, 9, 3)])
+def test_declared_neurons_that_no_plugin_has(network, neuron):
+    """Fused, in both packings, for threads and tiles."""
+    model = random_model(network, 3, level=0.4)
+    slow = agree(model, image(4, 1, 1, 5, 6, dtype=I32), neuron, "cpm", threads=2)
+    assert slow.spikes[network.activations[0].name].any()
+    big = image(5, 1, 1, 66, 65, dtype=I32)
+    one, other = (run(model, big, neuron.fast, "cpm", tile=tile, threads=t) for tile, t in ((None, 1), (64, 3)))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert [layer.digests for layer in one[1].layers] == [layer.digests for layer in other[1].layers]
+
+
 def test_a_gate_takes_plain_spikes_only():
     model = random_model(branched(2, 2, 2, channels=3, gate=True))
     pixels = image(0, 1, 3, 4, 4)
@@ -142,6 +165,8 @@ OPTIONS = [(64, 1), (64, 3), (128, 2), (None, 1), (None, 3)]
         (chain(4, kernels=(7,)), (1, 1, 150, 65), "lif", "cpm"),
         (chain(17, 9), (1, 1, 66, 130), "mprn_beta", "cpm"),
         (chain(9), (1, 1, 129, 64), "lif", "recycling"),
+        (chain(9, 3), (1, 1, 66, 67), "signed", "rate"),
+        (chain(3, 9), (1, 1, 66, 67), "lif_hard", "rate"),
         (branched(3, 9, 2, channels=3, gate=True), (1, 3, 130, 67), "mprn", "membrane"),
     ],
 )

@@ -104,13 +104,13 @@ def integers_of(model):
     return as_arrays(build(model, neuron_of(model), head_of(model)))
 
 
-def stored(layer, name, edit):
-    """One array of the integers in the model's file; the certificate stays honest."""
+def stored(layer, name, edit, new=False):
+    """One array of the integers in the model's file, or a new one; the certificate stays honest."""
 
     def change(case):
         model = nspike.load(case.model)
         integers = {key: dict(arrays) for key, arrays in integers_of(model).items()}
-        integers[layer][name] = edit(integers[layer][name].copy())
+        integers[layer][name] = edit(None if new else integers[layer][name].copy())
         weights.save(case.model, model, integers)
 
     return change
@@ -268,10 +268,34 @@ FORGERIES = [
         value(*OWN, "relu2", to={"beta": 30.0, "v_init": 0.0}),
     ), "refuted"),
     ("lif as if", "lif", values(
-        value("parameters", "neuron", to="if"), without(*OWN, "relu1", "tau"), without(*OWN, "relu2", "tau")
+        value("parameters", "neuron", to="if"),
+        *(without(*OWN, layer, name) for layer in ("relu1", "relu2") for name in ("tau", "decay_input")),
+        *(without(*STEPS, layer, name) for layer in ("relu1", "relu2") for name in ("keep", "input_factor")),
     ), "refuted"),
     ("lif with another tau", "lif", value(*OWN, "relu1", "tau", to=2.0), "refuted"),
     ("lif with steps", "lif", value(*STEPS, to={}), "refuted"),
+    ("lif with another leak", "lif", value(*STEPS, "relu1", "keep", to=61441), "refuted"),
+    ("lif without a leak", "lif", without(*STEPS, "relu2", "keep"), "refuted"),
+    ("lif with a reset to zero", "lif", value(*STEPS, "relu1", "reset", to="zero"), "refuted"),
+    ("lif as lif_hard", "lif", values(
+        value("parameters", "neuron", to="lif_hard"),
+        value(*STEPS, "relu1", "reset", to="zero"),
+        value(*STEPS, "relu2", "reset", to="zero"),
+    ), "refuted"),
+    ("lif_hard as lif", "lif_hard", values(
+        value("parameters", "neuron", to="lif"), without(*STEPS, "relu1", "reset"), without(*STEPS, "relu2", "reset")
+    ), "refuted"),
+    ("lif_hard with an input factor", "lif_hard", value(*OWN, "relu1", "decay_input", to=1.0), "refuted"),
+    ("signed as if", "signed", values(
+        value("parameters", "neuron", to="if"),
+        value("parameters", "neuron_planes", to=[1]),
+        without(*STEPS, "relu1", "most_spikes"),
+        without(*STEPS, "relu2", "most_spikes"),
+    ), "refuted"),
+    ("signed planes the other way", "signed", value("parameters", "neuron_planes", to=[-1, 1]), "refuted"),
+    ("signed events of one plane", "signed", value("layers", 0, "steps", 0, "events", to=lambda e: [sum(e)]), "refuted"),
+    ("signed events in the other plane", "signed", value("layers", 0, "steps", 0, "events", to=lambda e: e[::-1]), "refuted"),
+    ("more spikes at a step", "signed", value(*STEPS, "relu1", "most_spikes", to=2), "refuted"),
     ("a neuron that is not there", "mprn", value("parameters", "neuron", to="mprm"), "unchecked"),
     ("a neuron that is not there, all else true", "if", value("parameters", "neuron", to="fi"), "unchecked"),
     ("no neuron", "mprn", value("parameters", "neuron", to=None), "unchecked"),

@@ -44,7 +44,7 @@ GATED = random_model(branched(4, 5, 3, channels=3, gate=True))
         (tiny_model("superres", "y", "add"), {"neuron": "mprn_beta"}, (35, 40, 3), 2),
         (GATED, {}, (66, 70, 3), None),
     ],
-    ids=["narrow", "wide", "own kernel, three planes", "enlarged", "concat and gate"],
+    ids=["narrow", "wide", "leak, three planes", "enlarged", "concat and gate"],
 )
 def test_threads_tiles_and_memory(tmp_path, model, parts, shape, scale):
     photo = write(tmp_path / "photo.png", *shape)

@@ -14,7 +14,7 @@ from nspike.registry.plugins import registry
 from tests import naive
 from tests.graphs import branched, chain, random_model
 from tests.graphs import image as pixels_of
-from tests.own_neurons import BURST
+from tests.own_neurons import BURST, LEAKY
 from tests.tiny import image, tiny_model
 
 MODEL = tiny_model()
@@ -202,10 +202,9 @@ def test_trains_that_do_not_fit(tmp_path):
 
 
 def test_a_kernel_of_its_own_cannot_go_on_after_t():
-    lif = registry().neurons["lif"]
     mprn = registry().neurons["mprn"]
-    with pytest.raises(UsageError, match="neuron lif has a kernel of its own and 0 post steps"):
-        build(MODEL, lif, registry().heads["membrane"], {"relu1": mprn})
+    with pytest.raises(UsageError, match="neuron leaky has a kernel of its own and 0 post steps"):
+        build(MODEL, LEAKY.fast, registry().heads["membrane"], {"relu1": mprn})
 
 
 @pytest.mark.parametrize(("network", "layer"), [(chain(3, 4), "act0"), (chain(9, 17), "act0"), (chain(9, 17), "act1")])

@@ -110,7 +110,7 @@ def test_neurons_of_another_number_are_not_compared(kind, tmp_path):
 
 def test_a_map_is_of_neurons():
     """Two neurons with two planes each; one fires in both, in one of two steps."""
-    maps = RateMaps(1, 1, 2, 2, spike_planes=2)
+    maps = RateMaps(1, 1, 2, 2, {"act0": 2})
     spikes = np.zeros((2, 4, 1, 2), bool)
     spikes[0, [0, 2], 0, 1] = True
     for layer, seen in (("act0", spikes), ("output", spikes[:, :1])):

@@ -21,7 +21,7 @@ def agree(path, photo, pixels):
     digest, stages, result = simulate(path, pixels)
     assert digest == done.certificate["model"]["digest"]
     for layer in done.certificate["layers"]:
-        expected = [(step["events"][0], step["sha256"]) for step in layer["steps"]]
+        expected = [(sum(step["events"]), step["sha256"]) for step in layer["steps"]]
         assert stages[layer["name"]] == expected, layer["name"]
     np.testing.assert_array_equal(result, done.result.image)
     assert result.dtype == done.result.image.dtype
@@ -45,15 +45,20 @@ def test_aodnet(tmp_path):
         (tiny_model(neuron="mprn_beta", head="rate", width=4), (6, 66), np.uint8),
         (tiny_model("dehaze", "rgb", "image", width=8), (17, 16), np.uint8),
         (random_model(branched(2, 3, 3, channels=3, gate=True), timesteps=3), (6, 5, 3), np.uint8),
+        (tiny_model(neuron="lif", head="rate", width=4, timesteps=9), (9, 10), np.uint8),
+        (tiny_model(neuron="lif_hard", head="cpm", width=4, timesteps=9), (9, 10), np.uint8),
+        (tiny_model(neuron="signed", head="cpm", width=4), (9, 10), np.uint8),
     ],
-    ids=["dncnn", "16 bits, colour", "mprn_beta", "grey in colour", "concat and gate"],
+    ids=["dncnn", "16 bits, colour", "mprn_beta", "grey in colour", "concat and gate", "lif", "lif_hard", "signed"],
 )
 def test_small_networks(tmp_path, model, shape, dtype):
-    beta = {"mprn_beta": {name: {"alpha": 0.8, "beta": 0.5} for name in ("relu1", "relu2")}}
-    if model.spiking.neuron == "mprn_beta":
+    leak = {"tau": 3.0, "decay_input": 0.5}
+    given = {"mprn_beta": {"alpha": 0.8, "beta": 0.5}, "lif": leak, "lif_hard": leak}
+    if own := given.get(model.spiking.neuron):
         from dataclasses import replace
 
-        model = model.with_spiking(replace(model.spiking, neuron_parameters=beta))
+        parameters = {model.spiking.neuron: dict.fromkeys(("relu1", "relu2"), own)}
+        model = model.with_spiking(replace(model.spiking, neuron_parameters=parameters))
     nspike.save(tmp_path / "m.h5", model)
     photo = tmp_path / "photo.png"
     agree(tmp_path / "m.h5", write(photo, *shape, dtype=dtype), image(*shape, dtype=dtype))

@@ -122,6 +122,9 @@ def test_nothing_kept():
     nothing = np.zeros((1, 1, 0), np.int32)
     known.fire(arriving, zero, *numbers, zero, nothing, block, trace, np.ones(16, np.float32), cells.dynamics)
     assert trace[0, 0, 0].tolist() == (cells.v0 + 5000 + cells.bias[0] - cells.threshold[0]).astype(np.float32).tolist()
+    none, v_out = np.full((8, 0, 0, 0), 1, np.float32), np.zeros((1, 1, 5), np.int32)
+    known.fire(arriving, zero, *numbers, zero, v_out, block, none, np.ones(16, np.float32), cells.dynamics)
+    assert v_out.any()
 
 
 @pytest.mark.parametrize("name", KINDS)

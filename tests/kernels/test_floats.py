@@ -25,7 +25,7 @@ def test_floats_are_seen(name):
 
 @pytest.mark.parametrize(
     "neuron",
-    [registry().neurons["lif"], stepping(faulty_neurons.good), own_neurons.BURST.fast, own_neurons.TERNARY.fast],
+    [own_neurons.LEAKY.fast, stepping(faulty_neurons.good), own_neurons.BURST.fast, own_neurons.TERNARY.fast],
     ids=lambda neuron: neuron.name,
 )
 def test_integers_are_none(neuron):

@@ -17,12 +17,14 @@ from nspike.images import file as images
 from nspike.integer import reference as floatsim
 from nspike.integer.rounding import build
 from nspike.registry.parts import head_of, neuron_of
+from nspike.registry.plugins import registry
 from nspike.report import charts, page
 from nspike.report.maps import LONGEST, RateMaps
 from nspike.report.residual import SIDE, residuals
 from nspike.restoration.way import input_planes
 from tests.cli.console import run
 from tests.desk import lay_out, write
+from tests.own_neurons import LEAKY
 from tests.tiny import image, tiny_model
 
 
@@ -45,7 +47,7 @@ def test_maps_are_means_of_the_spikes(shape, tile):
         total[seen.core.slices] = seen.dense().sum(axis=(0, 1))
 
     result = nspike.restore(model, pixels, tile=tile, observer=observer)
-    rates, factor = maps.rates(), maps.factor
+    rates, factor = maps.rates(), maps.factor("relu1")
     assert max(rates["relu1"].shape) <= LONGEST
     assert factor == -(-max(shape) // LONGEST)
     for layer in result.ledger.layers:
@@ -95,8 +97,20 @@ def test_residuals_of_a_large_image_are_those_of_its_middle():
 
 
 def test_a_kernel_of_its_own_is_not_simulated():
-    model = nspike.swap(tiny_model(), neuron="lif")[0]
-    assert residuals(model, input_planes(model, image(20, 20))) == {}
+    registry().neurons.fill({**{name: registry().neurons[name] for name in registry().neurons}, "leaky": LEAKY.fast})
+    try:
+        model = nspike.swap(tiny_model(), neuron="leaky")[0]
+        assert residuals(model, input_planes(model, image(20, 20))) == {}
+    finally:
+        registry.cache_clear()
+
+
+@pytest.mark.parametrize("neuron", ["lif", "lif_hard", "signed"])
+def test_residuals_of_declared_neurons(neuron):
+    model = nspike.swap(tiny_model(), neuron=neuron)[0]
+    found = residuals(model, input_planes(model, image(20, 20)))
+    assert all(0 < each.over + each.under < 1 for each in found.values())
+    assert set(found) == {"relu1", "relu2"}
 
 
 # ----- the page -----
@@ -156,7 +170,7 @@ def test_a_page_for_every_kind_of_run(here, capsys, arguments):
         assert re.search(rf"<dt>{time}, [a-z ]+</dt><dd>[\d.]+ s</dd>", html)
     assert "CPU time" not in html
     assert ("the plain network <strong>" in html) == ("--ann" in arguments)
-    assert ("not simulated" in html) == ("lif" in arguments)
+    assert "not simulated" not in html
     assert str(here) not in html
 
 

@@ -15,7 +15,7 @@ from nspike.registry.plugins import registry
 from nspike.runtime import parallel
 from nspike.trainable.spiking import DifferentiableNetwork
 from tests.graphs import branched, chain, image, random_model
-from tests.own_neurons import BURST, TERNARY
+from tests.own_neurons import BURST, LEAKY, TERNARY
 from tests.trainable.test_spiking import agrees_with_the_engine, model_of
 
 SLOW_BURST = replace(BURST.fast, amplitude=lambda p, t, timesteps: 1.0 if t <= timesteps else 0.5)
@@ -28,9 +28,11 @@ NETWORKS = {
     "branched": (branched(3, 9, 2, channels=3), "mprn", "membrane"),
     "gate": (branched(3, 3, 2, channels=3, gate=True), "mprn", "membrane"),
     "no_bias": (chain(5, 8, bias=False), "if", "membrane"),
-    "own": (chain(16, 48, 16), "lif", "membrane"),
-    "own_narrow": (chain(3, 2, channels=3, kernels=(3, 5)), "lif", "membrane"),
-    "own_gate": (branched(3, 3, 2, channels=3, gate=True), "lif", "membrane"),
+    "leak": (chain(16, 48, 16), "lif", "membrane"),
+    "signed": (chain(16, 9), "signed", "membrane"),
+    "own": (chain(16, 48, 16), LEAKY.fast, "membrane"),
+    "own_narrow": (chain(3, 2, channels=3, kernels=(3, 5)), LEAKY.fast, "membrane"),
+    "own_gate": (branched(3, 3, 2, channels=3, gate=True), LEAKY.fast, "membrane"),
     "planes": (chain(9, 33), TERNARY.fast, "membrane"),
     "gains": (branched(3, 9, 23, channels=3), BURST.fast, "membrane"),
     "gains_worth": (chain(9, 8), SLOW_BURST, "membrane"),
@@ -39,11 +41,11 @@ NETWORKS = {
 
 def rated(network, neuron, head, seed=2, **options):
     """A network that trains along the rate."""
-    if isinstance(neuron, str) and neuron != "lif":
+    if isinstance(neuron, str) and neuron not in ("lif", "signed"):
         model, neuron = model_of(network, neuron, head, seed), registry().neurons[neuron]
     else:
         model = random_model(network, seed, level=0.4)
-        neuron = registry().neurons[neuron] if neuron == "lif" else neuron
+        neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
     return DifferentiableNetwork(model, neuron, registry().heads[head], gradient="rate", **options)
 
 
@@ -179,7 +181,7 @@ def test_the_gradient_is_that_of_the_counts(case, price):
         )
 
 
-@pytest.mark.parametrize("neuron", ["mprn", "lif", TERNARY.fast], ids=["mprn", "lif", "ternary"])
+@pytest.mark.parametrize("neuron", ["mprn", LEAKY.fast, TERNARY.fast], ids=["mprn", "leaky", "ternary"])
 @pytest.mark.parametrize("head", ["cpm", "rate", "recycling"])
 def test_training_along_it_lowers_the_loss_on_the_engines_spikes(neuron, head):
     net = rated(chain(8, 8), neuron, head)
@@ -199,7 +201,7 @@ def test_training_along_it_lowers_the_loss_on_the_engines_spikes(neuron, head):
     assert min(losses[-5:]) < 0.6 * losses[0]
 
 
-@pytest.mark.parametrize("neuron", ["mprn", "lif", BURST.fast], ids=["mprn", "lif", "burst"])
+@pytest.mark.parametrize("neuron", ["mprn", LEAKY.fast, BURST.fast], ids=["mprn", "leaky", "burst"])
 def test_threads_change_no_spike(neuron):
     pixels = image(2, 3, 1, 13, 11).astype(np.int32) * 257
     found = []
@@ -235,9 +237,10 @@ def test_what_it_trains():
 def test_which_gradient():
     model, parts = random_model(chain(3)), (registry().neurons["if"], registry().heads["membrane"])
     assert DifferentiableNetwork(model, *parts).gradient == "time"
-    lif = registry().neurons["lif"]
-    assert DifferentiableNetwork(model, lif, parts[1]).gradient == "rate"
-    with pytest.raises(PluginError, match=r"neuron lif has a kernel of its own, .* trains with the gradient 'rate'"):
-        DifferentiableNetwork(model, lif, parts[1], gradient="time")
+    assert DifferentiableNetwork(model, registry().neurons["lif"], parts[1]).gradient == "time"
+    own = LEAKY.fast
+    assert DifferentiableNetwork(model, own, parts[1]).gradient == "rate"
+    with pytest.raises(PluginError, match=r"neuron leaky has a kernel of its own, .* trains with the gradient 'rate'"):
+        DifferentiableNetwork(model, own, parts[1], gradient="time")
     with pytest.raises(UsageError, match=r"no gradient 'rates'\. Did you mean 'rate'"):
         DifferentiableNetwork(model, *parts, gradient="rates")

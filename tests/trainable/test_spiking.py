@@ -12,6 +12,7 @@ from nspike.model.model import OUTPUT
 from nspike.registry.plugins import registry
 from nspike.trainable.spiking import DifferentiableNetwork
 from tests.graphs import branched, chain, image, random_model, run
+from tests.own_neurons import LEAKY
 
 NETWORKS = {
     "narrow": (chain(3, 2, channels=3, kernels=(3, 5)), "mprn", "membrane"),
@@ -143,8 +144,8 @@ def test_what_a_gate_reads_stays_worth_one():
 
 def test_refusals():
     model = model_of(*NETWORKS["narrow"])
-    with pytest.raises(PluginError, match="neuron lif has a kernel of its own"):
-        trainable(model, "lif", "membrane", gradient="time")
+    with pytest.raises(PluginError, match="neuron leaky has a kernel of its own"):
+        DifferentiableNetwork(model, LEAKY.fast, registry().heads["membrane"], gradient="time")
     with pytest.raises(PluginError, match="no surrogate 'step'"):
         trainable(model, "if", "membrane", surrogate="step")
     with pytest.raises(ModelError, match="no spiking form"):

@@ -160,14 +160,23 @@ REPORT_TILE = 192
 
 
 def _maps(choice: Any, pixels: Any) -> Any:
+    from nspike.integer.rounding import neurons_of
+    from nspike.model.model import OUTPUT
     from nspike.registry.parts import neuron_of
     from nspike.report.maps import RateMaps
 
-    color = pixels.ndim == 3 and choice.model.network.channels == 1 and choice.model.info.task != "superres"
-    scale = choice.scale or 1
-    height, width = (scale * side for side in pixels.shape[:2])
+    network, info = choice.model.network, choice.model.info
+    luma = info.colour == "y" if network.scale > 1 else info.task == "superres"
+    color = pixels.ndim == 3 and network.channels == 1 and not luma
+    enlarged, multiple = 1 if network.scale > 1 else choice.scale or 1, network.size_multiple
+    height, width = (-(-enlarged * side // multiple) * multiple for side in pixels.shape[:2])
     return RateMaps(
-        3 if color else 1, height, width, choice.model.spiking.timesteps, len(neuron_of(choice.model).planes)
+        3 if color else 1,
+        height,
+        width,
+        choice.model.spiking.timesteps,
+        {name: len(neuron.planes) for name, neuron in neurons_of(network, neuron_of(choice.model)).items()},
+        {**network.scales, OUTPUT: network.scales[network.output]},
     )
 
 
