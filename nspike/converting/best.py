@@ -45,7 +45,9 @@ def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float
     return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}
 
 
-def of_layer(neuron: Neuron, layer: Activation, values: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
+def of_layer(
+    neuron: Neuron, layer: Activation, values: Mapping[str, float], given: Mapping[str, float]
+) -> dict[str, float]:
     """A layer's parameters: `values`, for signed neurons with `SIGNED` in place of what was not `given`."""
     own = neuron.values(values)
     if not layer.signed:
