@@ -1,6 +1,7 @@
 """Random networks and models, and a comparison of the engine with `tests.naive` in everything that it returns."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 from nspike.registry.plugins import registry
 from tests import naive
+from tests.random_graphs import image_shape, random_graph, tie
 
 
 def chain(*widths, channels=1, kernels=(3,), bias=True, mode="subtract"):
@@ -48,23 +50,61 @@ def random_model(network, seed=0, *, timesteps=4, level=0.3, theta=True, neuron_
     draw = np.random.default_rng(seed)
     parameters = {}
     for conv in network.convs:
-        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
-        spread = 1.5 / np.sqrt(conv.in_channels * conv.kernel**2)
-        parameters[f"{conv.name}.weight"] = draw.normal(0, spread, shape).astype(np.float32)
+        if conv.tied is not None:
+            continue
+        spread = 1.5 / np.sqrt(np.prod(conv.kernel_shape[1:]))
+        parameters[f"{conv.name}.weight"] = draw.normal(0, spread, conv.kernel_shape).astype(np.float32)
         if conv.bias:
             parameters[f"{conv.name}.bias"] = draw.normal(level, 0.2, conv.out_channels).astype(np.float32)
     widths = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
     low, high = (0.6, 1.6) if theta else (1.0, 1.0)
+    scales = {name: draw.uniform(0.7, 1.4, n) for name, n in widths.items()}
+    tie(network, scales)
     spiking = Spiking(
         neuron="if",
         head="membrane",
         timesteps=timesteps,
-        scales={name: draw.uniform(0.7, 1.4, n) for name, n in widths.items()},
+        scales=scales,
         thresholds={name: draw.uniform(low, high, n) for name, n in widths.items()},
         neuron_parameters=neuron_parameters or {},
         head_parameters=head_parameters or {},
     )
     return Model(Info("test", "denoise", "gray"), network, parameters, spiking)
+
+
+def random_case(seed):
+    """A random network as a model, an image for it, a neuron's name and a head's."""
+    draw, network = np.random.default_rng([seed, 13]), random_graph(seed)
+    gated = bool(network.of_kind(Gate))
+    neuron = str(draw.choice([name for name, kind in naive.NEURONS.items() if not gated or kind.planes == (1,)]))
+    head, c = str(draw.choice(list(naive.HEADS))), network.channels
+    given = {"mprn_beta": {"beta": 1.0 if gated else 1.3, "alpha": 0.8}, "mprn": {"beta": -0.7}}.get(neuron, {})
+    own = {neuron: {a.name: given | {"v_init": float(draw.uniform(-0.2, 0.5))} for a in network.activations}}
+    heads = {
+        "cpm": {"weight": draw.normal(size=(c, c, 3, 3)), "bias": draw.normal(size=c)},
+        "recycling": {"weight": draw.normal(size=(c, c, 1, 1))},
+    }
+    options = {"timesteps": int(draw.integers(2, 6)), "neuron_parameters": own, "head_parameters": heads}
+    model = random_model(network, seed, level=0.7, **options)
+    if draw.random() < 0.3:
+        model = trained(model, draw)
+    return (
+        model,
+        image(seed, *image_shape(network, seed), dtype=draw.choice([np.uint8, np.uint16, np.int32])),
+        neuron,
+        head,
+    )
+
+
+def trained(model, draw):
+    """The same with kernels and biases of its own for some convolutions, as training leaves them."""
+    weights, biases = {}, {}
+    for conv in model.network.convs:
+        if draw.random() < 0.5:
+            spread = 1.5 / np.sqrt(np.prod(conv.kernel_shape[1:]))
+            weights[conv.name] = draw.normal(0, spread, conv.kernel_shape).astype(np.float32)
+            biases[conv.name] = draw.normal(0.4, 0.2, conv.out_channels).astype(np.float32)
+    return model.with_spiking(replace(model.spiking, weights=weights, biases=biases))
 
 
 def image(seed, *shape, dtype=np.uint8):
@@ -78,19 +118,21 @@ def run(model, pixels, neuron="if", head="membrane", **options):
     """The engine's output float64 (N, C, H, W), ledger, and spikes per layer bool (N, steps, channels, H, W)."""
     neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
     head = registry().heads[head] if isinstance(head, str) else head
-    output = np.full(pixels.shape, np.nan)
+    shapes = model.network.shapes(*pixels.shape[-2:])
+    output = np.full((len(pixels), *shapes[model.network.output]), np.nan)
     spikes = {}
 
     def sink(part):
-        window = (part.n, slice(None), *part.core.slices)
-        np.testing.assert_array_equal(part.plane, naive.to_plane(pixels)[window])
+        np.testing.assert_array_equal(part.plane, naive.to_plane(pixels)[part.n, :, *part.core.slices])
+        window = (part.n, slice(None), *part.core.scaled(part.scale).slices)
         assert np.isnan(output[window]).all(), "a tile was handed out twice"
         output[window] = part.output
 
     def observer(seen):
         dense = seen.dense()
         steps, channels = dense.shape[:2]
-        whole = spikes.setdefault(seen.layer, np.zeros((len(pixels), steps, channels, *pixels.shape[2:]), bool))
+        size = shapes[model.network.output if seen.layer == OUTPUT else seen.layer][1:]
+        whole = spikes.setdefault(seen.layer, np.zeros((len(pixels), steps, channels, *size), bool))
         whole[seen.n, :, :, *seen.core.slices] = dense
 
     options = {"digest": True, "observer": observer} | options
@@ -125,13 +167,24 @@ def compare_integers(model, neuron, head, slow):
     assert [stage.name for stage in integers.stages] == list(slow.grids)
     for stage in integers.stages:
         expected = slow.grids[stage.name]
-        assert stage.integer.exponent.tolist() == expected.exponent
-        for phase in range(len(expected.weights)):  # one kernel may serve both phases
-            kept = stage.integer.weights[min(phase, len(stage.integer.weights) - 1)]
-            if not isinstance(stage.layer, Gate):
-                np.testing.assert_array_equal(kept, expected.weights[phase], err_msg=stage.name)
-        np.testing.assert_array_equal(stage.integer.bias, expected.bias.ravel())
+        compare_grid(
+            stage.name, stage.integer.exponent, stage.integer.weights, stage.integer.bias, stage.gate, expected
+        )
         np.testing.assert_array_equal(stage.integer.theta, expected.theta.ravel())
+    assert [writer.name for writer in integers.writers] == list(slow.writers)
+    for w in integers.writers:
+        compare_grid(w.name, w.exponent, w.weights, w.bias, w.gate, slow.writers[w.name])
+
+
+def compare_grid(name, exponent, weights, bias, gate, expected):
+    assert exponent.tolist() == expected.exponent, name
+    np.testing.assert_array_equal(bias, expected.bias.ravel(), err_msg=name)
+    if expected.gate is not None:
+        np.testing.assert_array_equal(gate, expected.gate, err_msg=name)
+        return
+    for phase in range(len(expected.weights)):  # one kernel may serve both phases
+        kept = weights[min(phase, len(weights) - 1)]
+        np.testing.assert_array_equal(kept, expected.weights[phase], err_msg=name)
 
 
 def compare_ledger(ledger, expected):

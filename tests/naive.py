@@ -3,17 +3,46 @@
 Written from the design and the docstrings, not from the fast code, and without Numba. Everything is (channels, H, W).
 """
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from nspike.graph.layer import IMAGE, Activation, Concat, Conv, Gate
-from tests.naive_neurons import IF, column, half_even, on_grid
+from nspike.graph.layer import IMAGE, Activation, Add, AveragePool, Bilinear, Constant, Conv, Gate
+from tests.naive_heads import HEADS, head_parameters
+from tests.naive_images import similarities as similarities
+from tests.naive_layers import UNIT as UNIT
+from tests.naive_layers import (
+    added,
+    constant_planes,
+    convolve,
+    gate_weights,
+    grid_column,
+    image_current,
+    moved,
+    moved_spikes,
+)
+from tests.naive_ledger import digests as digests
+from tests.naive_ledger import ledger as ledger
+from tests.naive_ledger import targets as targets
+from tests.naive_network import (
+    behind,
+    channels,
+    components,
+    current_scale,
+    currents,
+    feeds,
+    integrators,
+    kinds_of,
+    offsets,
+    own_bits,
+    parts,
+    spikes_scale,
+    value,
+)
+from tests.naive_neurons import IF, column, on_grid
 from tests.naive_neurons import MPRN as MPRN
 from tests.naive_neurons import NEURONS as NEURONS
-
-UNIT = 65535
+from tests.naive_neurons import half_even as half_even
 
 # ----- Rounding and grids -----
 
@@ -24,390 +53,326 @@ def whole(x):
     return n * (2**1074 // d)
 
 
-def exponent(weights, bias, theta, gain, limit):
-    """The largest k that obeys the three bounds, for one output channel; weights (phases, ...)."""
-    phases = [[whole(w) for w in phase.ravel()] for phase in weights]
-    bounds = [(max([0, *phase]), limit) for phase in phases]
-    bounds += [(whole(theta), 2**24)]
-    bounds += [(gain * sum(phase) + whole(bias), 2**24) for phase in phases]
+def largest(bounds):
+    """The largest k with 2^k·v <= top for all (v, top), v in units of 2^-1074; 0 if all v are 0."""
+    bounds = [(v, top) for v, top in bounds if v]
+    if not bounds:
+        return 0
     low, high = -3000, 3000  # k = low fits, k = high does not
     while high - low > 1:
         k = (low + high) // 2
-        # 2^k·value <= top, both sides times 2^(1074 + 3000)
-        fits = all(value << (k + 3000) <= top << (1074 + 3000) for value, top in bounds)
+        # 2^k·v <= top, both sides times 2^(1074 + 3000)
+        fits = all(v << (k + 3000) <= top << (1074 + 3000) for v, top in bounds)
         low, high = (k, high) if fits else (low, k)
     return low
 
 
 @dataclass
 class Grid:
-    """exponent per channel; weights int64 (phases, C, I, k, k); bias, theta int64 (C, 1, 1)."""
+    """exponent per channel; weights int64 (phases, C, I, k, k); bias, theta int64 (C, 1, 1); gate: what a gate multiplies by."""
 
     exponent: list
     weights: np.ndarray
     bias: np.ndarray
-    theta: np.ndarray
-
-
-def grid(weights, bias, theta, gain, limit):
-    channels = range(len(bias))
-    k = [exponent(weights[:, c], bias[c], theta[c], gain, limit) for c in channels]
-    rounded = np.zeros(weights.shape, np.int64)
-    for c in channels:
-        rounded[:, c] = np.array([on_grid(w, k[c]) for w in weights[:, c].ravel()]).reshape(weights[:, c].shape)
-    return Grid(
-        k,
-        rounded,
-        column(on_grid(bias[c], k[c]) for c in channels),
-        column(max(1, on_grid(theta[c], k[c])) for c in channels),
-    )
-
-
-# ----- Currents -----
-
-
-def convolve(x, weights):
-    """x (I, H, W), weights (C, I, k, k), both int64: the zero-padded convolution, tap by tap."""
-    radius = weights.shape[-1] // 2
-    height, width = x.shape[1:]
-    padded = np.pad(x.astype(np.int64), ((0, 0), (radius, radius), (radius, radius)))
-    out = np.zeros((len(weights), height, width), np.int64)
-    for dy in range(weights.shape[-1]):
-        for dx in range(weights.shape[-1]):
-            out += np.tensordot(weights[:, :, dy, dx], padded[:, dy : dy + height, dx : dx + width], 1)
-    return out
-
-
-def image_current(plane, weights):
-    """From the image, rounded once. 65535 is odd, so that no quotient is half-way between integers."""
-    return (2 * convolve(plane, weights) + UNIT) // (2 * UNIT)
-
-
-def gate_weights(plane, value, k):
-    """λ·(x - 1) on the channels' grids, (C, H, W)."""
-    out = np.zeros(plane.shape, np.int64)
-    for c, y, x in np.ndindex(plane.shape):
-        n, d = float(value[c]).as_integer_ratio()
-        n, d = (int(plane[c, y, x]) - UNIT) * n, UNIT * d
-        out[c, y, x] = half_even(n << k[c], d) if k[c] >= 0 else half_even(n, d << -k[c])
-    return out
-
-
-def to_plane(image):
-    return image.astype(np.int64) * (257 if image.dtype == np.uint8 else 1)
-
-
-# ----- Heads: (spikes, charge, residual, theta, exponents, T, parameters) -> float64 in units of λ -----
-
-
-def membrane(n, charge, residual, theta, k, timesteps, parameters):
-    return charge * 2.0 ** -np.array(k, np.float64)[:, None, None] / timesteps
-
-
-def rate(n, charge, residual, theta, k, timesteps, parameters):
-    return n / timesteps
-
-
-def mapper(n, charge, residual, theta, k, timesteps, parameters):
-    weight = parameters["weight"]
-    mapped = np.zeros(n.shape)
-    for c in range(len(weight)):
-        largest = np.abs(weight[c]).max()
-        k = 0
-        if largest:  # 15 bits: the largest lies in [2^14, 2^15]
-            while largest * 2.0**k < 2**14:
-                k += 1
-            while largest * 2.0**k >= 2**15:
-                k -= 1
-        kernel = np.array([on_grid(w, k) for w in weight[c].ravel()], np.int64).reshape(1, *weight.shape[1:])
-        mapped[c] = convolve(n, kernel)[0] * 2.0**-k
-    mapped = mapped / timesteps
-    if "bias" in parameters:
-        mapped = mapped + parameters["bias"][:, None, None]
-    return mapped + residual / (timesteps * theta)
-
-
-HEADS = {"membrane": membrane, "rate": rate, "cpm": mapper, "recycling": mapper}
-
-# ----- The network -----
+    theta: np.ndarray = None
+    gate: np.ndarray = None
 
 
 @dataclass
-class Run:
-    """spikes: layer -> bool (N, steps, planes·C, H, W); grids: layer -> Grid; inputs and residuals: layer -> int64 (N, C, H, W):
-    all that arrived, and v - v(0); output float64 (N, C, H, W); each_step: what is read out after each step, float64
-    (steps, N, C, H, W).
-    """
+class Floats:
+    """A convolution or gate before it is rounded, in units of the scale of its current."""
 
-    spikes: dict
-    grids: dict
-    inputs: dict
-    residuals: dict
-    output: np.ndarray
-    each_step: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    gain: int = 1
+    limit: int = 4095
+    gate: np.ndarray = None
 
+    def bounds(self, c):
+        """(max|w|, Σ|w|·gain + |b|) of a channel in units of 2^-1074."""
+        phases = [[whole(w) for w in phase.ravel()] for phase in self.weights[:, c]]
+        return max(max([0, *phase]) for phase in phases), self.gain * max(map(sum, phases)) + whole(self.bias[c])
 
-def driven_by(network, name):
-    if name == network.output:
-        return "output"
-    (found,) = [layer.name for layer in network.layers if isinstance(layer, Activation) and layer.source == name]
-    return found
-
-
-def sources(network, name):
-    """The activations that a layer reads, through concatenations too."""
-    found = []
-    for source in network.layer(name).sources:
-        if source != IMAGE:
-            layer = network.layer(source)
-            found += sources(network, source) if isinstance(layer, Concat) else [layer]
-    return found
+    def rounded(self, k, theta=None):
+        kept = self.weights if self.gate is None else self.weights[:, :, :0]
+        weights = np.zeros(kept.shape, np.int64)
+        for c, e in enumerate(k):
+            weights[:, c] = np.array([on_grid(w, e) for w in kept[:, c].ravel()]).reshape(kept[:, c].shape)
+        return Grid(k, weights, grid_column(self.bias, k), theta, self.gate)
 
 
-def normalised(model, conv):
-    """W·λ_in/λ_out and b/λ_out in float64, or what training has put in their place."""
-    network, spiking = model.network, model.spiking
-    out = np.asarray(spiking.scales[driven_by(network, conv.name)], np.float64)
-    read = [np.asarray(spiking.scales[a.name], np.float64) for a in sources(network, conv.name)]
-    scale = np.concatenate(read) if read else np.ones(network.channels)
-    if conv.name in spiking.weights:
-        weights = np.asarray(spiking.weights[conv.name], np.float64)
-    else:
-        weights = np.asarray(model.parameters[f"{conv.name}.weight"], np.float64)
-        weights = weights * scale[:, None, None] / out[:, None, None, None]
-    if conv.name in spiking.biases:
-        return weights, np.asarray(spiking.biases[conv.name], np.float64)
-    if not conv.bias:
-        return weights, np.zeros(len(out))
-    return weights, np.asarray(model.parameters[f"{conv.name}.bias"], np.float64) / out
+def grid(weights, bias, theta, gain, limit):
+    """Of one convolution with neurons of its own."""
+    floats = Floats(weights, bias, gain, limit)
+    k = []
+    for c in range(len(bias)):
+        most, total = floats.bounds(c)
+        k.append(largest([(most, limit), (total, 2**24), (whole(theta[c]), 2**24)]))
+    return floats.rounded(k, thresholds(theta, k))
+
+
+def thresholds(theta, k):
+    return column(max(1, on_grid(t, e)) for t, e in zip(theta, k, strict=True))
 
 
 def own_parameters(model, neuron, name):
     return neuron.defaults | dict(model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {}))
 
 
-def kernel_per_phase(model, kinds, conv, weights):
-    """Gains and amplitudes multiplied in: float64 (1 or 2, C, Σ planes·channels, k, k)."""
-    phases = []
-    for post in (False, True):
-        parts, first = [], 0
-        for source in sources(model.network, conv.name):
-            part, neuron = weights[:, first : first + source.channels], kinds[source.name]
-            first += source.channels
-            worth = neuron.amplitude(own_parameters(model, neuron, source.name), post and neuron.post_steps > 0)
-            parts += [part * (worth * gain) for gain in neuron.planes]
-        phases.append(np.concatenate(parts, axis=1))
-    return np.stack(phases)
+def layout(network, conv, kinds):
+    """For each group of a convolution of spikes, what it reads: (part, plane, its channel, the convolution's channel)."""
+    read = []
+    first = 0
+    for part in parts(network, conv.name):
+        planes = kinds[behind(network, part)[0]].planes
+        count = channels(network, part)
+        read += [(part, p, c, first + c) for p in range(len(planes)) for c in range(count)]
+        first += count
+    each = conv.in_channels // conv.groups
+    return [[entry for entry in read if entry[3] // each == group] for group in range(conv.groups)]
 
 
-def layer_grid(model, kinds, layer):
+def normalised(model, conv, groups=None):
+    """W·λ_in/λ_out and b/λ_out in float64, or what training has put in their place."""
     network, spiking = model.network, model.spiking
-    name = driven_by(network, layer.name)
-    channels = layer.out_channels if isinstance(layer, Conv) else layer.channels
-    theta = np.ones(channels) * spiking.thresholds.get(name, 1.0)
+    out = current_scale(network, spiking, conv.name, groups)
+    names, each = conv.tied or conv.name, conv.in_channels // conv.groups
+    if conv.name in spiking.weights:
+        weights = np.asarray(spiking.weights[conv.name], np.float64)
+    else:
+        weights = np.array(model.parameters[f"{names}.weight"], np.float64)
+        for o in range(conv.out_channels):
+            first = o // (conv.out_channels // conv.groups) * each
+            scale = np.array([spikes_scale(network, spiking, conv.source, first + i) for i in range(each)])
+            weights[o] = weights[o] * scale[:, None, None] / out[o]
+    if conv.name in spiking.biases:
+        return weights, np.asarray(spiking.biases[conv.name], np.float64)
+    if not conv.bias:
+        return weights, np.zeros(len(out))
+    return weights, np.asarray(model.parameters[f"{names}.bias"], np.float64) / out
+
+
+def worth(model, kinds, part, post):
+    """What a spike is worth, which is the same of all neurons that it may come from."""
+    names = behind(model.network, part)
+    found = {kinds[n].amplitude(own_parameters(model, kinds[n], n), post and kinds[n].post_steps > 0) for n in names}
+    assert len(found) == 1
+    return found.pop()
+
+
+def floats_of(model, kinds, layer, groups=None):
+    network, spiking = model.network, model.spiking
     if isinstance(layer, Gate):
-        out = np.asarray(spiking.scales[name], np.float64)
-        value = np.asarray(spiking.scales[layer.source], np.float64) / out
-        found = grid((value * 5)[None, :, None, None, None], 1.0 / out, theta, 1, 2**24)
-        return found, theta, value
-    weights, bias = normalised(model, layer)
-    if layer.source == IMAGE:
-        return grid(weights[None], bias, theta, 4, 32767), theta, None
-    return grid(kernel_per_phase(model, kinds, layer, weights), bias, theta, 1, 4095), theta, None
+        out = current_scale(network, spiking, layer.name, groups)
+        scale = np.array([spikes_scale(network, spiking, layer.source, c) for c in range(layer.channels)])
+        gate = scale / out
+        return Floats((gate * 5)[None, :, None, None, None], 1.0 / out, limit=2**24, gate=gate)
+    weights, bias = normalised(model, layer, groups)
+    if value(network, layer.source) == "image":
+        return Floats(weights[None], bias, 4, 32767)
+    read = layout(network, layer, kinds)
+    size, each = max(map(len, read)), layer.in_channels // layer.groups
+    kernel = np.zeros((2, len(weights), size, *weights.shape[2:]))
+    for post in range(2):
+        for o in range(len(weights)):
+            for i, (part, plane, _, c) in enumerate(read[o // (len(weights) // layer.groups)]):
+                gain = kinds[behind(network, part)[0]].planes[plane]
+                kernel[post, o, i] = weights[o, c % each] * (worth(model, kinds, part, bool(post)) * gain)
+    return Floats(kernel, bias)
+
+
+def alone(network, current, stage):
+    """Whether a current is that of a convolution or gate that one layer of neurons reads and nothing else."""
+    readers = [source for layer in network.layers for source in layer.sources].count(current)
+    return isinstance(network.layer(current), Conv | Gate) and readers == (stage != "output")
+
+
+def grids(model, kinds):
+    """Every current's exponents; the Grid of each stage, with its convolution's or gate's numbers where that is its alone; of
+    the other convolutions and gates; θ of each stage in units of what it integrates.
+    """
+    network, spiking = model.network, model.spiking
+    groups, finer = components(network), offsets(network)
+    floats = {x.name: floats_of(model, kinds, x, groups) for x in network.layers if isinstance(x, Conv | Gate)}
+    totals, bounds = {}, {}
+    for name in currents(network):
+        for c in range(channels(network, name)):
+            limits = bounds.setdefault(min(groups[name, c]), [])
+            if name in floats:
+                most, totals[name, c] = floats[name].bounds(c)
+                limits.append((most, floats[name].limit))
+            else:
+                both = [totals[other] for other in feeds(network, name, c)]
+                totals[name, c] = sum(both) if isinstance(network.layer(name), Add) else max(both)
+            limits.append((totals[name, c] << finer[name, c], 2**24))
+    theta = {}
+    for stage, current in integrators(network):
+        scale = np.asarray(spiking.scales[stage], np.float64) / current_scale(network, spiking, current, groups)
+        theta[stage] = np.ones(len(scale)) * spiking.thresholds.get(stage, 1.0) * scale
+        for c in range(len(scale)):
+            bounds[min(groups[current, c])].append((whole(theta[stage][c]) << finer[current, c], 2**24))
+    most = {start: largest(limits) for start, limits in bounds.items()}
+    k = {
+        name: [most[min(groups[name, c])] + finer[name, c] for c in range(channels(network, name))]
+        for name in currents(network)
+    }
+    of_stages, writers = {}, {name: each.rounded(k[name]) for name, each in floats.items()}
+    for stage, current in integrators(network):
+        own = Floats(np.zeros((1, len(k[current]), 0, 1, 1)), np.zeros(len(k[current]))).rounded(k[current])
+        own = writers.pop(current) if alone(network, current, stage) else own
+        own.theta = thresholds(theta[stage], k[current])
+        of_stages[stage] = own
+    return k, of_stages, writers, theta
+
+
+def to_plane(image):
+    return image.astype(np.int64) * (257 if image.dtype == np.uint8 else 1)
+
+
+# ----- The network -----
+
+
+@dataclass
+class Run:
+    """spikes: layer -> bool (N, steps, planes·C, H, W); grids: layer -> Grid, and writers, of convolutions and gates that
+    have no neurons of their own; inputs and residuals: layer -> int64 (N, C, H, W): all that arrived, and v - v(0); output
+    float64 (N, C, H, W); each_step: what is read out after each step, float64 (steps, N, C, H, W).
+    """
+
+    spikes: dict
+    grids: dict
+    inputs: dict
+    residuals: dict
+    output: np.ndarray = None
+    each_step: np.ndarray = None
+    writers: dict = field(default_factory=dict)
+
+
+def conv_currents(network, conv, read, own, kinds, timesteps):
+    """Of spikes: int64 (steps, C, H, W) without the bias."""
+    spikes = dict(read)
+    groups = layout(network, conv, kinds)
+    size = own.weights.shape[2]
+    out = []
+    for t in range(len(read[0][1])):
+        x = np.zeros((len(groups) * size, *read[0][1].shape[3:]), bool)
+        for g, entries in enumerate(groups):
+            for i, (part, plane, c, _) in enumerate(entries):
+                x[g * size + i] = spikes[part][t, plane, c]
+        out.append(convolve(x, own.weights[int(t >= timesteps)], conv))
+    return np.array(out)
+
+
+def current(network, layer, read, own, k, plane, kinds, timesteps, steps):
+    """Of a convolution, gate or sum: int64 (steps, C, H, W) on its grid, biases included."""
+    if isinstance(layer, Add | AveragePool | Bilinear):
+        bits = own_bits(layer)
+        shifted = []
+        for source, x in zip(layer.sources, read, strict=True):
+            up = np.array([to - bits - e for to, e in zip(k[layer.name], k[source], strict=True)])
+            assert (up >= 0).all()
+            shifted.append(x << up[:, None, None])
+        return np.array([added(layer, [x[t] for x in shifted]) for t in range(steps)])
+    up_to_t = (np.arange(steps) < timesteps)[:, None, None, None]
+    if isinstance(layer, Gate):
+        dense = np.concatenate([part[:, 0] for _, part in read[0]], axis=1)
+        without = gate_weights(plane, own.gate, own.exponent) * dense
+    elif value(network, layer.source) == "image":
+        without = image_current(read[0], own.weights[0], layer) * up_to_t
+    else:
+        without = conv_currents(network, layer, read[0], own, kinds, timesteps)
+    return without + own.bias * up_to_t
+
+
+def arranged(network, layer, read, k):
+    """A current that is only moved; where channels on several grids become one, they are first shifted to the finest."""
+    shifted = []
+    for source, x in zip(layer.sources, read, strict=True):
+        up = np.zeros(x.shape[1], np.int64)
+        for c, e in enumerate(k[layer.name]):
+            for name, d in feeds(network, layer.name, c):
+                if name == source:
+                    up[d] = e - k[name][d]
+        assert (up >= 0).all()
+        shifted.append(x << up[:, None, None])
+    return np.array([moved(layer, [x[t] for x in shifted]) for t in range(len(shifted[0]))])
+
+
+def fire(model, kind, name, arriving, own, theta, timesteps, silent):
+    """Spikes bool (steps, planes, C, H, W), the neurons, and after each step (spikes, what has arrived, v - v(0))."""
+    cells = kind(own_parameters(model, kind, name), theta, own, arriving.shape[1:])
+    spikes, total, course = [], np.zeros(cells.v.shape, np.int64), []
+    for t, current in enumerate(arriving):
+        total = total + current
+        if t >= timesteps + kind.post_steps or silent:
+            cells.v = cells.v + current
+            spikes.append(np.zeros((len(kind.planes), *cells.v.shape), bool))
+        else:
+            spikes.append(cells.step(current, t >= timesteps))
+        course.append((np.sum(spikes, axis=0)[0], total, cells.v - cells.v0))
+    return np.array(spikes), cells, course
 
 
 def run(model, image, neuron, head, given=None):
     """image (N, C, H, W); neuron: a class of this module, or one like them; head: a name in HEADS.
 
-    given: a layer whose spikes are not computed, (its name, bool (N, steps, channels, H, W), what fired them).
+    given: a layer whose spikes are not computed, (its name, bool (N, steps, planes·channels, H, W), what fired them).
     """
     network, timesteps = model.network, model.spiking.timesteps
-    kinds = {a.name: neuron for a in network.activations} | {"output": IF}
+    kinds = kinds_of(network, neuron)
     if given is not None:
         kinds[given[0]] = given[2]
     steps = timesteps + max(kind.post_steps for kind in [neuron, *kinds.values()])
-    fires = head != "membrane"
-    result = Run({}, {}, {}, {}, np.zeros(image.shape), np.zeros((steps, *image.shape)))
+    k, own, writers, theta = grids(model, kinds)
+    drivers = writers | {
+        current: own[stage] for stage, current in integrators(network) if alone(network, current, stage)
+    }
+    result = Run(
+        {}, {name: each for name, each in own.items() if given is None or name != given[0]}, {}, {}, writers=writers
+    )
+    outputs = []
     for n, plane in enumerate(to_plane(image)):
-        values = {}
+        values = {IMAGE: plane}
+
+        def keep(name, spikes, cells, course):
+            result.spikes.setdefault(name, []).append(spikes.reshape(steps, -1, *spikes.shape[3:]))
+            result.inputs.setdefault(name, []).append(course[-1][1])
+            result.residuals.setdefault(name, []).append(cells.v - cells.v0)
+
         for layer in network.layers:
-            if isinstance(layer, Activation):
-                values[layer.name] = values[layer.source]
-            elif isinstance(layer, Concat):
-                values[layer.name] = np.concatenate([values[s] for s in layer.sources], axis=1)
+            read, name = [values[source] for source in layer.sources], layer.name
+            if given is not None and name == given[0]:
+                spikes = np.zeros((steps, *given[1].shape[2:]), bool)
+                spikes[: given[1].shape[1]] = given[1][n]
+                result.spikes.setdefault(name, []).append(spikes)
+                count = len(kinds[name].planes)
+                values[name] = [(name, spikes.reshape(steps, count, -1, *spikes.shape[2:]))]
+            elif isinstance(layer, Activation):
+                spikes, *rest = fire(model, kinds[name], name, read[0], own[name], theta[name], timesteps, False)
+                keep(name, spikes, *rest)
+                values[name] = [(name, spikes)]
+            elif isinstance(layer, Constant):
+                values[name] = constant_planes(layer.values, read[0].shape[1:])
+            elif isinstance(layer, Conv | Gate | Add | AveragePool | Bilinear):
+                numbers = (drivers.get(name), k, plane, kinds, timesteps, steps)
+                values[name] = current(network, layer, read, *numbers)
+            elif value(network, name) == "spikes":
+                values[name] = moved_spikes(network, layer, read)
+            elif value(network, name) == "current":
+                values[name] = arranged(network, layer, read, k)
             else:
-                name = driven_by(network, layer.name)
-                if given is not None and name == given[0]:
-                    values[layer.name] = np.zeros((steps, *given[1].shape[2:]), bool)
-                    values[layer.name][: given[1].shape[1]] = given[1][n]
-                    result.spikes.setdefault(name, []).append(values[layer.name])
-                    continue
-                found, theta, value = layer_grid(model, kinds, layer)
-                kind = kinds[name]
-                cells = kind(own_parameters(model, kind, name), theta, found, (len(theta), *plane.shape[1:]))
-                spikes, total, course = [], np.zeros(cells.v.shape, np.int64), []
-                gates = gate_weights(plane, value, found.exponent) if isinstance(layer, Gate) else None
-                for t in range(steps):
-                    post = t >= timesteps
-                    if layer.sources == (IMAGE,):
-                        current = image_current(plane, found.weights[0]) * (not post)
-                    elif isinstance(layer, Gate):
-                        current = gates * values[layer.source][t]
-                    else:
-                        current = convolve(values[layer.source][t], found.weights[int(post)])
-                    current = current + (0 if post else found.bias)
-                    total = total + current
-                    if t >= timesteps + kind.post_steps or (name == "output" and not fires):
-                        cells.v = cells.v + current
-                        spikes.append(np.zeros((len(kind.planes), *cells.v.shape), bool))
-                    else:
-                        spikes.append(cells.step(current, post))
-                    course.append((np.sum(spikes, axis=0)[0], total, cells.v - cells.v0))
-                values[layer.name] = np.array(spikes).reshape(steps, -1, *plane.shape[1:])
-                result.grids[name] = found
-                result.spikes.setdefault(name, []).append(values[layer.name])
-                result.inputs.setdefault(name, []).append(total)
-                result.residuals.setdefault(name, []).append(cells.v - cells.v0)
+                values[name] = moved(layer, read)
+        numbers = (values[network.output], own["output"], theta["output"], timesteps, head == "membrane")
+        spikes, cells, course = fire(model, IF, "output", *numbers)
+        keep("output", spikes, cells, course)
         parameters = head_parameters(model, head)
         scale = np.asarray(model.spiking.scales["output"], np.float64)[:, None, None]
-        for t, numbers in enumerate(course):
-            numbers = (*numbers, found.theta, found.exponent, min(t + 1, timesteps))
-            result.each_step[t, n] = HEADS[head](*numbers, parameters) * scale
-        result.output[n] = result.each_step[-1, n]
+        grid_ = (own["output"].theta, own["output"].exponent)
+        outputs.append(
+            [HEADS[head](*of, *grid_, min(t + 1, timesteps), parameters) * scale for t, of in enumerate(course)]
+        )
+    result.each_step = np.array(outputs).swapaxes(0, 1)
+    result.output = result.each_step[-1]
     for held in (result.spikes, result.inputs, result.residuals):
         held.update({name: np.stack(arrays) for name, arrays in held.items()})
     return result
-
-
-def head_parameters(model, head):
-    channels = model.network.channels
-    size = {"cpm": 3, "recycling": 1}.get(head)
-    if size is None:
-        return {}
-    weight = np.zeros((channels, channels, size, size))
-    for c in range(channels):
-        weight[c, c, size // 2, size // 2] = 1
-    default = {"weight": weight} | ({"bias": np.zeros(channels)} if head == "cpm" else {})
-    return default | dict(model.spiking.head_parameters.get(head, {}))
-
-
-# ----- Digests and the ledger -----
-
-
-def digests(spikes):
-    """Per step, of spikes bool (N, steps, channels, H, W)."""
-    found = []
-    for t in range(spikes.shape[1]):
-        leaves = []
-        for plane in spikes[:, t]:
-            for y in range(0, plane.shape[1], 64):
-                for x in range(0, plane.shape[2], 64):
-                    block = plane[:, y : y + 64, x : x + 64]
-                    leaves.append(hashlib.sha256(np.packbits(block.ravel(), bitorder="little").tobytes()).digest())
-        found.append(hashlib.sha256(b"".join(leaves)).hexdigest())
-    return tuple(found)
-
-
-def targets(kernel, height, width):
-    """How many output positions read each input position."""
-    count = np.zeros((height, width), np.int64)
-    r = kernel // 2
-    for y, x in np.ndindex(height, width):
-        count[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1] += 1
-    return count
-
-
-def readers(network, name, head_size):
-    """(kernel, channels) of all that reads a layer's spikes, as often as it does."""
-    if name == "output":
-        return [(head_size, network.channels)] if head_size else []
-    found = []
-    for layer in network.layers:
-        times = sum(a.name == name for a in sources(network, layer.name)) if isinstance(layer, Conv | Gate) else 0
-        found += [(layer.kernel, layer.out_channels) if isinstance(layer, Conv) else (1, 1)] * times
-    return found
-
-
-def ledger(model, result, neuron, head):
-    """layer -> its figures; None -> those of the whole run."""
-    network, timesteps = model.network, model.spiking.timesteps
-    fires = head != "membrane"
-    head_size = {"cpm": 3, "recycling": 1}.get(head, 0)
-    figures = {}
-    for name, spikes in result.spikes.items():
-        if name == "output" and not fires:
-            continue
-        gains = (1,) if name == "output" else neuron.planes
-        n, steps, channels, height, width = spikes.shape
-        channels //= len(gains)
-        split = spikes.reshape(n, steps, len(gains), channels, height, width)
-        events = split.sum(axis=(0, 3, 4, 5)).T
-        exact, paper = np.zeros(steps, np.int64), np.zeros(steps, np.int64)
-        for kernel, outputs in readers(network, name, head_size):
-            fan = targets(kernel, height, width) * outputs
-            for i, gain in enumerate(gains):
-                exact += abs(gain) * (split[:, :, i] * fan).sum(axis=(0, 2, 3, 4))
-                paper += abs(gain) * events[i] * kernel * kernel * outputs
-        biased = n * height * width * int((result.grids[name].bias != 0).sum())
-        figures[name] = {
-            "shape": (channels, height, width),
-            "events": events.tolist(),
-            "synops": exact.tolist(),
-            "synops_paper": paper.tolist(),
-            "neuron_updates": [n * channels * height * width] * steps,
-            "bias_additions": [biased if t < timesteps else 0 for t in range(steps)],
-            "digests": digests(spikes),
-        }
-    n, channels, height, width = result.output.shape
-    pixels = n * height * width
-    total = {
-        "planes": n,
-        "shape": (channels, height, width),
-        "timesteps": timesteps,
-        "post_steps": neuron.post_steps,
-        "head_synops": 0,
-        "head_synops_paper": 0,
-        "head_macs": pixels * channels if head_size else 0,
-        "output_additions": pixels * channels * (network.mode != "image"),
-    }
-    if fires:
-        for key in ("synops", "synops_paper"):
-            total[f"head_{key}"] = sum(figures["output"][key])
-            figures["output"][key] = [0] * len(figures["output"][key])
-    else:
-        total["output_additions"] += pixels * timesteps * int((result.grids["output"].bias != 0).sum())
-    convs = [layer for layer in network.layers if isinstance(layer, Conv)]
-    macs = {
-        c.name: (
-            n * int(targets(c.kernel, height, width).sum()) * c.in_channels * c.out_channels,
-            pixels * c.kernel**2 * c.in_channels * c.out_channels,
-        )
-        for c in convs
-    }
-    for i, suffix in enumerate(("", "_paper")):
-        total[f"analog_macs{suffix}"] = sum(macs[c.name][i] for c in convs if c.source == IMAGE)
-        total[f"ann_macs{suffix}"] = sum(both[i] for both in macs.values())
-    total["weights"] = sum(c.kernel**2 * c.in_channels * c.out_channels for c in convs)
-    return figures | {None: total}
-
-
-# ----- Structural similarity -----
-
-
-def blur(plane, weights):
-    """The weighted means (H, W) -> (H - n + 1, W - n + 1) over windows, down and then across, added in their order."""
-    for axis in (0, 1):
-        length = plane.shape[axis] - len(weights) + 1
-        total = 0.0
-        for start, weight in enumerate(weights):
-            total = total + weight * plane.take(range(start, start + length), axis)
-        plane = total
-    return plane
-
-
-def similarities(a, b, weights, correction, c1, c2):
-    """The structural similarity of each window of two planes."""
-    ma, mb = blur(a, weights), blur(b, weights)
-    variances = correction * (blur(a * a, weights) - ma * ma) + correction * (blur(b * b, weights) - mb * mb)
-    covariance = correction * (blur(a * b, weights) - ma * mb)
-    return (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma * ma + mb * mb + c1) * (variances + c2))

@@ -99,7 +99,7 @@ class HardLIF(LIF):
 
     def step(self, current, post):
         fired = super().step(current, post)
-        self.v = np.where(fired[0], 0, self.v)
+        self.v = np.where(fired.any(axis=0), 0, self.v)
         return fired
 
 
@@ -111,6 +111,22 @@ class Signed(IF):
         up, down = self.v >= self.theta, self.v <= -self.theta
         self.v = self.v - np.where(up, self.theta, 0) + np.where(down, self.theta, 0)
         return np.stack([up, down])
+
+
+def signed_form(kind):
+    """The same neuron, which also fires where -u is at the threshold: into planes of the negative gains."""
+    if min(kind.planes) < 0:
+        return kind
+
+    class Form(kind):
+        planes = (*kind.planes, *(-gain for gain in kind.planes))
+
+        def spend(self, threshold, reset):
+            up, down = self.v >= threshold, self.v <= -threshold
+            self.v = self.v - np.where(up, reset, 0) + np.where(down, reset, 0)
+            return np.stack([up, down])
+
+    return Form
 
 
 NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed)}

@@ -71,15 +71,22 @@ class Given:
     overwrite: bool
     json_file: str | None
 
-    def carry_out(self, work: Callable[[], Callable[..., "Trained"]], source: str, stands_for: str, **own: Any) -> None:
+    def carry_out(
+        self, work: Callable[[], Callable[..., "Trained"]], source: str | None, stands_for: str, **own: Any
+    ) -> None:
         """Train or fine-tune by the function that `work` imports; show progress, print what came of it.
 
-        source : a recipe file, or what key `stands_for` of a recipe is to be. own : the keys that one command alone has.
+        source : a recipe file, or what key `stands_for` of a recipe is to be; None for neither.
+        own : the keys that one command alone has.
         """
         from nspike.fitting.reading import read_recipe, values_of
 
-        file = read_recipe(source) if source.endswith(".toml") else {}
-        keys: dict[str, Any] = {} if source.endswith(".toml") else {stands_for: source}
+        file: dict[str, Any] = {}
+        keys: dict[str, Any] = {}
+        if source is not None and source.endswith(".toml"):
+            file = read_recipe(source)
+        elif source is not None:
+            keys = {stands_for: source}
         keys |= values_of(self.pairs)
         keys |= _said({key: getattr(self, key) for key in _KEYS} | own)
         limit_threads(keys.get("threads", file.get("threads")))

@@ -31,6 +31,8 @@ class Architecture:
     task, colour : what such networks usually do, and the image they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
+    told : whether `read` takes a second argument, for what no file says: what the network was trained to undo, such as
+        {"scales": [3]} or {"sigma": 25.0}, empty if nothing is told.
     options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
         made without a checkpoint.
     hints : words that are a part of the keys of its published exports ("dncnn" in `dncnn.0.weight`): they decide where
@@ -43,11 +45,18 @@ class Architecture:
     source: str
     task: Task
     colour: Colour
-    read: Callable[[Mapping[str, NDArray[np.generic]]], tuple[Network, dict[str, NDArray[np.float32]]]]
+    read: Callable[..., tuple[Network, dict[str, NDArray[np.float32]]]]
     hints: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     make: Callable[[Mapping[str, Any]], Network] | None = None
     same_keys: tuple[str, ...] = ()
+    told: bool = False
+
+    def network_of(
+        self, tensors: Mapping[str, NDArray[np.generic]], degradation: Mapping[str, Any]
+    ) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+        """What `read` makes of a checkpoint's tensors, told what the network was trained to undo if it asks for that."""
+        return self.read(tensors, degradation) if self.told else self.read(tensors)
 
     def network(self, given: Mapping[str, Any] | None = None) -> Network:
         """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""
@@ -64,6 +73,10 @@ class Architecture:
         return "gray" if self.colour == "rgb" else self.colour
 
 
+_ANY: Mapping[str, Any] = {"sigma": 25.0, "scales": [2]}
+"""What an architecture is told while a file is recognised, of which nothing is said."""
+
+
 def recognise(tensors: Mapping[str, NDArray[np.generic]], architectures: Iterable[Architecture]) -> Architecture:
     """The one of `architectures` that the checkpoint `tensors` belongs to.
 
@@ -73,7 +86,7 @@ def recognise(tensors: Mapping[str, NDArray[np.generic]], architectures: Iterabl
     able, reasons = [], []
     for architecture in architectures:
         try:
-            architecture.read(tensors)
+            architecture.network_of(tensors, _ANY)
             able.append(architecture)
         except BadInputError as error:
             reasons.append(f"\n  {error}")

@@ -67,13 +67,13 @@ def import_checkpoint(
     path = Path(path)
     architecture: Architecture | None = None if network is None else registry().networks[network]
     checkpoint = _read(path, format)
-    graph, parameters = _network(path, checkpoint, architecture)
+    undone = dict(degradation or {})
+    graph, parameters = _network(path, checkpoint, architecture, undone)
     if mode is not None:
         try:
             graph = replace(graph, mode=mode)
         except ModelError as error:
             raise UsageError(f"{path}: {error}") from error
-    undone = dict(degradation or {})
     if isinstance(undone.get("sigma"), int | float):
         graph = graph.changed(Constant, lambda layer: _told(layer, float(undone["sigma"])))
     provenance: dict[str, Any] = {
@@ -100,7 +100,7 @@ def import_checkpoint(
 
 
 def _network(
-    path: Path, checkpoint: Checkpoint, architecture: Architecture | None
+    path: Path, checkpoint: Checkpoint, architecture: Architecture | None, degradation: Mapping[str, Any]
 ) -> tuple[Network, dict[str, NDArray[np.float32]]]:
     """The network of a file and its parameters, finite and of the right shapes."""
     if checkpoint.network is None and architecture is None:
@@ -112,7 +112,7 @@ def _network(
         raise UsageError(f"{path}: the file says itself what is computed; leave out the network {architecture.name}")
     try:
         if architecture is not None:
-            graph, parameters = architecture.read(checkpoint.tensors)
+            graph, parameters = architecture.network_of(checkpoint.tensors, degradation)
         else:
             assert checkpoint.network is not None
             graph, parameters = checkpoint.network, cast(dict[str, NDArray[np.float32]], dict(checkpoint.tensors))

@@ -78,13 +78,13 @@ class Plan:
     def _needed(self, first: int, last: int, size: int) -> dict[str, Interval]:
         wanted = {}
         for op in self.ops:
-            if op.stage is not None:
+            if op.stage is not None or self.carries[op.name] == "spikes":  # their spikes are counted
                 scale, margin = self.scale(op.at), self.head if op.name == OUTPUT else 0
                 wanted[op.at] = (int(first * scale) - margin, int(last * scale) + margin)
         need = needed(self.network.layers, size, wanted)
         gates = [need[op.at] for op in self.ops if IMAGE in op.reads]  # a gate reads the image where it lies itself
-        read = [interval for interval in [need[IMAGE], *gates] if interval[0] < interval[1]] or [(0, 0)]
-        need[IMAGE] = min(i[0] for i in read), max(i[1] for i in read)
+        read = [interval for interval in [need[IMAGE], *gates] if interval[0] < interval[1]]
+        need[IMAGE] = min(first, *(i[0] for i in read)), max(last, *(i[1] for i in read))
         return need
 
 
@@ -144,8 +144,8 @@ def _reads(layer: Layer, sources: tuple[str, ...], gated: bool) -> tuple[str, ..
 
 
 def _kept(ops: list[Op], given: str | None) -> list[Op]:
-    """The ops that neurons need; where spikes are given, those that the output needs."""
-    needed, kept = {OUTPUT}, []
+    """The ops that neurons need; where spikes are given, those and what the output needs."""
+    needed, kept = {OUTPUT, given}, []
     for op in reversed(ops):
         if op is ops[-1] or (op.stage is not None and given is None) or op.name in needed:
             kept.append(op)

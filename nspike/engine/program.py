@@ -71,7 +71,7 @@ def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
     fused = [s for s in integers.stages if s.name != name and s.fused]
     laid = [s for s in fused if steps.chain or (s.sources and s.neuron.step is None and is_plain(s, integers.network))]
     names = {stage.name for stage in laid}
-    prepared = prepare(integers, packings(integers, steps.chain), names)
+    prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)
     alone: list[Stage | Writer] = [*integers.writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
     return Program(
         integers=integers,

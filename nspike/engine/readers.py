@@ -103,10 +103,11 @@ def tally(
         rows[i], columns[i] = fan(layer, size[0])[core.y0 : core.y1], fan(layer, size[1])[core.x0 : core.x1]
     targets = np.array([geometry(layer).targets(layer) for layer in layers], np.int64)[:, None]
     origin = readers[0].origin if readers else None
+    channels = spikes.channels // len(stage.neuron.planes)
     events, synops = [], np.int64(0) * targets
     for i, gain in enumerate(stage.neuron.planes):
         if origin is None:
-            spiked, weighted = spikes.count(at, (i * stage.channels, (i + 1) * stage.channels), rows, columns)
+            spiked, weighted = spikes.count(at, (i * channels, (i + 1) * channels), rows, columns)
         else:
             assert isinstance(spikes, WideSpikes)
             spiked, weighted = _some(spikes, i, origin, at, core, rows, columns)

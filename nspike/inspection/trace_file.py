@@ -9,8 +9,8 @@ Attributes of the root: `format` "nspike trace", `version`, and `trace`, JSON wi
                                 [n, d] of a layer whose height and width are n/d times the image's, where that is not 1
 
 and datasets `spikes/LAYER` uint8 (planes, steps, channels, height, ⌈width/8⌉): planes of the image, spike planes times
-channels, the layer's own pixels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads, tiles or paths. Only
-what is written last makes it a trace, so a file that was cut short is none.
+channels, the layer's own pixels, and bit i of byte j, the lowest first, being column 8·j + i. Nothing depends on threads,
+tiles or paths. Only what is written last makes it a trace, so a file that was cut short is none.
 """
 
 import json

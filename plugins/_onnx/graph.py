@@ -65,8 +65,9 @@ def read_graph(model: Any, path: Path) -> tuple[Network, dict[str, NDArray[np.fl
     if len(graph.output) != 1:
         names = ", ".join(repr(output.name) for output in graph.output[:8]) or "none"
         raise Refused(f"has the outputs {names}; expected one: export the network so that it gives the image alone")
-    walk = _Walk(model, path.parent)
-    walk.run()
+    with np.errstate(all="ignore"):  # what is not finite in the end is refused
+        walk = _Walk(model, path.parent)
+        walk.run()
     if walk.faults:
         listed = "".join(f"\n  {fault}" for fault in walk.faults[:MOST_LISTED])
         more = len(walk.faults) - MOST_LISTED

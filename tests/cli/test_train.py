@@ -60,6 +60,18 @@ def test_quantised_converted_and_tuned(capsys, desk):
     )
 
 
+def test_a_model_by_its_file_needs_no_network(capsys, desk):
+    assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
+    (desk / "out.h5").rename(desk / "ann.h5")
+    (desk / "out.state.npz").unlink()
+    assert train(capsys, "ann.h5", "--activation", "qcfs").code == 0
+    assert load(desk / "out.h5").network.activations[0].levels == 8
+    outcome = train(capsys, "ann.h5", "--model", "other.h5")
+    assert (outcome.code, "are two models; give one" in outcome.err) == (2, True)
+    outcome = train(capsys)
+    assert (outcome.code, "nothing to train" in outcome.err) == (2, True)
+
+
 def test_from_a_checkpoint(capsys, desk):
     checkpoint(desk / "net.pth")
     outcome = train(capsys, "dncnn", "--model", "net.pth", *NOISE)

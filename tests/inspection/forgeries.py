@@ -104,13 +104,13 @@ def integers_of(model):
     return as_arrays(build(model, neuron_of(model), head_of(model)))
 
 
-def stored(layer, name, edit):
-    """One array of the integers in the model's file; the certificate stays honest."""
+def stored(layer, name, edit, new=False):
+    """One array of the integers in the model's file, or a new one; the certificate stays honest."""
 
     def change(case):
         model = nspike.load(case.model)
         integers = {key: dict(arrays) for key, arrays in integers_of(model).items()}
-        integers[layer][name] = edit(integers[layer][name].copy())
+        integers[layer][name] = edit(None if new else integers[layer][name].copy())
         weights.save(case.model, model, integers)
 
     return change

@@ -67,8 +67,9 @@ def ffdnet(channels=1):
     layers = (
         PixelUnshuffle("apart", IMAGE, 2),
         Constant("sigma", "apart", (25 / 255,), "sigma"),
-        Concat("input", ("sigma", "apart")),
-        Conv("first", "input", 4 * channels + 1, 6, 3),
+        Constant("grey", "apart", (0.5, -0.25)),
+        Concat("input", ("sigma", "apart", "grey")),
+        Conv("first", "input", 4 * channels + 3, 6, 3),
         Activation("a", "first", 6),
         Conv("last", "a", 6, 4 * channels, 3),
         PixelShuffle("together", "last", 2),

@@ -11,6 +11,7 @@ from nspike.inspection.auditing import audit, verify
 from nspike.inspection.certificate import dumps, loads
 from tests.desk import write
 from tests.inspection.forgeries import FORGERIES, Case
+from tests.inspection.graph_forgeries import GRAPH_BASES, GRAPH_FORGERIES
 from tests.inspection.test_check_certificate import check
 from tests.tiny import tiny_model
 
@@ -21,7 +22,9 @@ BASES = {
     "lif_hard": (tiny_model(neuron="lif_hard", head="rate", width=3, timesteps=12), (20, 24), None),
     "signed": (tiny_model(neuron="signed", head="cpm", width=3), (20, 24), None),
     "superres": (tiny_model("superres", "y", "add", width=3), (7, 8, 3), 2),
+    **GRAPH_BASES,
 }
+ROWS = [*FORGERIES, *GRAPH_FORGERIES]
 
 
 def by_nspike(case):
@@ -82,13 +85,11 @@ def test_what_is_written_otherwise_holds(true_cases):
 
 
 def test_the_table_is_long_and_names_each_row_once():
-    names = [name for name, *_ in FORGERIES]
-    assert len(set(names)) == len(names) >= 80
+    names = [name for name, *_ in ROWS]
+    assert len(set(names)) == len(names) >= 200
 
 
-@pytest.mark.parametrize(
-    ("base", "change", "verdict"), [row[1:] for row in FORGERIES], ids=[row[0] for row in FORGERIES]
-)
+@pytest.mark.parametrize(("base", "change", "verdict"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_no_forgery_holds_and_both_agree(true_cases, tmp_path, base, change, verdict):
     case = copied(true_cases[base], tmp_path)
     change(case)

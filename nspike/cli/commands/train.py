@@ -7,24 +7,25 @@ import click
 from nspike.cli.guard import keep_apart, take
 from nspike.cli.options import plugin_option
 from nspike.cli.training import Given, training_options
+from nspike.errors import UsageError
 
 
 @click.command()
-@click.argument("source", metavar="NETWORK|RECIPE.toml")
+@click.argument("source", metavar="[NETWORK|MODEL.h5|RECIPE.toml]", required=False)
 @click.option("--model", metavar="NAME|FILE", help="What to start from, if not from scratch.")
 @click.option("--activation", metavar="NAME", help="relu, clipped or qcfs. [relu]")
 @click.option("--levels", type=int, metavar="L", help="Levels of qcfs. [8]")
 @plugin_option("network or loss; replaces the recipe's")
 @training_options
 def command(
-    source: str,
+    source: str | None,
     model: str | None,
     activation: str | None,
     levels: int | None,
     plugins: tuple[str, ...],
     **given: Any,
 ) -> None:
-    """Train a plain network, without PyTorch; from scratch, or from a model with --model.
+    """Train a plain network, without PyTorch; from scratch, or from a model, by its file or with --model.
 
     With --activation qcfs its activations are those of a spiking network, quantised and clipped: `nspike convert` with the
     converter qcfs then loses little. A recipe may start from what another makes, which is made first. Stopped and started
@@ -33,9 +34,16 @@ def command(
     \b
     Examples:
       nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
+      nspike train ann.h5 --activation qcfs --data photos/ -o quantised.h5
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
     """
     options = Given(**given)
+    if source is not None and source.endswith(".h5"):
+        if model is not None:
+            raise UsageError(f"{source} and --model {model} are two models; give one")
+        source, model = None, source
+    if source is None and model is None:
+        raise UsageError("nothing to train: give a network's name, a model file, or a recipe")
     keep_apart("-o", options.output, (source, model, *plugins))
     keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
