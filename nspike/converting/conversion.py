@@ -71,8 +71,8 @@ def convert(
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
         output layer to the targets, or to the ANN's output without them.
-    progress : called with (images done, images in all), calibration and report together; a layer that is fitted counts as
-        all the images once more.
+    progress : called with (images done, images in all), calibration and report together; a layer that is fitted, and a crop
+        of the report, which is simulated in floats too, count as all the images once more.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def convert(
     network, parameters = lower(model.network, model.parameters)
     images, targets = checked(network, images, targets)
     crops = _crops(network, images, targets)
-    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0)) + len(crops)
+    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0) + len(crops))
 
     def step(count: int = 1) -> None:
         nonlocal done
@@ -134,7 +134,7 @@ def convert(
         done = len(images)
         converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
         kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
-    report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=step)
+    report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=lambda: step(len(images)))
     if fit and (others := left_out(network)):
         listed = ", ".join(others)
         report = replace(report, note="; ".join(filter(None, [report.note, f"layers that are not fitted: {listed}"])))

@@ -75,8 +75,8 @@ def test_progress_counts_layers():
     seen = []
     parts = {"converter": rueckauer.CONVERTER, "neuron": if_.NEURON, "head": membrane.HEAD}
     convert(ann_model(), images(2), **parts, fit=True, progress=lambda done, total: seen.append((done, total)))
-    assert [done for done, _ in seen] == [1, 2, 4, 6, 8, 9, 10], "2 images, 3 layers of the weight of 2, 2 crops"
-    assert {total for _, total in seen} == {10}
+    assert [done for done, _ in seen] == [1, 2, 4, 6, 8, 10, 12], "2 images, 3 layers and 2 crops of the weight of 2"
+    assert {total for _, total in seen} == {12}
 
 
 @pytest.mark.parametrize("neuron", [lif.NEURON, lif.HARD, LEAKY.fast], ids=lambda neuron: neuron.name)

@@ -103,7 +103,7 @@ def test_default_for_what_cannot_be(weights):
 
 
 def test_dehazing_has_the_structure_of_the_plain_networks_result():
-    """At T = 10 it has bands and blotches, and an SSIM of 0.82 to the plain network's result."""
+    """At T = 10 it had bands and blotches, and an SSIM of 0.82 to the plain network's result."""
     from nspike import load
     from nspike.images.file import read
     from nspike.images.metrics import ssim
@@ -112,3 +112,11 @@ def test_dehazing_has_the_structure_of_the_plain_networks_result():
 
     model, hazy = load("aodnet"), read(image_for("dehaze")[0]).pixels
     assert ssim(restore(model, hazy).image, restore(model, hazy, ann=True).image, 255, "uniform7") > 0.9
+
+
+def test_dehazing_uses_less_energy_than_the_plain_network_and_keeps_its_quality():
+    from nspike.model.file import read_info
+
+    figures = read_info(models.find("aodnet")).info.quality["SOTS_indoor"]
+    assert figures["energy_ratio paper"] < 0.81
+    assert figures["psnr"] > figures["psnr_ann"]
