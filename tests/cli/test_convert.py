@@ -8,12 +8,9 @@ from safetensors.numpy import save_file
 from nspike.converting.importing import import_checkpoint
 from nspike.graph.layer import Activation
 from nspike.graph.plain_layer import Pointwise
-from nspike.graph.layer import Activation
-from nspike.graph.plain_layer import Pointwise
 from nspike.images.file import ImageData, write
 from nspike.model.file import load, load_integers, save
 from tests.cli.console import run
-from tests.converting.graphs import model_of, residual
 from tests.converting.graphs import model_of, residual
 from tests.converting.test_importing import dncnn_tensors
 
