@@ -19,6 +19,10 @@ Plane = NDArray[np.float32]
 RELEASE = {"mprn": {"beta": 3.0}, "mprn_beta": {"alpha": 1.0}}
 """The release threshold α that goes with half full membranes, nearly θ: 0.976, which yet answers to training, and 1."""
 
+SIGNED = {"mprn": {"beta": -30.0}, "mprn_beta": {"alpha": 0.5001}}
+"""The release threshold of neurons that fire both signs, half of θ; and they start empty. Half full membranes would round their
+counts up, negative ones too, by half a spike on average; so the release rounds what is left to the nearest, of both signs."""
+
 WINDOW = 64
 """The largest side of a window in pixels."""
 WINDOWS = 64
@@ -44,9 +48,12 @@ def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float
 def of_layer(
     neuron: Neuron, layer: Activation, values: Mapping[str, float], given: Mapping[str, float]
 ) -> dict[str, float]:
-    """A layer's parameters: neurons that fire both signs start empty, where nothing else is given: half full favours one."""
+    """A layer's parameters: `values`, for signed neurons with `SIGNED` in place of what was not `given`."""
     own = neuron.values(values)
-    return own | {"v_init": 0.0} if layer.signed and "v_init" in own and "v_init" not in given else own
+    if not layer.signed:
+        return own
+    other = SIGNED.get(neuron.name, {}) | {"v_init": 0.0}
+    return neuron.values(own | {name: value for name, value in other.items() if name in own and name not in given})
 
 
 def fit_windows(

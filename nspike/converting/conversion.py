@@ -65,7 +65,8 @@ def convert(
     images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1]. What is over a multiple of the
         network's size multiple is left out.
     converter, options : how scales are found, and its options.
-    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
+    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's. Where
+        they leave it open, signed layers start empty and release at θ/2, whatever the converter says (`best.SIGNED`).
     head : what reads the output layer.
     timesteps : T.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
@@ -116,7 +117,6 @@ def convert(
     own = for_all | for_one | given
     if fit:
         own = with_release(neuron, own)
-    said = {**given, **{name: value for name, value in (options or {}).items() if name == "v_init"}}
     arrays = head.initial(network.channels)
     spiking = Spiking(
         neuron=neuron.name,
@@ -124,7 +124,7 @@ def convert(
         timesteps=timesteps,
         scales=tied(network, answer.scales),
         thresholds=answer.thresholds,
-        neuron_parameters={neuron.name: {a.name: of_layer(neuron, a, own, said) for a in network.activations}},
+        neuron_parameters={neuron.name: {a.name: of_layer(neuron, a, own, given) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)

@@ -146,29 +146,3 @@ def test_a_network_that_enlarges_is_calibrated_on_smaller_images(capsys, ann):
     assert outcome.code == 0
     assert "first0.in" in outcome.out
     assert load(ann.parent / "snn.h5").network.is_spiking
-
-
-def test_a_network_with_layers_that_have_no_spiking_form_is_refused_with_all_their_names(capsys, ann):
-    model = load(ann)
-    layers = []
-    for layer in model.network.layers:
-        if isinstance(layer, Activation):
-            layer = Pointwise(layer.name, layer.source, layer.channels, "leaky_relu", slope=0.1)
-        layers.append(layer)
-    plain = replace(model, network=replace(model.network, layers=tuple(layers)))
-    save(ann, plain)
-    outcome = convert(capsys, ann)
-    assert outcome.code == 2
-    assert f"{len(model.network.activations)} of its layers have no spiking form" in outcome.err
-    for activation in model.network.activations:
-        assert repr(activation.name) in outcome.err
-    assert "replace it by ReLU and fine-tune the plain network" in outcome.err
-    assert not (ann.parent / "snn.h5").exists()
-
-
-def test_a_network_that_enlarges_is_calibrated_on_smaller_images(capsys, ann):
-    save(ann, model_of(residual(1, 4), task="superres", degradation={"scales": [2]}))
-    outcome = convert(capsys, ann, "--fast")
-    assert outcome.code == 0
-    assert "first0.in" in outcome.out
-    assert load(ann.parent / "snn.h5").network.is_spiking

@@ -124,18 +124,6 @@ def test_info_of_a_network_of_several_sizes(capsys, tmp_path):
     assert known["shuffle"] == ["pixel_shuffle", "relu4", "2", "×1", "factor", "2"]
 
 
-def test_info_of_a_network_of_several_sizes(capsys, tmp_path):
-    path = tmp_path / "model.h5"
-    save(path, model_of(many()))
-    rows = [line.split() for line in run(capsys, "info", path).out.splitlines()]
-    known = {row[0]: row[1:] for row in rows if row}
-    assert known["noise"] == ["constant", "small", "1", "×1/2", "meaning", "sigma"]
-    assert known["grouped"][:4] == ["conv", "relu2", "8×4×3×3", "×1/2"]
-    assert " ".join(known["grouped"][4:]) == "dilation 2, groups 2"
-    assert known["deep"][:4] == ["conv", "pool", "8×8×3×3", "×1/4"]
-    assert known["shuffle"] == ["pixel_shuffle", "relu4", "2", "×1", "factor", "2"]
-
-
 def test_info_escapes_what_a_file_says(capsys, tmp_path):
     path = tmp_path / "model.h5"
     save(path, small_ann(licence="\033]0;gotcha\x07", provenance={"by": "\x9b31m"}))
