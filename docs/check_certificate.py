@@ -549,9 +549,10 @@ class Driver:
         layer = model.graph.layers[name]
         self.gate, gain = np.zeros(0), 1 if trains else 4
         if layer["kind"] == "gate":
-            if len(trains) != 1 or trains[0].gains != [1] or trains[0].worth != (1.0, 1.0):
+            if any(train.gains != [1] or train.worth != (1.0, 1.0) for train in trains):
                 raise Unchecked(f"the spikes that gate {name!r} reads are not all worth 1")
-            self.gate, self.bias, self.limit = trains[0].scale / scale, 1.0 / scale, 2**24
+            self.gate = np.concatenate([train.scale for train in trains]) / scale
+            self.bias, self.limit = 1.0 / scale, 2**24
             self.weights, held = np.zeros((1, len(scale), 0, 1, 1)), (self.gate * 5)[None, :, None]
         else:
             read = np.concatenate([train.scale for train in trains]) if trains else np.ones(layer["in_channels"])
@@ -915,7 +916,9 @@ class Simulation:
         early = (np.arange(steps) < timesteps)[:, None, None, None, None]
         if layer["kind"] == "gate":
             gate = (self.tensors[IMAGE] / float(WHITE) - 1.0) * each(self.integers.drivers[name].gate)
-            current = seen[0][:, :, 0] * np.rint(np.ldexp(gate, self.integers.exponent[name][:, None, None]))
+            current = np.concatenate(seen, axis=3)[:, :, 0] * np.rint(
+                np.ldexp(gate, self.integers.exponent[name][:, None, None])
+            )
         else:
             stride, dilation, _, before = shape_of(layer)
             if self.graph.gives[read[0]] == "image":

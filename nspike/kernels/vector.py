@@ -46,7 +46,7 @@ def broadcast(builder, scalar, vector):
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def _grouped(builder, count, term, wide):
+def grouped(builder, count, term, wide):
     """The sum of term(0) .. term(count-1), int16 vectors, as an int32 vector; count is a multiple of TAIL."""
     intp = count.type
     total = cgutils.alloca_once_value(builder, ir.Constant(wide, None))
@@ -182,7 +182,7 @@ def _sum_masked(typingctx, masks, base, offsets, weights, first, count, out):
             mask = load(builder, builder.gep(origin, [at]), narrow, 2)
             return builder.and_(mask, broadcast(builder, builder.load(builder.gep(weights, [k])), narrow))
 
-        total = _grouped(builder, count, term, ir.VectorType(_I32, 64))
+        total = grouped(builder, count, term, ir.VectorType(_I32, 64))
         store(builder, total, data(context, builder, signature, args, 6, ir.Constant(count.type, 0)), 4)
         return context.get_dummy_value()
 
@@ -222,12 +222,13 @@ def pack(fired):
     return np.uint64(int.from_bytes(np.packbits(fired, bitorder="little").tobytes(), "little"))
 
 
-def _bits(word):
+def bits_of_word(word):
+    """The bits of a word, uint8 (64,), the lowest first."""
     return np.unpackbits(np.frombuffer(int(word).to_bytes(8, "little"), np.uint8), bitorder="little")
 
 
 def _python_list_bits(words, index, base, events, at):
-    bits = np.flatnonzero(_bits(words[index]))
+    bits = np.flatnonzero(bits_of_word(words[index]))
     events[at : at + len(bits)] = base + bits
     return len(bits)
 
@@ -241,7 +242,7 @@ def _python_count_bits(word):
 
 
 def _python_spread(word, out, first):
-    out[first : first + 64] = -_bits(word).astype(np.int16)
+    out[first : first + 64] = -bits_of_word(word).astype(np.int16)
 
 
 def _python_sum_masked(masks, base, offsets, weights, first, count, out):
@@ -251,7 +252,7 @@ def _python_sum_masked(masks, base, offsets, weights, first, count, out):
 
 
 def _python_gate(word, gates, first, out):
-    out[:64] = np.where(_bits(word) == 1, gates[first : first + 64], 0)
+    out[:64] = np.where(bits_of_word(word) == 1, gates[first : first + 64], 0)
 
 
 # ----- What the kernels call -----
