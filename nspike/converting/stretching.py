@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from nspike.errors import UsageError, nearest
-from nspike.integer.normalise import driven, normalised_conv
+from nspike.integer.normalise import current_scales, normalised_conv, weights_scale
 from nspike.model.model import Model, spiking_of
 
 
@@ -34,14 +34,16 @@ def stretched(model: Model, factors: Mapping[str, float]) -> Model:
         if not (isinstance(factor, int | float) and math.isfinite(factor) and factor > 0):
             raise UsageError(f"layer {name!r} is stretched by {factor!r}; expected a number above 0")
     weights, biases = dict(spiking.weights), dict(spiking.biases)
+    times = {name: np.full(np.shape(scale), factors.get(name, 1.0)) for name, scale in spiking.scales.items()}
+    wider = replace(spiking, scales=times)
+    by_current = current_scales(network, wider)
     for conv in network.convs:
-        out = factors.get(driven(network, conv.name), 1.0)
-        sources = [(factors.get(layer.name, 1.0), layer.channels) for layer in network.activations_into(conv.name)]
         if conv.name in weights or conv.name in biases:
+            out = by_current[conv.name]
             kernel, bias = normalised_conv(network, model.parameters, spiking, conv.name)
-            into = np.concatenate([np.full(channels, factor) for factor, channels in sources] or [np.ones(1)])
-            weights[conv.name] = np.asarray(kernel * into[None, :, None, None] / out, np.float32)
+            into = weights_scale(network, wider, conv)
+            weights[conv.name] = np.asarray(kernel * into / out[:, None, None, None], np.float32)
             if conv.bias or conv.name in biases:
                 biases[conv.name] = np.asarray(bias / out, np.float32)
-    scales = {name: np.asarray(scale) * factors.get(name, 1.0) for name, scale in spiking.scales.items()}
+    scales = {name: np.asarray(scale) * times[name] for name, scale in spiking.scales.items()}
     return model.with_spiking(replace(spiking, scales=scales, weights=weights, biases=biases))
