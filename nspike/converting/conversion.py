@@ -13,7 +13,7 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.default import TIMESTEPS
 from nspike.converting.lowering import lower
 from nspike.converting.regression import fit as fit_layers
@@ -65,14 +65,15 @@ def convert(
     images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1]. What is over a multiple of the
         network's size multiple is left out.
     converter, options : how scales are found, and its options.
-    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
+    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's. Where
+        they leave it open, signed layers start empty and release at θ/2, whatever the converter says (`best.SIGNED`).
     head : what reads the output layer.
     timesteps : T.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
         output layer to the targets, or to the ANN's output without them.
-    progress : called with (images done, images in all), calibration and report together; a layer that is fitted counts as
-        all the images once more.
+    progress : called with (images done, images in all), calibration and report together; a layer that is fitted, and a crop
+        of the report, which is simulated in floats too, count as all the images once more.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def convert(
     network, parameters = lower(model.network, model.parameters)
     images, targets = checked(network, images, targets)
     crops = _crops(network, images, targets)
-    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0)) + len(crops)
+    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0) + len(crops))
 
     def step(count: int = 1) -> None:
         nonlocal done
@@ -123,7 +124,7 @@ def convert(
         timesteps=timesteps,
         scales=tied(network, answer.scales),
         thresholds=answer.thresholds,
-        neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
+        neuron_parameters={neuron.name: {a.name: of_layer(neuron, a, own, given) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
@@ -133,7 +134,7 @@ def convert(
         done = len(images)
         converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
         kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
-    report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=step)
+    report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=lambda: step(len(images)))
     if fit and (others := left_out(network)):
         listed = ", ".join(others)
         report = replace(report, note="; ".join(filter(None, [report.note, f"layers that are not fitted: {listed}"])))
@@ -217,7 +218,8 @@ def _rounded(
 ) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
     shapes, scale = model.network.shapes(*image.shape[1:]), model.network.scale
-    output = np.empty(shapes[model.network.output])
+    shapes[OUTPUT] = shapes[model.network.output]
+    output = np.empty(shapes[OUTPUT])
 
     def sink(part: Part) -> None:
         output[:, *part.core.scaled(Fraction(scale)).slices] = part.output

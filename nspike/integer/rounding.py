@@ -287,8 +287,9 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
             "gate": writer.gate,
         }
     for (name, source), shift in integers.shifts.items():
-        index = integers.network.layer(name).sources.index(source)
-        arrays.setdefault(name, {})[f"shift_{index}"] = shift
+        read = integers.network.layer(name).sources
+        shifts = {f"shift_{i}": shift for i in range(len(read)) if read[i] == source}
+        arrays.setdefault(name, {}).update(shifts)
     return arrays
 
 

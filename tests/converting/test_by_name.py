@@ -46,7 +46,7 @@ def test_a_converted_model_and_its_report():
     assert json.loads(json.dumps(report.to_dict()))["layers"][0]["name"] == "relu1"
     assert "relu3" in report.to_text()
     assert "against the ANN" in report.to_text()
-    assert seen[-1] == (6, 6)
+    assert seen[-1] == (12, 12)
 
 
 def test_more_steps_come_nearer_to_the_ann():

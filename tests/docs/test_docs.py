@@ -21,6 +21,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 READMES = sorted(
     path for folder in ("benchmarks", "weights", "nspike", "plugins") for path in (ROOT / folder).rglob("*.md")
 )
+TUTORIAL = ROOT / "docs" / "tutorial" / "restore_an_image.md"
 KEYS = {
     "completion": [],
     "run": [["run", "photo.png"], ["run", "photo.png", "--reference", "clean.png", "--overwrite"]],
@@ -99,9 +100,20 @@ def close(expected, printed, percent):
     return abs(a - b) <= max(percent / 100 * abs(a), 1.01 * 10.0 ** -len(places[0]))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path != TUTORIAL], ids=lambda path: path.name)
 def test_examples_run(document, desk, capsys):
     write_files(document, desk)
+    check_examples(document, capsys)
+
+
+def test_the_tutorial_is_true_for_a_reader_who_has_nothing_else(tmp_path, monkeypatch, capsys):
+    """With the shipped models and the images that it has the reader write, to the printed digit."""
+    monkeypatch.chdir(tmp_path)
+    check_examples(TUTORIAL, capsys)
+
+
+def check_examples(document, capsys):
+    """Run the blocks of a document that say so, and compare what they print with the blocks below them."""
     names, printed = {}, ""
     for block in blocks(document.read_text(encoding="utf-8")):
         if block.kind == "run":

@@ -6,7 +6,7 @@ import pytest
 from nspike.errors import ModelError, UsageError
 from nspike.model import shipped as models
 from nspike.model.file import save
-from tests.small_models import small_snn
+from tests.small_models import small_ann, small_snn
 
 MODELS = {
     "dncnn-s15": ("denoise", {"sigma": 15.0}),
@@ -93,6 +93,18 @@ def test_default_for(weights):
     assert models.default_for("superres") == models.default_for("superres", scale=3) == "vdsr"
 
 
+def test_default_for_colour_where_the_plain_network_runs(weights):
+    """A colour denoiser without a spiking form is chosen for plain networks and colour images alone."""
+    told = small_ann(name="drunet-color", colour="rgb", degradation={"sigma": [0.0, 55.0]})
+    save(weights / "drunet-color.h5", told)
+    assert models.default_for("denoise", sigma=25, colour=True) == "dncnn-s25"
+    assert models.default_for("denoise", sigma=25, plain=True) == "dncnn-s25"
+    for sigma in (0, 25, 55, None):
+        assert models.default_for("denoise", sigma=sigma, colour=True, plain=True) == "drunet-color"
+    assert models.default_for("dehaze", colour=True) == models.default_for("dehaze") == "aodnet"
+    assert models.default_for("superres", scale=2, colour=True, plain=True) == "vdsr"
+
+
 def test_default_for_what_cannot_be(weights):
     with pytest.raises(ModelError, match="no shipped model enlarges 5 times; expected one of 2, 3, 4"):
         models.default_for("superres", scale=5)
@@ -103,7 +115,7 @@ def test_default_for_what_cannot_be(weights):
 
 
 def test_dehazing_has_the_structure_of_the_plain_networks_result():
-    """At T = 10 it has bands and blotches, and an SSIM of 0.82 to the plain network's result."""
+    """At T = 10 it had bands and blotches, and an SSIM of 0.82 to the plain network's result."""
     from nspike import load
     from nspike.images.file import read
     from nspike.images.metrics import ssim
@@ -112,3 +124,11 @@ def test_dehazing_has_the_structure_of_the_plain_networks_result():
 
     model, hazy = load("aodnet"), read(image_for("dehaze")[0]).pixels
     assert ssim(restore(model, hazy).image, restore(model, hazy, ann=True).image, 255, "uniform7") > 0.9
+
+
+def test_dehazing_uses_less_energy_than_the_plain_network_and_keeps_its_quality():
+    from nspike.model.file import read_info
+
+    figures = read_info(models.find("aodnet")).info.quality["SOTS_indoor"]
+    assert figures["energy_ratio paper"] < 0.81
+    assert figures["psnr"] > figures["psnr_ann"]
