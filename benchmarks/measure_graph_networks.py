@@ -24,7 +24,7 @@ def row(path, arguments):
     converted = time.perf_counter() - start
     result = nspike.evaluate(model, arguments.data, limit=arguments.limit)
     seconds = sum(image.seconds for image in result.images) / len(result.images)
-    energy = result.mean_energy()[0]
+    energy = result.mean_energy[0]
     psnr = [result.mean(of).psnr for of in ("input", "ann", "quality")]
     cells = [f"`{path.stem}`", f"{model.network.macs_per_pixel:,}", *(f"{value:.2f}" for value in psnr)]
     cells += [f"{100 * psnr[2] / psnr[1]:.1f} %", f"{energy.ratio:.2f}", f"{seconds:.2f}", f"{converted:.0f}"]
