@@ -47,7 +47,7 @@ class Running:
     factors : λ/λ_current of each layer of neurons.
     output_fires_until : the steps after which the output layer is silent.
     rule : how gradients go back; None for a forward pass alone.
-    known : the tensors so far, by name.
+    known : the tensors so far, by name. made : the convolutions and gates that have run, or are about to.
     """
 
     shared: Shared
@@ -59,6 +59,7 @@ class Running:
     output_fires_until: int
     rule: type[Rule] | None
     known: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Written] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.network = self.shared.integers.network
@@ -100,7 +101,7 @@ class Running:
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
-        return Written(
+        made = self.made[part.layer.name] = Written(
             kind=KINDS[type(part.layer)],
             part=part,
             shared=self.shared,
@@ -111,6 +112,7 @@ class Running:
             inputs=inputs(self.network, part.layer.name, groups, planes) if part.sources else None,
             fast=plain,
         )
+        return made
 
     def _source(self, name: str) -> Source:
         """Spikes, perhaps moved: then all that they come from have the same amplitudes, none of which is trained."""
