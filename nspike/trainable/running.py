@@ -16,7 +16,7 @@ from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared
 from nspike.graph.arrange import parts
 from nspike.graph.geometry import Role, geometry
-from nspike.graph.layer import IMAGE, Gate, Layer
+from nspike.graph.layer import IMAGE, Layer
 from nspike.graph.values import Value, values
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import Stage
@@ -96,7 +96,6 @@ class Running:
     def written(self, part: Stage | Writer, plain: bool = False) -> Written:
         """A convolution or gate before it runs."""
         (read,) = part.layer.sources
-        gates = part.layer.name in {gate.name for gate in self.network.of_kind(Gate)}
         planes = self.shared.integers.planes
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
@@ -107,7 +106,7 @@ class Running:
             shared=self.shared,
             parameters=self.kernels[part.layer.name],
             sources=tuple(self._source(name) for name in part.sources),
-            image=self.shared.plane if gates or part.sources else self.tensor(read),
+            image=self.shared.plane if part.sources else self.tensor(read),
             size=shape[1:],
             inputs=inputs(self.network, part.layer.name, groups, planes) if part.sources else None,
             fast=plain,
