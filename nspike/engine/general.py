@@ -110,16 +110,22 @@ def _fused(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> Non
 
 
 def _plain(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
-    """The same with a plain convolution, by the kernels of chains."""
-    source, at = gathered(tile, op)
-    rect = tile.rects[op.at]
-    begin = np.array([source.pad - p.radius + rect.y0 - at.y0, source.pad - p.radius + rect.x0 - at.x0], np.int64)
-    into = np.array([out.pad, out.pad], np.int64)
-    numbers = (p.weights, 0, tile.integers.timesteps, p.bias, p.v0, p.threshold, p.reset)
+    """The same with a plain convolution, of the image too, by the kernels of chains."""
+    rect, like_image = tile.rects[op.at], _like_image(tile, op)
+    source, at = (None, tile.rects[op.reads[0]]) if like_image else gathered(tile, op)
+    pad = 0 if source is None else source.pad
+    begin = np.array([pad - p.radius + rect.y0 - at.y0, pad - p.radius + rect.x0 - at.x0], np.int64)
+    into, timesteps = np.array([out.pad, out.pad], np.int64), tile.integers.timesteps
+    neurons = (p.v0, p.threshold, p.reset, out.words, into)
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
-        wide.conv_fire(source.words, begin, p.size, *numbers, out.words, into, v_out, block, None, None, p.dynamics)
+        if source is None:
+            plane = tile.tensors[op.reads[0]]
+            wide.analog_fire(plane, begin, p.size, p.weights, timesteps, p.bias[0], *neurons, block, p.dynamics)
+        else:
+            numbers = (begin, p.size, p.weights, 0, timesteps, p.bias, *neurons)
+            wide.conv_fire(source.words, *numbers, v_out, block, None, None, p.dynamics)
 
     tile.each(rows, rect.height, ROWS)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.graph.layer import IMAGE, Conv, Gate, Layer
+from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels import firing
@@ -143,7 +143,7 @@ def _narrow(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _conv_weights(stage: Stage, source_channels: tuple[int, ...], columns: int, narrow: bool) -> _Weights:
-    if stage.layer.sources == (IMAGE,):
+    if not stage.sources:
         kernel = stage.integer.weights[0].astype(np.int64)
         return kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
     return _narrow(stage.integer.weights) if narrow else _wide(stage.integer.weights, source_channels, columns)

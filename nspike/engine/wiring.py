@@ -19,7 +19,7 @@ from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import inputs
 from nspike.integer.writer import Writer
-from nspike.kernels import depthwise, strided
+from nspike.kernels import masked, strided
 from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
@@ -168,25 +168,29 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
         return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
     both = np.stack([bias, np.zeros_like(bias)])
     group, channel = _bits(integers, part, conv)
-    if len(part.sources) == 1 and conv.groups == conv.in_channels == conv.out_channels:
-        return SpikeConv(depthwise.convolve, taps, depthwise_layout(weights, group), both)
+    each = conv.out_channels // conv.groups
+    if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:
+        return SpikeConv(masked.convolve, taps, masked_layout(weights, each, group, channel), both)
     return SpikeConv(strided.convolve, taps, in_blocks(weights, conv.groups, group, channel), both)
 
 
-def depthwise_layout(
-    weights: NDArray[np.int16], group: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """Weights int16 (phases, C, planes, k, k) for `nspike.kernels.depthwise.convolve`: starts, weights."""
-    phases, channels, planes, size, _ = weights.shape
-    starts = np.flatnonzero(group == 0)
-    parts, count = -(-channels // WORD), -(-planes * size * size // TAIL) * TAIL
-    table = aligned((phases, parts * count * WORD))
+def masked_layout(
+    weights: NDArray[np.int16], each: int, group: NDArray[np.int64], channel: NDArray[np.int64]
+) -> tuple[int, NDArray[np.int64], NDArray[np.int16]]:
+    """Weights int16 (phases, C, planes·each, k, k) for `nspike.kernels.masked.convolve`: each, starts, weights."""
+    phases, channels, read, size, _ = weights.shape
+    starts = np.flatnonzero((group == 0) & (channel % each == 0))
+    parts, count = -(-channels // WORD), -(-read * size * size // TAIL) * TAIL
     rows = np.zeros((phases, count, parts * WORD), np.int16)
-    rows[:, : planes * size * size, :channels] = weights.reshape(phases, channels, -1).transpose(0, 2, 1)
+    split = weights.reshape(phases, channels, -1, each, size * size).transpose(0, 2, 4, 3, 1)
+    rows[:, : read * size * size, :channels] = split.reshape(phases, -1, channels)
+    table = aligned((phases, parts * count * WORD))
     table[:] = rows.reshape(phases, count, parts, WORD).transpose(0, 2, 1, 3).reshape(phases, -1)
-    return starts, table
+    return each, starts, table
 
 
+SMALL = (1, 2, 4, 8)
+"""So many channels of a group are masked instead of listed."""
 LANES = 16
 WORD = 64
 
@@ -200,7 +204,7 @@ def in_blocks(
     """
     phases, channels, _, size, _ = weights.shape
     each = channels // groups
-    together = max(1, LANES // each)
+    together = min(groups, max(1, (LANES if channels <= LANES else WORD) // each))
     lanes = -(-together * each // LANES) * LANES
     pieces: list[tuple[int, int, int, int, int]] = []
     ends: list[int] = []

@@ -6,8 +6,8 @@ its position (0, 0), those in the output's array, and the source's rows and colu
 
 The output channels of a few whole groups are a block of `lanes` sums. The bits that a block reads are cut into pieces: runs
 of up to 64 bits of a pixel's words, and several kernel rows of a run side by side as long as they fit in 64 bits. Each event
-of a piece adds one row of weights to the sums of its block. Where neighbouring outputs read the same columns (stride and
-dilation 1), each column is listed once for all of them, as in `nspike.kernels.wide`.
+of a piece adds one row of weights to the sums of its block. With stride 1, each column is listed once for all outputs that read
+it, as in `nspike.kernels.wide`: those that lie `dilation` columns apart are done one after the other.
 """
 
 import numpy as np
@@ -56,7 +56,8 @@ def convolve(
     """
     size, stride, dilation, padding = taps
     total_steps, words, blocks = spikes.shape[2], spikes.shape[3], ends.shape[0]
-    shared = stride == 1 and dilation == 1
+    shared = stride == 1
+    residues = dilation if shared else 1
     number = bias.shape[1]
     flat_spikes, flat_weights, flat_bias, flat_out = (
         spikes.reshape(-1),
@@ -85,11 +86,12 @@ def convolve(
     stops = np.zeros(lists, np.int64)
     current = np.zeros(blocks * step + lanes + number, np.int32)
     word = np.zeros(1, np.uint64)
-    segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
-    for segment in range((block[1] - block[0]) * segments):
-        y = block[0] + segment // segments
-        left = block[2] + segment % segments * SEGMENT
-        wide = min(SEGMENT, block[3] - left)
+    every = (block[3] - block[2] + residues - 1) // residues
+    segments = (every + SEGMENT - 1) // SEGMENT
+    for segment in range((block[1] - block[0]) * residues * segments):
+        y = block[0] + segment // (residues * segments)
+        left = block[2] + segment // segments % residues + segment % segments * SEGMENT * residues
+        wide = min(SEGMENT, (block[3] - left + residues - 1) // residues)
         for i in range(lists):
             stops[i] = i * room
         for c in range(wide + size - 1 if shared else wide):
@@ -107,7 +109,7 @@ def convolve(
                     last_piece = ends[b]
                     first_piece = piece
                     for dx in range(1 if shared else size):
-                        source_x = (left + c) * stride - padding + dx * dilation
+                        source_x = (left + c * residues) * stride - padding + dx * dilation
                         if not 0 <= source_x < places[5]:
                             continue
                         column = (source_x + places[1]) * total_steps + t
@@ -164,7 +166,7 @@ def convolve(
                             column += NARROW
                 if x < 0:
                     continue
-                row, column = y + places[2], left + x + places[3]
+                row, column = y + places[2], left + x * residues + places[3]
                 biased = number if late else 0
                 if v0 is not None:
                     target = (((row + border) * out.shape[1] + column + border) * total_steps + t) * out_words
@@ -189,7 +191,7 @@ def convolve(
                         flat_out[target + i] = current[i] + flat_bias[biased + i]
             if v0 is not None:
                 for i in range(v_out.shape[2] if x >= 0 else 0):
-                    v_out[y + places[2], left + x + places[3], i] = v[i]
+                    v_out[y + places[2], left + x * residues + places[3], i] = v[i]
 
 
 @kernel

@@ -1,4 +1,8 @@
-"""Depthwise convolutions of spikes: 64 channels at a time, each tap's word of spikes as a mask of its weights."""
+"""Convolutions of spikes in small groups, depthwise ones among them: 64 channels at a time, spikes as masks of weights.
+
+Groups read and give `each` channels, a divisor of 64. Of a tap's word of spikes, that of the j-th channel of every group, spread
+over the group's lanes, masks one row of weights.
+"""
 
 import numpy as np
 from llvmlite import ir
@@ -43,8 +47,8 @@ def _python_sum_words(words, count, weights, offset, out, at):
 
 
 sum_words = _python_sum_words if INTERPRETED else _sum_words
-"""(words uint64, count, weights int16 flat, offset, out int32, at): out[at:at+64] = the sum of rows of 64 from weights[offset] on, each
-masked by its word; count is a multiple of TAIL."""
+"""(words uint64, count, weights int16 flat, offset, out int32, at): out[at:at+64] = the sum of `count` rows of 64 from
+weights[offset] on, each masked by its word; count is a multiple of TAIL."""
 
 
 @kernel
@@ -52,6 +56,7 @@ def convolve(
     spikes,
     places,
     taps,
+    each,
     starts,
     weights,
     steps,
@@ -64,10 +69,10 @@ def convolve(
     dynamics=None,
     v_out=None,
 ):
-    """As `nspike.kernels.strided.convolve`, of a depthwise convolution.
+    """As `nspike.kernels.strided.convolve`, in groups of `each` channels.
 
     starts int64 (planes,): the bit at which the spikes of each plane begin; weights int16 (phases, n): for each 64 channels, a
-    row of 64 for each plane and tap (plane, dy, dx), and rows of zeros up to a multiple of TAIL.
+    row of 64 for each plane, tap and channel of a group (plane, dy, dx, j), and rows of zeros up to a multiple of TAIL.
     """
     size, stride, dilation, padding = taps
     total_steps, words = spikes.shape[2], spikes.shape[3]
@@ -84,15 +89,19 @@ def convolve(
         out_words = out.shape[3]
         border = (out.shape[1] - v_out.shape[1]) // 2
     parts = (number + WIDE - 1) // WIDE
-    each = size * size
-    count = (starts.shape[0] * each + TAIL - 1) // TAIL * TAIL
+    area = size * size
+    count = (starts.shape[0] * area * each + TAIL - 1) // TAIL * TAIL
+    lowest, spread = ~np.uint64(0), np.uint64(1)
+    if each > 1:  # the first bit of each group, and as many ones as it has bits
+        spread = (np.uint64(1) << np.uint64(each)) - np.uint64(1)
+        lowest //= spread
     current = np.zeros(parts * WIDE, np.int32)
     seen = np.zeros(count, np.uint64)
-    tap_word = np.empty(each, np.int64)
+    tap_word = np.empty(area, np.int64)
     late_phase = weights.shape[0] - 1
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
-            for tap in range(each):
+            for tap in range(area):
                 source_y = y * stride - padding + tap // size * dilation
                 source_x = x * stride - padding + tap % size * dilation
                 inside = 0 <= source_y < places[4] and 0 <= source_x < places[5]
@@ -110,15 +119,16 @@ def convolve(
                         first = starts[plane] + part * WIDE
                         word, low = t * words + first // 64, np.uint64(first % 64)
                         more = low != 0 and first // 64 + 1 < words
-                        for tap in range(each):
+                        for tap in range(area):
                             bits = np.uint64(0)
                             at = tap_word[tap]
                             if at >= 0:
                                 bits = flat_spikes[at + word] >> low
                                 if more:
                                     bits |= flat_spikes[at + word + 1] << (np.uint64(64) - low)
-                            seen[i] = bits
-                            i += 1
+                            for j in range(each):
+                                seen[i] = ((bits >> np.uint64(j)) & lowest) * spread
+                                i += 1
                     sum_words(seen, count, flat_weights, kernel_at + part * count * WIDE, current, part * WIDE)
                 biased = number if late else 0
                 if v0 is not None:
