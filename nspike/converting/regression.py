@@ -77,7 +77,7 @@ def fit(
     plane = to_plane(degraded)
     seen = (plane / UNIT).astype(np.float32)
     values = _activations(model, seen, overshoot)
-    convs, rates = fitted_convs(network), Rates(network, plane)
+    convs, rates = fitted_convs(network), Rates(plane)
     for done, conv in enumerate(convs):
         wanted = None if clean is None else _ideal(network, conv, ideal_output(network.mode, seen, clean))
         ends = wanted is not None

@@ -8,8 +8,10 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Converter, Scales
 from nspike.converting import regression
 from nspike.converting.conversion import convert as convert_with
-from nspike.converting.rates import Rates
+from nspike.converting.rates import Rates, moved
 from nspike.converting.tying import tied
+from nspike.engine import run as engine
+from nspike.engine.program import program_of
 from nspike.errors import BadInputError, UsageError
 from nspike.graph.layer import IMAGE, Activation, Conv, Gate, PixelShuffle
 from nspike.graph.network import Network
@@ -88,17 +90,31 @@ def test_qcfs_calibrates_what_conversion_adds():
     assert snn.spiking.scales["end.in"].min() > 0
 
 
-def test_rates_by_the_engine_are_those_by_layers():
-    network = chains.branched(4, 5, 3, channels=3)
-    model = chains.random_model(network, 2, level=0.5)
-    plane = chains.image(0, 3, 3, 14, 17).astype(np.int32) * 257
-    ways = Rates(network, plane), Rates(network, plane)
-    assert ways[0].is_simple
-    ways[1].is_simple = False
-    for conv in network.convs[1:]:
-        one, other = (way.read(model, conv) for way in ways)
-        assert one.max() > 0
-        np.testing.assert_allclose(one, other, atol=1e-6)
+@pytest.mark.parametrize("make", [residual, unet, many])
+def test_rates_are_those_of_the_engine(make):
+    snn, _ = nspike.convert(model_of(make()), images(2, 16, 16), neuron="mprn", fast=True, timesteps=5)
+    network, spiking = snn.network, snn.spiking
+    plane = np.rint(np.stack(images(2, 16, 16)) * 65535).astype(np.int32)
+    shapes = network.shapes(16, 16)
+    known = {a.name: np.zeros((2, *shapes[a.name]), np.float32) for a in network.activations}
+
+    def observer(seen):
+        if seen.layer in known:
+            spikes = seen.dense().astype(float)
+            signs = spikes.reshape(len(spikes), -1, *shapes[seen.layer][:1], *spikes.shape[2:])
+            values = signs[:, 0] - (signs[:, 1] if signs.shape[1] > 1 else 0)
+            known[seen.layer][seen.n, :, *seen.core.slices] = values.sum(axis=0) / spiking.timesteps
+
+    program = program_of(snn, registry().neurons["mprn"], registry().heads["cpm"])
+    engine.run(program, plane, sink=lambda part: None, observer=observer)
+    rates, checked = Rates(plane), 0
+    for conv in network.convs:
+        if network.activations_into(conv.name):
+            read = rates.read(snn, conv)
+            assert np.abs(read).max() > 0
+            np.testing.assert_allclose(read, moved(network, conv.source, known), atol=1e-6)
+            checked += 1
+    assert checked == len(regression.fitted_convs(network)) > 3
 
 
 def neighbourhoods(conv, planes, group):
@@ -134,7 +150,7 @@ def test_a_layer_between_sums_is_the_ridge_regression_of_the_definition(options)
     fitted = regression.fit(snn, seen, ridge=0.05)
 
     conv = snn.network.layer("middle")
-    rates = Rates(snn.network, plane.astype(np.int32)).read(snn, conv)
+    rates = Rates(plane.astype(np.int32)).read(snn, conv)
     captured = {"middle": None}
     ann.run(snn.network, snn.parameters, seen, capture=captured)
     kernel, _ = normalised_conv(snn.network, snn.parameters, snn.spiking, "middle")
