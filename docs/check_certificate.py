@@ -202,6 +202,27 @@ def bilinear(layer, read):
     return x
 
 
+def shape_of(conv):
+    """Stride, dilation, groups, and the zeros before, of a convolution."""
+    dilation, kernel = conv.get("dilation", 1), conv["kernel"]
+    pads = conv.get("padding")
+    return (
+        conv.get("stride", 1),
+        dilation,
+        conv.get("groups", 1),
+        dilation * (kernel - 1) // 2 if pads is None else pads[0],
+    )
+
+
+def fan(conv, size):
+    """How many outputs of one channel of a convolution read each of `size` positions along an axis."""
+    (stride, dilation, _, before), count = shape_of(conv), np.zeros(size, np.int64)
+    for tap in range(conv["kernel"]):
+        at = np.arange(-(-size // stride)) * stride - before + tap * dilation
+        np.add.at(count, at[(at >= 0) & (at < size)], 1)
+    return count
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of layer.
@@ -211,6 +232,8 @@ class Kind:
     width : (layer, the channels that it reads of each) -> its channels. size : layer -> its height over that of what it reads.
     make : of a sum or move: (layer, arrays (..., C, H, W)) -> an array. bits : layer -> by how many bits a sum's grid is
         finer than that of what it reads. additions : (layer, how many it reads) -> for each value of a sum.
+    fan : of what reads spikes: (layer, size) -> how many outputs of one channel each of `size` positions reaches along an
+        axis. taps : layer -> the same for both axes far from the border, the mean. targets : layer -> how many output channels.
     """
 
     role: str
@@ -219,11 +242,19 @@ class Kind:
     make: Callable | None = None
     bits: Callable = lambda layer: 0
     additions: Callable = lambda layer, count: 0
+    fan: Callable = lambda layer, size: np.ones(size, np.int64)
+    taps: Callable = lambda layer: Fraction(1)
+    targets: Callable = lambda layer: 1
 
 
 KINDS = {
     "conv": Kind(
-        "current", width=lambda layer, _: layer["out_channels"], size=lambda layer: Fraction(1, layer.get("stride", 1))
+        "current",
+        width=lambda layer, _: layer["out_channels"],
+        size=lambda layer: Fraction(1, shape_of(layer)[0]),
+        fan=fan,
+        taps=lambda layer: Fraction(layer["kernel"] ** 2, shape_of(layer)[0] ** 2),
+        targets=lambda layer: layer["out_channels"] // shape_of(layer)[2],
     ),
     "gate": Kind("current"),
     "activation": Kind("neurons"),
@@ -321,18 +352,6 @@ class Graph:
         block = np.ones((kind.size(self.layers[name]).denominator,) * 2, int)
         parts = [part[:, None, None] * block for part in np.split(ids, np.cumsum(widths)[:-1])]
         return np.stack([np.unique(channel) for channel in kind.make(self.layers[name], parts)])
-
-
-def shape_of(conv):
-    """Stride, dilation, groups, and the zeros before, of a convolution."""
-    dilation, kernel = conv.get("dilation", 1), conv["kernel"]
-    pads = conv.get("padding")
-    return (
-        conv.get("stride", 1),
-        dilation,
-        conv.get("groups", 1),
-        dilation * (kernel - 1) // 2 if pads is None else pads[0],
-    )
 
 
 # ----- what the neurons do, step by step -----
@@ -540,52 +559,58 @@ def trains_of(model, neurons):
 class Driver:
     """A convolution or gate in units of its current's scale, not rounded.
 
-    weights : (phases, C, J, k, k), J being all channels of spikes (plane after plane, train after train) or of an image,
-    0 where another group reads them; a second phase for the steps after T where a spike is then worth something else; none
-    for a gate. group : of each of the J channels. largest, total, limit : what its grid must hold.
+    weights : (phases, C, J, k, k), J being all channels of spikes (train after train, in each plane after plane) or of an
+    image, 0 where another group reads them; a second phase for the steps after T where a spike is then worth something else;
+    none for a gate. group : of each of the J channels. gate : of a gate alone. held, limit : (phases, C, n), what must not pass
+    the limit on the grid. total : the most that it can give at a step.
     """
 
-    def __init__(self, model, name, trains, scale):
-        layer = model.graph.layers[name]
-        self.gate, gain = np.zeros(0), 1 if trains else 4
-        if layer["kind"] == "gate":
-            if len(trains) != 1 or trains[0].gains != [1] or trains[0].worth != (1.0, 1.0):
-                raise Unchecked(f"the spikes that gate {name!r} reads are not all worth 1")
-            self.gate, self.bias, self.limit = trains[0].scale / scale, 1.0 / scale, 2**24
-            self.weights, held = np.zeros((1, len(scale), 0, 1, 1)), (self.gate * 5)[None, :, None]
-        else:
-            read = np.concatenate([train.scale for train in trains]) if trains else np.ones(layer["in_channels"])
-            kernel, self.bias = kernel_of(model, layer, read, scale)
-            groups, count = shape_of(layer)[2], layer["in_channels"]
-            group = np.arange(count) // (count // groups)
-            whole = np.zeros((len(kernel), count, *kernel.shape[2:]))
-            for i, own in enumerate(np.split(kernel, groups)):
-                whole[i * len(own) : (i + 1) * len(own), group == i] = own
-            self.limit = 4095 if trains else 32767
-            self.weights, self.group, self.groups = whole[None], group, groups
-            if trains:
-                ends = np.cumsum([len(train.scale) for train in trains])[:-1]
-                parts = list(zip(np.split(whole, ends, axis=1), trains, strict=True))
-                both = [
-                    np.concatenate([part * (train.worth[i] * g) for part, train in parts for g in train.gains], axis=1)
-                    for i in range(2)
-                ]
-                self.weights = np.stack(both[:1] if np.array_equal(*both) else both)
-                parts = list(zip(np.split(group, ends), trains, strict=True))
-                self.group = np.concatenate([part for part, train in parts for _ in train.gains])
-            held = np.abs(self.weights).reshape(*self.weights.shape[:2], -1)
-        sums = np.array([max(map(math.fsum, channel)) for channel in np.abs(held).transpose(1, 0, 2).tolist()])
-        self.largest, self.total = np.abs(held).max(axis=(0, 2)), gain * sums + np.abs(self.bias)
+    def __init__(self, weights, bias, held, limit, gain=1, gate=None, group=None):
+        self.weights, self.bias, self.limit = weights, bias, limit
+        self.gate, self.group = np.zeros(0) if gate is None else gate, group
+        held = np.abs(held)
+        sums = np.array([max(map(math.fsum, channel)) for channel in held.transpose(1, 0, 2).tolist()])
+        self.largest, self.total = held.max(axis=(0, 2)), gain * sums + np.abs(bias)
 
     def stored(self, weights):
         """A kernel as a model's file has it: only what a group reads, filled up with zeros where that is less than another's."""
-        if not weights.shape[2] or self.groups == 1:
+        if self.group is None or not self.group.any():
             return weights
-        read = [np.flatnonzero(self.group == i) for i in range(self.groups)]
-        most, parts = max(map(len, read)), np.split(weights, self.groups, axis=1)
+        read = [np.flatnonzero(self.group == i) for i in range(1 + self.group.max())]
+        most, parts = max(map(len, read)), np.split(weights, len(read), axis=1)
         parts = [part[:, :, own] for part, own in zip(parts, read, strict=True)]
         parts = [np.pad(p, [(0, 0), (0, 0), (0, most - p.shape[2]), (0, 0), (0, 0)]) for p in parts]
         return np.concatenate(parts, axis=1)
+
+
+def conv_driver(model, layer, trains, scale):
+    """A convolution; `trains` of the spikes that it reads, none for an image. scale : λ of its current, (C,)."""
+    groups, count = shape_of(layer)[2], layer["in_channels"]
+    read = np.concatenate([train.scale for train in trains]) if trains else np.ones(count)
+    kernel, bias = kernel_of(model, layer, read, scale)
+    group = np.arange(count) // (count // groups)
+    whole = np.zeros((len(kernel), count, *kernel.shape[2:]))
+    for i, own in enumerate(np.split(kernel, groups)):
+        whole[i * len(own) : (i + 1) * len(own), group == i] = own
+    if not trains:
+        weights = whole[None]
+        return Driver(weights, bias, weights.reshape(1, len(whole), -1), 32767, 4, group=group)
+    ends, both = np.cumsum([len(train.scale) for train in trains])[:-1], []
+    for phase in range(2):
+        parts = zip(np.split(whole, ends, axis=1), trains, strict=True)
+        both.append(np.concatenate([part * (t.worth[phase] * g) for part, t in parts for g in t.gains], axis=1))
+    weights = np.stack(both[:1] if np.array_equal(*both) else both)
+    group = np.concatenate([part for part, t in zip(np.split(group, ends), trains, strict=True) for _ in t.gains])
+    return Driver(weights, bias, weights.reshape(len(weights), len(whole), -1), 4095, group=group)
+
+
+def gate_driver(model, layer, trains, scale):
+    """A gate."""
+    if any(train.gains != [1] or train.worth != (1.0, 1.0) for train in trains):
+        raise Unchecked(f"the spikes that gate {layer['name']!r} reads are not all worth 1")
+    gate = np.concatenate([train.scale for train in trains]) / scale
+    none = np.zeros((1, len(scale), 0, 1, 1))
+    return Driver(none, 1.0 / scale, (gate * 5)[None, :, None], 2**24, gate=gate)
 
 
 def kernel_of(model, layer, scale_in, scale_out):
@@ -681,9 +706,11 @@ class Integers:
         graph = self.graph = model.graph
         currents, trains = Currents(graph), trains_of(model, neurons)
         scales, self.shift = scales_of(model, currents), currents.shift
-        self.drivers = {
-            name: Driver(model, name, trains.get(graph.reads[name][0], ()), scales[name]) for name in graph.drivers
-        }
+        self.drivers = {}
+        for name in graph.drivers:
+            layer, read = graph.layers[name], trains.get(graph.reads[name][0], ())
+            make = {"conv": conv_driver, "gate": gate_driver}[layer["kind"]]
+            self.drivers[name] = make(model, layer, read, scales[name])
         thetas = {s: model.arrays[f"spiking/thresholds/{s}"] * (model.scale(s) / scales[c]) for s, c in graph.stages}
         self.exponent = exponents_of(graph, currents, self.drivers, thetas)
         self.kernels, self.biases = {}, {}
@@ -910,21 +937,25 @@ class Simulation:
 
     def _driven(self, name, layer, read):
         """The current of a convolution or gate, (steps, N, C, H, W)."""
-        kernels, seen = self.integers.kernels[name], self.tensors[read[0]]
-        timesteps, steps = self.neurons.timesteps, self.neurons.steps
-        early = (np.arange(steps) < timesteps)[:, None, None, None, None]
-        if layer["kind"] == "gate":
-            gate = (self.tensors[IMAGE] / float(WHITE) - 1.0) * each(self.integers.drivers[name].gate)
-            current = seen[0][:, :, 0] * np.rint(np.ldexp(gate, self.integers.exponent[name][:, None, None]))
-        else:
-            stride, dilation, _, before = shape_of(layer)
-            if self.graph.gives[read[0]] == "image":
-                current = np.rint(convolve(seen, kernels[0], stride, dilation, before) / WHITE) * early
-            else:
-                flat = np.concatenate([s.reshape(*s.shape[:2], -1, *s.shape[4:]) for s in seen], axis=2)
-                halves = (flat[:timesteps], kernels[0]), (flat[timesteps:], kernels[-1])
-                current = np.concatenate([convolve(x, kernel, stride, dilation, before) for x, kernel in halves])
-        return current + each(self.integers.biases[name]) * early
+        current = {"conv": self._convolved, "gate": self._gated}[layer["kind"]](name, layer, read[0])
+        return current + each(self.integers.biases[name]) * self._early()
+
+    def _early(self):
+        """By step: 1 up to T, 0 after."""
+        return (np.arange(self.neurons.steps) < self.neurons.timesteps)[:, None, None, None, None]
+
+    def _convolved(self, name, layer, read):
+        (stride, dilation, _, before), kernels = shape_of(layer), self.integers.kernels[name]
+        if self.graph.gives[read] == "image":
+            return np.rint(convolve(self.tensors[read], kernels[0], stride, dilation, before) / WHITE) * self._early()
+        flat = np.concatenate([s.reshape(*s.shape[:2], -1, *s.shape[4:]) for s in self.tensors[read]], axis=2)
+        halves = zip(np.split(flat, [self.neurons.timesteps]), (kernels[0], kernels[-1]), strict=True)
+        return np.concatenate([convolve(x, kernel, stride, dilation, before) for x, kernel in halves])
+
+    def _gated(self, name, layer, read):
+        gate = (self.tensors[IMAGE] / float(WHITE) - 1.0) * each(self.integers.drivers[name].gate)
+        weight = np.rint(np.ldexp(gate, self.integers.exponent[name][:, None, None]))
+        return np.concatenate(self.tensors[read], axis=3)[:, :, 0] * weight
 
     def _fired(self, name, layer, read):
         self.spikes[name], _ = run(self.tensors[read[0]], self.integers.stages[name])
@@ -946,67 +977,45 @@ class Simulation:
         return np.rint(np.array(layer["values"]) * WHITE)[:, None, None] * np.ones((count, 1, height, width))
 
 
-def fan(layer, size):
-    """How many outputs of one channel of a reader read each of `size` positions along an axis."""
-    if layer["kind"] == "gate":
-        return np.ones(size, np.int64)
-    (stride, dilation, _, before), count = shape_of(layer), np.zeros(size, np.int64)
-    for tap in range(layer["kernel"]):
-        at = np.arange(-(-size // stride)) * stride - before + tap * dilation
-        np.add.at(count, at[(at >= 0) & (at < size)], 1)
-    return count
+def reached(graph, height, width, taps):
+    """What hands on spikes -> int64 (C, H, W): how many accumulations each causes, through what moves it to its readers.
 
-
-def targets(layer):
-    """How many output channels of a reader a spike reaches."""
-    return 1 if layer["kind"] == "gate" else layer["out_channels"] // layer.get("groups", 1)
-
-
-def reached(graph, head, height, width):
-    """Layer of neurons -> int64 (C, H, W), how many accumulations a spike causes there, through what moves it to its readers.
-
-    head : the side of the head's convolution over the output layer's spikes, or 0.
+    taps : (layer, (H, W)) -> int64 (H, W), how many outputs of one channel of a reader each position reaches.
     """
-
-    def fans(layer, size):
-        return np.multiply.outer(*(fan(layer, side) for side in size))
-
-    return reach(graph, head, height, width, fans)
-
-
-def reached_on_paper(graph, height, width):
-    """The same as papers count: the border ignored, the mean over positions; and what all must be divided by."""
-    unit = math.lcm(*(shape_of(layer)[0] ** 2 for layer in graph.layers.values() if layer["kind"] == "conv"))
-
-    def fans(layer, size):
-        taps = 1 if layer["kind"] == "gate" else layer["kernel"] ** 2 * unit // shape_of(layer)[0] ** 2
-        return np.full(size, taps if layer["kind"] == "conv" else unit, np.int64)
-
-    return reach(graph, 0, height, width, fans), unit
-
-
-def reach(graph, head, height, width, fans):
-    """`fans` gives (layer, (H, W)) -> int64 (H, W), how many outputs of one channel each position of its input reaches."""
     reach = {
         name: np.zeros((graph.width[name], *graph.area(name, height, width)), np.int64)
-        for name, kind in graph.gives.items()
-        if kind == "spikes"
+        for name, gives in graph.gives.items()
+        if gives == "spikes"
     }
     for name in reversed(graph.layers):
-        layer, read = graph.layers[name], graph.reads[name]
-        if name in reach and graph.kinds[name].role == "move":
+        layer, read, kind = graph.layers[name], graph.reads[name], graph.kinds[name]
+        if name in reach and kind.role == "move":
             ends = np.cumsum([0, *(reach[source].size for source in read)])
             ids = [np.arange(a, b).reshape(reach[s].shape) for a, b, s in zip(ends, ends[1:], read, strict=False)]
             back = np.zeros(ends[-1], np.int64)
-            np.add.at(back, graph.kinds[name].make(layer, ids), reach[name])
+            np.add.at(back, kind.make(layer, ids), reach[name])
             for source, part in zip(read, np.split(back, ends[1:-1]), strict=True):
                 reach[source] += part.reshape(reach[source].shape)
-        elif graph.kinds[name].role == "current" and read[0] in reach:
-            reach[read[0]] += targets(layer) * fans(layer, reach[read[0]].shape[1:])
-    if head:
-        conv = {"kind": "conv", "kernel": head}
-        reach[OUTPUT] = graph.channels * fans(conv, graph.area(graph.output, height, width))[None]
+        elif kind.role == "current" and read[0] in reach:
+            reach[read[0]] += kind.targets(layer) * taps(layer, reach[read[0]].shape[1:])
     return reach
+
+
+def exactly(layer, size):
+    """At the border fewer."""
+    return np.multiply.outer(*(KINDS[layer["kind"]].fan(layer, side) for side in size))
+
+
+def reached_on_paper(graph, height, width):
+    """As papers count, the border ignored and the mean over positions; and by what all must be divided."""
+    unit = math.lcm(
+        *(KINDS[layer["kind"]].taps(layer).denominator for layer in graph.layers.values() if "kernel" in layer)
+    )
+
+    def taps(layer, size):
+        return np.full(size, int(KINDS[layer["kind"]].taps(layer) * unit), np.int64)
+
+    return reached(graph, height, width, taps), unit
 
 
 # ----- what the certificate says of it -----
@@ -1217,7 +1226,7 @@ def check(certificate, model, image):
         raise Unchecked(f"{height}x{width} pixels and {neurons.steps} steps are too many for this script's memory")
     integers = Integers(model, neurons)
     simulation = Simulation(integers, neurons, plane)
-    synops = reached(graph, plan.size if neurons.head_fires else 0, height, width)
+    synops = reached(graph, height, width, exactly)
     papers, unit = reached_on_paper(graph, height, width)
     totals = np.zeros(3, np.int64)
     for name, theirs in zip(names, claimed, strict=True):
@@ -1227,7 +1236,7 @@ def check(certificate, model, image):
         check_layer(theirs, name, layer)
         for step in layer["steps"]:
             totals += sum(step["events"]), step["synops"], step["synops_paper"]
-    work = work_of(plan, simulation, synops, count, height, width)
+    work = work_of(plan, simulation, count, height, width)
     claim("work", certificate.get("work"), work)
     totals = map(int, np.add(totals, (0, work["head_synops"], work["head_synops_paper"])))
     claim("totals", certificate.get("totals"), dict(zip(("spikes", "synops", "synops_paper"), totals, strict=True)))
@@ -1249,18 +1258,18 @@ def check(certificate, model, image):
     return same
 
 
-def work_of(plan, simulation, synops, count, height, width):
+def work_of(plan, simulation, count, height, width):
     """What a certificate says of the operations besides those that spikes cause."""
     graph, neurons = simulation.graph, plan.neurons
     work = dict.fromkeys(("analog_macs", "analog_macs_paper"), 0)
     ann = dict.fromkeys(("ann_macs", "ann_macs_paper"), 0)
     for name in graph.drivers:
         layer = graph.layers[name]
-        if layer["kind"] != "conv":
+        if "kernel" not in layer:
             continue
         read = graph.reads[name][0]
         rows, columns = (int(fan(layer, size).sum()) for size in graph.area(read, height, width))
-        dense = layer["in_channels"] * targets(layer) * count
+        dense = layer["in_channels"] * graph.kinds[name].targets(layer) * count
         exact, paper = dense * rows * columns, dense * layer["kernel"] ** 2 * math.prod(graph.area(name, height, width))
         ann["ann_macs"] += exact
         ann["ann_macs_paper"] += paper
@@ -1270,9 +1279,12 @@ def work_of(plan, simulation, synops, count, height, width):
     area, channels = count * math.prod(graph.area(graph.output, height, width)), graph.channels
     added = 0 if neurons.head_fires else simulation.integers.biased(OUTPUT) * area * neurons.timesteps
     work["output_additions"] = added + (area * channels if graph.mode != "image" else 0)
-    fired = simulation.spikes[OUTPUT].sum(axis=(0, 1, 2)) if neurons.head_fires else np.zeros(())
-    work["head_synops"] = int((fired * synops.get(OUTPUT, 0)).sum())
-    work["head_synops_paper"] = int(fired.sum()) * plan.size**2 * channels
+    work["head_synops"] = work["head_synops_paper"] = 0
+    if neurons.head_fires and plan.size:
+        fired = simulation.spikes[OUTPUT].sum(axis=(0, 1, 2))
+        head = {"kind": "conv", "kernel": plan.size}
+        work["head_synops"] = int((fired * exactly(head, fired.shape[1:])).sum()) * channels
+        work["head_synops_paper"] = int(fired.sum()) * plan.size**2 * channels
     work["head_macs"] = area * channels if neurons.head_fires and plan.size else 0
     additions = biases = 0
     for name, kind in graph.kinds.items():

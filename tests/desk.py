@@ -1,5 +1,8 @@
 """A folder as the documents take it for granted: images, a checkpoint, and small models under the shipped ones' names."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 
 from nspike.images import file as images
@@ -51,5 +54,6 @@ def lay_out(folder, monkeypatch):
         write(here / "pairs" / "hazy" / f"s{i}_1.png", 30, 32, 3, seed=i)
         write(here / "pairs" / "GT" / f"s{i}.png", 30, 32, 3, seed=i + 5)
     checkpoint(here / "dncnn_25.pth")
+    shutil.copy(Path(__file__).parent / "data" / "onnx" / "unet_torchscript_11.onnx", here / "net.onnx")
     monkeypatch.chdir(here)
     return here

@@ -118,7 +118,7 @@ def run(model, pixels, neuron="if", head="membrane", **options):
     """The engine's output float64 (N, C, H, W), ledger, and spikes per layer bool (N, steps, channels, H, W)."""
     neuron = registry().neurons[neuron] if isinstance(neuron, str) else neuron
     head = registry().heads[head] if isinstance(head, str) else head
-    shapes = model.network.shapes(*pixels.shape[2:])
+    shapes = model.network.shapes(*pixels.shape[-2:])
     output = np.full((len(pixels), *shapes[model.network.output]), np.nan)
     spikes = {}
 

@@ -292,8 +292,8 @@ def ties(network):
 
 
 def tie(network, scales):
-    """Give tied channels the scale of the first of them, in place."""
-    for group in ties(network):
+    """Give tied channels of a network that can run as spikes the scale of the first of them, in place."""
+    for group in ties(network) if network.is_spiking else ():
         first, *rest = sorted(group)
         for name, c in rest:
             scales[name][c] = scales[first[0]][first[1]]

@@ -204,6 +204,8 @@ def evaluate(
     chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
+    if settings.sigma is not None:
+        model = model.at_noise(settings.sigma)
     price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
     sources = _sources(chosen, folder, settings)[:limit]

@@ -32,6 +32,7 @@ COMMANDS = {
     "curve": ("curve", "Show the image's quality and cost after each step."),
     "import": ("import_", "Make a model of a trained network's file."),
     "convert": ("convert", "Convert an imported network to spikes."),
+    "export": ("export", "Write a spiking model for other frameworks."),
     "train": ("train", "Train a plain network, from scratch or from a model."),
     "finetune": ("finetune", "Fine-tune a spiking network."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of images."),

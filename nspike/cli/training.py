@@ -76,7 +76,8 @@ class Given:
     ) -> None:
         """Train or fine-tune by the function that `work` imports; show progress, print what came of it.
 
-        source : a recipe file, or what key `stands_for` of a recipe is to be; None for neither. own : the keys that one command alone has.
+        source : a recipe file, or what key `stands_for` of a recipe is to be; None for neither.
+        own : the keys that one command alone has.
         """
         from nspike.fitting.reading import read_recipe, values_of
 

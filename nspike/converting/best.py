@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from nspike.contracts.converter import Converter
 from nspike.contracts.neuron import Neuron
+from nspike.graph.layer import Activation
 
 Plane = NDArray[np.float32]
 
 RELEASE = {"mprn": {"beta": 3.0}, "mprn_beta": {"alpha": 1.0}}
 """The release threshold α that goes with half full membranes, nearly θ: 0.976, which yet answers to training, and 1."""
+
+SIGNED = {"mprn": {"beta": -30.0}, "mprn_beta": {"alpha": 0.5001}}
+"""The release threshold of neurons that fire both signs, half of θ; and they start empty. Half full membranes would round their
+counts up, negative ones too, by half a spike on average; so the release rounds what is left to the nearest, of both signs."""
 
 WINDOW = 64
 """The largest side of a window in pixels."""
@@ -40,6 +45,17 @@ def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float
     return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}
 
 
+def of_layer(
+    neuron: Neuron, layer: Activation, values: Mapping[str, float], given: Mapping[str, float]
+) -> dict[str, float]:
+    """A layer's parameters: `values`, for signed neurons with `SIGNED` in place of what was not `given`."""
+    own = neuron.values(values)
+    if not layer.signed:
+        return own
+    other = SIGNED.get(neuron.name, {}) | {"v_init": 0.0}
+    return neuron.values(own | {name: value for name, value in other.items() if name in own and name not in given})
+
+
 def fit_windows(
     images: Sequence[Plane], targets: Sequence[Plane] | None, multiple: int = 1
 ) -> tuple[Plane, Plane | None]:
@@ -50,7 +66,7 @@ def fit_windows(
 
     def side(axis: int) -> int:
         median = min(WINDOW, sorted(p.shape[axis] for p in images)[(len(images) - 1) // 2])
-        return max(median - median % multiple, multiple)
+        return int(max(median - median % multiple, multiple))
 
     height, width = side(1), side(2)
     scale = 1 if targets is None else targets[0].shape[1] // images[0].shape[1]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nspike.degradations.kinds import Degradation, degradation_of, degrade
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import UsageError
+from nspike.graph.layer import Constant
 from nspike.model.model import Model
 
 Plane = NDArray[np.float32]
@@ -23,7 +24,7 @@ def calibration_crops(
 
     Parameters
     ----------
-    model : says how: noise of its sigma is added for denoise; images are shrunk and enlarged by its scales in turn for
+    model : says how: noise of its sigma is added for denoise, or of the level that its network is told; images are shrunk and enlarged by its scales in turn for
         superres; for dehaze the images are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
         rain and blur are made, if the model says which, or come in pairs.
     folder : of clean images, or of hazy ones.
@@ -48,7 +49,7 @@ def calibration_crops(
     sources = find_sources(folder, pairs=task not in ("denoise", "superres"))
     given = any(source.degraded is not None or source.disparity is not None for source in sources)
     as_they_are = not given and (task == "dehaze" or (task in ("derain", "deblur") and not says))
-    degradation = Degradation("pairs") if as_they_are else degradation_of(model.info)
+    degradation = Degradation("pairs") if as_they_are else _undoes(model)
     scale = model.network.scale
     window = size * scale
     chosen = [sources[i * len(sources) // min(crops, len(sources))] for i in range(min(crops, len(sources)))]
@@ -63,3 +64,9 @@ def calibration_crops(
             pairs[index] = degrade(scene.window(top, left, window), degradation, index, draw, scale=scale)
     degraded = [pairs[index][0] for index in range(crops)]
     return degraded, None if as_they_are else [pairs[index][1] for index in range(crops)]
+
+
+def _undoes(model: Model) -> Degradation:
+    """The model's degradation; of a network that is told the noise level, noise of the level that it is told."""
+    told = [layer.values[0] for layer in model.network.of_kind(Constant) if layer.meaning == "sigma"]
+    return Degradation("noise", {"sigma": 255 * told[0]}) if told else degradation_of(model.info)

@@ -50,11 +50,15 @@ def check_output(model: Model, given: str | os.PathLike[str], expected: str | os
     from nspike.graph.folding import fold_batch_norm
 
     image, output = _array(model, given), _array(model, expected)
-    if image.shape != output.shape:
-        raise BadInputError(f"{expected}: is {output.shape}; expected {image.shape}, as {given} is")
     network, parameters = fold_batch_norm(model.network, model.parameters)
+    scale, multiple = network.scale, network.size_multiple
+    shape = (*image.shape[:2], image.shape[2] * scale, image.shape[3] * scale)
+    if shape != output.shape:
+        raise BadInputError(f"{expected}: is {output.shape}; expected {shape}, as {given} is {image.shape}")
+    if image.shape[2] % multiple or image.shape[3] % multiple:
+        raise BadInputError(f"{given}: is {image.shape}; expected a height and a width that {multiple} divides")
     raw = run(network, parameters, image)
-    ways = {"image": restored(network.mode, image, raw), "network": raw}
+    ways = ({"image": restored(network.mode, image, raw)} if scale == 1 else {}) | {"network": raw}
     checks = [Check(*_apart(values, output), name) for name, values in ways.items()]
     best = min(checks, key=lambda check: check.largest)
     if not best.largest <= TOLERANCE:

@@ -13,7 +13,7 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.default import TIMESTEPS
 from nspike.converting.lowering import lower
 from nspike.converting.regression import fit as fit_layers
@@ -65,7 +65,8 @@ def convert(
     images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1]. What is over a multiple of the
         network's size multiple is left out.
     converter, options : how scales are found, and its options.
-    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's.
+    neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's. Where
+        they leave it open, signed layers start empty and release at θ/2, whatever the converter says (`best.SIGNED`).
     head : what reads the output layer.
     timesteps : T.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
@@ -123,7 +124,7 @@ def convert(
         timesteps=timesteps,
         scales=tied(network, answer.scales),
         thresholds=answer.thresholds,
-        neuron_parameters={neuron.name: {a.name: neuron.values(own) for a in network.activations}},
+        neuron_parameters={neuron.name: {a.name: of_layer(neuron, a, own, given) for a in network.activations}},
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
@@ -217,7 +218,8 @@ def _rounded(
 ) -> NDArray[np.float64]:
     """The output (C, H, W) of the integer network, which is what will run; its spikes by layer are put into `spikes`."""
     shapes, scale = model.network.shapes(*image.shape[1:]), model.network.scale
-    output = np.empty(shapes[model.network.output])
+    shapes[OUTPUT] = shapes[model.network.output]
+    output = np.empty(shapes[OUTPUT])
 
     def sink(part: Part) -> None:
         output[:, *part.core.scaled(Fraction(scale)).slices] = part.output

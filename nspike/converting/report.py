@@ -79,10 +79,11 @@ class ConversionReport:
     def to_text(self) -> str:
         """A table with a line for each layer, and what follows from it."""
         lines = []
+        wide = max([10, *(len(layer.name) + 1 for layer in self.layers)])
         if self.layers:
-            lines.append("layer      ANN a/λ   SNN r   corr  error  clipped  |res|>1/2  |res|>1   rate")
+            lines.append(f"{'layer':<{wide}} ANN a/λ   SNN r   corr  error  clipped  |res|>1/2  |res|>1   rate")
         lines += [
-            f"{r.name:<10}{r.ann:8.4f}{r.snn:8.4f}{r.correlation:7.3f}{r.error:7.3f}{r.clipped:9.2%}"
+            f"{r.name:<{wide}}{r.ann:8.4f}{r.snn:8.4f}{r.correlation:7.3f}{r.error:7.3f}{r.clipped:9.2%}"
             f"{_share(r.residual_half):>11}{_share(r.residual_one):>9}{r.rate:7.3f}"
             for r in self.layers
         ]

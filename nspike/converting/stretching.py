@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from nspike.errors import UsageError, nearest
-from nspike.integer.normalise import driven, normalised_conv
+from nspike.integer.normalise import current_scales, input_scale, normalised_conv
 from nspike.model.model import Model, spiking_of
 
 
@@ -33,15 +33,19 @@ def stretched(model: Model, factors: Mapping[str, float]) -> Model:
             raise UsageError(f"there is no layer {name!r} to stretch.{nearest(name, known)} Known: {', '.join(known)}")
         if not (isinstance(factor, int | float) and math.isfinite(factor) and factor > 0):
             raise UsageError(f"layer {name!r} is stretched by {factor!r}; expected a number above 0")
+    if not factors:
+        return model
+    scales = {name: np.asarray(scale) * factors.get(name, 1.0) for name, scale in spiking.scales.items()}
+    changed = replace(spiking, scales=scales)
+    before, after = current_scales(network, spiking), current_scales(network, changed)
     weights, biases = dict(spiking.weights), dict(spiking.biases)
     for conv in network.convs:
-        out = factors.get(driven(network, conv.name), 1.0)
-        sources = [(factors.get(layer.name, 1.0), layer.channels) for layer in network.activations_into(conv.name)]
         if conv.name in weights or conv.name in biases:
             kernel, bias = normalised_conv(network, model.parameters, spiking, conv.name)
-            into = np.concatenate([np.full(channels, factor) for factor, channels in sources] or [np.ones(1)])
-            weights[conv.name] = np.asarray(kernel * into[None, :, None, None] / out, np.float32)
+            out = after[conv.name] / before[conv.name]
+            ratio = input_scale(network, changed, conv.name) / input_scale(network, spiking, conv.name)
+            into = np.repeat(ratio.reshape(conv.groups, -1), conv.out_channels // conv.groups, axis=0)
+            weights[conv.name] = np.asarray(kernel * into[:, :, None, None] / out[:, None, None, None], np.float32)
             if conv.bias or conv.name in biases:
                 biases[conv.name] = np.asarray(bias / out, np.float32)
-    scales = {name: np.asarray(scale) * factors.get(name, 1.0) for name, scale in spiking.scales.items()}
-    return model.with_spiking(replace(spiking, scales=scales, weights=weights, biases=biases))
+    return model.with_spiking(replace(changed, weights=weights, biases=biases))

@@ -20,7 +20,7 @@ from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import WideSpikes
 from nspike.engine.stages import fire_block, stepped_neurons
 from nspike.engine.window import Rect
-from nspike.engine.wiring import Around, Fill, Wired
+from nspike.engine.wiring import Around, Fill, SpikeConv, Wired
 from nspike.graph.geometry import Role, geometry
 from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
@@ -90,27 +90,42 @@ def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     if not stage.fused:
         name = stage.layer.name
         _fire(tile, prepared, tile.tensors[name], rect.within(tile.rects[name]), out, v_out)
-    elif _runs_fused(prepared):
+    elif prepared.weights.size:
+        _plain(tile, op, prepared, out, v_out)
+    elif stage.sources and stage.neuron.step is None and not stage.gate.size:
         _fused(tile, op, prepared, out, v_out)
     else:
         _in_bands(tile, op, prepared, out, v_out)
     return out, v_out.transpose(2, 0, 1)
 
 
-def _runs_fused(prepared: Prepared) -> bool:
-    return prepared.weights.size > 0 and prepared.stage.neuron.step is None
-
-
 def _fused(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
+    """A convolution of spikes with its declared neurons."""
+    layer, rect = p.stage.layer, tile.rects[op.at]
     source, at = gathered(tile, op)
-    rect = tile.rects[op.at]
-    begin = np.array([source.pad - p.radius + rect.y0 - at.y0, source.pad - p.radius + rect.x0 - at.x0], np.int64)
-    into = np.array([out.pad, out.pad], np.int64)
-    numbers = (p.weights, 0, tile.integers.timesteps, p.bias, p.v0, p.threshold, p.reset)
+    around = Around(at, rect, tile.limits[layer.sources[0]], tile.integers.timesteps)
+    wired = tile.wired[layer.name]
+    assert isinstance(wired, SpikeConv)
+    tile.each(wired.fire(source, around, p, out, v_out), rect.height, ROWS)
+
+
+def _plain(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
+    """The same with a plain convolution, of the image too, by the kernels of chains."""
+    rect, like_image = tile.rects[op.at], _like_image(tile, op)
+    source, at = (None, tile.rects[op.reads[0]]) if like_image else gathered(tile, op)
+    pad = 0 if source is None else source.pad
+    begin = np.array([pad - p.radius + rect.y0 - at.y0, pad - p.radius + rect.x0 - at.x0], np.int64)
+    into, timesteps = np.array([out.pad, out.pad], np.int64), tile.integers.timesteps
+    neurons = (p.v0, p.threshold, p.reset, out.words, into)
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
-        wide.conv_fire(source.words, begin, p.size, *numbers, out.words, into, v_out, block, None, None, p.dynamics)
+        if source is None:
+            plane = tile.tensors[op.reads[0]]
+            wide.analog_fire(plane, begin, p.size, p.weights, timesteps, p.bias[0], *neurons, block, p.dynamics)
+        else:
+            numbers = (begin, p.size, p.weights, 0, timesteps, p.bias, *neurons)
+            wide.conv_fire(source.words, *numbers, v_out, block, None, None, p.dynamics)
 
     tile.each(rows, rect.height, ROWS)
 

@@ -144,8 +144,8 @@ def _reads(layer: Layer, sources: tuple[str, ...], gated: bool) -> tuple[str, ..
 
 
 def _kept(ops: list[Op], given: str | None) -> list[Op]:
-    """The ops that neurons need; where spikes are given, those that the output needs."""
-    needed, kept = {OUTPUT}, []
+    """The ops that neurons need; where spikes are given, those and what the output needs."""
+    needed, kept = {OUTPUT, given}, []
     for op in reversed(ops):
         if op is ops[-1] or (op.stage is not None and given is None) or op.name in needed:
             kept.append(op)

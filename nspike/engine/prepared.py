@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.tiling import packings
-from nspike.engine.wiring import spike_channels
-from nspike.graph.layer import IMAGE, Conv, Gate, Layer
+from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels import firing
@@ -57,6 +56,11 @@ class Prepared:
     def phase(self, step: int, timesteps: int) -> int:
         """The index into `weights` of the kernel used at `step`, counted from 0."""
         return min(int(step >= timesteps), len(self.weights) - 1)
+
+
+def spike_channels(integers: IntegerNetwork, name: str) -> int:
+    """The channels of a tensor of spikes, planes and all."""
+    return integers.network.widths[name] * len(integers.planes(name))
 
 
 def prepare(
@@ -108,7 +112,7 @@ def _padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) ->
     return np.ascontiguousarray(np.pad(array, widths, constant_values=value))
 
 
-def _aligned(shape: tuple[int, ...]) -> NDArray[np.int16]:
+def aligned(shape: tuple[int, ...]) -> NDArray[np.int16]:
     """Zeros that start at a cache line: a row of weights that straddles lines costs a third of the speed."""
     count = int(np.prod(shape))
     raw = np.zeros(2 * count + ALIGNMENT, np.uint8)
@@ -120,7 +124,7 @@ def _wide(weights: NDArray[np.int16], source_channels: tuple[int, ...], columns:
     """Rows (dy, dx, word, bit), each source starting at a new word, and a last row of zeros."""
     phases, channels, _, size, _ = weights.shape
     words = [-(-n // 64) for n in source_channels]
-    out = _aligned((phases, (size * size * sum(words) * 64 + 1) * columns))
+    out = aligned((phases, (size * size * sum(words) * 64 + 1) * columns))
     table = out.reshape(phases, -1, columns)[:, :-1].reshape(phases, size, size, sum(words) * 64, columns)
     first_word = first = 0
     for n, w in zip(source_channels, words, strict=True):
@@ -139,7 +143,7 @@ def _narrow(weights: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _conv_weights(stage: Stage, source_channels: tuple[int, ...], columns: int, narrow: bool) -> _Weights:
-    if stage.layer.sources == (IMAGE,):
+    if not stage.sources:
         kernel = stage.integer.weights[0].astype(np.int64)
         return kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
     return _narrow(stage.integer.weights) if narrow else _wide(stage.integer.weights, source_channels, columns)

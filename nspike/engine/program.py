@@ -69,7 +69,7 @@ def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
     if given is not None:
         integers = given.rest(integers)
     fused = [s for s in integers.stages if s.name != name and s.fused]
-    laid = [s for s in fused if steps.chain or (s.sources and s.neuron.step is None and is_plain(s, integers.network))]
+    laid = [s for s in fused if steps.chain or _runs_plain(s, integers)]
     names = {stage.name for stage in laid}
     prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)
     alone: list[Stage | Writer] = [*integers.writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
@@ -82,6 +82,12 @@ def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
         pad=max((prepared[name].radius for name in names), default=0),
         given=given,
     )
+
+
+def _runs_plain(stage: Stage, integers: IntegerNetwork) -> bool:
+    """Whether the kernels of chains run a stage of another network."""
+    reads = bool(stage.sources) or stage.name != OUTPUT  # for the image they give no membranes
+    return reads and stage.neuron.step is None and is_plain(stage, integers.network)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.engine.prepared import Prepared, aligned, spike_channels
 from nspike.engine.spikes import WideSpikes, bits_of
 from nspike.engine.window import Rect
 from nspike.graph.layer import Conv, Gate, Layer
@@ -18,7 +19,8 @@ from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import inputs
 from nspike.integer.writer import Writer
-from nspike.kernels import strided
+from nspike.kernels import masked, strided
+from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
 
@@ -35,6 +37,9 @@ class Around:
 
 Fill = Callable[[int, int, Ints, int], None]
 """fill(first row, last row, out, row): the current of these rows of the output's rectangle, from row `row` of `out` on."""
+
+Rows = Callable[[int, int], None]
+"""rows(first row, last row) of the output's rectangle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +62,14 @@ class ImageConv:
 
 @dataclass(frozen=True, eq=False)
 class SpikeConv:
-    """A convolution of spikes; see `nspike.kernels.strided.conv_current`."""
+    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones.
 
+    layout : its arguments between `taps` and `steps`.
+    """
+
+    kernel: Callable[..., None]
     taps: NDArray[np.int64]
-    weights: NDArray[np.int16]
-    row: Ints
-    target: Ints
+    layout: tuple[Any, ...]
     bias: Ints
 
     def fill(self, read: Any, around: Around) -> Fill:
@@ -70,8 +77,18 @@ class SpikeConv:
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
             places, block = _places(around, first - row, read.pad), _block(around, first, last)
-            numbers = (self.weights, self.row, self.target, around.timesteps, self.bias)
-            strided.conv_current(read.words, places, self.taps, *numbers, block, out)
+            self.kernel(read.words, places, self.taps, *self.layout, around.timesteps, self.bias, block, out)
+
+        return rows
+
+    def fire(self, read: WideSpikes, around: Around, neurons: Prepared, out: WideSpikes, v_out: Ints) -> Rows:
+        """The rows of declared neurons that integrate this current."""
+        p = neurons
+
+        def rows(first: int, last: int) -> None:
+            places, block = _places(around, 0, read.pad), _block(around, first, last)
+            numbers = (around.timesteps, p.bias, block, out.words, p.v0, p.threshold, p.reset, p.dynamics, v_out)
+            self.kernel(read.words, places, self.taps, *self.layout, *numbers)
 
         return rows
 
@@ -149,32 +166,94 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
     if not part.sources:
         kernel = weights[0].astype(np.int64).transpose(2, 3, 1, 0)
         return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
-    row, target = _bits(integers, part, conv)
+    both = np.stack([bias, np.zeros_like(bias)])
+    group, channel = _bits(integers, part, conv)
+    each = conv.out_channels // conv.groups
+    if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:
+        return SpikeConv(masked.convolve, taps, masked_layout(weights, each, group, channel), both)
+    return SpikeConv(strided.convolve, taps, in_blocks(weights, conv.groups, group, channel), both)
+
+
+def masked_layout(
+    weights: NDArray[np.int16], each: int, group: NDArray[np.int64], channel: NDArray[np.int64]
+) -> tuple[int, NDArray[np.int64], NDArray[np.int16]]:
+    """Weights int16 (phases, C, planes·each, k, k) for `nspike.kernels.masked.convolve`: each, starts, weights."""
     phases, channels, read, size, _ = weights.shape
-    reached = channels // conv.groups
-    by_group = weights.reshape(phases, conv.groups, reached, read, size * size).transpose(0, 4, 1, 3, 2)
-    rows = np.ascontiguousarray(by_group.reshape(phases, size * size, conv.groups * read, reached))
-    return SpikeConv(taps, rows, row, target, np.stack([bias, np.zeros_like(bias)]))
+    starts = np.flatnonzero((group == 0) & (channel % each == 0))
+    parts, count = -(-channels // WORD), -(-read * size * size // TAIL) * TAIL
+    rows = np.zeros((phases, count, parts * WORD), np.int16)
+    split = weights.reshape(phases, channels, -1, each, size * size).transpose(0, 2, 4, 3, 1)
+    rows[:, : read * size * size, :channels] = split.reshape(phases, -1, channels)
+    table = aligned((phases, parts * count * WORD))
+    table[:] = rows.reshape(phases, count, parts, WORD).transpose(0, 2, 1, 3).reshape(phases, -1)
+    return each, starts, table
 
 
-def _bits(integers: IntegerNetwork, part: Stage | Writer, conv: Conv) -> tuple[Ints, Ints]:
-    """Of each bit of the sources' words: its row of the weights (group, channel that it reads), -1 for none; the first output
-    channel that it reaches.
+SMALL = (1, 2, 4, 8)
+"""So many channels of a group are masked instead of listed."""
+LANES = 16
+WORD = 64
+
+
+def in_blocks(
+    weights: NDArray[np.int16], groups: int, group: NDArray[np.int64], channel: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], int, int, int]:
+    """Weights int16 (phases, C, I, k, k) for `nspike.kernels.strided.convolve`: pieces, ends, weights, rows, lanes, step.
+
+    group, channel : int64 (bits,), of each bit of a pixel's words, its group, -1 for none, and which of that group's I it is.
     """
+    phases, channels, _, size, _ = weights.shape
+    each = channels // groups
+    together = min(groups, max(1, (LANES if channels <= LANES else WORD) // each))
+    lanes = -(-together * each // LANES) * LANES
+    pieces: list[tuple[int, int, int, int, int]] = []
+    ends: list[int] = []
+    rows, placed = 0, []
+    for first_group in range(0, groups, together):
+        row = 0
+        for first_bit, bits in _runs((group >= first_group) & (group < first_group + together)):
+            tall = min(size, WORD // bits)
+            for dy in range(0, size, tall):
+                height = min(tall, size - dy)
+                pieces.append((dy, height, first_bit, bits, row))
+                placed.append((len(ends), *pieces[-1]))
+                row += height * bits
+        ends.append(len(pieces))
+        rows = max(rows, row)
+    table = aligned((phases, len(ends) * (size * rows + 1) * lanes))
+    blocks = table.reshape(phases, len(ends), size * rows + 1, lanes)
+    for block, dy, height, first_bit, bits, row in placed:
+        for bit in range(first_bit, first_bit + bits):
+            first = (group[bit] - block * together) * each
+            kernel = weights[:, group[bit] * each : (group[bit] + 1) * each, channel[bit], dy : dy + height]
+            for dx in range(size):
+                at = dx * rows + row + bit - first_bit
+                blocks[:, block, at : at + (height - 1) * bits + 1 : bits, first : first + each] = kernel[
+                    ..., dx
+                ].transpose(0, 2, 1)
+    return np.array(pieces, np.int64).reshape(-1, 5), np.array(ends, np.int64), table, rows, lanes, together * each
+
+
+def _runs(wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Runs of up to 64 bits that are set: (first, how many)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
+    return [
+        (at, min(WORD, last - at))
+        for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        for at in range(first, last, WORD)
+    ]
+
+
+def _bits(integers: IntegerNetwork, part: Stage | Writer, conv: Conv) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each bit of the sources' words: its group, -1 for none, and which of the group's channels it is."""
     read = inputs(integers.network, conv.name, conv.groups, integers.planes)
     bit_of = packed_bits([spike_channels(integers, source) for source in part.sources])
-    count = -(-(int(bit_of[-1]) + 1) // 64) * 64
-    row, target = np.full(count, -1, np.int32), np.zeros(count, np.int32)
+    count = -(-(int(bit_of[-1]) + 1) // WORD) * WORD
+    groups, channels = np.full(count, -1, np.int64), np.zeros(count, np.int64)
     group, channel = np.nonzero(read.gains)  # the groups that read fewer spike channels are filled up with gains of 0
     bits = bit_of[read.places[group, channel]]
-    row[bits] = group * read.places.shape[1] + channel
-    target[bits] = group * (conv.out_channels // conv.groups)
-    return row, target
-
-
-def spike_channels(integers: IntegerNetwork, name: str) -> int:
-    """The channels of a tensor of spikes, planes and all."""
-    return integers.network.widths[name] * len(integers.planes(name))
+    groups[bits], channels[bits] = group, channel
+    return groups, channels
 
 
 def packed_bits(channels: Sequence[int]) -> NDArray[np.int64]:

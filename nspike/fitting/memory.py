@@ -1,6 +1,7 @@
 """What a recipe needs of memory at least, compared with what there is before anything is allocated."""
 
 import os
+from fractions import Fraction
 from typing import Any
 
 from nspike.errors import UsageError
@@ -19,7 +20,7 @@ def check_memory(recipe: Recipe, model: Model) -> None:
         crops |= {"calibration": recipe.calibration} if converts else {}
         crops |= {"warm_crops": recipe.warm_crops} if recipe.warm_start != "none" else {}
     for key, count in crops.items():
-        of_a_crop = 8 * model.network.channels * recipe.patch**2
+        of_a_crop = 4 * model.network.channels * recipe.patch**2 * (1 + model.network.scale**2)
         needs = count * max(of_a_crop, _of_layers(recipe, model) if key == "batch" and recipe.options.steps else 0)
         if there is not None and needs > there:
             raise UsageError(
@@ -34,7 +35,9 @@ def _of_layers(recipe: Recipe, model: Model) -> int:
     options: Any = recipe.options
     if isinstance(recipe, FineTuningRecipe) and not options.recompute and options.gradient == "time":
         steps = recipe.timesteps or (model.spiking.timesteps if model.spiking is not None else 1)
-    return 4 * steps * recipe.patch**2 * sum(layer.channels for layer in model.network.activations)
+    scales = model.network.scales
+    neurons = sum(layer.channels * Fraction(scales[layer.name] or 0) ** 2 for layer in model.network.activations)
+    return int(4 * steps * recipe.patch**2 * neurons)
 
 
 def _memory() -> int | None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from nspike.converting.lowering import lower
 from nspike.errors import UsageError
 from nspike.fitting.recipe import FineTuningRecipe, Recipe
 from nspike.fitting.runs import Trained
-from nspike.graph.folding import fold_batch_norm
 from nspike.model.model import Model
 from nspike.registry.parts import spiking_of
 
@@ -26,7 +26,7 @@ def with_baseline(model: Model, baseline: Model) -> Model:
 
     Raises UsageError if the networks differ or the spiking form still follows from the ANN.
     """
-    network, parameters = fold_batch_norm(baseline.network, baseline.parameters)
+    network, parameters = lower(baseline.network, baseline.parameters)
     spiking = spiking_of(model)
     if network.rectified() != model.network.rectified():
         raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")

@@ -21,14 +21,14 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.contracts.signed import signed_form
 from nspike.errors import ModelError, UsageError
-from nspike.graph.layer import Layer
+from nspike.graph.layer import Constant, Layer
 from nspike.graph.network import Network
 from nspike.graph.values import not_spiking
 from nspike.integer import spike_channels
 from nspike.integer.components import components
 from nspike.integer.driver import FLOATS, FloatDriver, Spikes
 from nspike.integer.dynamics import PLAIN, Dynamics, dynamics
-from nspike.integer.grid import MOST_STEPS, NEVER_FIRES, IntegerLayer, on_grid, weights_on_grid
+from nspike.integer.grid import IMAGE_GAIN, MOST_STEPS, NEVER_FIRES, IntegerLayer, on_grid, weights_on_grid
 from nspike.integer.grids import exponents
 from nspike.integer.normalise import threshold_factors
 from nspike.integer.writer import Writer
@@ -138,6 +138,11 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
             f"spikes with {post_steps}; take a neuron with as many"
         )
     network, parts = model.network, components(model.network)
+    for layer in network.of_kind(Constant):
+        if not all(abs(value) <= IMAGE_GAIN for value in layer.values):
+            raise ModelError(
+                f"network {network.name}: the constants of {layer.name!r} lie outside [-{IMAGE_GAIN}, {IMAGE_GAIN}]"
+            )
     values = {name: each.values(given_values(spiking, each, name)) for name, each in neurons.items()}
     spikes = Spikes(neurons, lambda name: worth(neurons[name], values[name], timesteps))
     drivers = {layer.name: FLOATS[type(layer)](model, spiking, layer, spikes) for layer in network.drivers}
@@ -282,8 +287,9 @@ def as_arrays(integers: IntegerNetwork) -> dict[str, dict[str, NDArray[np.generi
             "gate": writer.gate,
         }
     for (name, source), shift in integers.shifts.items():
-        index = integers.network.layer(name).sources.index(source)
-        arrays.setdefault(name, {})[f"shift_{index}"] = shift
+        read = integers.network.layer(name).sources
+        shifts = {f"shift_{i}": shift for i in range(len(read)) if read[i] == source}
+        arrays.setdefault(name, {}).update(shifts)
     return arrays
 
 

@@ -1,54 +1,197 @@
-"""Convolutions of any stride, dilation, groups and padding, of spikes and of the image, to currents.
+"""Convolutions of any stride, dilation, groups and padding, of spikes and of the image.
 
-Positions are those of the layers: output (y, x) reads y·stride - padding + tap·dilation, where what lies outside the source,
-limits (2,) rows and columns, is zero. `places` says where tensors begin: int64 (6,), the row and column of position (0, 0) in
-the array of the source, those in the array of the output, and the limits. `taps` is int64 (4,): k, stride, dilation, padding.
+Positions are those of the layers: output (y, x) reads y·stride - padding + tap·dilation, where what lies outside the source
+is zero. `taps` is int64 (4,): k, stride, dilation, padding. `places` is int64 (6,): the row and column in the source's array of
+its position (0, 0), those in the output's array, and the source's rows and columns in all.
+
+The output channels of a few whole groups are a block of `lanes` sums. The bits that a block reads are cut into pieces: runs
+of up to 64 bits of a pixel's words, and several kernel rows of a run side by side as long as they fit in 64 bits. Each event
+of a piece adds one row of weights to the sums of its block. With stride 1, each column is listed once for all outputs that read
+it, as in `nspike.kernels.wide`: those that lie `dilation` columns apart are done one after the other.
 """
 
 import numpy as np
 
 from nspike.kernels._jit import kernel
+from nspike.kernels.firing import fire_pixel
 from nspike.kernels.unit import UNIT
+from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide
+
+SEGMENT = 64
+"""How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
 
 
 @kernel
-def conv_current(spikes, places, taps, weights, row, target, steps, bias, block, out):
-    """The currents of rows block[0] .. block[1] and columns block[2] .. block[3] at all steps.
+def convolve(
+    spikes,
+    places,
+    taps,
+    pieces,
+    ends,
+    weights,
+    rows,
+    lanes,
+    step,
+    steps,
+    bias,
+    block,
+    out,
+    v0=None,
+    threshold=None,
+    reset=None,
+    dynamics=None,
+    v_out=None,
+):
+    """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output at all steps, as currents or fired.
 
-    spikes uint64 (rows, columns, steps, words); row, target int32 (words·64,): of each bit, the row of `weights` and the first
-    output channel that it reaches, row -1 for none; weights int16 (phases, k·k, rows, C per group); steps: T, after which the
-    last phase holds; bias int32 (2, C): for the steps up to T, and after; out int32 (steps, rows, columns, C).
+    spikes uint64 (rows, columns, steps, words); pieces int64 (pieces, 5): first kernel row, how many, first bit, how many bits,
+    first row of weights; ends int64 (blocks,): the end of each block's pieces; weights int16 (phases, blocks·(k·rows + 1)·lanes):
+    for each block `rows` rows for each kernel column, and a row of zeros; lanes: a multiple of 16; step: from each block's
+    first channel to the next one's; steps: T, after which the last phase holds; bias int32 (2, C): up to T, and after.
+
+    Without v0, out int32 (steps, rows, columns, C) are the currents. With it the neurons fire: v0 int32 (columns,); threshold,
+    reset int32 (steps, columns), `columns` being C padded to a multiple of 16, as is that of bias; out uint64 (rows, columns,
+    steps, words); dynamics: see `nspike.kernels.firing`; v_out int32 (rows, columns, columns') or empty: the membranes at
+    the end, at the places of `out`, its border left out: places[2:4] are then those of v_out, and of out with its border added.
     """
     size, stride, dilation, padding = taps
-    reached = weights.shape[3]
+    total_steps, words, blocks = spikes.shape[2], spikes.shape[3], ends.shape[0]
+    shared = stride == 1
+    residues = dilation if shared else 1
+    number = bias.shape[1]
+    flat_spikes, flat_weights, flat_bias, flat_out = (
+        spikes.reshape(-1),
+        weights.reshape(-1),
+        bias.reshape(-1),
+        out.reshape(-1),
+    )
+    of_block, of_phase = (size * rows + 1) * lanes, weights.shape[1]
     late_phase = weights.shape[0] - 1
-    for y in range(block[0], block[1]):
-        for x in range(block[2], block[3]):
-            for t in range(out.shape[0]):
-                current = out[t, y + places[2], x + places[3]]
-                late = 1 if t >= steps else 0
-                phase = late_phase if late else 0
-                current[:] = bias[late]
-                for dy in range(size):
-                    source_y = y * stride - padding + dy * dilation
-                    if not 0 <= source_y < places[4]:
-                        continue
-                    for dx in range(size):
-                        source_x = x * stride - padding + dx * dilation
+    if v0 is not None:
+        flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
+        v = np.empty(number, np.int32)
+        out_words = out.shape[3]
+        border = (out.shape[1] - v_out.shape[1]) // 2
+    most = piece = 0
+    for b in range(blocks):
+        bits_of_block = 0
+        while piece < ends[b]:
+            bits_of_block += pieces[piece, 1] * pieces[piece, 3]
+            piece += 1
+        most = max(most, bits_of_block)
+    room = ((SEGMENT + size - 1) if shared else size) * most + 2 * GROUP
+    lists = total_steps * blocks
+    events = np.empty(lists * room if shared else room, np.int32)
+    starts = np.zeros(size * lists, np.int64)
+    stops = np.zeros(lists, np.int64)
+    current = np.zeros(blocks * step + lanes + number, np.int32)
+    word = np.zeros(1, np.uint64)
+    every = (block[3] - block[2] + residues - 1) // residues
+    segments = (every + SEGMENT - 1) // SEGMENT
+    for segment in range((block[1] - block[0]) * residues * segments):
+        y = block[0] + segment // (residues * segments)
+        left = block[2] + segment // segments % residues + segment % segments * SEGMENT * residues
+        wide = min(SEGMENT, (block[3] - left + residues - 1) // residues)
+        for i in range(lists):
+            stops[i] = i * room
+        for c in range(wide + size - 1 if shared else wide):
+            x = c - size + 1 if shared else c
+            if v0 is not None:
+                v[:] = v0
+            for t in range(total_steps):
+                late = t >= steps
+                piece = 0
+                for b in range(blocks):
+                    at = t * blocks + b
+                    end = stops[at] if shared else 0
+                    if shared:
+                        starts[c % size * lists + at] = end
+                    last_piece = ends[b]
+                    first_piece = piece
+                    for dx in range(1 if shared else size):
+                        source_x = (left + c * residues) * stride - padding + dx * dilation
                         if not 0 <= source_x < places[5]:
                             continue
-                        pixel = spikes[source_y + places[0], source_x + places[1], t]
-                        for w in range(spikes.shape[3]):
-                            bits = pixel[w]
-                            bit = 64 * w
-                            while bits != 0:
-                                if bits & np.uint64(1) and row[bit] >= 0:
-                                    added = weights[phase, dy * size + dx, row[bit]]
-                                    first = target[bit]
-                                    for i in range(reached):
-                                        current[first + i] += added[i]
-                                bits >>= np.uint64(1)
-                                bit += 1
+                        column = (source_x + places[1]) * total_steps + t
+                        base = (c if shared else dx) * rows
+                        for piece in range(first_piece, last_piece):
+                            bits, first_bit = pieces[piece, 3], pieces[piece, 2]
+                            low = np.uint64(first_bit % 64)
+                            mask = ~np.uint64(0) >> np.uint64(64 - bits)
+                            gathered = np.uint64(0)
+                            for r in range(pieces[piece, 1]):
+                                source_y = y * stride - padding + (pieces[piece, 0] + r) * dilation
+                                if 0 <= source_y < places[4]:
+                                    pixel = (source_y + places[0]) * spikes.shape[1] * total_steps + column
+                                    from_word = pixel * words + first_bit // 64
+                                    seen = flat_spikes[from_word] >> low
+                                    if first_bit % 64 + bits > 64:
+                                        seen |= flat_spikes[from_word + 1] << (np.uint64(64) - low)
+                                    gathered |= (seen & mask) << np.uint64(r * bits)
+                            if gathered != 0:
+                                word[0] = gathered
+                                end += list_bits(word, 0, np.int32(base + pieces[piece, 4]), events, end)
+                    piece = last_piece
+                    fill(np.int32(size * rows + (x * rows if shared else 0)), events, end)
+                    stops[at] = end
+                    if x >= 0:
+                        first = starts[(c + 1) % size * lists + at] if shared else 0
+                        offset = (late_phase if late else 0) * of_phase + b * of_block
+                        if shared:
+                            offset -= x * rows * lanes
+                        column = 0
+                        while column + WIDE <= lanes:
+                            sum_rows_wide(
+                                events,
+                                first,
+                                end - first,
+                                flat_weights,
+                                offset + column,
+                                lanes,
+                                current,
+                                b * step + column,
+                            )
+                            column += WIDE
+                        while column < lanes:
+                            sum_rows_narrow(
+                                events,
+                                first,
+                                end - first,
+                                flat_weights,
+                                offset + column,
+                                lanes,
+                                current,
+                                b * step + column,
+                            )
+                            column += NARROW
+                if x < 0:
+                    continue
+                row, column = y + places[2], left + x * residues + places[3]
+                biased = number if late else 0
+                if v0 is not None:
+                    target = (((row + border) * out.shape[1] + column + border) * total_steps + t) * out_words
+                    fire_pixel(
+                        current,
+                        0,
+                        flat_bias,
+                        biased,
+                        v,
+                        flat_threshold,
+                        flat_reset,
+                        t * number,
+                        number,
+                        dynamics,
+                        flat_out,
+                        target,
+                        out_words,
+                    )
+                else:
+                    target = ((t * out.shape[1] + row) * out.shape[2] + column) * number
+                    for i in range(number):
+                        flat_out[target + i] = current[i] + flat_bias[biased + i]
+            if v0 is not None:
+                for i in range(v_out.shape[2] if x >= 0 else 0):
+                    v_out[y + places[2], left + x * residues + places[3], i] = v[i]
 
 
 @kernel
@@ -56,7 +199,7 @@ def image_current(plane, places, taps, weights, bias, block, out):
     """The constant currents of the image: Σ w·p in int64, divided by 65535 and rounded once; p is on the grid 1/65535.
 
     plane int32 (C_in, rows, columns); weights int64 (k·k, C_in per group, C); bias int32 (C,); out int32 (1, rows, columns, C);
-    else as `conv_current`. The quotient is never half-way between two integers, 65535 being odd.
+    else as `convolve`. The quotient is never half-way between two integers, 65535 being odd.
     """
     size, stride, dilation, padding = taps
     _, read, channels = weights.shape
@@ -79,6 +222,5 @@ def image_current(plane, places, taps, weights, bias, block, out):
                         first = i // read * reached
                         for c in range(first, first + reached):
                             total[c] += p * weights[dy * size + dx, i % read, c]
-            current = out[0, y + places[2], x + places[3]]
             for c in range(channels):
-                current[c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]
+                out[0, y + places[2], x + places[3], c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]

@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from nspike.kernels._jit import INTERPRETED
 
 GROUP = 8
+FEW = 4
 TAIL = 4
 WIDE = 64
 NARROW = 16
@@ -46,7 +47,7 @@ def broadcast(builder, scalar, vector):
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def _grouped(builder, count, term, wide):
+def grouped(builder, count, term, wide):
     """The sum of term(0) .. term(count-1), int16 vectors, as an int32 vector; count is a multiple of TAIL."""
     intp = count.type
     total = cgutils.alloca_once_value(builder, ir.Constant(wide, None))
@@ -105,32 +106,35 @@ def _make_sum_rows(lanes):
     return sum_rows
 
 
-@intrinsic
-def _list_bits(typingctx, words, index, base, events, at):
-    signature = types.intp(words, types.intp, types.int32, events, types.intp)
+def _make_list_bits(unconditional):
+    @intrinsic
+    def list_bits(typingctx, words, index, base, events, at):
+        signature = types.intp(words, types.intp, types.int32, events, types.intp)
 
-    def codegen(context, builder, signature, args):
-        _, index, base, _, at = args
-        intp = at.type
-        word = builder.load(data(context, builder, signature, args, 0, index))
-        start = data(context, builder, signature, args, 3, at)
-        left = cgutils.alloca_once_value(builder, word)
+        def codegen(context, builder, signature, args):
+            _, index, base, _, at = args
+            intp = at.type
+            word = builder.load(data(context, builder, signature, args, 0, index))
+            start = data(context, builder, signature, args, 3, at)
+            left = cgutils.alloca_once_value(builder, word)
 
-        def put(k):
-            bits = builder.load(left)
-            bit = builder.trunc(builder.cttz(bits, ir.Constant(_I1, 0)), _I32)
-            builder.store(builder.add(base, bit), builder.gep(start, [k]))
-            builder.store(builder.and_(bits, builder.sub(bits, ir.Constant(_I64, 1))), left)
+            def put(k):
+                bits = builder.load(left)
+                bit = builder.trunc(builder.cttz(bits, ir.Constant(_I1, 0)), _I32)
+                builder.store(builder.add(base, bit), builder.gep(start, [k]))
+                builder.store(builder.and_(bits, builder.sub(bits, ir.Constant(_I64, 1))), left)
 
-        for i in range(GROUP):  # nearly always enough, and then no branch depends on the number of bits
-            put(ir.Constant(intp, i))
-        count = builder.ctpop(word)
-        more = builder.sub(count, ir.Constant(intp, GROUP))
-        with cgutils.for_range(builder, more) as loop:
-            put(builder.add(loop.index, ir.Constant(intp, GROUP)))
-        return count
+            for i in range(unconditional):  # nearly always enough, and then no branch depends on the number of bits
+                put(ir.Constant(intp, i))
+            count = builder.ctpop(word)
+            more = builder.sub(count, ir.Constant(intp, unconditional))
+            with cgutils.for_range(builder, more) as loop:
+                put(builder.add(loop.index, ir.Constant(intp, unconditional)))
+            return count
 
-    return signature, codegen
+        return signature, codegen
+
+    return list_bits
 
 
 @intrinsic
@@ -182,7 +186,7 @@ def _sum_masked(typingctx, masks, base, offsets, weights, first, count, out):
             mask = load(builder, builder.gep(origin, [at]), narrow, 2)
             return builder.and_(mask, broadcast(builder, builder.load(builder.gep(weights, [k])), narrow))
 
-        total = _grouped(builder, count, term, ir.VectorType(_I32, 64))
+        total = grouped(builder, count, term, ir.VectorType(_I32, 64))
         store(builder, total, data(context, builder, signature, args, 6, ir.Constant(count.type, 0)), 4)
         return context.get_dummy_value()
 
@@ -222,12 +226,13 @@ def pack(fired):
     return np.uint64(int.from_bytes(np.packbits(fired, bitorder="little").tobytes(), "little"))
 
 
-def _bits(word):
+def bits_of_word(word):
+    """The bits of a word, uint8 (64,), the lowest first."""
     return np.unpackbits(np.frombuffer(int(word).to_bytes(8, "little"), np.uint8), bitorder="little")
 
 
 def _python_list_bits(words, index, base, events, at):
-    bits = np.flatnonzero(_bits(words[index]))
+    bits = np.flatnonzero(bits_of_word(words[index]))
     events[at : at + len(bits)] = base + bits
     return len(bits)
 
@@ -241,7 +246,7 @@ def _python_count_bits(word):
 
 
 def _python_spread(word, out, first):
-    out[first : first + 64] = -_bits(word).astype(np.int16)
+    out[first : first + 64] = -bits_of_word(word).astype(np.int16)
 
 
 def _python_sum_masked(masks, base, offsets, weights, first, count, out):
@@ -251,7 +256,7 @@ def _python_sum_masked(masks, base, offsets, weights, first, count, out):
 
 
 def _python_gate(word, gates, first, out):
-    out[:64] = np.where(_bits(word) == 1, gates[first : first + 64], 0)
+    out[:64] = np.where(bits_of_word(word) == 1, gates[first : first + 64], 0)
 
 
 # ----- What the kernels call -----
@@ -261,10 +266,12 @@ sum_rows_wide = python_sum_rows(WIDE) if INTERPRETED else _make_sum_rows(WIDE)
 weights[offset:] whose numbers are events[first:first+count], count being rounded up to a multiple of GROUP."""
 sum_rows_narrow = python_sum_rows(NARROW) if INTERPRETED else _make_sum_rows(NARROW)
 """The same for 16 columns."""
-list_bits = _python_list_bits if INTERPRETED else _list_bits
+list_bits = _python_list_bits if INTERPRETED else _make_list_bits(GROUP)
 """(words uint64, index, base int32, events int32, at): events[at:] = base + the numbers of the bits of words[index] that
 are set, ascending; returns how many.
 Up to GROUP entries from `at` on are written in any case."""
+list_few_bits = _python_list_bits if INTERPRETED else _make_list_bits(FEW)
+"""The same, faster where there are seldom more than FEW."""
 fill = _python_fill if INTERPRETED else _fill
 """(value int32, out int32, at): out[at:at+GROUP] = value."""
 count_bits = _python_count_bits if INTERPRETED else _count_bits

@@ -16,7 +16,17 @@ import numpy as np
 from nspike.kernels._jit import inline, kernel
 from nspike.kernels.firing import fire_pixel, potential, sum_fire_pixel
 from nspike.kernels.unit import UNIT
-from nspike.kernels.vector import GROUP, NARROW, WIDE, count_bits, fill, list_bits, sum_rows_narrow, sum_rows_wide
+from nspike.kernels.vector import (
+    GROUP,
+    NARROW,
+    WIDE,
+    count_bits,
+    fill,
+    list_bits,
+    list_few_bits,
+    sum_rows_narrow,
+    sum_rows_wide,
+)
 
 SEGMENT = 64
 """How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
@@ -74,6 +84,7 @@ def conv_fire(
         current = np.empty(columns, np.int32)
         flat_trace, channels = trace.reshape(-1), trace.shape[3]
         kept_words = out_words if out.size else 0
+    few = False  # whether the last segment had less than two events a word: as many are listed without a test then
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments
@@ -92,8 +103,12 @@ def conv_fire(
                 end = ends[t]
                 starts[newest + t] = end
                 word = (c * total_steps + t) * words
-                for tap in range(taps):
-                    end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                if few:
+                    for tap in range(taps):
+                        end += list_few_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                else:
+                    for tap in range(taps):
+                        end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
                 fill(nothing, events, end)
                 ends[t] = end
             if x < 0:
@@ -157,6 +172,10 @@ def conv_fire(
                 target += out_words
             for i in range(v_out.shape[2]):
                 v_out[y, left + x, i] = v[i]
+        listed = 0
+        for t in range(total_steps):
+            listed += ends[t] - t * room
+        few = listed < 2 * total_steps * taps * (min(SEGMENT, block[3] - left) + size - 1)
 
 
 @kernel

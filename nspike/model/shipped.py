@@ -63,7 +63,9 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     raise ModelError(f"there is no model {name!r}.{nearest(name, names)} Known: {known}; or give the path of a file")
 
 
-def default_for(task: Task, sigma: float | None = None, scale: int | None = None) -> str:
+def default_for(
+    task: Task, sigma: float | None = None, scale: int | None = None, *, colour: bool = False, plain: bool = False
+) -> str:
     """The name of the shipped model for a task.
 
     Parameters
@@ -71,6 +73,8 @@ def default_for(task: Task, sigma: float | None = None, scale: int | None = None
     task : denoise, dehaze or superres.
     sigma : the noise in grey levels; the model trained for the nearest one is chosen, `DEFAULT` if None.
     scale : the factor of super-resolution; the model must have been trained for it.
+    colour : whether the image is in colour: of several models for it, one that takes colours together is chosen.
+    plain : whether the plain network is to be run; without it only models with a spiking form are chosen.
 
     Raises
     ------
@@ -84,6 +88,10 @@ def default_for(task: Task, sigma: float | None = None, scale: int | None = None
     if scale is not None and task != "superres":
         raise UsageError(f"a scale has no meaning for the task {task}; it is for superres")
     fitting = {name: info for name, info in _infos().items() if info.info.task == task}
+    fitting = {name: info for name, info in fitting.items() if plain or info.timesteps is not None}
+    together = {name for name, info in fitting.items() if info.info.colour == "rgb"}
+    if scale is None and 0 < len(together) < len(fitting):
+        fitting = {name: info for name, info in fitting.items() if (name in together) == colour}
     if scale is not None:
         scales = {name: info.info.degradation.get("scales", []) for name, info in fitting.items()}
         fitting = {name: info for name, info in fitting.items() if scale in scales[name]}
@@ -94,7 +102,7 @@ def default_for(task: Task, sigma: float | None = None, scale: int | None = None
         raise ModelError(f"no model for the task {task} is shipped with this installation; give one with --model FILE")
     if sigma is not None:
         level = sigma
-        return min(fitting, key=lambda name: (abs(_sigma(fitting[name]) - level), name))
+        return min(fitting, key=lambda name: (_distance(fitting[name], level), name))
     return DEFAULT if DEFAULT in fitting else next(iter(fitting))
 
 
@@ -108,7 +116,10 @@ def _info(path: Path, changed: int) -> FileInfo:
     return read_info(path)
 
 
-def _sigma(info: FileInfo) -> float:
-    """The noise level that a model was trained for, infinite if it does not say."""
-    level = info.info.degradation.get("sigma")
-    return float(level) if isinstance(level, int | float) else float("inf")
+def _distance(info: FileInfo, sigma: float) -> float:
+    """How far a noise level is from those that a model was trained for, infinite if it does not say."""
+    levels = info.info.degradation.get("sigma")
+    levels = levels if isinstance(levels, list) else [levels]
+    if not levels or not all(isinstance(level, int | float) for level in levels):
+        return float("inf")
+    return float(max(min(levels) - sigma, sigma - max(levels), 0.0))

@@ -113,11 +113,12 @@ class Chooser:
                 notes.append("the image is too small to estimate its noise")
             else:
                 notes.append(f"noise estimated: sigma {sigma:.1f}")
-        shipped, model, digest, changes = self._load(self._name(sigma))
+        colour = pixels.ndim == 3
+        shipped, model, digest, changes = self._load(self._name(sigma, colour))
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = _levels(shipped.info.degradation.get("sigma"))[:1]
-            smallest = models.default_for(self.task, sigma=0.0)
+            smallest = models.default_for(self.task, sigma=0.0, colour=colour, plain=request.ann)
             if (
                 request.spare
                 and least
@@ -160,9 +161,12 @@ class Chooser:
             return weights.read_info(models.find(self.request.model)).info.task
         return "denoise" if self.request.scale is None else "superres"
 
-    def _name(self, sigma: float | None) -> str:
+    def _name(self, sigma: float | None, colour: bool = False) -> str:
         """The model to load for a noise level."""
-        return self.request.model or models.default_for(self.task, sigma=sigma, scale=self.request.scale)
+        request = self.request
+        return request.model or models.default_for(
+            self.task, sigma=sigma, scale=request.scale, colour=colour, plain=request.ann
+        )
 
     def _load(self, name: str) -> tuple[Model, Model, str, tuple[str, ...]]:
         """The model as shipped, as it is to be run, its digest, and what differs."""

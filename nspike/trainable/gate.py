@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor
 from nspike.integer.currents import gate_weights
 from nspike.model.model import Model
-from nspike.trainable.layer import Floats, Layer
-from nspike.trainable.worth import Worth
+from nspike.trainable.layer import Floats
+from nspike.trainable.written import Worth, Written
 
 SPIKES_ARE_ONE = True
 
@@ -19,38 +18,45 @@ def floats(model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:
     return None, None
 
 
-def currents(layer: Layer) -> NDArray[np.int32]:
-    """What the spikes of each step bring, int32 (steps, N, H, W, C)."""
-    gates, train = _gates(layer), layer.trains[0]
-    return np.stack([train.floats(t).astype(np.int32) * gates for t in range(layer.shared.steps)])
+def read(written: Written, n: int) -> Any:
+    """Spikes, and the image."""
+    return written.spikes_of(n), written.plane_of(n)
 
 
-def worth(layer: Layer) -> list[Worth]:
+def worth(written: Written) -> list[Worth]:
     """No gradient: a spike always counts as 1."""
     return []
 
 
-def back_in_time(layer: Layer, currents: Floats) -> tuple[list[Any], Floats | None, list[Any]]:
+def back_in_time(written: Written, currents: Floats) -> tuple[list[Any], Floats | None, list[Any]]:
     """The gradient ∂L/∂s = gate·∂L/∂I in the spikes."""
-    return [(currents * _gate_values(layer), None)], None, []
+    return _split(written, currents * _gate_values(written)), None, []
 
 
-def charge(layer: Layer, read: Floats, bias: Floats) -> Floats:
+def charge(written: Written, read: Floats, bias: Floats) -> Floats:
     """The charge n·gate + b of spike counts n."""
-    return read * _gate_values(layer) + bias
+    return read * _gate_values(written) + bias
 
 
-def back_to_sources(layer: Layer, of_charge: Floats) -> list[Any]:
+def back_to_sources(written: Written, of_charge: Floats) -> list[Any]:
     """The gradient ∂L/∂n = gate·∂L/∂Q in the spike counts."""
-    return [(of_charge * _gate_values(layer), None)]
+    return _split(written, of_charge * _gate_values(written))
 
 
-def _gates(layer: Layer) -> NDArray[np.int32]:
-    """The current of a spike, int32 (N, H, W, C)."""
-    stage = layer.prepared.stage
-    return gate_weights(layer.shared.plane, stage.gate, stage.integer.exponent).astype(np.int32)
+def rate_products(written: Written, read: Floats, of_charge: Floats) -> Floats:
+    """Not asked for: a gate has no kernel."""
+    raise NotImplementedError
 
 
-def _gate_values(layer: Layer) -> Floats:
-    """The same as float32, in units of the layer's scale."""
-    return np.asarray(np.ldexp(_gates(layer).astype(np.float32), -layer.prepared.stage.integer.exponent))
+def _split(written: Written, gradient: Floats) -> list[Any]:
+    if len(written.trains) == 1:
+        return [(gradient, None)]
+    ends = np.cumsum([train.channels for train in written.trains])[:-1]
+    return [(part.copy(), None) for part in np.split(gradient, ends, axis=-1)]
+
+
+def _gate_values(written: Written) -> Floats:
+    """The current of a spike, float32 (N, H, W, C) in units of the current's scale."""
+    exponent = written.integer.exponent
+    gates = gate_weights(written.image, written.gate, exponent)
+    return np.asarray(np.ldexp(gates.astype(np.float32), -exponent))

@@ -1,8 +1,9 @@
-"""What a spiking layer of a training run is made of: the stage's integers, its floats as tensors, and what it reads."""
+"""What a layer of neurons of a training run is made of: its integers, its floats as tensors, and where its current comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from nspike.trainable.surrogate import Surrogate
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -27,35 +29,40 @@ class Shared:
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
     surrogate : the derivative of the firing test. follow_reset : whether ∂L/∂s includes the reset, not detached.
     recompute : whether membranes are computed again for the way back.
-    integers : the network, for neurons with a kernel of their own.
+    integers : the network.
     """
 
-    plane: NDArray[np.int32]
+    plane: Ints
     timesteps: int
     steps: int
     pad: int
     surrogate: Surrogate
+    integers: IntegerNetwork
     follow_reset: bool = True
     recompute: bool = False
-    integers: IntegerNetwork | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(N, H, W): images, and pixels of each."""
-        count, height, width, _ = self.plane.shape
-        return count, height, width
 
 
 @dataclass(frozen=True)
-class LayerParameters:
-    """The floats of one layer, as tensors.
-
-    weight (C, C_in, k, k) float32, None for a gate; bias (C,) float32, None where there is none to train; θ =
-    threshold·ratio, float64, threshold being (1,) or (C,); neuron : each parameter of its neuron, a trained one as a tensor.
-    """
+class KernelParameters:
+    """The floats of a convolution: weight (C, C_in/groups, k, k) and bias (C,), float32; None where there is none to train."""
 
     weight: Tensor | None
     bias: Tensor | None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Those that there are."""
+        return [tensor for tensor in (self.weight, self.bias) if tensor is not None]
+
+
+@dataclass(frozen=True)
+class NeuronParameters:
+    """The floats of a layer of neurons.
+
+    θ = threshold·ratio, float64, threshold being (1,) or (C,); neuron : each parameter of its neuron, a trained one as a
+    tensor.
+    """
+
     threshold: Tensor
     ratio: Doubles
     neuron: Mapping[str, float | Tensor] = field(default_factory=dict)
@@ -76,9 +83,49 @@ class LayerParameters:
         return {name: value for name, value in self.neuron.items() if isinstance(value, Tensor)}
 
 
+class Input(Protocol):
+    """Where the current of a layer comes from: a convolution or gate of its own, or a current that others read too."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, H, W)."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether the kernels of plain convolutions sum the current up while they fire."""
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether the gradient of the current is handed on as it is, instead of used up."""
+
+    @property
+    def trains(self) -> list[SpikeTrain]:
+        """The spikes that it reads."""
+
+    @property
+    def words(self) -> NDArray[np.uint64]:
+        """The spikes that it reads side by side, each source starting at a new word; only if `fast`."""
+
+    @property
+    def parents(self) -> list[Tensor]:
+        """The tensors with gradients."""
+
+    def currents(self) -> Ints:
+        """The current with its biases, int32 (N, steps, H, W, C), or (N, 1, H, W, C) if it is the same up to T and then 0."""
+
+    def back_in_time(self, currents: Floats, sums: Doubles) -> list[Any]:
+        """The gradients of `parents` from ∂L/∂I (steps, N, H, W, C) and its sum for each channel up to T, (C,)."""
+
+    def charge(self) -> Floats:
+        """What arrives at all steps together, float32 (N, H, W, C) in units of the current's scale."""
+
+    def back_through_rate(self, charge: Floats) -> list[Any]:
+        """The gradients of `parents` from that of `charge`."""
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A stage over a batch, before it runs.
+    """A layer of neurons over a batch, before it runs.
 
     Parameters
     ----------
@@ -86,22 +133,17 @@ class Layer:
     shared : the input and settings common to all layers.
     neuron : that fires in it. fires_until : the steps after which it is silent, for the output layer: T, or 0.
     parameters : its floats.
-    sources : the spikes that it reads, none for the image, and for each the floats of the layer that fired them.
-    source_neuron : that fired them.
+    input : its current.
+    factor : what θ is multiplied by in units of the current's scale, float64 (C,); 1 where they share one scale.
     """
 
     prepared: Prepared
     shared: Shared
     neuron: Neuron
-    parameters: LayerParameters
-    sources: tuple[tuple[SpikeTrain, LayerParameters], ...]
-    source_neuron: Neuron
+    parameters: NeuronParameters
+    input: Input
     fires_until: int
-
-    @property
-    def trains(self) -> list[SpikeTrain]:
-        """The spikes that it reads."""
-        return [train for train, _ in self.sources]
+    factor: Doubles
 
     @property
     def channels(self) -> int:
@@ -109,8 +151,13 @@ class Layer:
         return self.prepared.stage.channels
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, H, W): images, and pixels of each at this layer's resolution."""
+        return self.input.shape
+
+    @property
     def theta(self) -> Doubles:
-        """θ as it was rounded, float64 (C,), in units of the layer's scale."""
+        """θ as it was rounded, float64 (C,), in units of the current's scale."""
         integer = self.prepared.stage.integer
         return np.asarray(np.ldexp(integer.theta.astype(np.float64), -integer.exponent))
 
@@ -120,8 +167,3 @@ class Layer:
         own = course(self.neuron, self.parameters.values, self.shared.timesteps, self.shared.steps)
         own.fires[self.fires_until :] = -1.0
         return own
-
-    def courses_read(self) -> list[FloatCourse]:
-        """The courses of the neurons that it reads, one for each source."""
-        shared = self.shared
-        return [course(self.source_neuron, other.values, shared.timesteps, shared.steps) for _, other in self.sources]

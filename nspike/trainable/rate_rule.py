@@ -16,12 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from nspike.autograd import correlation
-from nspike.images.plane import UNIT
 from nspike.runtime.buffers import take
 from nspike.runtime.parallel import available, each
-from nspike.trainable.kinds import kind_of
-from nspike.trainable.layer import Doubles, Floats
+from nspike.trainable.layer import Doubles, Floats, Input
 from nspike.trainable.rule import Rule
 
 
@@ -42,43 +39,25 @@ class RateRule(Rule):
         theta: Doubles | None = None,
     ) -> list[Any]:
         """The gradients of `parents`."""
-        layer, p = self.layer, self.layer.parameters
-        read = self._read()
-        of_charge, of_theta = self._back_to_charge(read, spikes, added, end)
+        of_charge, of_theta = self._back_to_charge(spikes, added, end)
         if charge is not None:
             of_charge = of_charge + charge.astype(np.float32)
-        gradients = kind_of(layer).back_to_sources(layer, of_charge)
-        if p.weight is not None:
-            size, pad = layer.prepared.size, layer.prepared.radius
-            gradients.append(correlation.kernel_gradient(read, of_charge, size, pad=pad))
-        if p.bias is not None:
-            total = of_charge.sum(axis=(0, 1, 2), dtype=np.float64)
-            gradients.append((layer.shared.timesteps * total).astype(np.float32))
+        gradients = self.layer.input.back_through_rate(of_charge)
         return [*gradients, self.of_threshold(of_theta if theta is None else of_theta + theta)]
 
-    def _read(self) -> Floats:
-        """What the layer has read in all, float32 (N, H, W, C_in): the image T times, or n_in."""
-        layer = self.layer
-        if not layer.sources:
-            return (layer.shared.plane * (layer.shared.timesteps / UNIT)).astype(np.float32)
-        pairs = zip(layer.trains, layer.courses_read(), strict=True)
-        counts = [train.weighted(course.amplitudes) for train, course in pairs]
-        return counts[0] if len(counts) == 1 else np.concatenate(counts, axis=3)
-
-    def _charge(self, read: Floats) -> Floats:
-        """Q, float32 (N, H, W, C), from the delivered currents: a neuron with its own kernel need not keep it in the membrane."""
-        integer, timesteps = self.layer.prepared.stage.integer, self.layer.shared.timesteps
-        bias = np.ldexp(timesteps * integer.bias.astype(np.float64), -integer.exponent).astype(np.float32)
-        return kind_of(self.layer).charge(self.layer, read, bias)
+    @staticmethod
+    def back_to_input(source: Input, gradient: Floats, timesteps: int) -> list[Any]:
+        """The gradients of the parents of a current that stands by itself, from that of its charge (N, H, W, C)."""
+        return source.back_through_rate(gradient)
 
     def _back_to_charge(
-        self, read: Floats, spikes: Floats | None, added: Floats | None, end: Doubles | None
+        self, spikes: Floats | None, added: Floats | None, end: Doubles | None
     ) -> tuple[Floats, Doubles]:
         """∂L/∂Q float32 (N, H, W, C), and ∂L/∂θ float64 (C,)."""
         from nspike.kernels import counting
 
         layer = self.layer
-        shape, channels, pixels = layer.shared.shape, layer.channels, int(np.prod(layer.shared.shape))
+        shape, channels, pixels = layer.shape, layer.channels, int(np.prod(layer.shape))
         fires = layer.course.fires >= 0
         none = np.zeros((0, channels), np.float32)
         if not fires.any():
@@ -95,7 +74,7 @@ class RateRule(Rule):
             none if spikes is None else spikes.reshape(pixels, channels),
             np.float32(more),
             none if end is None else end.reshape(pixels, channels).astype(np.float32),
-            self._charge(read).reshape(pixels, channels),
+            layer.input.charge().reshape(pixels, channels),
             self.train.weighted(worth).reshape(pixels, channels),
             layer.theta.astype(np.float32),
             np.float32(least),

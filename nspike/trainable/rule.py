@@ -5,7 +5,7 @@ from typing import Any
 
 from nspike.autograd.tensor import Tensor
 from nspike.trainable.forward import Forward
-from nspike.trainable.layer import Doubles, Floats, Layer
+from nspike.trainable.layer import Doubles, Floats, Input, Layer
 
 
 class Rule(ABC):
@@ -30,10 +30,13 @@ class Rule(ABC):
 
     @property
     def parents(self) -> list[Tensor]:
-        """The tensors with gradients: spikes, kernel, bias, threshold."""
-        p = self.layer.parameters
-        own = [tensor for tensor in (p.weight, p.bias, p.threshold) if tensor is not None]
-        return [*self.layer.trains, *own]
+        """The tensors with gradients: those of its input, the threshold."""
+        return [*self.layer.input.parents, self.layer.parameters.threshold]
+
+    @staticmethod
+    @abstractmethod
+    def back_to_input(source: Input, gradient: Floats, timesteps: int) -> list[Any]:
+        """The gradients of the parents of a current that stands by itself, from its own, as `back` gives it."""
 
     @abstractmethod
     def spread(self, counts: Doubles) -> Floats:
@@ -57,7 +60,7 @@ class Rule(ABC):
         """
 
     def of_threshold(self, of_theta: Doubles) -> Doubles:
-        """The gradient of the threshold that is trained, from ∂L/∂θ (C,)."""
+        """The gradient of the threshold that is trained, from ∂L/∂θ (C,), θ being in units of the current's scale."""
         p = self.layer.parameters
-        by_ratio = p.ratio * of_theta
+        by_ratio = p.ratio * self.layer.factor * of_theta
         return by_ratio if p.threshold.size == by_ratio.size else by_ratio.sum(keepdims=True)

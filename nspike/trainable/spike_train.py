@@ -91,6 +91,16 @@ class SpikeTrain(Tensor):
         return events
 
 
+def packed(dense: NDArray[np.bool_], pad: int, planes: tuple[int, ...]) -> SpikeTrain:
+    """The train of spikes bool (N, steps, channels, H, W)."""
+    n, steps, channels, height, width = dense.shape
+    words = -(-channels // 64)
+    bits = np.packbits(dense.transpose(0, 3, 4, 1, 2), axis=-1, bitorder="little")
+    data = np.zeros((n, height + 2 * pad, width + 2 * pad, steps, words * 8), np.uint8)
+    data[:, pad : pad + height, pad : pad + width, :, : bits.shape[-1]] = bits
+    return SpikeTrain(data.view("<u8").astype(np.uint64, copy=False), channels, pad, planes)
+
+
 def rate(train: SpikeTrain, timesteps: int, *, post: bool = False) -> Tensor:
     """(1/T)·Σ s over the steps up to T, the mean over images, pixels and neurons; with `post` over the post steps too."""
     n, height, width, steps, _ = train.data.shape

@@ -7,29 +7,30 @@ parameters.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.autograd.tensor import Tensor, attach, record
+from nspike.autograd.tensor import Tensor, record
 from nspike.contracts.head import Head, OutputLayer
 from nspike.contracts.neuron import Neuron
-from nspike.engine.prepared import Prepared, prepare
+from nspike.engine.plan import is_plain
+from nspike.engine.prepared import prepare
 from nspike.errors import PluginError, UsageError, nearest
-from nspike.graph.layer import Layer as GraphLayer
+from nspike.graph.arrange import parts
+from nspike.graph.layer import Driver
 from nspike.graph.mode import restored
 from nspike.images.plane import UNIT
-from nspike.integer.normalise import driven
-from nspike.integer.rounding import INTEGRATE_AND_FIRE, IntegerNetwork, build
+from nspike.integer.normalise import threshold_factors
+from nspike.integer.rounding import IntegerNetwork, build
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 from nspike.trainable.course import slopes
-from nspike.trainable.forward import Forward
 from nspike.trainable.kinds import KINDS
-from nspike.trainable.layer import Layer, LayerParameters, Shared
+from nspike.trainable.layer import KernelParameters, NeuronParameters, Shared
 from nspike.trainable.rate_rule import RateRule
 from nspike.trainable.rule import Rule
+from nspike.trainable.running import Running
 from nspike.trainable.spike_train import SpikeTrain, rate
 from nspike.trainable.surrogate import Surrogate, find
 from nspike.trainable.time_rule import TimeRule
@@ -102,28 +103,32 @@ class DifferentiableNetwork:
         self.follow_reset, self.recompute = follow_reset, recompute
         initial = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
         self._head = {name: Tensor(np.array(array, np.float64), requires_grad=True) for name, array in initial.items()}
-        self._layers = {
-            layer.name: self._layer(layer, spiking, per) for layer in model.network.layers if type(layer) in KINDS
-        }
+        self._kernels = {driver.name: _kernel(model, driver) for driver in model.network.drivers}
+        names = [*(activation.name for activation in model.network.activations), OUTPUT]
+        self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight."""
-        trained: dict[str, Tensor] = {}
-        for layer, floats in self._layers.items():
-            name = driven(self.model.network, layer)
-            own = {
-                f"{layer}.weight": floats.weight,
-                f"{layer}.bias": floats.bias,
-                f"{name}.threshold": floats.threshold,
-            }
-            own |= {f"{name}.{key}": tensor for key, tensor in floats.trained.items()}
-            trained |= {key: tensor for key, tensor in own.items() if tensor is not None and tensor.requires_grad}
-        return trained | {f"head.{name}": tensor for name, tensor in self._head.items()}
+        trained: dict[str, Tensor | None] = {}
+        for layer in self.model.network.layers:
+            if layer.name in self._kernels:
+                kernel = self._kernels[layer.name]
+                trained |= {f"{layer.name}.weight": kernel.weight, f"{layer.name}.bias": kernel.bias}
+            if layer.name in self._neurons:
+                trained |= self._of_neurons(layer.name)
+        trained |= self._of_neurons(OUTPUT)
+        trained |= {f"head.{name}": tensor for name, tensor in self._head.items()}
+        return {key: tensor for key, tensor in trained.items() if tensor is not None and tensor.requires_grad}
+
+    def _of_neurons(self, name: str) -> dict[str, Tensor | None]:
+        floats = self._neurons[name]
+        own: dict[str, Tensor | None] = {f"{name}.{key}": tensor for key, tensor in floats.trained.items()}
+        return {f"{name}.threshold": floats.threshold, **own}
 
     def constrain(self) -> None:
         """Put every parameter back into its range: thresholds at least 0.05, the neurons' as declared."""
         ranges = {p.name: p for p in self.neuron.parameters}
-        for floats in self._layers.values():
+        for floats in self._neurons.values():
             floats.threshold.data = np.maximum(floats.threshold.data, LEAST_THRESHOLD / floats.ratio.min())
             for name, tensor in floats.trained.items():
                 low = ranges[name].low + (1e-3 if ranges[name].open_low else 0.0)
@@ -131,19 +136,19 @@ class DifferentiableNetwork:
 
     def to_model(self) -> Model:
         """The model with the current values of the trained parameters."""
-        network, spiking = self.model.network, self.model.spiking
+        spiking = self.model.spiking
         assert spiking is not None
         thresholds, values = dict(spiking.thresholds), {}
         weights, biases = dict(spiking.weights), dict(spiking.biases)
-        for layer, floats in self._layers.items():
-            name = driven(network, layer)
+        for name, floats in self._neurons.items():
             thresholds[name] = floats.theta
             if name != OUTPUT:
                 values[name] = floats.values
-            if floats.weight is not None:
-                weights[layer] = floats.weight.data.copy()
-            if floats.bias is not None:
-                biases[layer] = floats.bias.data.copy()
+        for name, kernel in self._kernels.items():
+            if kernel.weight is not None:
+                weights[name] = kernel.weight.data.copy()
+            if kernel.bias is not None:
+                biases[name] = kernel.bias.data.copy()
         heads = {**spiking.head_parameters}
         if self._head:
             heads[self.head.name] = {name: tensor.data.copy() for name, tensor in self._head.items()}
@@ -161,15 +166,13 @@ class DifferentiableNetwork:
 
     def run(self, plane: NDArray[np.int32]) -> Outcome:
         """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
-        network = self.model.network
-        integers, prepared, shared = self._prepared(plane)
-        trains: dict[str, SpikeTrain] = {}
-        rule = GRADIENTS[self.gradient]
-        for stage in integers.stages[:-1]:
-            layer = rule(self._stage(prepared[stage.name], shared, trains))
-            attach(layer.train, layer.parents, partial(_back, layer))
-            trains[stage.name] = layer.train
-        output = self._read(rule(self._stage(prepared[OUTPUT], shared, trains), membranes=True), integers)
+        network, rule = self.model.network, GRADIENTS[self.gradient]
+        running = self._running(plane, rule)
+        integers = running.shared.integers
+        trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
+        output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
+        if self.gradient == "time" and not self.recompute:
+            running.free()
         image = Tensor(plane / UNIT)
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
         return Outcome(restored(network.mode, image, output), output, rates, trains)
@@ -178,38 +181,47 @@ class DifferentiableNetwork:
         self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
     ) -> dict[str, SpikeTrain]:
         """The spikes of the layers of neurons up to the last of `names`, for a batch; `known` ones are not run again."""
-        integers, prepared, shared = self._prepared(plane)
+        running = self._running(plane, None)
         trains = dict(known or {})
-        for stage in integers.stages[:-1]:
+        running.known |= trains
+        for activation in self.model.network.activations:
             if set(names) <= set(trains):
                 break
-            if stage.name not in trains:
-                trains[stage.name] = Forward(self._stage(prepared[stage.name], shared, trains)).train
+            trains[activation.name] = running.tensor(activation.name)
         return trains
 
-    def _prepared(self, plane: NDArray[np.int32]) -> tuple[IntegerNetwork, dict[str, Prepared], Shared]:
-        """The integers as they are now, the same as kernels take them, and what the layers share."""
-        integers = build(self.to_model(), self.neuron, self.head)
-        prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages})
+    def _running(self, plane: NDArray[np.int32], rule: type[Rule] | None) -> Running:
+        """The network as it is now, rounded, before a batch runs."""
+        model = self.to_model()
+        integers = build(model, self.neuron, self.head)
+        plain = frozenset(s.name for s in integers.stages if s.fused and s.sources and is_plain(s, integers.network))
+        prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages}, plain)
         shared = Shared(
             plane=np.ascontiguousarray(plane.transpose(0, 2, 3, 1), np.int32),
             timesteps=integers.timesteps,
             steps=integers.steps,
-            pad=max(p.radius for p in prepared.values()),
+            pad=max((prepared[name].radius for name in plain), default=0),
             surrogate=self.surrogate,
+            integers=integers,
             follow_reset=self.follow_reset,
             recompute=self.recompute,
-            integers=integers,
         )
-        return integers, prepared, shared
+        assert model.spiking is not None
+        return Running(
+            shared=shared,
+            prepared=prepared,
+            plain=plain,
+            kernels=self._kernels,
+            neurons=self._neurons,
+            factors=threshold_factors(model.network, model.spiking),
+            output_fires_until=shared.timesteps if self.head.fires else 0,
+            rule=rule,
+        )
 
-    def _layer(self, layer: GraphLayer, spiking: Spiking, per: str) -> LayerParameters:
-        network = self.model.network
-        name = driven(network, layer.name)
+    def _neuron_parameters(self, name: str, spiking: Spiking, per: str) -> NeuronParameters:
         theta = np.asarray(spiking.thresholds[name], np.float64)
         one = np.array([theta.mean()]) if per == "layer" else theta.copy()
         threshold = Tensor(one, requires_grad=name != OUTPUT or self.head.fires)
-        weight, bias = KINDS[type(layer)].floats(self.model, layer.name)
         values: dict[str, float | Tensor] = {}
         if name != OUTPUT:
             given = spiking.neuron_parameters.get(self.neuron.name, {}).get(name, {})
@@ -219,29 +231,19 @@ class DifferentiableNetwork:
                 timed = parameter.trainable and self.gradient == "time"
                 if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
-        return LayerParameters(weight, bias, threshold, theta / one, values)
+        return NeuronParameters(threshold, theta / one, values)
 
     def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
-        """Not what a spike is worth, where a gate reads it: there it is 1."""
-        readers = self.model.network.consumers(activation)
-        if not any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers):
+        """Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes."""
+        network = self.model.network
+        readers = network.consumers(activation)
+        if not (
+            any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
+            or any(activation not in parts(network, reader.name) for reader in readers)
+        ):
             return True
         steps = timesteps + self.neuron.post_steps
         return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
-
-    def _stage(self, prepared: Prepared, shared: Shared, trains: Mapping[str, SpikeTrain]) -> Layer:
-        """A stage before it runs, which reads `trains`."""
-        stage, last = prepared.stage, prepared.stage.name == OUTPUT
-        makers = {driven(self.model.network, name): floats for name, floats in self._layers.items()}
-        return Layer(
-            prepared=prepared,
-            shared=shared,
-            neuron=INTEGRATE_AND_FIRE if last else self.neuron,
-            parameters=makers[stage.name],
-            sources=tuple((trains[source], makers[source]) for source in stage.sources),
-            source_neuron=self.neuron,
-            fires_until=shared.steps if not last else shared.timesteps if self.head.fires else 0,
-        )
 
     def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
         """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
@@ -276,6 +278,5 @@ class DifferentiableNetwork:
         return record(read, [*rule.parents, *self._head.values()], backward)
 
 
-def _back(rule: Rule, gradient: tuple[Any, Any]) -> list[Any]:
-    """The gradients of a layer's parents from the pair that a `SpikeTrain` has as its gradient."""
-    return rule.back(*gradient)
+def _kernel(model: Model, driver: Driver) -> KernelParameters:
+    return KernelParameters(*KINDS[type(driver)].floats(model, driver.name))

@@ -21,8 +21,7 @@ from nspike.integer.dynamics import ONE, Dynamics
 from nspike.runtime.buffers import give
 from nspike.runtime.parallel import available, each
 from nspike.trainable.course import slopes
-from nspike.trainable.kinds import kind_of
-from nspike.trainable.layer import Doubles, Floats, Layer
+from nspike.trainable.layer import Doubles, Floats, Input, Layer
 from nspike.trainable.rule import Rule
 from nspike.trainable.surrogate import values
 
@@ -47,9 +46,13 @@ class TimeRule(Rule):
 
     @property
     def parents(self) -> list[Tensor]:
-        """Spikes, kernel, bias, threshold, the neuron's parameters, those of the neurons that it reads."""
-        theirs = [worth.tensor for worth in kind_of(self.layer).worth(self.layer)]
-        return [*super().parents, *self.layer.parameters.trained.values(), *theirs]
+        """Those of its input, the threshold, the neuron's parameters."""
+        return [*super().parents, *self.layer.parameters.trained.values()]
+
+    @staticmethod
+    def back_to_input(source: Input, gradient: Floats, timesteps: int) -> list[Any]:
+        """The gradients of the parents of a current that stands by itself, from ∂L/∂I (steps, N, H, W, C)."""
+        return source.back_in_time(gradient, gradient[:timesteps].sum(axis=(0, 1, 2, 3), dtype=np.float64))
 
     def spread(self, counts: Doubles) -> Floats:
         """The gradient of the layer's spikes, given that of one more at any step up to T, (N, H, W, C)."""
@@ -68,16 +71,12 @@ class TimeRule(Rule):
         theta: Doubles | None = None,
     ) -> list[Any]:
         """The gradients of `parents`."""
-        p, shared = self.layer.parameters, self.layer.shared
+        source, shared = self.layer.input, self.layer.shared
         back = self._back_in_time(spikes, added, end, charge)
-        of_sources, of_kernel, of_worth = kind_of(self.layer).back_in_time(self.layer, back.currents)
-        give(back.currents)
-        gradients: list[Any] = list(of_sources)
-        if p.weight is not None:
-            gradients.append(of_kernel)
-        if p.bias is not None:
-            gradients.append(back.sums[: shared.timesteps].sum(axis=0).astype(np.float32))
-        return [*gradients, *self._back_to_neuron(back, theta), *of_worth]
+        gradients = source.back_in_time(back.currents, back.sums[: shared.timesteps].sum(axis=0))
+        if not source.hands_on:
+            give(back.currents)
+        return [*gradients, *self._back_to_neuron(back, theta)]
 
     def _back_to_neuron(self, back: _InTime, theta: Doubles | None) -> list[Any]:
         """The gradients with respect to the threshold and the neuron's parameters."""
@@ -96,7 +95,7 @@ class TimeRule(Rule):
     ) -> _InTime:
         shared, stage, channels = self.layer.shared, self.layer.prepared.stage, self.layer.channels
         steps, fires, planes = shared.steps, self.layer.course.fires, len(stage.neuron.planes)
-        pixels = int(np.prod(shared.shape))
+        pixels = int(np.prod(self.layer.shape))
         currents = np.zeros((steps, pixels, planes * channels), np.float32) if spikes is None else spikes
         currents = currents.reshape(steps, pixels, planes * channels)  # changed in place
         g_v = np.zeros((pixels, channels), np.float32) if end is None else end.reshape(pixels, -1).astype(np.float32)
@@ -124,8 +123,22 @@ class TimeRule(Rule):
             currents += charge.reshape(pixels, -1).astype(np.float32)
         if charge is not None or silent:
             sums = currents.sum(axis=1, dtype=np.float64)
-        currents = currents.reshape(steps, *shared.shape, channels)
+        currents = currents.reshape(steps, *self.layer.shape, channels)
         return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64))
+
+
+class Slopes:
+    """∂s/∂u of a layer: the surrogate at x in units of the neurons' own scale, which may not be that of their current."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.surrogate = layer.shared.surrogate
+        self.factor = None if np.all(layer.factor == 1) else layer.factor.astype(np.float32)
+
+    def __call__(self, x: Floats) -> Floats:
+        """Of x float32 (..., C), in units of the current's scale."""
+        if self.factor is None:
+            return values(self.surrogate, x)
+        return np.asarray(values(self.surrogate, x / self.factor) / self.factor, np.float32)
 
 
 class _Plain:
@@ -134,14 +147,14 @@ class _Plain:
     def __init__(self, layer: Layer) -> None:
         stage, shared = layer.prepared.stage, layer.shared
         resets = np.ldexp(stage.reset.astype(np.float32), -stage.integer.exponent)
-        self.surrogate = shared.surrogate
+        self.slopes = Slopes(layer)
         self.numbers = (layer.course.fires.astype(np.float32), resets * np.float32(shared.follow_reset))
 
     def run(self, x: Floats, currents: Floats, more: Floats, g_v: Floats, into: tuple[Any, ...]) -> None:
         """Trace of the block, gradients of all pixels, its ∂L/∂v; sums, scratch and first pixel as the kernel takes them."""
         from nspike.kernels import through_time
 
-        through_time.backward(x, values(self.surrogate, x), currents, more, *self.numbers, g_v, *into)
+        through_time.backward(x, self.slopes(x), currents, more, *self.numbers, g_v, *into)
 
 
 class _Declared:
@@ -153,7 +166,7 @@ class _Declared:
         unit = -stage.integer.exponent
         self.thresholds = np.ldexp(stage.threshold.astype(np.float32), unit) * (fires >= 0)[:, None]
         self.resets = np.ldexp(stage.reset.astype(np.float32), unit)
-        self.surrogate = shared.surrogate
+        self.slopes = Slopes(layer)
         self.up, self.down = (min(own.most, (1 << planes) - 1) for planes in (own.up, own.down))
         factors = np.array([own.keep / ONE, own.input_factor / ONE], np.float32)
         follow = np.float32(shared.follow_reset)
@@ -169,8 +182,7 @@ class _Declared:
             crossings[k] = x - np.float32(k) * self.resets
         for k in range(self.down):
             crossings[self.up + k] = -x - 2 * self.thresholds - np.float32(k) * self.resets
-        slopes = values(self.surrogate, crossings)
-        through_time.backward_declared(x, slopes, currents, more, *self.numbers, g_v, *into)
+        through_time.backward_declared(x, self.slopes(crossings), currents, more, *self.numbers, g_v, *into)
 
 
 def _flips(own: Dynamics) -> Floats:

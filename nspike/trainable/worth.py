@@ -1,29 +1,18 @@
 """What the spikes that a layer reads are worth, where training may change it."""
 
-from typing import NamedTuple
-
-from nspike.autograd.tensor import Tensor
 from nspike.trainable.course import slopes
-from nspike.trainable.layer import Doubles, Layer
+from nspike.trainable.written import Worth, Written
 
 
-class Worth(NamedTuple):
-    """The channels first .. last-1 are read at an amplitude that depends on `tensor`, by ∂a/∂tensor (steps,)."""
-
-    first: int
-    last: int
-    tensor: Tensor
-    slope: Doubles
-
-
-def worth_read(layer: Layer) -> list[Worth]:
-    """What trains the worth of the spikes that a layer reads."""
+def worth_read(written: Written) -> list[Worth]:
+    """What trains the worth of the spikes that a convolution reads."""
     trained: list[Worth] = []
-    first, shared = 0, layer.shared
-    for train, other in layer.sources:
-        for name, tensor in other.trained.items():
-            slope = slopes(layer.source_neuron, other.values, name, shared.timesteps, shared.steps).amplitudes
+    first, shared = 0, written.shared
+    for part, source in enumerate(written.sources):
+        last = first + source.train.neurons
+        for name, tensor in source.trained.items():
+            slope = slopes(source.neuron, source.values, name, shared.timesteps, shared.steps).amplitudes
             if slope.any():
-                trained.append(Worth(first, first + train.neurons, tensor, slope))
-        first += train.neurons
+                trained.append(Worth(part, first, last, tensor, slope))
+        first = last
     return trained

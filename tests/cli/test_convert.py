@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from nspike.converting.importing import import_checkpoint
+from nspike.graph.layer import Activation
+from nspike.graph.plain_layer import Pointwise
 from nspike.images.file import ImageData, write
 from nspike.model.file import load, load_integers, save
 from tests.cli.console import run
+from tests.converting.graphs import model_of, residual
 from tests.converting.test_importing import dncnn_tensors
 
 QUICK = ("--crops", 3, "--crop-size", 16)
@@ -116,3 +120,29 @@ def test_wrong_files(capsys, ann, tmp_path):
         outcome = run(capsys, "convert", model, "--calibrate", folder, "-o", output, *QUICK)
         assert (outcome.code, outcome.out) == (code, "")
         assert error in outcome.err
+
+
+def test_a_network_with_layers_that_have_no_spiking_form_is_refused_with_all_their_names(capsys, ann):
+    model = load(ann)
+    layers = []
+    for layer in model.network.layers:
+        if isinstance(layer, Activation):
+            layer = Pointwise(layer.name, layer.source, layer.channels, "leaky_relu", slope=0.1)
+        layers.append(layer)
+    plain = replace(model, network=replace(model.network, layers=tuple(layers)))
+    save(ann, plain)
+    outcome = convert(capsys, ann)
+    assert outcome.code == 2
+    assert f"{len(model.network.activations)} of its layers have no spiking form" in outcome.err
+    for activation in model.network.activations:
+        assert repr(activation.name) in outcome.err
+    assert "replace it by ReLU and fine-tune the plain network" in outcome.err
+    assert not (ann.parent / "snn.h5").exists()
+
+
+def test_a_network_that_enlarges_is_calibrated_on_smaller_images(capsys, ann):
+    save(ann, model_of(residual(1, 4), task="superres", degradation={"scales": [2]}))
+    outcome = convert(capsys, ann, "--fast")
+    assert outcome.code == 0
+    assert "first0.in" in outcome.out
+    assert load(ann.parent / "snn.h5").network.is_spiking

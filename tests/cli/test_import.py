@@ -1,8 +1,12 @@
 import json
+from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import save_file
 
+from nspike.graph.layer import Constant
 from nspike.model.file import load
 from tests.cli.console import launch, run
 from tests.converting.test_importing import dncnn_tensors
@@ -77,3 +81,47 @@ def test_real_process(checkpoint, tmp_path):
     assert outcome.code == 3
     assert "Traceback" not in outcome.err
     assert not (tmp_path / "other.h5").exists()
+
+
+ONNX = Path(__file__).parents[1] / "data" / "onnx"
+
+
+def test_onnx_needs_no_network(capsys, tmp_path):
+    target = tmp_path / "ann.h5"
+    outcome = run(capsys, "import", ONNX / "noise_map_dynamo_18.onnx", "--sigma", "15", "-o", target)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "noise_map_dynamo_18, 6 convolutions" in outcome.out
+    assert "from onnx" in outcome.out
+    assert "assumed: 'sigma' is taken for the noise level / 255" in outcome.out
+    (plane,) = load(target).network.of_kind(Constant)
+    assert plane.values == (15 / 255,)
+
+
+def test_the_mode_of_a_network_is_said(capsys, tmp_path):
+    target = tmp_path / "ann.h5"
+    run(capsys, "import", ONNX / "ircnn_dynamo_20.onnx", "--mode", "add", "--task", "derain", "-o", target)
+    assert (load(target).network.mode, load(target).info.task) == ("add", "derain")
+
+
+def test_an_output_of_a_network_that_enlarges_is_checked(capsys, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = ONNX / "edsr_dynamo_21.onnx"
+    image = np.random.default_rng(0).random((1, 3, 20, 24), np.float32)
+    expected = onnxruntime.InferenceSession(str(path)).run(None, {"x": image})[0]
+    np.save(tmp_path / "in.npy", image)
+    for values, code in ((expected, 0), (expected + 0.1, 1), (image, 3)):
+        np.save(tmp_path / "out.npy", values)
+        check = ("--check", tmp_path / "in.npy", tmp_path / "out.npy")
+        assert run(capsys, "import", path, "-o", tmp_path / f"{code}.h5", *check).code == code
+
+
+def test_what_has_no_place_is_listed(capsys, tmp_path):
+    made = onnx.load(ONNX / "ircnn_dynamo_20.onnx")
+    for node in made.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Softplus"
+    onnx.save(made, tmp_path / "net.onnx")
+    outcome = run(capsys, "import", tmp_path / "net.onnx", "-o", tmp_path / "ann.h5")
+    assert outcome.code == 3
+    assert "(Softplus): no layer does this" in outcome.err
+    assert not (tmp_path / "ann.h5").exists()

@@ -8,6 +8,7 @@ from nspike.model import shipped as models
 from nspike.model.file import digest, save
 from nspike.registry.plugins import LOAD, registry
 from tests.cli.console import launch, run
+from tests.converting.graphs import many, model_of
 from tests.model.test_shipped import ship
 from tests.package_maker import make_package
 from tests.small_models import small_ann, small_snn
@@ -109,6 +110,18 @@ def test_info(capsys, tmp_path, model):
     assert len(found["network"]["layers"]) == 5
     if model.spiking:
         assert found["spiking"]["scales"]["act1"] == model.spiking.scales["act1"].tolist()
+
+
+def test_info_of_a_network_of_several_sizes(capsys, tmp_path):
+    path = tmp_path / "model.h5"
+    save(path, model_of(many()))
+    rows = [line.split() for line in run(capsys, "info", path).out.splitlines()]
+    known = {row[0]: row[1:] for row in rows if row}
+    assert known["noise"] == ["constant", "small", "1", "×1/2", "meaning", "sigma"]
+    assert known["grouped"][:4] == ["conv", "relu2", "8×4×3×3", "×1/2"]
+    assert " ".join(known["grouped"][4:]) == "dilation 2, groups 2"
+    assert known["deep"][:4] == ["conv", "pool", "8×8×3×3", "×1/4"]
+    assert known["shuffle"] == ["pixel_shuffle", "relu4", "2", "×1", "factor", "2"]
 
 
 def test_info_escapes_what_a_file_says(capsys, tmp_path):

@@ -58,7 +58,6 @@ def test_replaying_an_enlargement_with_transparency(here, capsys):
         (["photo_trace.h5", "noisy.png", "--layer", "relu1"], 3, "is of another image"),
         (["photo_trace.h5", "--layer", "relu1", "--model", "other.h5"], 3, "is of another model: 'dncnn-s25'"),
         (["photo_trace.h5", "--layer", "relu1", "-T", 4], 2, "the trace says it"),
-        (["photo_trace.h5", "--layer", "relu1", "--plugin", "lif"], 2, "has a kernel of its own and 0 post steps"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "photo.png"], 2, "would replace an input"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "noisy.png"], 5, "noisy.png: it exists already"),
         (["photo_trace.h5", "--layer", "relu1", "-o", "x.xyz"], 5, "unknown suffix"),

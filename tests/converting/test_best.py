@@ -6,8 +6,11 @@ from nspike_plugins import if_, lif, membrane, mprn, qcfs, rueckauer
 
 import nspike
 from nspike.converting import regression
-from nspike.converting.best import best_options, fit_windows, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.conversion import convert
+from nspike.graph.layer import IMAGE, Activation, Conv
+from nspike.graph.network import Network
+from nspike.model.model import Info, Model
 from nspike.registry.plugins import registry
 from tests.converting.test_by_name import ann_model, images
 from tests.own_neurons import LEAKY
@@ -89,3 +92,44 @@ def test_a_neuron_that_leaks_is_fitted_too(neuron):
         registry.cache_clear()
     assert model.spiking.weights
     assert report.psnr_to_ann > fast.psnr_to_ann
+
+
+def test_signed_neurons_start_empty_and_release_at_half():
+    plain, signed = (Activation("a", "conv", 3, signed=is_signed) for is_signed in (False, True))
+    half = {"v_init": 0.5}
+    assert of_layer(if_.NEURON, plain, half, {}) == {"v_init": 0.5}
+    assert of_layer(if_.NEURON, signed, half, {}) == {"v_init": 0.0}
+    assert of_layer(if_.NEURON, signed, half, half) == {"v_init": 0.5}
+    assert of_layer(mprn.NEURON, signed, half | {"beta": 3.0}, {}) == {"v_init": 0.0, "beta": -30.0}
+    assert of_layer(mprn.NEURON, signed, {"beta": 1.0}, {"beta": 1.0}) == {"v_init": 0.0, "beta": 1.0}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("neuron", ["if", "mprn"])
+def test_the_rate_of_a_signed_feature_of_mean_0_is_0(neuron, fast):
+    layers = (Conv("feature", IMAGE, 1, 8, 1), Conv("end", "feature", 8, 1, 1))
+    network = Network("net", 1, layers, "end", "image")
+    gains = np.linspace(-1, 1, 8, dtype=np.float32)[:, None, None, None]
+    parameters = {
+        "feature.weight": gains,
+        "feature.bias": -0.5 * gains.ravel(),
+        "end.weight": gains.transpose(1, 0, 2, 3),
+        "end.bias": np.zeros(1, np.float32),
+    }
+    draw = np.random.default_rng(0)
+    planes = [draw.random((1, 32, 32), np.float32) for _ in range(3)]
+    model = Model(Info("test", "denoise", "gray"), network, parameters)
+    _, report = nspike.convert(model, planes, neuron=neuron, timesteps=8, fast=fast, options={"v_init": 0.5})
+    (feature, _) = report.layers
+    assert feature.name == "end.in"
+    assert abs(feature.snn - feature.ann) < 0.004
+    assert feature.error < (0.2 if neuron == "if" else 0.1)
+
+
+def test_windows_of_a_network_with_a_size_multiple_that_enlarges():
+    draw = np.random.default_rng(0)
+    images = [draw.random((1, *sides), np.float32) for sides in ((39, 50), (41, 43))]
+    clean = [np.kron(image, np.ones((1, 2, 2), np.float32)) for image in images]
+    degraded, wanted = fit_windows(images, clean, 4)
+    assert (degraded.shape[2:], wanted.shape[2:]) == ((36, 40), (72, 80))
+    np.testing.assert_array_equal(wanted[:, :, ::2, ::2], degraded)

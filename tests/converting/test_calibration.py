@@ -9,6 +9,7 @@ from nspike.images.color import rgb_to_ycbcr
 from nspike.images.file import ImageData, write
 from nspike.images.resize import imresize
 from nspike.model.model import Model
+from tests.converting.graphs import many, model_of, residual
 from tests.small_models import small_ann, small_network
 
 
@@ -118,3 +119,21 @@ def test_what_cannot_be(folder, tmp_path):
         given = {"model": ann, "folder": folder, "size": 16, "crops": 2} | options
         with pytest.raises(error, match=match):
             calibration_crops(given.pop("model"), given.pop("folder"), **given)
+
+
+def test_crops_of_a_network_that_enlarges(tmp_path):
+    write(tmp_path / "a.png", ImageData(np.random.default_rng(0).integers(0, 256, (70, 90), np.uint8)))
+    ann = model_of(residual(1, 4), task="superres", degradation={"scales": [2]})
+    degraded, clean = calibration_crops(ann, tmp_path, crops=3, size=24)
+    assert {plane.shape for plane in degraded} == {(1, 24, 24)}
+    assert {plane.shape for plane in clean} == {(1, 48, 48)}
+    larger = np.stack(degraded).repeat(2, axis=2).repeat(2, axis=3)
+    assert np.abs(larger.mean((1, 2, 3)) - np.stack(clean).mean((1, 2, 3))).max() < 0.02
+
+
+@pytest.mark.parametrize("degradation", [{}, {"sigma": [0, 55]}])
+def test_a_network_that_is_told_the_noise_level_is_calibrated_at_it(folder, degradation):
+    ann = model_of(many(), degradation=degradation)
+    degraded, clean = calibration_crops(ann, folder, crops=8, size=24)
+    noise = np.concatenate([(d - c).ravel() for d, c in zip(degraded, clean, strict=True)])
+    assert noise.std() == pytest.approx(0.1, rel=0.1)

@@ -41,7 +41,7 @@ def test_grown_stays_in_the_image():
 
 def test_regions_shrink_layer_by_layer():
     parts = integers(branched(2, 2, 2, kernels=(1, 3, 5, 7)), "cpm")
-    regions = plan(parts).regions(Rect(64, 128, 64, 128), 300, 100)
+    regions = plan(parts).regions(Rect(64, 128, 64, 100), 300, 100)
     # the head 1, conv_d 3, conv_c 2, conv_b 1
     for name, margin in {"conv_d": 1, "c": 4, "b": 6, "a": 7, IMAGE: 7}.items():
         assert regions[name] == Rect(64 - margin, 128 + margin, 64 - margin, 100)

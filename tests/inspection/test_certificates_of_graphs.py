@@ -92,6 +92,34 @@ def test_new_keys_appear_only_where_they_are_needed(tmp_path):
     assert graph["work"]["current_additions"] > 0
 
 
+def test_a_declared_neuron_from_outside_in_signed_layers(tmp_path):
+    """It is simulated as the certificate says, and only its plugin can confirm it."""
+    from nspike.registry.plugins import registry
+
+    (tmp_path / "late.py").write_text(
+        "from nspike import NEVER, Neuron, hookimpl\n"
+        "def fire(parameters, step, timesteps):\n"
+        "    return NEVER if step == 1 else 0.75\n"
+        "@hookimpl\n"
+        "def register_neurons(register):\n"
+        "    register(Neuron(name='late-in-graphs', summary='x', source='x', fire=fire, planes=(1, 2), post_steps=1))\n"
+    )
+    registry().resolve(str(tmp_path / "late.py"), ("neuron",))
+    try:
+        photo, model = write(tmp_path / "photo.png", 5, 6), model_of(edsr(), 1, neuron="late-in-graphs")
+        save(tmp_path / "m.h5", model)
+        certificate = audit(model, photo).certificate
+        (tmp_path / "c.json").write_text(dumps(certificate))
+    finally:
+        registry.cache_clear()
+    assert faults(certificate) == []
+    code, text = check(tmp_path / "c.json", tmp_path / "m.h5", photo)
+    assert (code, "every spike the same" in text) == (2, True), text
+    certificate["parameters"]["neuron_steps"]["f0"]["fires"][1:] = [0.5] * 4
+    (tmp_path / "c.json").write_text(dumps(certificate))
+    assert check(tmp_path / "c.json", tmp_path / "m.h5", photo)[0] == 1
+
+
 def test_a_kind_of_layer_that_the_script_does_not_know():
     module, description = script(), unet().to_dict()
     description["layers"][1] |= {"kind": "max_pool"}

@@ -10,6 +10,7 @@ from nspike.inspection.auditing import audit
 from nspike.model.shipped import find
 from tests.desk import write
 from tests.graphs import branched, random_model
+from tests.inspection.networks import edsr, ffdnet, model_of, shuffles, unet
 from tests.inspection.simulator import simulate
 from tests.test_imports import imports
 from tests.tiny import image, tiny_model
@@ -48,8 +49,15 @@ def test_aodnet(tmp_path):
         (tiny_model(neuron="lif", head="rate", width=4, timesteps=9), (9, 10), np.uint8),
         (tiny_model(neuron="lif_hard", head="cpm", width=4, timesteps=9), (9, 10), np.uint8),
         (tiny_model(neuron="signed", head="cpm", width=4), (9, 10), np.uint8),
+        (model_of(unet(), 1, timesteps=3, neuron="mprn", head="cpm"), (5, 66), np.uint8),
+        (model_of(ffdnet(), 3, timesteps=3), (9, 10, 3), np.uint8),
+        (model_of(edsr(), 3, timesteps=6, neuron="lif_hard"), (5, 6, 3), np.uint8),
+        (model_of(shuffles(), 4, timesteps=3, neuron="signed", head="rate"), (7, 6), np.uint8),
     ],
-    ids=["dncnn", "16 bits, colour", "mprn_beta", "grey in colour", "concat and gate", "lif", "lif_hard", "signed"],
+    ids=[
+        *("dncnn", "16 bits, colour", "mprn_beta", "grey in colour", "concat and gate", "lif", "lif_hard", "signed"),
+        *("several resolutions", "image-like planes", "enlarged", "groups and moves"),
+    ],
 )
 def test_small_networks(tmp_path, model, shape, dtype):
     leak = {"tau": 3.0, "decay_input": 0.5}
@@ -57,7 +65,7 @@ def test_small_networks(tmp_path, model, shape, dtype):
     if own := given.get(model.spiking.neuron):
         from dataclasses import replace
 
-        parameters = {model.spiking.neuron: dict.fromkeys(("relu1", "relu2"), own)}
+        parameters = {model.spiking.neuron: {a.name: own for a in model.network.activations}}
         model = model.with_spiking(replace(model.spiking, neuron_parameters=parameters))
     nspike.save(tmp_path / "m.h5", model)
     photo = tmp_path / "photo.png"

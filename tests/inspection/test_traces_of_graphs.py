@@ -137,7 +137,7 @@ def test_layers_of_other_resolutions_are_not_compared(traced):
         info = json.loads(json.dumps(read.info))
         info["layers"][1]["scale"] = [1, 4]
         other = Trace("other", {"b": in_memory({"b": read.spikes("c")}).trains["b"]}, info)
-        with pytest.raises(BadInputError, match="layer 'b' is .* cannot be compared"):
+        with pytest.raises(BadInputError, match=r"layer 'b' is .* cannot be compared"):
             nspike.diff(read, other)
 
 

@@ -4,7 +4,9 @@ from nspike_plugins import aodnet, dncnn
 
 from nspike.ann import run as ann
 from nspike.errors import ModelError
-from nspike.integer.normalise import driven, gate_scale, normalised_conv
+from nspike.graph.layer import IMAGE, Activation, ChannelShuffle, Conv
+from nspike.graph.network import Network
+from nspike.integer.normalise import driven, gate_scale, input_scale, normalised_conv
 from nspike.integer.reference_layers import convolve
 from nspike.model.model import OUTPUT, Spiking
 from tests.plugins.chains import aod, chain
@@ -48,6 +50,38 @@ def test_trained_weights_and_biases_are_taken_as_they_are():
     found, bias = normalised_conv(network, parameters, trained, "conv2")
     np.testing.assert_array_equal(found, weights)
     np.testing.assert_array_equal(bias, parameters["conv2.bias"] / spiking.scales["relu2"])
+
+
+def test_groups_tied_weights_and_moved_spikes():
+    layers = (
+        Conv("c", IMAGE, 1, 4, 3),
+        Activation("a", "c", 4),
+        ChannelShuffle("s", "a", 2),
+        Conv("d", "a", 4, 6, 3, groups=2),
+        Activation("b", "d", 6),
+        Conv("e", "s", 4, 6, 3, groups=2, tied="d"),
+        Activation("f", "e", 6),
+        Conv("g", "f", 6, 1, 1),
+    )
+    network = Network("n", 1, layers, "g", "image")
+    spiking, draw = spiking_of(network), np.random.default_rng(1)
+    parameters = {
+        f"{c.name}.{part}": draw.normal(size=shape).astype(np.float32)
+        for c in network.convs
+        if c.tied is None
+        for part, shape in (("weight", c.kernel_shape), ("bias", (c.out_channels,)))
+    }
+    a, b, f = (spiking.scales[name] for name in "abf")
+    for name, read, out in (("d", a, b), ("e", a[[0, 2, 1, 3]], f)):
+        np.testing.assert_array_equal(input_scale(network, spiking, name), read)
+        weights, bias = normalised_conv(network, parameters, spiking, name)
+        for o, i in np.ndindex(6, 2):
+            expected = parameters["d.weight"][o, i].astype(np.float64) * read[o // 3 * 2 + i] / out[o]
+            np.testing.assert_array_equal(weights[o, i], expected)
+        np.testing.assert_array_equal(bias, parameters["d.bias"] / out)
+    trained = Spiking("if", "m", 5, spiking.scales, {}, weights={"e": np.ones((6, 2, 3, 3), np.float32)})
+    assert normalised_conv(network, parameters, trained, "e")[0].min() == 1
+    assert normalised_conv(network, parameters, trained, "d")[0].min() < 0
 
 
 def test_what_is_missing_or_wrong():

@@ -5,8 +5,22 @@ import pytest
 
 from nspike.contracts.neuron import NEVER, Neuron
 from nspike.errors import ModelError, PluginError
+from nspike.graph.layer import (
+    IMAGE,
+    Activation,
+    Add,
+    AveragePool,
+    Bilinear,
+    Concat,
+    Constant,
+    Conv,
+    Gate,
+    PixelShuffle,
+    PixelUnshuffle,
+)
+from nspike.graph.network import Network
 from nspike.integer.grid import NEVER_FIRES
-from nspike.integer.rounding import as_arrays, build
+from nspike.integer.rounding import as_arrays, build, check_stored
 from nspike.model.model import OUTPUT
 from nspike.registry.plugins import registry
 from tests import naive
@@ -73,6 +87,64 @@ def test_as_arrays():
     expected = naive.grids(model, naive.kinds_of(model.network, naive.MPRN))[1]["output"]
     assert arrays["output"]["exponent"].tolist() == expected.exponent
     np.testing.assert_array_equal(arrays["output"]["gate"], expected.gate)
+
+
+def test_as_arrays_holds_writers_and_shifts():
+    layers = (
+        Conv("c", IMAGE, 1, 2, 3),
+        Activation("a", "c", 2),
+        AveragePool("down", "c", 2),
+        Bilinear("up", "down"),
+        Add("sum", ("c", "up", "c")),
+        Activation("b", "sum", 2),
+        Conv("d", "b", 2, 1, 3),
+    )
+    built = integers(random_model(Network("net", 1, layers, "d", "image")))
+    arrays = as_arrays(built)
+    assert list(arrays) == ["a", "b", "output", "c", "sum"]
+    assert set(arrays["c"]) == {"exponent", "weights", "bias", "gate"}
+    assert {name: each.tolist() for name, each in arrays["sum"].items()} == {
+        "shift_0": [6, 6],
+        "shift_2": [6, 6],
+    }
+    assert arrays["a"]["weights"].size == 0
+    np.testing.assert_array_equal(arrays["b"]["exponent"], arrays["c"]["exponent"] + 6)
+    stored = {layer: {k: a.copy() for k, a in each.items() if a.size} for layer, each in arrays.items()}
+    check_stored(stored, built)
+    for layer, name in (("c", "weights"), ("c", "bias"), ("sum", "shift_0"), ("b", "exponent")):
+        changed = {key: dict(each) for key, each in stored.items()}
+        changed[layer][name] = changed[layer][name] + 1
+        with pytest.raises(ModelError, match=f"integers/{layer}/{name} is not what follows"):
+            check_stored(changed, built)
+    del stored["sum"]
+    with pytest.raises(ModelError, match="integers/sum/shift_0"):
+        check_stored(stored, built)
+
+
+def test_what_is_like_the_image_is_no_spikes():
+    layers = (
+        Constant("sigma", IMAGE, (0.25,)),
+        Concat("noisy", (IMAGE, "sigma")),
+        PixelUnshuffle("half", "noisy", 2),
+        Conv("c", "half", 8, 4, 3, stride=1, groups=2),
+        PixelShuffle("up", "c", 2),
+    )
+    network = Network("net", 1, layers, "up", "image")
+    (writer,) = integers(random_model(network)).writers
+    assert writer.sources == ()
+    assert writer.weights.shape == (1, 4, 4, 3, 3)
+    assert 4095 < np.abs(writer.weights).max() <= 32767
+    far = network.changed(Constant, lambda layer: dataclasses.replace(layer, values=(4.5,)))
+    with pytest.raises(ModelError, match=r"constants of 'sigma' lie outside \[-4, 4\]"):
+        integers(random_model(far))
+
+
+def test_a_gate_reads_spikes_of_the_images_size():
+    layers = (Conv("c", IMAGE, 1, 4, 3), Activation("a", "c", 4), Gate("g", "a", 4), PixelShuffle("up", "g", 2))
+    with pytest.raises(ModelError, match="gate 'g' must read spikes of the image's size and 1 channels"):
+        integers(random_model(Network("net", 1, (*layers, AveragePool("down", "up", 2)), "down", "image")))
+    with pytest.raises(ModelError, match="gate 'g' must read spikes"):
+        integers(random_model(Network("net", 1, (Gate("g", IMAGE, 1),), "g", "image")))
 
 
 def declared(**what):

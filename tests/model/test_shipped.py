@@ -6,7 +6,7 @@ import pytest
 from nspike.errors import ModelError, UsageError
 from nspike.model import shipped as models
 from nspike.model.file import save
-from tests.small_models import small_snn
+from tests.small_models import small_ann, small_snn
 
 MODELS = {
     "dncnn-s15": ("denoise", {"sigma": 15.0}),
@@ -91,6 +91,18 @@ def test_default_for(weights):
     assert models.default_for("denoise", sigma=20) == "dncnn-s15", "of two equally near, the first by name"
     assert models.default_for("dehaze") == "aodnet"
     assert models.default_for("superres") == models.default_for("superres", scale=3) == "vdsr"
+
+
+def test_default_for_colour_where_the_plain_network_runs(weights):
+    """A colour denoiser without a spiking form is chosen for plain networks and colour images alone."""
+    told = small_ann(name="drunet-color", colour="rgb", degradation={"sigma": [0.0, 55.0]})
+    save(weights / "drunet-color.h5", told)
+    assert models.default_for("denoise", sigma=25, colour=True) == "dncnn-s25"
+    assert models.default_for("denoise", sigma=25, plain=True) == "dncnn-s25"
+    for sigma in (0, 25, 55, None):
+        assert models.default_for("denoise", sigma=sigma, colour=True, plain=True) == "drunet-color"
+    assert models.default_for("dehaze", colour=True) == models.default_for("dehaze") == "aodnet"
+    assert models.default_for("superres", scale=2, colour=True, plain=True) == "vdsr"
 
 
 def test_default_for_what_cannot_be(weights):

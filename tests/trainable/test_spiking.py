@@ -265,7 +265,7 @@ def twin(torch, net, pixels, surrogate):
     for stage in integers.stages:
         name, k = stage.name, stage.integer.exponent
         unit = np.ldexp(1.0, -k)[:, None, None]
-        ratio = torch.as_tensor(net._layers[stage.layer.name].ratio)
+        ratio = torch.as_tensor(net._neurons[name].ratio)
         theta = through(torch, np.ldexp(stage.integer.theta, -k), ratio * p[f"{name}.threshold"])[:, None, None]
         v = torch.as_tensor(np.ldexp(stage.v0, -k)[:, None, None]) + 0 * theta
         initial = own(name, "v_init", 0.0) if name != OUTPUT else 0.0

@@ -27,7 +27,14 @@ from nspike.graph.mode import OutputMode
     type=click.Choice(["image", "add", "subtract"]),
     help="What the output is: the image, or what is added to it or subtracted; by default as the network says.",
 )
-@click.option("--sigma", type=click.FloatRange(0, 255), metavar="S", help="The noise it was trained for, out of 255.")
+@click.option(
+    "--sigma",
+    "sigmas",
+    type=click.FloatRange(0, 255),
+    multiple=True,
+    metavar="S",
+    help="The noise it was trained for, out of 255; twice for a range.",
+)
 @click.option(
     "--scale",
     "scales",
@@ -54,7 +61,7 @@ def command(
     name: str | None,
     task: Task | None,
     mode: OutputMode | None,
-    sigma: float | None,
+    sigmas: tuple[float, ...],
     scales: tuple[int, ...],
     check: tuple[str, str] | None,
     licence: str,
@@ -71,6 +78,7 @@ def command(
       nspike import vdsr.pth --network vdsr --scale 2 --scale 3 --scale 4 -o ann.h5
       nspike import net.pth --network dncnn -o ann.h5 --check input.npy output.npy
       nspike import net.onnx --sigma 25 -o ann.h5
+      nspike import drunet_color.pth --network drunet --sigma 0 --sigma 55 -o ann.h5
     """
     from nspike.converting.checking import check_output
     from nspike.converting.importing import assumptions, import_checkpoint
@@ -82,11 +90,12 @@ def command(
     keep_apart("--json", json_file, (checkpoint, output, *plugins))
     check_free(output, overwrite)
     take(output)
-    if sigma is not None and math.isnan(sigma):
-        raise UsageError("--sigma is a number from 0 to 255, not nan")
-    if sigma is not None and scales:
+    if any(math.isnan(sigma) for sigma in sigmas) or len(sigmas) > 2 or (len(sigmas) == 2 and sigmas[0] >= sigmas[1]):
+        given = ", ".join(f"{sigma:g}" for sigma in sigmas)
+        raise UsageError(f"--sigma is a number from 0 to 255, or given twice a range, the lower one first; not {given}")
+    if sigmas and scales:
         raise UsageError("--sigma is for denoising and --scale for super-resolution: give one of them")
-    degradation: dict[str, Any] = {"sigma": sigma} if sigma is not None else {}
+    degradation: dict[str, Any] = {"sigma": sigmas[0] if len(sigmas) == 1 else list(sigmas)} if sigmas else {}
     degradation |= {"scales": sorted(set(scales))} if scales else {}
     model = import_checkpoint(
         checkpoint,

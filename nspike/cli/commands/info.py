@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from nspike.model.model import Model
 
 
+_TOLD = ("stride", "dilation", "groups", "tied", "function", "factor", "heads", "meaning", "signed")
+"""Numbers of layers that are shown where they are not 1."""
+
+
 @click.command()
 @click.argument("model")
 @json_option
@@ -60,31 +64,38 @@ def _text(model: "Model", file: "FileInfo") -> str:
     text = "\n".join(f"{name + ':':18}{value}" for name, value in lines)
     if info.provenance:
         text += "\n\nprovenance\n" + "\n".join(f"  {name}: {_value(v)}" for name, v in info.provenance.items())
-    return f"{text}\n\n{table(('layer', 'kind', 'reads', 'shape', 'λ', 'θ', 'parameters'), _layers(model))}"
+    return f"{text}\n\n{table(('layer', 'kind', 'reads', 'shape', 'size', 'λ', 'θ', 'parameters'), _layers(model))}"
 
 
 def _layers(model: "Model") -> list[tuple[object, ...]]:
-    """A row for each layer; of a plain network λ is where an activation is clipped."""
+    """A row for each layer, with its size over the image's; of a plain network λ is where an activation is clipped."""
     import numpy as np
 
-    spiking = model.spiking
+    from nspike.graph.layer import KINDS
+
+    names, spiking = {cls: name for name, cls in KINDS.items()}, model.spiking
     rows: list[tuple[object, ...]] = []
     for layer in model.network.layers:
         entry = dataclasses.asdict(layer)
-        kind = type(layer).__name__.lower()
+        kind = names[type(layer)]
         weight = model.parameters.get(f"{layer.name}.weight")
-        shape = "×".join(map(str, weight.shape)) if weight is not None else str(entry.get("channels", ""))
+        shape = "×".join(map(str, weight.shape)) if weight is not None else str(model.network.widths[layer.name])
+        scale_to_image = model.network.scales[layer.name]
+        side = "1 pixel" if scale_to_image is None else f"×{scale_to_image}"
         scale = threshold = parameters = ""
         if spiking is None and entry.get("ceiling") is not None:
             scale, parameters = _span(np.array(entry["ceiling"])), in_words({"levels": entry["levels"]})
         if spiking is not None and kind == "activation":
             scale, threshold = _span(spiking.scales[layer.name]), _span(spiking.thresholds[layer.name])
             parameters = in_words(dict(spiking.neuron_parameters.get(spiking.neuron, {}).get(layer.name, {})))
-        rows.append((layer.name, kind, " ".join(layer.sources), shape, scale, threshold, parameters))
+        given = {name: entry[name] for name in _TOLD if entry.get(name) not in (None, False, 1, "")}
+        padding = {"padding": "-".join(map(str, entry["padding"]))} if entry.get("padding") else {}
+        told = ", ".join(filter(None, [in_words(given | padding), parameters]))
+        rows.append((layer.name, kind, " ".join(layer.sources), shape, side, scale, threshold, told))
     if spiking is not None:
         from nspike.model.model import OUTPUT
 
-        rows.append((OUTPUT, "", "", "", _span(spiking.scales[OUTPUT]), _span(spiking.thresholds[OUTPUT]), ""))
+        rows.append((OUTPUT, "", "", "", "", _span(spiking.scales[OUTPUT]), _span(spiking.thresholds[OUTPUT]), ""))
     return rows
 
 
