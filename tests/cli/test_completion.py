@@ -66,7 +66,7 @@ def test_commands():
         (["run", "--plugin", "mp"], ["mprn", "mprn_beta"]),
         (["convert", "--converter", "r"], ["rueckauer"]),
         (["plugins", "--kind", "n"], ["neuron", "network"]),
-        (["plugin", "check", "li"], ["lif"]),
+        (["plugin", "check", "li"], ["lif", "lif_hard"]),
         (["train", "aod"], ["aodnet"]),
         (["trace", "--over"], ["--overwrite"]),
     ],
