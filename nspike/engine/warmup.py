@@ -1,4 +1,4 @@
-"""Compiles every kernel by running two tiny networks, one of many channels and one of a few."""
+"""Compiles every kernel by running tiny networks: chains of many channels and of a few, and one that is no chain."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from nspike.contracts.head import Head, convolve_spikes
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
 from nspike.engine.program import build
-from nspike.graph.layer import IMAGE, Activation, Conv, Gate
+from nspike.graph.layer import IMAGE, Activation, Add, Conv, Gate, PixelShuffle
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
@@ -23,7 +23,31 @@ def _model(channels: int, hidden: int, gated: bool) -> Model:
         layers += [Conv(f"conv{i}", source, width, out, 3), Activation(f"relu{i}", f"conv{i}", out)]
         source, width = f"relu{i}", out
     layers.append(Gate("last", source, channels) if gated else Conv("last", source, width, channels, 3))
-    network = Network("warmup", channels, tuple(layers), "last", "image")
+    return _filled(Network("warmup", channels, tuple(layers), "last", "image"))
+
+
+def _graph(signed: bool) -> Model:
+    """With strides, groups, and a current that neurons and a sum share."""
+    layers = (
+        Conv("conv1", IMAGE, 1, 16, 2, stride=2),
+        Activation("relu1", "conv1", 16, signed=signed),
+        Conv("conv2", "relu1", 16, 16, 3, dilation=2),
+        Activation("relu2", "conv2", 16, signed=signed),
+        Conv("conv3", "relu2", 16, 16, 3, groups=16),
+        Activation("relu3", "conv3", 16, signed=signed),
+        Conv("conv4", "relu3", 16, 16, 3),
+        Conv("conv5", "relu3", 16, 16, 3, groups=4),
+        Add("sum", ("conv4", "conv5")),
+        Activation("relu4", "sum", 16, signed=signed),
+        Conv("conv6", "relu4", 16, 4, 1),
+        PixelShuffle("last", "conv6", 2),
+    )
+    return _filled(Network("warmup", 1, layers, "last", "image"))
+
+
+def _filled(network: Network) -> Model:
+    """The same with numbers."""
+    channels = network.channels
     parameters: dict[str, NDArray[np.float32]] = {}
     for conv in network.convs:
         parameters[f"{conv.name}.weight"] = np.full(conv.kernel_shape, 0.02, np.float32)
@@ -44,6 +68,8 @@ def warm_up(neurons: list[Neuron], head: Head, progress: Callable[[int, int], No
         engine.run(build(model, neuron, head), image, sink=lambda _: None, threads=1, digest=True)
         if progress is not None:
             progress(i + 1, len(tasks))
+    for signed in (False, True):
+        engine.run(build(_graph(signed), neurons[0], head), image, sink=lambda _: None, threads=1, digest=True)
     for most in (1, 1 << 20):  # sums of 32 and of 64 bits
         convolve_spikes(np.full((1, 8, 8), most, np.int32), np.ones((1, 1, 3, 3)))
     return time.perf_counter() - start

@@ -197,8 +197,8 @@ WORD = 64
 
 def in_blocks(
     weights: NDArray[np.int16], groups: int, group: NDArray[np.int64], channel: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], int, int, int]:
-    """Weights int16 (phases, C, I, k, k) for `nspike.kernels.strided.convolve`: pieces, ends, weights, rows, lanes, step.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], int, int, int, bool]:
+    """Weights int16 (phases, C, I, k, k) for `nspike.kernels.strided.convolve`: pieces, ends, weights, and numbers.
 
     group, channel : int64 (bits,), of each bit of a pixel's words, its group, -1 for none, and which of that group's I it is.
     """
@@ -231,7 +231,12 @@ def in_blocks(
                 blocks[:, block, at : at + (height - 1) * bits + 1 : bits, first : first + each] = kernel[
                     ..., dx
                 ].transpose(0, 2, 1)
-    return np.array(pieces, np.int64).reshape(-1, 5), np.array(ends, np.int64), table, rows, lanes, together * each
+    whole = all(
+        height == 1 and first_bit % WORD == 0 and (group[first_bit + bits : first_bit + WORD] < 0).all()
+        for _, height, first_bit, bits, _ in pieces
+    )
+    numbers = rows, lanes, together * each, whole
+    return np.array(pieces, np.int64).reshape(-1, 5), np.array(ends, np.int64), table, *numbers
 
 
 def _runs(wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nspike.errors import ModelError
 from nspike.graph.arrange import origins
 from nspike.graph.geometry import geometry
-from nspike.graph.layer import IMAGE, Gate
+from nspike.graph.layer import IMAGE, Conv, Gate
 from nspike.graph.network import Network
 from nspike.graph.values import values
 from nspike.integer.components import components
@@ -55,10 +55,8 @@ def normalised_conv(
     if name in spiking.weights:
         weights = _array(spiking.weights, name, shape)
     else:
-        by_group = input_scale(network, spiking, name).reshape(conv.groups, shape[1])
-        scale_in = np.repeat(by_group, shape[0] // conv.groups, axis=0)[:, :, None, None]
         weights = _array(parameters, f"{conv.parameters}.weight", shape)
-        weights = weights * scale_in / scale_out[:, None, None, None]
+        weights = weights * weights_scale(network, spiking, conv) / scale_out[:, None, None, None]
     if name in spiking.biases:
         return weights, _array(spiking.biases, name, shape[:1])
     if not conv.bias:
@@ -80,6 +78,12 @@ def input_scale(network: Network, spiking: Spiking, name: str) -> Floats:
     """λ of each channel that convolution or gate `name` reads, float64 (C_in,): 1 for the image and what is like it."""
     (source,) = network.layer(name).sources
     return spikes_scale(network, spiking, source)
+
+
+def weights_scale(network: Network, spiking: Spiking, conv: Conv) -> Floats:
+    """λ of what each weight of a convolution is multiplied with, float64 (C_out, C_in/groups, 1, 1)."""
+    by_group = input_scale(network, spiking, conv.name).reshape(conv.groups, -1)
+    return np.repeat(by_group, conv.out_channels // conv.groups, axis=0)[:, :, None, None]
 
 
 def spikes_scale(network: Network, spiking: Spiking, name: str) -> Floats:
@@ -128,22 +132,6 @@ def threshold_factors(network: Network, spiking: Spiking) -> dict[str, Floats]:
     return {
         stage: _scale(spiking, stage, network.widths[current]) / scales[current] for stage, current in parts.integrators
     }
-
-
-def driven(network: Network, name: str) -> str:
-    """The layer of neurons that convolution or gate `name` drives: an activation's name, or `OUTPUT`."""
-    if name == network.output:
-        return OUTPUT
-    names = [layer.name for layer in network.activations if layer.source == name]
-    if OUTPUT in names:
-        raise ModelError(
-            f"network {network.name}: no activation may be called {OUTPUT!r}: it is the output layer's name"
-        )
-    if len(names) != 1:
-        raise ModelError(
-            f"network {network.name}: {name!r} must drive exactly one activation or be the output; it drives {names}"
-        )
-    return names[0]
 
 
 def _scale(spiking: Spiking, name: str, channels: int) -> Floats:

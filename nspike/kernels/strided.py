@@ -13,7 +13,7 @@ it, as in `nspike.kernels.wide`: those that lie `dilation` columns apart are don
 import numpy as np
 
 from nspike.kernels._jit import kernel
-from nspike.kernels.firing import fire_pixel
+from nspike.kernels.firing import fire_pixel, sum_fire_pixel
 from nspike.kernels.unit import UNIT
 from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide
 
@@ -32,6 +32,7 @@ def convolve(
     rows,
     lanes,
     step,
+    whole,
     steps,
     bias,
     block,
@@ -46,8 +47,9 @@ def convolve(
 
     spikes uint64 (rows, columns, steps, words); pieces int64 (pieces, 5): first kernel row, how many, first bit, how many bits,
     first row of weights; ends int64 (blocks,): the end of each block's pieces; weights int16 (phases, blocks·(k·rows + 1)·lanes):
-    for each block `rows` rows for each kernel column, and a row of zeros; lanes: a multiple of 16; step: from each block's
-    first channel to the next one's; steps: T, after which the last phase holds; bias int32 (2, C): up to T, and after.
+    for each block `rows` rows for each kernel column, and a row of zeros; lanes: a multiple of 16; step: from each block's first
+    channel to the next one's; whole: whether each piece is a word, or all of it that is used, of one row; steps: T, after which
+    the last phase holds; bias int32 (2, C): up to T, and after.
 
     Without v0, out int32 (steps, rows, columns, C) are the currents. With it the neurons fire: v0 int32 (columns,); threshold,
     reset int32 (steps, columns), `columns` being C padded to a multiple of 16, as is that of bias; out uint64 (rows, columns,
@@ -67,11 +69,29 @@ def convolve(
     )
     of_block, of_phase = (size * rows + 1) * lanes, weights.shape[1]
     late_phase = weights.shape[0] - 1
+    alone = False
     if v0 is not None:
+        alone = blocks == 1  # all sums of a pixel stay in registers
         flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
         v = np.empty(number, np.int32)
         out_words = out.shape[3]
         border = (out.shape[1] - v_out.shape[1]) // 2
+    count, entries = pieces.shape[0], pieces[:, 1].sum()
+    piece_rows, piece_bits, piece_base = pieces[:, 1].copy(), pieces[:, 3].copy(), pieces[:, 4].copy()
+    piece_low, piece_mask = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    piece_crosses = np.empty(count, np.bool_)
+    entry_row, entry_first = np.empty(entries, np.int64), np.empty(entries, np.int64)
+    i = 0
+    for piece in range(count):
+        first_bit = pieces[piece, 2]
+        piece_low[piece] = np.uint64(first_bit % 64)
+        piece_mask[piece] = ~np.uint64(0) >> np.uint64(64 - piece_bits[piece])
+        piece_crosses[piece] = first_bit % 64 + piece_bits[piece] > 64
+        for r in range(piece_rows[piece]):
+            entry_row[i], entry_first[i] = pieces[piece, 0] + r, first_bit // 64
+            i += 1
+    columns_read = 1 if shared else size
+    entry_word = np.empty(columns_read * entries, np.int64)
     most = piece = 0
     for b in range(blocks):
         bits_of_block = 0
@@ -98,43 +118,52 @@ def convolve(
             x = c - size + 1 if shared else c
             if v0 is not None:
                 v[:] = v0
+            for dx in range(columns_read):
+                source_x = (left + c * residues) * stride - padding + dx * dilation
+                inside = 0 <= source_x < places[5]
+                for i in range(entries):
+                    source_y = y * stride - padding + entry_row[i] * dilation
+                    pixel = (source_y + places[0]) * spikes.shape[1] + source_x + places[1]
+                    found = inside and 0 <= source_y < places[4]
+                    entry_word[dx * entries + i] = pixel * total_steps * words + entry_first[i] if found else -1
             for t in range(total_steps):
                 late = t >= steps
-                piece = 0
+                piece = entry = 0
                 for b in range(blocks):
                     at = t * blocks + b
                     end = stops[at] if shared else 0
                     if shared:
                         starts[c % size * lists + at] = end
-                    last_piece = ends[b]
-                    first_piece = piece
-                    for dx in range(1 if shared else size):
-                        source_x = (left + c * residues) * stride - padding + dx * dilation
-                        if not 0 <= source_x < places[5]:
-                            continue
-                        column = (source_x + places[1]) * total_steps + t
+                    first_piece, first_entry, last_piece = piece, entry, ends[b]
+                    for dx in range(columns_read):
                         base = (c if shared else dx) * rows
+                        entry = first_entry
                         for piece in range(first_piece, last_piece):
-                            bits, first_bit = pieces[piece, 3], pieces[piece, 2]
-                            low = np.uint64(first_bit % 64)
-                            mask = ~np.uint64(0) >> np.uint64(64 - bits)
+                            where = dx * entries + entry
+                            entry += piece_rows[piece]
+                            if whole:
+                                if entry_word[where] >= 0:
+                                    index = entry_word[where] + t * words
+                                    end += list_bits(
+                                        flat_spikes, index, np.int32(base + piece_base[piece]), events, end
+                                    )
+                                continue
+                            bits, low, mask = piece_bits[piece], piece_low[piece], piece_mask[piece]
                             gathered = np.uint64(0)
-                            for r in range(pieces[piece, 1]):
-                                source_y = y * stride - padding + (pieces[piece, 0] + r) * dilation
-                                if 0 <= source_y < places[4]:
-                                    pixel = (source_y + places[0]) * spikes.shape[1] * total_steps + column
-                                    from_word = pixel * words + first_bit // 64
-                                    seen = flat_spikes[from_word] >> low
-                                    if first_bit % 64 + bits > 64:
-                                        seen |= flat_spikes[from_word + 1] << (np.uint64(64) - low)
+                            for r in range(piece_rows[piece]):
+                                index = entry_word[where + r]
+                                if index >= 0:
+                                    index += t * words
+                                    seen = flat_spikes[index] >> low
+                                    if piece_crosses[piece]:
+                                        seen |= flat_spikes[index + 1] << (np.uint64(64) - low)
                                     gathered |= (seen & mask) << np.uint64(r * bits)
-                            if gathered != 0:
-                                word[0] = gathered
-                                end += list_bits(word, 0, np.int32(base + pieces[piece, 4]), events, end)
+                            word[0] = gathered
+                            end += list_bits(word, 0, np.int32(base + piece_base[piece]), events, end)
                     piece = last_piece
                     fill(np.int32(size * rows + (x * rows if shared else 0)), events, end)
                     stops[at] = end
-                    if x >= 0:
+                    if x >= 0 and not alone:
                         first = starts[(c + 1) % size * lists + at] if shared else 0
                         offset = (late_phase if late else 0) * of_phase + b * of_block
                         if shared:
@@ -170,6 +199,28 @@ def convolve(
                 biased = number if late else 0
                 if v0 is not None:
                     target = (((row + border) * out.shape[1] + column + border) * total_steps + t) * out_words
+                    if alone:
+                        first = starts[(c + 1) % size * lists + t] if shared else 0
+                        offset = (late_phase if late else 0) * of_phase - (x * rows * lanes if shared else 0)
+                        sum_fire_pixel(
+                            events,
+                            first,
+                            stops[t] - first,
+                            flat_weights,
+                            offset,
+                            flat_bias,
+                            biased,
+                            v,
+                            flat_threshold,
+                            flat_reset,
+                            t * number,
+                            number,
+                            dynamics,
+                            flat_out,
+                            target,
+                            out_words,
+                        )
+                        continue
                     fire_pixel(
                         current,
                         0,

@@ -8,7 +8,9 @@ import pytest
 import nspike
 from nspike.converting.stretching import stretched
 from nspike.errors import ModelError, UsageError
-from nspike.integer.normalise import normalised_conv
+from nspike.integer.normalise import current_scales, normalised_conv, weights_scale
+from tests.graphs import random_model, trained
+from tests.random_graphs import random_graph, ties
 from tests.small_models import small_ann
 
 IMAGE = np.random.default_rng(3).integers(0, 256, (24, 20, 3), np.uint8)
@@ -47,6 +49,25 @@ def test_kernels_that_follow_from_the_ann_do_so_with_the_new_scales():
     for name, factor in (("conv1", 1 / 4), ("conv2", 4)):
         before, after = (normalised_conv(m.network, m.parameters, m.spiking, name)[0] for m in (bare, changed))
         np.testing.assert_allclose(after, factor * before, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_currents_that_several_layers_share(seed):
+    """Each kernel, trained or not, times λ of its current over λ of what it reads stays as it is."""
+    network = random_graph(seed)
+    model = trained(random_model(network), np.random.default_rng(seed))
+    joined = {name for group in ties(network) for name, _ in group}
+    factors = {a.name: 2.0 ** (1 - i % 3) for i, a in enumerate(network.activations) if a.name not in joined}
+    changed = stretched(model, factors)
+    for conv in network.convs:
+        plain = []
+        for m in (model, changed):
+            kernel, bias = normalised_conv(network, m.parameters, m.spiking, conv.name)
+            scale = current_scales(network, m.spiking)[conv.name]
+            plain.append(kernel * scale[:, None, None, None] / weights_scale(network, m.spiking, conv))
+            plain.append(bias * scale)
+        np.testing.assert_allclose(plain[2], plain[0], rtol=1e-12)
+        np.testing.assert_allclose(plain[3], plain[1], rtol=1e-12)
 
 
 def test_errors():

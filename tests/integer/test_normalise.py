@@ -6,7 +6,7 @@ from nspike.ann import run as ann
 from nspike.errors import ModelError
 from nspike.graph.layer import IMAGE, Activation, ChannelShuffle, Conv
 from nspike.graph.network import Network
-from nspike.integer.normalise import driven, gate_scale, input_scale, normalised_conv
+from nspike.integer.normalise import gate_scale, input_scale, normalised_conv
 from nspike.integer.reference_layers import convolve
 from nspike.model.model import OUTPUT, Spiking
 from tests.plugins.chains import aod, chain
@@ -26,6 +26,7 @@ def test_normalised_layers_of_aodnet_compute_the_ann_in_units_of_the_scales():
     values = {a.name: None for a in network.activations}
     output = ann.run(network, parameters, image, capture=values)[0]
     units = {name: v[0] / spiking.scales[name][:, None, None] for name, v in values.items()}
+    drives = {a.source: a.name for a in network.activations} | {network.output: OUTPUT}
     for conv in network.convs:
         sources = [units[a.name] for a in network.activations_into(conv.name)] or [image[0].astype(np.float64)]
         weights, bias = normalised_conv(network, parameters, spiking, conv.name)
@@ -35,7 +36,7 @@ def test_normalised_layers_of_aodnet_compute_the_ann_in_units_of_the_scales():
             + bias[:, None, None],
             0,
         )
-        np.testing.assert_allclose(found, units[driven(network, conv.name)], atol=1e-5)
+        np.testing.assert_allclose(found, units[drives[conv.name]], atol=1e-5)
     gate = gate_scale(network, spiking, "gate")[:, None, None]
     scale = spiking.scales[OUTPUT][:, None, None]
     found = units["relu5"] * gate * (image[0].astype(np.float64) - 1) + 1 / scale

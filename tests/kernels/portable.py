@@ -7,13 +7,16 @@ import sys
 from numba.core import config
 
 from nspike.kernels._jit import INTERPRETED
+from tests.engine.handmade import grouped
 from tests.graphs import branched, chain, image, random_model, run
 from tests.own_neurons import BURST
+from tests.random_graphs import tie
 
 CASES = (
     (chain(3, 2, channels=3), (1, 3, 4, 66), "mprn", "cpm"),
     (chain(17, 65), (1, 1, 3, 4), "mprn_beta", "cpm"),
     (branched(3, 9, 2, channels=3, gate=True), (2, 3, 4, 5), "if", "membrane"),
+    (grouped(4), (1, 1, 8, 4), "mprn", "membrane"),
     (chain(2, 12), (1, 1, 4, 5), "lif", "rate"),
     (chain(3), (1, 1, 3, 5), BURST.fast, "recycling"),
 )
@@ -24,6 +27,7 @@ def results(count):
     found = []
     for i, (network, shape, neuron, head) in enumerate(CASES[:count]):
         model = random_model(network, i, timesteps=3, level=0.6)
+        tie(network, model.spiking.scales)
         output, ledger, _ = run(model, image(i, *shape), neuron, head, threads=1)
         layers = [[layer.name, layer.digests, layer.events.tolist(), layer.synops.tolist()] for layer in ledger.layers]
         found.append([layers, hashlib.sha256(output.tobytes()).hexdigest()])

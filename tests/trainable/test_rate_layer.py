@@ -8,7 +8,7 @@ import pytest
 from nspike.autograd.tensor import Tensor
 from nspike.errors import PluginError, UsageError
 from nspike.graph.layer import Conv, Gate
-from nspike.integer.normalise import driven, gate_scale
+from nspike.integer.normalise import gate_scale
 from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT
 from nspike.registry.plugins import registry
@@ -101,7 +101,7 @@ def reference(net, pixels, weigh, price):
     found = {}
     stages = {stage.name: stage for stage in build(net.to_model(), net.neuron, net.head).stages}
     for layer in reversed([layer for layer in network.layers if isinstance(layer, Conv | Gate)]):
-        name = driven(network, layer.name)
+        name = next((a.name for a in network.activations if a.source == layer.name), OUTPUT)
         integer = stages[name].integer
         unit = np.ldexp(1.0, -integer.exponent)
         theta, bias = (integer.theta * unit)[:, None, None], (integer.bias * unit)[:, None, None]
