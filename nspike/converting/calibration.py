@@ -24,9 +24,9 @@ def calibration_crops(
 
     Parameters
     ----------
-    model : says how: noise of its sigma is added for denoise, or of the level that its network is told; images are shrunk and enlarged by its scales in turn for
-        superres; for dehaze the images are hazy already, or come in pairs in hazy/ and GT/, or with their disparities;
-        rain and blur are made, if the model says which, or come in pairs.
+    model : says how: noise of its sigma is added for denoise, or of the level that its network is told; images are shrunk
+        and enlarged by its scales in turn for superres; for dehaze the images are hazy already, or come in pairs in hazy/
+        and GT/, or with their disparities; rain and blur are made, if the model says which, or come in pairs.
     folder : of clean images, or of hazy ones.
     crops, size : how many, and their side in pixels (the image's, where that is smaller). The clean crops of a network that
         enlarges are larger by its `scale`.

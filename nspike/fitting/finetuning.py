@@ -24,6 +24,9 @@ from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of
 from nspike.trainable.spiking import DifferentiableNetwork, check_gradient
 
+KERNELS = (".weight", ".bias", ".norm_gain", ".norm_shift")
+"""How the names of parameters end whose learning rate is `rate`."""
+
 
 @dataclass(frozen=True)
 class FineTuningOptions(Options):
@@ -35,6 +38,7 @@ class FineTuningOptions(Options):
     energy : the name of the loss that prices spikes. k : its weight at the end.
     surrogate : instead of the neuron's own. per : "layer" or "channel", of thresholds.
     follow_reset : whether gradients go through the reset. recompute : less memory for more time.
+    batch_norm : batch norm over time and batch while training, see `nspike.trainable.time_norm`; the result has none.
     gradient : "time" or "rate", see `DifferentiableNetwork`; by default the neuron's kind decides. The three settings before
         are of "time".
     """
@@ -46,6 +50,7 @@ class FineTuningOptions(Options):
     per: Literal["layer", "channel"] = "layer"
     follow_reset: bool = True
     recompute: bool = False
+    batch_norm: bool = False
     gradient: str | None = None
 
     def __post_init__(self) -> None:
@@ -105,9 +110,10 @@ class FineTuning(TrainingRun):
             follow_reset=options.follow_reset,
             recompute=options.recompute,
             gradient=options.gradient,
+            batch_norm=to_plane(batches(0)[0]) if options.batch_norm else None,
         )
         parameters = self.network.parameters()
-        slow = {name for name in parameters if name.startswith("head.") or name.endswith((".weight", ".bias"))}
+        slow = {name for name in parameters if name.startswith("head.") or name.endswith(KERNELS)}
         super().__init__(
             model,
             options,

@@ -279,6 +279,8 @@ class TrainingRun(ABC):
         ours = state is not None and state.kind == type(self).__name__
         if state is not None and ours:
             known = {**state.options, **state.settings}
+            # a state of an earlier nspike, without the options that came later
+            known |= {f.name: f.default for f in dataclasses.fields(self.options) if f.name not in known}
             if changed := [key for key in expected if _plain(expected[key]) != known.get(key)]:
                 raise UsageError(
                     f"{path} was made with another recipe ({', '.join(changed)}); move it away to start anew"

@@ -62,7 +62,7 @@ def conv_fire(
     dynamics: of the neurons, see `nspike.kernels.firing`.
 
     For training: trace float32 (rows, columns, steps, C), to which x = (u - threshold)·scale of every membrane is written,
-    scale float32 (columns,): 2^-k; then out may be empty. Without it the compiler leaves all that belongs to it away.
+    scale float32 (columns,): 2^-k; then out may be empty. Nothing of it is compiled without it.
     """
     total_steps, columns = threshold.shape
     words, out_words = spikes.shape[3], out.shape[3]
@@ -82,8 +82,7 @@ def conv_fire(
     v = np.empty(columns, np.int32)
     if trace is not None:
         current = np.empty(columns, np.int32)
-        flat_trace, channels = trace.reshape(-1), trace.shape[3]
-        kept_words = out_words if out.size else 0
+        flat_trace, channels, kept_words = trace.reshape(-1), trace.shape[3], out_words if out.size else 0
     few = False  # whether the last segment had less than two events a word: as many are listed without a test then
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
@@ -172,9 +171,7 @@ def conv_fire(
                 target += out_words
             for i in range(v_out.shape[2]):
                 v_out[y, left + x, i] = v[i]
-        listed = 0
-        for t in range(total_steps):
-            listed += ends[t] - t * room
+        listed = ends.sum() - room * (total_steps * (total_steps - 1) // 2)
         few = listed < 2 * total_steps * taps * (min(SEGMENT, block[3] - left) + size - 1)
 
 

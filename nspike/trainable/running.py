@@ -16,7 +16,7 @@ from nspike.contracts.neuron import Neuron
 from nspike.engine.prepared import Prepared
 from nspike.graph.arrange import parts
 from nspike.graph.geometry import Role, geometry
-from nspike.graph.layer import IMAGE, Gate, Layer
+from nspike.graph.layer import IMAGE, Layer
 from nspike.graph.values import Value, values
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import Stage
@@ -47,7 +47,7 @@ class Running:
     factors : λ/λ_current of each layer of neurons.
     output_fires_until : the steps after which the output layer is silent.
     rule : how gradients go back; None for a forward pass alone.
-    known : the tensors so far, by name.
+    known : the tensors so far, by name. made : the convolutions and gates that have run, or are about to.
     """
 
     shared: Shared
@@ -59,6 +59,7 @@ class Running:
     output_fires_until: int
     rule: type[Rule] | None
     known: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Written] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.network = self.shared.integers.network
@@ -95,22 +96,22 @@ class Running:
     def written(self, part: Stage | Writer, plain: bool = False) -> Written:
         """A convolution or gate before it runs."""
         (read,) = part.layer.sources
-        gates = part.layer.name in {gate.name for gate in self.network.of_kind(Gate)}
         planes = self.shared.integers.planes
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
-        return Written(
+        made = self.made[part.layer.name] = Written(
             kind=KINDS[type(part.layer)],
             part=part,
             shared=self.shared,
             parameters=self.kernels[part.layer.name],
             sources=tuple(self._source(name) for name in part.sources),
-            image=self.shared.plane if gates or part.sources else self.tensor(read),
+            image=self.shared.plane if part.sources else self.tensor(read),
             size=shape[1:],
             inputs=inputs(self.network, part.layer.name, groups, planes) if part.sources else None,
             fast=plain,
         )
+        return made
 
     def _source(self, name: str) -> Source:
         """Spikes, perhaps moved: then all that they come from have the same amplitudes, none of which is trained."""

@@ -33,6 +33,7 @@ from nspike.trainable.rule import Rule
 from nspike.trainable.running import Running
 from nspike.trainable.spike_train import SpikeTrain, rate
 from nspike.trainable.surrogate import Surrogate, find
+from nspike.trainable.time_norm import TimeNorm
 from nspike.trainable.time_rule import TimeRule
 
 LEAST_THRESHOLD = 0.05
@@ -74,6 +75,8 @@ class DifferentiableNetwork:
     gradient : "time" goes back through every step (`nspike.trainable.time_rule`), "rate" through the rate alone
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
+    batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
+        convolutions then have whose currents neurons integrate; None for none.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
     "time" with a neuron that has a kernel of its own; UsageError for another gradient.
@@ -90,6 +93,7 @@ class DifferentiableNetwork:
         follow_reset: bool = True,
         recompute: bool = False,
         gradient: str | None = None,
+        batch_norm: NDArray[np.int32] | None = None,
     ) -> None:
         spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
@@ -106,19 +110,46 @@ class DifferentiableNetwork:
         self._kernels = {driver.name: _kernel(model, driver) for driver in model.network.drivers}
         names = [*(activation.name for activation in model.network.activations), OUTPUT]
         self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
+        self._norms: dict[str, TimeNorm] = {}
+        if batch_norm is not None:
+            self._start_norms(batch_norm)
 
     def parameters(self) -> dict[str, Tensor]:
-        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight."""
+        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
+
+        With batch norm also its statistics, which have no gradient.
+        """
         trained: dict[str, Tensor | None] = {}
+        kept: dict[str, Tensor] = {}
         for layer in self.model.network.layers:
-            if layer.name in self._kernels:
+            if layer.name in self._norms:
+                own = {f"{layer.name}.{key}": tensor for key, tensor in self._norms[layer.name].tensors().items()}
+                kept |= own
+                trained |= own
+            elif layer.name in self._kernels:
                 kernel = self._kernels[layer.name]
                 trained |= {f"{layer.name}.weight": kernel.weight, f"{layer.name}.bias": kernel.bias}
             if layer.name in self._neurons:
                 trained |= self._of_neurons(layer.name)
         trained |= self._of_neurons(OUTPUT)
         trained |= {f"head.{name}": tensor for name, tensor in self._head.items()}
-        return {key: tensor for key, tensor in trained.items() if tensor is not None and tensor.requires_grad}
+        return {
+            k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
+        }
+
+    def _start_norms(self, plane: NDArray[np.int32]) -> None:
+        """Batch norm with the statistics of a batch, but not where only the output is made; the network stays as it is."""
+        network, running = self.model.network, self._running(plane, None)
+        for activation in network.activations:
+            running.tensor(activation.name)
+        names = [conv.name for conv in network.convs if conv.name in running.made]
+        self._norms = {name: TimeNorm(self._kernels[name]) for name in names}
+        for name, norm in self._norms.items():
+            norm.start(running.made[name])
+
+    def _folded(self) -> dict[str, KernelParameters]:
+        """The kernels and biases that run, by layer."""
+        return self._kernels | {name: norm.folded() for name, norm in self._norms.items()}
 
     def _of_neurons(self, name: str) -> dict[str, Tensor | None]:
         floats = self._neurons[name]
@@ -135,7 +166,10 @@ class DifferentiableNetwork:
                 tensor.data = np.clip(tensor.data, low, ranges[name].high)
 
     def to_model(self) -> Model:
-        """The model with the current values of the trained parameters."""
+        """The model with the current values of the trained parameters, batch norm folded."""
+        return self._model_with(self._folded())
+
+    def _model_with(self, kernels: Mapping[str, KernelParameters]) -> Model:
         spiking = self.model.spiking
         assert spiking is not None
         thresholds, values = dict(spiking.thresholds), {}
@@ -144,7 +178,7 @@ class DifferentiableNetwork:
             thresholds[name] = floats.theta
             if name != OUTPUT:
                 values[name] = floats.values
-        for name, kernel in self._kernels.items():
+        for name, kernel in kernels.items():
             if kernel.weight is not None:
                 weights[name] = kernel.weight.data.copy()
             if kernel.bias is not None:
@@ -171,6 +205,8 @@ class DifferentiableNetwork:
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
         output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
+        for name, norm in self._norms.items():
+            norm.update(running.made[name])
         if self.gradient == "time" and not self.recompute:
             running.free()
         image = Tensor(plane / UNIT)
@@ -192,7 +228,8 @@ class DifferentiableNetwork:
 
     def _running(self, plane: NDArray[np.int32], rule: type[Rule] | None) -> Running:
         """The network as it is now, rounded, before a batch runs."""
-        model = self.to_model()
+        kernels = self._folded()
+        model = self._model_with(kernels)
         integers = build(model, self.neuron, self.head)
         plain = frozenset(s.name for s in integers.stages if s.fused and s.sources and is_plain(s, integers.network))
         prepared = prepare(integers, {stage.name: "wide" for stage in integers.stages}, plain)
@@ -211,7 +248,7 @@ class DifferentiableNetwork:
             shared=shared,
             prepared=prepared,
             plain=plain,
-            kernels=self._kernels,
+            kernels=kernels,
             neurons=self._neurons,
             factors=threshold_factors(model.network, model.spiking),
             output_fires_until=shared.timesteps if self.head.fires else 0,

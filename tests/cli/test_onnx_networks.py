@@ -52,4 +52,6 @@ def test_from_onnx_to_spikes(capsys, here, name):
     assert "every spike the same" in outcome.out
     certificate = json.loads(Path("certificate.json").read_text())
     assert certificate["totals"]["spikes"] > 0
-    assert load("snn.h5").spiking.timesteps == 3
+    tuning = ("--data", "photos", "--steps", 1, "--batch", 2, "--patch", 24)
+    succeeds("finetune", "snn.h5", *tuning, "-o", "tuned.h5")
+    assert load("tuned.h5").spiking.timesteps == 3

@@ -22,7 +22,8 @@ PAGES = sorted((ROOT / "docs").rglob("write_a*.md"))
 EXAMPLES = {b.name: b.text for page in PAGES for b in blocks(page.read_text(encoding="utf-8")) if b.kind == "file"}
 PLUGINS = {
     "releasing": "neuron",
-    "signed": "neuron",
+    "bursting": "neuron",
+    "resting": "neuron",
     "maximum": "converter",
     "gain": "head",
     "log_cosh": "loss",
@@ -76,14 +77,26 @@ def test_hook_register_neurons(fresh, tmp_path):
     assert mine.ledger.layers[0].events[0, -1] > 0, "it releases"
 
 
+def test_hook_register_neurons_that_burst(fresh, tmp_path):
+    neuron = load(tmp_path, "bursting")
+    assert neuron.step is None
+    model, pixels = tiny_model(timesteps=9), image(70, 30)
+    for name in ("relu1", "relu2"):
+        model.spiking.thresholds[name][:] = 0.2
+    result = model.run(pixels, neuron="bursting", digest=True)
+    assert (result.ledger.layers[0].events.sum(axis=1) > 0).all(), "every plane"
+    again = model.run(pixels, neuron="bursting", digest=True, tile=64, threads=2)
+    assert [layer.digests for layer in again.ledger.layers] == [layer.digests for layer in result.ledger.layers]
+
+
 def test_hook_register_neurons_with_a_kernel(fresh, tmp_path):
-    load(tmp_path, "signed")
-    model, pixels = tiny_model(), image(70, 30)
-    result = model.run(pixels, neuron="signed", digest=True)
+    load(tmp_path, "resting")
+    model, pixels = tiny_model(timesteps=9), image(70, 30)
+    result = model.run(pixels, neuron="resting", digest=True)
     events = result.ledger.layers[0].events
-    assert events.shape == (2, 4)
-    assert (events.sum(axis=1) > 0).all(), "both signs"
-    again = model.run(pixels, neuron="signed", digest=True, tile=64, threads=2)
+    assert events.shape == (1, 9)
+    assert events.sum() > 0
+    again = model.run(pixels, neuron="resting", digest=True, tile=64, threads=2)
     assert [layer.digests for layer in again.ledger.layers] == [layer.digests for layer in result.ledger.layers]
     assert np.array_equal(again.image, result.image)
 

@@ -30,6 +30,7 @@ KEYS = {
     "diff": [["diff", "photo.png", "photo_trace.h5"]],
     "replay": [["replay", "photo_trace.h5", "--layer", "relu1"]],
     "curve": [["curve", "photo.png"], ["curve", "photo.png", "--reference", "clean.png"]],
+    "export": [["export", "dncnn-s25", "--format", "nir", "--if", "-o", "dncnn.nir"]],
     "import": [["import", "dncnn_25.pth", "--network", "dncnn", "--sigma", "25", "-o", "ann.h5"]],
     "convert": [["convert", "ann.h5", "--crops", "2", "--calibrate", "photos", "-o", "snn.h5"]],
     "train": [["train", "aodnet", "--data", "photos", "--validation", "pairs", "--steps", "1", "-o", "plain.h5"]],

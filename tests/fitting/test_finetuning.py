@@ -64,6 +64,28 @@ def test_pricing_spikes_makes_them_fewer():
     assert rates[3.0] < 0.8 * rates[0.0]
 
 
+def test_batch_norm_over_time_resumes_and_leaves_no_trace(tmp_path):
+    options = dataclasses.replace(OPTIONS, batch_norm=True, rate=1e-3)
+    straight = FineTuning(tiny_model(neuron="mprn", timesteps=3), options, batches)
+    straight.run()
+    names = {name.rpartition(".")[2] for name in straight.parameters}
+    assert {"norm_gain", "norm_shift", "norm_mean", "norm_variance"} <= names
+    file = tmp_path / "run.npz"
+    first = FineTuning(tiny_model(neuron="mprn", timesteps=3), options, batches, state=file)
+    for _ in range(3):
+        first.step()
+    first.save()
+    second = FineTuning(tiny_model(neuron="mprn", timesteps=3), options, batches, state=file)
+    assert second.done == 3
+    second.run()
+    same(straight, second)
+    nspike.save(tmp_path / "tuned.h5", second.model)
+    kept = nspike.load(tmp_path / "tuned.h5")
+    assert kept.network == tiny_model().network
+    plain = FineTuning(tiny_model(neuron="mprn", timesteps=3), dataclasses.replace(options, batch_norm=False), batches)
+    assert plain.step().loss == pytest.approx(straight.history[0].loss, rel=1e-2), "the start is the same network"
+
+
 def test_equation_19():
     assert energy_weight(0, 50, 0.1) == 0
     assert energy_weight(25, 50, 0.1) == pytest.approx(0.05)

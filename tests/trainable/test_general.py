@@ -5,9 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nspike.graph.geometry import GEOMETRY
 from nspike.graph.layer import Activation, Gate
 from nspike.graph.network import Network
 from nspike.registry.plugins import registry
+from nspike.trainable import current, moving
+from nspike.trainable.kinds import KINDS
+from nspike.trainable.running import MAKE
 from nspike.trainable.spiking import DifferentiableNetwork
 from tests.engine.handmade import NETWORKS as HANDMADE
 from tests.graphs import image, random_case, random_model
@@ -145,3 +149,11 @@ def test_gradients_of_random_graphs(seed):
     neuron = ["if", "mprn", "mprn_beta"][seed % (2 if network.of_kind(Gate) else 3)]
     net = trainable(network, neuron, seed=seed)
     gradients_agree(net, image(seed, *image_shape(network, seed), dtype=np.int32) // 4)
+
+
+def test_tables_of_kinds():
+    roles = {kind: GEOMETRY[kind].role for kind in GEOMETRY}
+    assert set(KINDS) == {kind for kind, role in roles.items() if role == "current"}
+    assert set(current.FORWARD) == set(current.BACK) == {kind for kind, role in roles.items() if role == "linear"}
+    assert set(moving.BACK) == {kind for kind, role in roles.items() if role == "arrange"}
+    assert set(MAKE) == set(roles.values()) - {"plain"}
