@@ -44,7 +44,17 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
-    """The files of a function, each with a checksum behind what pickle reads."""
+    """The files of a function, each with a checksum behind what pickle reads.
+
+    Compiled code is named by its key. Numba numbers it, so that two processes which compile the same function for different
+    types at once may give both the same name, and one then runs the other's code.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep what was compiled for a key: the code first, so that the index never names what is not there."""
+        name = self._data_name_pattern.format(number=int(hashlib.sha256(repr(key).encode()).hexdigest()[:15], 16))
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})
 
     def _dump(self, obj: Any) -> bytes:
         data: bytes = super()._dump(obj)
