@@ -1,8 +1,8 @@
 """What the spikes of a tile come to, and the ledger of a run that such counts add up to."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,8 @@ class Accounts:
         self._plan, self._readers = program.plan, program.readers
         self._given = None if program.given is None else program.given.layer
         self._size = (planes, height, width)
-        self._shapes = integers.network.shapes(height, width)
+        network = integers.network
+        self._shapes = {name: (n, *self._plan.size(name, height, width)) for name, n in network.widths.items()}
         self._leaves: Leaves | None = {} if digest else None
         self._counted = [s for s in integers.stages if s.name != OUTPUT or integers.head.fires]
         self._counts = {
@@ -153,5 +154,6 @@ class Accounts:
 def _paper(layers: list[Layer], arrived: Ints) -> Ints:
     """What spikes cause as papers count it, int64 (steps,), rounded down where a stride leaves a fraction."""
     reach = [paper_reach(layer) for layer in layers]
-    totals = [sum((n * r for n, r in zip(step, reach, strict=True)), Fraction(0)) for step in arrived.T.tolist()]
-    return np.array([int(total) for total in totals], np.int64)
+    most = math.lcm(*(each.denominator for each in reach))
+    whole = np.array([int(each * most) for each in reach], np.int64)
+    return np.asarray((whole[:, None] * arrived).sum(axis=0) // most)

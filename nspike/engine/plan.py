@@ -6,7 +6,7 @@ resolution.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from nspike.engine.window import Rect
@@ -18,6 +18,9 @@ from nspike.graph.values import Value, values
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.writer import Writer
 from nspike.model.model import OUTPUT
+
+MOST_KNOWN = 256
+"""How many intervals a plan remembers."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Plan:
     finished : for each op, the names of the tensors that nothing reads after it.
     carries : what each layer's tensor holds; constant : the currents that are the same at every step up to T.
     head : how many pixels around the output the head reads.
+    known : what has been asked for along an axis: (first, last, size of the image) -> positions of each layer.
     """
 
     network: Network
@@ -55,6 +59,7 @@ class Plan:
     carries: Mapping[str, Value]
     constant: frozenset[str]
     head: int
+    known: dict[tuple[int, int, int], dict[str, Interval]] = field(default_factory=dict, compare=False, repr=False)
 
     def scale(self, at: str) -> Fraction:
         """The height of a layer over that of the image."""
@@ -62,12 +67,12 @@ class Plan:
 
     def size(self, at: str, height: int, width: int) -> tuple[int, int]:
         """Height and width of a layer, of an image of multiples of the size multiple."""
-        scale = self.scale(at)
-        return int(height * scale), int(width * scale)
+        scale = self.network.scales[at]
+        return (height, width) if scale in (1, None) else (int(height * scale), int(width * scale))
 
     def core(self, at: str, core: Rect) -> Rect:
         """A tile's core at a layer's resolution."""
-        return core.scaled(self.scale(at))
+        return core if self.network.scales[at] == 1 else core.scaled(self.scale(at))
 
     def regions(self, core: Rect, height: int, width: int) -> dict[str, Rect]:
         """What of each layer, and of the image, a tile of an image of height × width needs: all of its core, and halos."""
@@ -76,6 +81,14 @@ class Plan:
         return {name: Rect(*rows[name], *columns[name]) for name in rows}
 
     def _needed(self, first: int, last: int, size: int) -> dict[str, Interval]:
+        key = (first, last, size)
+        if key not in self.known:
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known[key] = self._computed(first, last, size)
+        return self.known[key]
+
+    def _computed(self, first: int, last: int, size: int) -> dict[str, Interval]:
         wanted = {}
         for op in self.ops:
             if op.stage is not None or self.carries[op.name] == "spikes":  # their spikes are counted

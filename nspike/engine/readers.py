@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ def tally(
     rows = np.zeros((len(layers), core.height), np.int64)
     columns = np.zeros((len(layers), core.width), np.int64)
     for i, layer in enumerate(layers):
-        rows[i], columns[i] = fan(layer, size[0])[core.y0 : core.y1], fan(layer, size[1])[core.x0 : core.x1]
+        rows[i], columns[i] = _fan(layer, size[0])[core.y0 : core.y1], _fan(layer, size[1])[core.x0 : core.x1]
     targets = np.array([geometry(layer).targets(layer) for layer in layers], np.int64)[:, None]
     origin = readers[0].origin if readers else None
     channels = spikes.channels // len(stage.neuron.planes)
@@ -114,6 +115,12 @@ def tally(
         events.append(spiked)
         synops = synops + abs(gain) * weighted * targets
     return np.stack(events), synops
+
+
+@lru_cache(maxsize=256)
+def _fan(layer: Layer, size: int) -> Counts:
+    """As `fan`, not to be changed."""
+    return fan(layer, size)
 
 
 def _some(

@@ -140,13 +140,14 @@ def run_tile(
         if spikes is not None:
             at = plan.core(op.at, core)
             here = LayerSpikes(op.name, window.n, at, way.corner(op, at), spikes)
-            _count(program, op, here, plan.size(op.at, *size), counts)
-            if op.stage is not None:
-                if digest and (op.name != OUTPUT or program.integers.head.fires):
-                    side = block(plan.network, plan.scale(op.at))
-                    leaves(digests, op.name, spikes, program.integers.steps, window.n, at, here.at, side)
-                if watch.layer is not None:
-                    watch.layer(here)
+            silent = op.name == OUTPUT and not program.integers.head.fires
+            if not silent:
+                _count(program, op, here, plan.size(op.at, *size), counts)
+            if digest and op.stage is not None and not silent:
+                side = block(plan.network, plan.scale(op.at))
+                leaves(digests, op.name, spikes, program.integers.steps, window.n, at, here.at, side)
+            if watch.layer is not None and op.stage is not None:
+                watch.layer(here)
         way.forget(finished if op is not plan.ops[-1] else ())
         if watch.stage is not None and op.stage is not None:
             watch.stage()
