@@ -214,11 +214,12 @@ def evaluate(
     scores = []
     for number, case in enumerate(chosen.case(source, settings) for source in sources):
         done = _Steps(progress, number * runs, count * runs)
-        result = run(case.degraded, scale=case.scale, ann=ann, progress=done)
+        given, factor = case.seen_by(model.network.scale, model.network.channels)
+        result = run(given, scale=factor, ann=ann, progress=done)
         beside = None
         if runs == 2:
             done = _Steps(progress, number * runs + 1, count * runs)
-            beside = run(case.degraded, scale=case.scale, ann=True, progress=done)
+            beside = run(given, scale=factor, ann=True, progress=done)
         scores.append(_score(case, result, beside, price(result.ledger)))
     return Evaluation(
         model=model.info.name,
@@ -286,10 +287,10 @@ class _Steps:
 
 def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
     """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
-    name = name or PROTOCOL_OF[model.info.colour]
+    superres, own = model.info.task == "superres", model.network.scale
+    name = name or ("y-crop" if superres else PROTOCOL_OF[model.info.colour])
     if name not in PROTOCOLS:
         raise UsageError(f"unknown protocol {name!r}.{nearest(name, PROTOCOLS)} Known: {', '.join(PROTOCOLS)}")
-    superres = model.info.task == "superres"
     if (name == "y-crop") != superres:
         raise UsageError(
             f"protocol {name} is for {'super-resolution' if name == 'y-crop' else 'models that keep the size'}; "
@@ -307,7 +308,9 @@ def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Proto
     if not superres and scale is not None:
         raise UsageError(f"scale is for super-resolution: model {model.info.name} keeps the size")
     if superres and scale is None:
-        scale = (trained_scales(model) or [2])[0]
+        scale = own if own > 1 else (trained_scales(model) or [2])[0]
+    if own > 1 and scale != own:
+        raise UsageError(f"scale = {scale}, but the network of model {model.info.name} enlarges by {own}")
     if scale is not None and not 2 <= scale <= 8:
         raise UsageError(f"scale = {scale} is out of range; expected a whole number from 2 to 8")
     return PROTOCOLS[name], Settings(sigma, settings.seed, scale)

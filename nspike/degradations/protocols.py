@@ -55,12 +55,24 @@ class Case:
 
     name : of the image's file.
     scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
+    small : of super-resolution, the image before it is enlarged, (H, W) or (H, W, 3).
     """
 
     name: str
     degraded: Floats
     score: Callable[[Floats], Quality]
     scale: int | None = None
+    small: Floats | None = None
+
+    def seen_by(self, network_scale: int, channels: int) -> tuple[Floats, int | None]:
+        """What a network is given, and the scale to run it at: the degraded image, or, if it enlarges by itself, the small one.
+
+        Of a colour image a network of one channel is given the luma.
+        """
+        if network_scale == 1 or self.small is None:
+            return self.degraded, self.scale
+        small = self.small
+        return (rgb_to_ycbcr(small)[..., 0] if small.ndim == 3 and channels == 1 else small), network_scale
 
 
 @dataclass(frozen=True)
@@ -165,6 +177,7 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     luma = rgb_to_ycbcr(pixels)[..., 0] if pixels.ndim == 3 else pixels
     for multiple in [*range(2, min(scale, 4) + 1), scale]:
         luma = luma[tuple(slice(0, length) for length in modcrop(luma, multiple).shape)]
+        pixels = pixels[: luma.shape[0], : luma.shape[1]]
     if min(luma.shape) <= 2 * scale:
         raise BadInputError(f"{paths[0]}: the image is too small for scale {scale}")
     degraded = imresize(imresize(luma, 1 / scale), float(scale))
@@ -172,11 +185,12 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     inner = (slice(scale, -scale), slice(scale, -scale))
 
     def score(output: Floats) -> Quality:
+        output = rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output
         output = np.clip(output * 255.0, 0.0, 255.0)
         whole = compare(output, clean, 255.0)
         return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7)
 
-    return Case(paths[0].name, degraded, score, scale=1)
+    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale))
 
 
 def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:

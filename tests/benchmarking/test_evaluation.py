@@ -10,10 +10,13 @@ from PIL import Image
 from nspike.benchmarking.evaluation import evaluate
 from nspike.degradations.protocols import PROTOCOLS, Settings, cases
 from nspike.errors import BadInputError, ModelError, UsageError
+from nspike.graph.layer import IMAGE, Conv, Nearest
+from nspike.graph.network import Network
 from nspike.images import metrics
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize
+from nspike.model.model import Info, Model
 from nspike.restoration.image import restore
 from tests.tiny import image, tiny_model
 
@@ -228,3 +231,37 @@ def test_lists_that_cannot_be_evaluated(pairs):
             evaluate(GRAY, given)
     with pytest.raises(BadInputError, match="pair of a degraded"):
         evaluate(RGB, [image(20, 20, 3)])
+
+
+def repeats(channels, colour):
+    """A network that repeats each pixel: it enlarges by 2 itself."""
+    layers = (Conv("one", IMAGE, channels, channels, 1, bias=False), Nearest("out", "one"))
+    weights = {"one.weight": np.eye(channels, dtype=np.float32)[:, :, None, None]}
+    return Model(
+        Info("repeats", "superres", colour, {"scales": [2]}), Network("n", channels, layers, "out", "image"), weights
+    )
+
+
+@pytest.mark.parametrize(("channels", "colour"), [(1, "y"), (3, "rgb")])
+def test_a_network_that_enlarges_is_given_the_small_image(tmp_path, channels, colour):
+    """And is scored on luma, like those that are given the enlargement."""
+    clean = image(26, 30, 3)
+    save(tmp_path / "clean" / "a.png", clean)
+    result = evaluate(repeats(channels, colour), tmp_path / "clean", ann=True)
+    assert (result.protocol, result.settings.scale) == ("y-crop", 2)
+    luma = rgb_to_ycbcr(clean / 255.0)[..., 0]
+    small = imresize(clean / 255.0, 1 / 2)
+    given = rgb_to_ycbcr(small)[..., 0] if channels == 1 else np.clip(small, 0, 1)
+    large = np.repeat(np.repeat(given, 2, 0), 2, 1)
+    large = np.clip(large if channels == 1 else rgb_to_ycbcr(large)[..., 0], 0, 1)
+    expected = metrics.psnr(255 * large[2:-2, 2:-2], 255 * luma[2:-2, 2:-2], 255.0)
+    assert result.mean().psnr == pytest.approx(expected, abs=1e-3)
+    bicubic = imresize(imresize(luma, 1 / 2), 2.0)
+    assert result.mean("input").psnr == pytest.approx(
+        metrics.psnr(255 * np.clip(bicubic, 0, 1)[2:-2, 2:-2], 255 * luma[2:-2, 2:-2], 255.0)
+    )
+
+
+def test_a_network_that_enlarges_has_one_scale(tmp_path):
+    with pytest.raises(UsageError, match="scale = 3, but the network of model repeats enlarges by 2"):
+        evaluate(repeats(1, "y"), tmp_path, scale=3)
