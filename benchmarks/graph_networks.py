@@ -9,6 +9,7 @@ onnx. The state of each is kept in FOLDER, so that it goes on where it was stopp
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def train(name, images, folder, minutes):
     optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0)
     done = {"seconds": 0.0, "steps": 0}
     if state.exists():
-        kept = torch.load(state)
+        kept = torch.load(state, weights_only=False)
         net.load_state_dict(kept["net"]), optimiser.load_state_dict(kept["optimiser"])
         done = kept["done"]
         draw = np.random.default_rng(done["steps"])
@@ -193,7 +194,7 @@ def train(name, images, folder, minutes):
     while done["seconds"] < 60 * minutes:
         share = done["seconds"] / (60 * minutes)
         for group in optimiser.param_groups:
-            group["lr"] = 1e-3 * min(1.0, done["steps"] / 100) * (1 + np.cos(np.pi * share)) / 2 + 1e-6
+            group["lr"] = 1e-3 * min(1.0, done["steps"] / 100) * (1 + math.cos(math.pi * share)) / 2 + 1e-6
         noisy, clean = batch(images, draw, name == "edsr")
         with torch.autocast("cpu", torch.bfloat16, enabled=name in BFLOAT16):
             loss = (net(noisy.contiguous(memory_format=torch.channels_last)).float() - clean).abs().mean()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from nspike.registry.plugins import registry
 from tests.cli.console import run, start
 from tests.tiny import image, tiny_model
 
+ADAPTIVE = Path(__file__).parents[1] / "outside_plugin" / "nspike_outside" / "adaptive.py"
 QUICK = ("--patch", 16, "--batch", 2, "--steps", 3, "--set", "validation_limit=1")
 
 
@@ -188,7 +190,7 @@ def test_a_run_that_was_ended_goes_on_to_the_bit(capsys, desk, end):
         (["--set", "degradation={sigma = 3}"], 2, "degradation has no kind"),
         (["--set", "degradation={kind = 'nois'}"], 2, "there is no degradation 'nois'. Did you mean 'noise'"),
         (["--plugin", "mpnr"], 4, "Did you mean 'mprn'"),
-        (["--plugin", "lif", "--set", "gradient=time"], 4, "neuron lif has a kernel of its own"),
+        (["--plugin", ADAPTIVE, "--set", "gradient=time"], 4, "neuron adaptive has a kernel of its own"),
         (["--set", "gradient=rates"], 2, "Did you mean 'rate'"),
         (["--model", "tinny.h5"], 3, "no such model file"),
         (["--data", "none"], 3, "none: No such file"),

@@ -52,10 +52,12 @@ def test_what_neurons_share_is_kept():
     model = stored(beta=1.5, v_init=0.5)
     swapped, (change,) = swap(model, neuron="lif")
     assert swapped.spiking.neuron_parameters["lif"] == {
-        "relu1": {"tau": 16.0, "v_init": 0.5},
-        "relu2": {"tau": 16.0, "v_init": 0.0},
+        "relu1": {"tau": 16.0, "decay_input": 0.0, "v_init": 0.5},
+        "relu2": {"tau": 16.0, "decay_input": 0.0, "v_init": 0.0},
     }
-    assert change == "neuron lif instead of mprn (weights and thresholds kept, v_init too; tau its default)"
+    assert (
+        change == "neuron lif instead of mprn (weights and thresholds kept, v_init too; decay_input, tau its default)"
+    )
     assert swap(swapped, neuron="mprn")[0].spiking.neuron_parameters["mprn"] == {
         "relu1": {"beta": 1.5, "v_init": 0.5},
         "relu2": {"beta": 0.0, "v_init": 0.0},
