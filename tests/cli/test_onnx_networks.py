@@ -10,6 +10,8 @@ from nspike.model.file import load
 from tests.cli.console import run
 from tests.desk import write
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "data" / "onnx"
 
 NETWORKS = {

@@ -24,6 +24,8 @@ from nspike.registry.plugins import registry
 from tests.graphs import branched, random_model
 from tests.tiny import image, tiny_model
 
+pytestmark = pytest.mark.slow
+
 def kept():
     return {str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.nb[ic]")}
 

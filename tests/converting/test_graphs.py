@@ -23,6 +23,8 @@ from tests import graphs as chains
 from tests.ann import slow
 from tests.converting.graphs import images, many, model_of, residual, unet
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("make", "neuron"), [(residual, "if"), (unet, "if"), (many, "if"), (residual, "mprn")])
 def test_fitting_is_nearer_to_the_ann_and_the_model_runs_from_its_file(make, neuron, tmp_path):

@@ -16,6 +16,8 @@ from tests.cli.console import run
 from tests.desk import lay_out
 from tests.documents import Block, blocks, sections, unmarked, write_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 READMES = sorted(

@@ -16,6 +16,8 @@ from tests.documents import blocks
 from tests.environments import environment
 from tests.tiny import image
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "write_a_neuron.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 

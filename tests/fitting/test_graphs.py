@@ -19,6 +19,8 @@ from tests.tiny import image
 from tests.trainable.networks import edsr, model_of, unet
 from tests.trainable.test_spiking import agrees_with_the_engine
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"steps": 3, "batch": 2, "patch": 22, "rate": 1e-3}
 
 

@@ -13,6 +13,8 @@ from tests.inspection.test_certificate_schema import faults
 from tests.inspection.test_check_certificate import check, script
 from tests.tiny import tiny_model
 
+pytestmark = pytest.mark.slow
+
 
 def holds(folder, model, photo, run=None, **options):
     """The certificate, which the script and `--verify` believe."""

@@ -22,6 +22,8 @@ from tests.desk import write
 from tests.graphs import branched, random_model
 from tests.tiny import tiny_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 HOW = [
     {"threads": 1},

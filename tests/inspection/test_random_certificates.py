@@ -13,6 +13,8 @@ from tests.desk import write
 from tests.graphs import random_case
 from tests.inspection.test_check_certificate import check
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [*range(40), 1038, 1074]  # the last two have a gate that reads a concatenation
 
 

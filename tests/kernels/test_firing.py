@@ -13,6 +13,8 @@ from tests.kernels.test_narrow import pack as pack_rows
 from tests.kernels.test_wide import NEVER, pack, padded, table, words_of
 from tests.naive_neurons import declared
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "plain": {},
     "leak": {"keep": 61440},
