@@ -12,6 +12,8 @@ from tests.cli.console import run
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = """
 import sys, json
 import numpy as np
@@ -23,8 +25,6 @@ from nspike.kernels._jit import FOLDER
 from nspike.registry.plugins import registry
 from tests.graphs import branched, random_model
 from tests.tiny import image, tiny_model
-
-pytestmark = pytest.mark.slow
 
 def kept():
     return {str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.nb[ic]")}
