@@ -66,8 +66,9 @@ def published(currents, decay_input, hard, tau=2.0, threshold=1.0):
 
 
 def by_spikingjelly(currents, decay_input, hard, tau=2.0):
-    torch = pytest.importorskip("torch", reason="SpikingJelly itself needs torch")
     jelly = pytest.importorskip("spikingjelly.activation_based.neuron", reason="SpikingJelly is not installed")
+    import torch
+
     node = jelly.LIFNode(tau=tau, decay_input=decay_input, v_reset=0.0 if hard else None, step_mode="m")
     return node(torch.as_tensor(currents)).numpy()
 
