@@ -632,7 +632,7 @@ def bounded(values, top):
     """The largest k of each value with 2^k·value <= top."""
     with np.errstate(divide="ignore"):
         most = top / values
-    return np.where(np.isinf(most), UNBOUNDED, np.frexp(most)[1] - 1).astype(np.int64)
+    return np.where(np.isinf(most), np.int64(UNBOUNDED), np.frexp(most)[1].astype(np.int64) - 1)
 
 
 def exponents_of(graph, currents, drivers, thetas):
