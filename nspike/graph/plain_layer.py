@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from nspike.graph.reads import Reads
+
 Function = Literal["leaky_relu", "prelu", "sigmoid", "tanh", "gelu", "silu", "hard_sigmoid", "hard_swish"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 
 
 @dataclass(frozen=True)
-class Pointwise:
+class Pointwise(Reads):
     """A function of each value. slope : of `leaky_relu` below 0; `prelu` has a parameter `weight` (C,) instead."""
 
     name: str
@@ -17,41 +19,26 @@ class Pointwise:
     function: Function
     slope: float = 0.01
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Reads):
     """The largest of each size×size block."""
 
     name: str
     source: str
     size: int
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class GlobalPool:
+class GlobalPool(Reads):
     """The mean of each channel over the whole image, (C, 1, 1)."""
 
     name: str
     source: str
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class LayerNorm:
+class LayerNorm(Reads):
     """Over the channels of each pixel: w·(x - μ)/√(σ² + ε) + b; without `bias`, as in Restormer, w·x/√(σ² + ε)."""
 
     name: str
@@ -59,11 +46,6 @@ class LayerNorm:
     channels: int
     bias: bool = True
     eps: float = 1e-5
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
