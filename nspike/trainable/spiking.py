@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor, record
 from nspike.contracts.head import Head, OutputLayer
-from nspike.contracts.neuron import Neuron
+from nspike.contracts.neuron import Neuron, Parameter
 from nspike.engine.plan import is_plain
 from nspike.engine.prepared import prepare
 from nspike.errors import PluginError, UsageError, nearest
 from nspike.graph.arrange import parts
 from nspike.graph.layer import Driver
 from nspike.graph.mode import restored
+from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.normalise import threshold_factors
 from nspike.integer.rounding import IntegerNetwork, build
@@ -265,22 +266,10 @@ class DifferentiableNetwork:
             numbers = self.neuron.values(given)
             values.update(numbers)
             for parameter in self.neuron.parameters:
-                timed = parameter.trainable and self.gradient == "time"
-                if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
+                trains = may_train(self.model.network, self.neuron, name, parameter, numbers, spiking.timesteps)
+                if trains and self.gradient == "time":
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
         return NeuronParameters(threshold, theta / one, values)
-
-    def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
-        """Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes."""
-        network = self.model.network
-        readers = network.consumers(activation)
-        if not (
-            any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
-            or any(activation not in parts(network, reader.name) for reader in readers)
-        ):
-            return True
-        steps = timesteps + self.neuron.post_steps
-        return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
     def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
         """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
@@ -317,3 +306,22 @@ class DifferentiableNetwork:
 
 def _kernel(model: Model, driver: Driver) -> KernelParameters:
     return KernelParameters(*KINDS[type(driver)].floats(model, driver.name))
+
+
+def may_train(
+    network: Network, neuron: Neuron, activation: str, parameter: Parameter, values: Mapping[str, float], timesteps: int
+) -> bool:
+    """Whether a parameter of the neurons of `activation`, which has `values`, is trained.
+
+    Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes.
+    """
+    if not parameter.trainable:
+        return False
+    readers = network.consumers(activation)
+    if not (
+        any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
+        or any(activation not in parts(network, reader.name) for reader in readers)
+    ):
+        return True
+    steps = timesteps + neuron.post_steps
+    return not slopes(neuron, values, parameter.name, timesteps, steps).amplitudes.any()
