@@ -113,8 +113,8 @@ def _check(network: Network, integrators: Sequence[tuple[str, str]], roots: Mapp
     for layer in network.drivers:
         if not np.isin(roots[layer.name], reached).any():
             raise ModelError(
-                f"network {network.name}: the current of {layer.name!r} reaches no neurons: nothing reads it, or its channels are "
-                "all sliced away; leave the layer out, as `nspike convert` does with the plain network"
+                f"network {network.name}: the current of {layer.name!r} reaches no neurons: nothing reads it, or its channels "
+                "are all sliced away; leave the layer out, as `nspike convert` does with the plain network"
             )
 
 

@@ -77,7 +77,7 @@ class DifferentiableNetwork:
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
     batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
-        convolutions then have whose currents neurons integrate; None for none.
+        convolutions then have whose currents neurons integrate; None for none. sigmas : the noise levels of that batch.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
     "time" with a neuron that has a kernel of its own; UsageError for another gradient.
@@ -95,6 +95,7 @@ class DifferentiableNetwork:
         recompute: bool = False,
         gradient: str | None = None,
         batch_norm: NDArray[np.int32] | None = None,
+        sigmas: NDArray[np.float64] | None = None,
     ) -> None:
         spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
@@ -113,7 +114,7 @@ class DifferentiableNetwork:
         self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
         self._norms: dict[str, TimeNorm] = {}
         if batch_norm is not None:
-            self._start_norms(batch_norm)
+            self._start_norms(batch_norm, sigmas)
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
@@ -138,9 +139,9 @@ class DifferentiableNetwork:
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
 
-    def _start_norms(self, plane: NDArray[np.int32]) -> None:
+    def _start_norms(self, plane: NDArray[np.int32], sigmas: NDArray[np.float64] | None) -> None:
         """Batch norm with the statistics of a batch, but not where only the output is made; the network stays as it is."""
-        network, running = self.model.network, self._running(plane, None)
+        network, running = self.model.network, self._running(plane, None, sigmas)
         for activation in network.activations:
             running.tensor(activation.name)
         names = [conv.name for conv in network.convs if conv.name in running.made]
@@ -199,10 +200,13 @@ class DifferentiableNetwork:
         )
         return self.model.with_spiking(trained)
 
-    def run(self, plane: NDArray[np.int32]) -> Outcome:
-        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
+    def run(self, plane: NDArray[np.int32], *, sigmas: NDArray[np.float64] | None = None) -> Outcome:
+        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535.
+
+        sigmas : the noise level of each image, of 255, (N,), for a network that is told it; None for what the network says.
+        """
         network, rule = self.model.network, GRADIENTS[self.gradient]
-        running = self._running(plane, rule)
+        running = self._running(plane, rule, sigmas)
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
         output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
@@ -227,7 +231,9 @@ class DifferentiableNetwork:
             trains[activation.name] = running.tensor(activation.name)
         return trains
 
-    def _running(self, plane: NDArray[np.int32], rule: type[Rule] | None) -> Running:
+    def _running(
+        self, plane: NDArray[np.int32], rule: type[Rule] | None, sigmas: NDArray[np.float64] | None = None
+    ) -> Running:
         """The network as it is now, rounded, before a batch runs."""
         kernels = self._folded()
         model = self._model_with(kernels)
@@ -243,6 +249,7 @@ class DifferentiableNetwork:
             integers=integers,
             follow_reset=self.follow_reset,
             recompute=self.recompute,
+            sigmas=sigmas,
         )
         assert model.spiking is not None
         return Running(
