@@ -83,7 +83,8 @@ class Keys:
 def _shapes(conv: Conv) -> dict[str, tuple[int, ...]]:
     each = (conv.out_channels,)
     shapes: dict[str, tuple[int, ...]] = {"weight": conv.kernel_shape} | ({"bias": each} if conv.bias else {})
-    return shapes | (dict.fromkeys(_NORM, each) if conv.batch_norm_eps is not None else {})
+    normed = (conv.out_channels // conv.normed_together,)
+    return shapes | (dict.fromkeys(_NORM, normed) if conv.batch_norm_eps is not None else {})
 
 
 def image_channels(name: str, channels: int) -> int:

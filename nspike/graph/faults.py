@@ -8,9 +8,11 @@ from nspike.graph.plain_layer import FUNCTIONS
 
 def bad_conv(conv: Any) -> str | None:
     """A convolution's fault; None if it has none."""
-    numbers = (conv.kernel, conv.stride, conv.dilation, conv.groups)
+    numbers, together = (conv.kernel, conv.stride, conv.dilation, conv.groups), conv.normed_together
     if not all(type(n) is int and n >= 1 for n in numbers):
         return f"layer {conv.name!r} has kernel, stride, dilation, groups {numbers}, expected positive integers"
+    if type(together) is not int or together < 1 or conv.out_channels % together:
+        return f"layer {conv.name!r} norms {together!r} of {conv.out_channels} channels together, expected a divisor"
     if conv.in_channels % conv.groups or conv.out_channels % conv.groups:
         return f"layer {conv.name!r} has {conv.in_channels} and {conv.out_channels} channels in {conv.groups} groups"
     pads, least = sum(conv.pads), conv.span + 1 - conv.stride

@@ -36,7 +36,8 @@ def _fold(conv: Conv, parameters: Mapping[str, Floats], folded: dict[str, Floats
     """Fold one batch norm into the weight and bias in `folded`."""
     assert conv.batch_norm_eps is not None
     gamma, beta, mean, variance = (
-        np.asarray(parameters[f"{conv.name}.bn_{part}"], np.float64) for part in ("weight", "bias", "mean", "var")
+        np.repeat(np.asarray(parameters[f"{conv.name}.bn_{part}"], np.float64), conv.normed_together)
+        for part in ("weight", "bias", "mean", "var")
     )
     if not np.all(variance + conv.batch_norm_eps > 0):
         raise ModelError(f"the batch norm of {conv.name!r} has a variance that is not positive")

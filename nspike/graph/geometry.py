@@ -92,7 +92,8 @@ def _conv_parameters(conv: Conv) -> dict[str, tuple[int, ...]]:
     if conv.bias:
         shapes["bias"] = each
     if conv.batch_norm_eps is not None:
-        shapes |= {f"bn_{part}": each for part in ("weight", "bias", "mean", "var")}
+        normed = (conv.out_channels // conv.normed_together,)
+        shapes |= {f"bn_{part}": normed for part in ("weight", "bias", "mean", "var")}
     return shapes
 
 

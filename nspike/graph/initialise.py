@@ -27,7 +27,7 @@ def without_batch_norm(network: Network) -> Network:
     """The same network with biases in place of batch norm."""
 
     def biased(conv: Conv) -> Conv:
-        return conv if conv.batch_norm_eps is None else replace(conv, bias=True, batch_norm_eps=None)
+        return conv if conv.batch_norm_eps is None else replace(conv, bias=True, batch_norm_eps=None, normed_together=1)
 
     return network.changed(Conv, biased)
 

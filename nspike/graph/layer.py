@@ -36,7 +36,8 @@ class Conv(Reads):
 
     kernel : its side k, of any parity. padding : zeros before and after, on both axes; None for the usual halves of
     dilation·(k - 1). Its output is the input's size over the stride. tied : the convolution whose weight and bias it
-    uses in the ANN, None for its own.
+    uses in the ANN, None for its own. normed_together : how many channels, one after the other, batch norm takes for one;
+    with r² it is the batch norm behind a pixel shuffle by r that reads this convolution.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Conv(Reads):
     groups: int = 1
     padding: tuple[int, int] | None = None
     tied: str | None = None
+    normed_together: int = 1
 
     @property
     def span(self) -> int:
