@@ -31,6 +31,8 @@ class Architecture:
     task, colour : what such networks usually do, and the image they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
+    thop : network -> the names of the layers whose parameters the counter `thop` would count in the published code, which
+        are those of torch.nn types; None where it counts all.
     told : whether `read` takes a second argument, for what no file says: what the network was trained to undo, such as
         {"scales": [3]} or {"sigma": 25.0}, empty if nothing is told.
     options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
@@ -51,6 +53,7 @@ class Architecture:
     make: Callable[[Mapping[str, Any]], Network] | None = None
     same_keys: tuple[str, ...] = ()
     told: bool = False
+    thop: Callable[[Network], Iterable[str]] | None = None
 
     def network_of(
         self, tensors: Mapping[str, NDArray[np.generic]], degradation: Mapping[str, Any]
