@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from nspike.contracts.converter import Option, option_values
 from nspike.contracts.format import check_finite
 from nspike.contracts.tasks import Task as Task
-from nspike.errors import BadInputError, UsageError
+from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.graph.geometry import parameter_count
 from nspike.graph.network import Network
+from nspike.runtime.explain import explain
 
 Colour = Literal["gray", "rgb", "y"]
 
@@ -60,6 +62,16 @@ class Architecture:
     ) -> tuple[Network, dict[str, NDArray[np.float32]]]:
         """What `read` makes of a checkpoint's tensors, told what the network was trained to undo if it asks for that."""
         return self.read(tensors, degradation) if self.told else self.read(tensors)
+
+    def thop_count(self, network: Network) -> int | None:
+        """How many parameters of a network of this architecture `thop` would count; None where it counts all."""
+        if self.thop is None:
+            return None
+        try:
+            counted = set(self.thop(network))
+        except Exception as error:
+            raise PluginError(f"network {self.name} failed to say what thop counts: {explain(error)}") from error
+        return parameter_count(layer for layer in network.layers if layer.name in counted)
 
     def network(self, given: Mapping[str, Any] | None = None) -> Network:
         """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""

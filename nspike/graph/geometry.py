@@ -310,6 +310,20 @@ def parameter_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     return {f"{layer.name}.{part}": shape for part, shape in geometry(layer).parameters(layer).items()}
 
 
+STATISTICS = ("bn_mean", "bn_var")
+"""What is kept beside parameters and not trained by a gradient."""
+
+
+def parameter_count(layers: Iterable[Layer]) -> int:
+    """How many numbers are trained: batch norm's statistics are not, those that layers share count once."""
+    return sum(
+        math.prod(shape)
+        for layer in layers
+        for part, shape in geometry(layer).parameters(layer).items()
+        if part not in STATISTICS
+    )
+
+
 def needed(layers: Iterable[Layer], size: int, wanted: Mapping[str, Interval]) -> dict[str, Interval]:
     """Along one axis of an image of `size` pixels: the positions of each layer, and of the image, that `wanted` ones need.
 
