@@ -54,6 +54,7 @@ _HOME = {
     "import_checkpoint": "converting.importing",
     "Info": "model.model",
     "LayerNorm": "graph.plain_layer",
+    "Leaky": "graph.plain_layer",
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
@@ -92,6 +93,8 @@ _HOME = {
     "spectral_norm": "autograd.spatial",
     "Spiking": "model.model",
     "ssim": "images.metrics",
+    "StepAttention": "graph.plain_layer",
+    "StepMean": "graph.plain_layer",
     "strip_shared": "contracts.architecture",
     "swap": "registry.parts",
     "take": "contracts.architecture",
@@ -181,9 +184,12 @@ if TYPE_CHECKING:
     from nspike.graph.plain_layer import Attention as Attention
     from nspike.graph.plain_layer import GlobalPool as GlobalPool
     from nspike.graph.plain_layer import LayerNorm as LayerNorm
+    from nspike.graph.plain_layer import Leaky as Leaky
     from nspike.graph.plain_layer import MaxPool as MaxPool
     from nspike.graph.plain_layer import Multiply as Multiply
     from nspike.graph.plain_layer import Pointwise as Pointwise
+    from nspike.graph.plain_layer import StepAttention as StepAttention
+    from nspike.graph.plain_layer import StepMean as StepMean
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve

@@ -127,4 +127,5 @@ ARCHITECTURE = Architecture(
         Option("channels", 3, "of the image", choices=(1, 3)),
     ),
     make=make,
+    thop=lambda network: (network.output,),
 )

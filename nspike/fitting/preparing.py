@@ -81,16 +81,19 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
             )
         return changed
     kinds = registry()
-    neuron = recipe.neuron or NEURON
-    crops = CropBatches(
-        model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
-    )
-    images, targets = crops(0)
+    neuron, converter = recipe.neuron or NEURON, kinds.converters[recipe.converter or CONVERTER]
+    images: Any = ()
+    targets: Any = None
+    if converter.calibrates:
+        crops = CropBatches(
+            model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
+        )
+        images, targets = (list(planes) for planes in crops(0))
     converted, _ = convert(
         model,
-        list(images),
-        targets=list(targets),
-        converter=kinds.converters[recipe.converter or CONVERTER],
+        images,
+        targets=targets,
+        converter=converter,
         neuron=kinds.neurons[neuron],
         head=kinds.heads[recipe.head or HEADS.get(neuron, HEAD)],
         options=recipe.converter_options,
