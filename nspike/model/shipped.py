@@ -74,7 +74,8 @@ def default_for(
     sigma : the noise in grey levels; the model trained for the nearest one is chosen, `DEFAULT` if None.
     scale : the factor of super-resolution; the model must have been trained for it.
     colour : whether the image is in colour: of several models for it, one that takes colours together is chosen.
-    plain : whether the plain network is to be run; without it only models with a spiking form are chosen.
+    plain : whether the plain network is to be run: only models with one that was trained are chosen; without it only
+        models with a spiking form.
 
     Raises
     ------
@@ -88,7 +89,10 @@ def default_for(
     if scale is not None and task != "superres":
         raise UsageError(f"a scale has no meaning for the task {task}; it is for superres")
     fitting = {name: info for name, info in _infos().items() if info.info.task == task}
-    fitting = {name: info for name, info in fitting.items() if plain or info.timesteps is not None}
+    runs = {
+        name: info.info.trained == "plain" if plain else info.timesteps is not None for name, info in fitting.items()
+    }
+    fitting = {name: info for name, info in fitting.items() if runs[name]}
     together = {name for name, info in fitting.items() if info.info.colour == "rgb"}
     if scale is None and 0 < len(together) < len(fitting):
         fitting = {name: info for name, info in fitting.items() if (name in together) == colour}

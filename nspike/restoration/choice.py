@@ -17,7 +17,7 @@ from nspike.degradations.noise import estimate_sigma
 from nspike.errors import UsageError
 from nspike.model import file as weights
 from nspike.model import shipped as models
-from nspike.model.model import Model
+from nspike.model.model import Model, check_plain
 from nspike.registry.parts import check, swap
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import trained_scales
@@ -175,7 +175,9 @@ class Chooser:
             shipped = load_file(path)
             digest = weights.read_info(path).digest
             model, changes = shipped, list[str]()
-            if not self.request.ann:
+            if self.request.ann:
+                check_plain(shipped)
+            else:
                 check(shipped)
                 model, changes = swap(
                     shipped,
