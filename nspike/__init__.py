@@ -43,6 +43,7 @@ _HOME = {
     "evaluate": "benchmarking.evaluation",
     "Evaluation": "benchmarking.evaluation",
     "finetune": "fitting.trainer",
+    "from_torch": "twin.making",
     "Format": "contracts.format",
     "Gate": "graph.layer",
     "GlobalPool": "graph.plain_layer",
@@ -100,6 +101,7 @@ _HOME = {
     "take": "contracts.architecture",
     "Tensor": "autograd.tensor",
     "Trace": "inspection.traces",
+    "to_torch": "twin.making",
     "trace": "inspection.tracing",
     "train": "fitting.trainer",
     "Trained": "fitting.runs",
@@ -219,3 +221,5 @@ if TYPE_CHECKING:
     from nspike.restoration.noise import estimate_noise as estimate_noise
     from nspike.restoration.opening import load as load
     from nspike.restoration.opening import save as save
+    from nspike.twin.making import from_torch as from_torch
+    from nspike.twin.making import to_torch as to_torch

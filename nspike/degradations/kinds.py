@@ -146,6 +146,11 @@ def degrade(
     return _network_order(made), _network_order(clean)
 
 
+def noise_level(degradation: Degradation, draw: np.random.Generator) -> float:
+    """σ, of 255, of the noise that `degrade` adds to the crop for which `draw` is next: the first that it draws."""
+    return _drawn(degradation.numbers["sigma"], draw)
+
+
 def _noise(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
     sigma = _drawn(numbers["sigma"], draw)
     return add_gaussian(clean, sigma, int(draw.integers(2**31)))
