@@ -1,6 +1,6 @@
 """Which model restores an image, when its user named only a task, or a noise level, or nothing.
 
-Denoising without a noise level estimates it from the image (`nspike.degradations.noise`) and takes the shipped model that
+Denoising without a noise level estimates it from the image (`nspike.restoration.noise`) and takes the shipped model that
 was trained for the nearest one.
 """
 
@@ -9,22 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.architecture import Task
-from nspike.degradations.noise import estimate_sigma
 from nspike.errors import UsageError
+from nspike.images.jpeg_blocks import Blocks
 from nspike.model import file as weights
 from nspike.model import shipped as models
 from nspike.model.model import Model
 from nspike.registry.parts import check, swap
+from nspike.restoration.noise import noise_of
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import trained_scales
 
-_SAMPLE = 1024
-_LEAST = 8
-_BLOCK = 8
 _NEAR = 1.4
 """A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
 
@@ -103,16 +100,17 @@ class Chooser:
         if shipped.info.task != self.task:
             raise UsageError(f"model {shipped.info.name} is for {shipped.info.task}, not for {self.task}")
 
-    def choose(self, pixels: NDArray[Any], kind: str | None = None) -> Choice:
-        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3); `kind` is its file's ("JPEG", ...)."""
+    def choose(self, pixels: NDArray[Any], blocks: Blocks | None = None) -> Choice:
+        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3); `blocks` are those of its file, if that is a JPEG."""
         request, sigma, notes = self.request, self.request.sigma, []
         enough = None
         if self.task == "denoise" and sigma is None:
-            sigma = noise_of(pixels, kind)
-            if sigma is None:
+            noise = noise_of(pixels, blocks)
+            if noise is None:
                 notes.append("the image is too small to estimate its noise")
             else:
-                notes.append(f"noise estimated: sigma {sigma:.1f}")
+                sigma = noise.sigma
+                notes.append(f"noise estimated: {noise}")
         colour = pixels.ndim == 3
         shipped, model, digest, changes = self._load(self._name(sigma, colour))
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
@@ -186,21 +184,6 @@ class Chooser:
                 )
             self._loaded[name] = (shipped, model, digest, tuple(changes))
         return self._loaded[name]
-
-
-def noise_of(pixels: NDArray[Any], kind: str | None = None) -> float | None:
-    """The estimated noise of an image in units of 1/255, from its middle if it is large; None if it is tiny.
-
-    A JPEG's blocks are taken to begin at the first pixel, as they do unless the image was cut or turned after it.
-    """
-    height, width = pixels.shape[:2]
-    if min(height, width) < _LEAST:
-        return None
-    top, left = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
-    if kind == "JPEG":
-        top, left = top - top % _BLOCK, left - left % _BLOCK
-    sample = pixels[top : top + _SAMPLE, left : left + _SAMPLE] / float(np.iinfo(pixels.dtype).max)
-    return 255 * estimate_sigma(sample, _BLOCK if kind == "JPEG" else None)
 
 
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:

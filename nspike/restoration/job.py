@@ -73,7 +73,7 @@ def process(
     if job.stream is None and not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
     original = _read(job, options.max_pixels)
-    choice = chooser.choose(original.pixels, original.format)
+    choice = chooser.choose(original.pixels, original.blocks)
     settings = _settings(original, choice, chooser, options)
     report: dict[str, Any] = {
         "input": str(job.source),
