@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.contracts.architecture import Task
+from nspike.contracts.tasks import KIND_OF, Task
 from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel
 from nspike.degradations.haze import add_haze, random_depth
 from nspike.degradations.noise import add_gaussian
@@ -49,16 +49,8 @@ KINDS: dict[str, Kind] = {
         {"density": [0.002, 0.02], "length": [9.0, 25.0], "angle": [60.0, 120.0], "strength": [0.3, 0.9]},
     ),
     "motion": Kind("deblur", {"length": [5.0, 21.0], "angle": [0.0, 180.0]}),
-    "defocus": Kind("deblur", {"radius": [1.0, 4.0]}),
+    "defocus": Kind("defocus", {"radius": [1.0, 4.0]}),
     "pairs": Kind(None, {}),
-}
-
-_KIND_OF: dict[Task, str] = {
-    "denoise": "noise",
-    "dehaze": "haze",
-    "superres": "bicubic",
-    "derain": "rain",
-    "deblur": "motion",
 }
 
 
@@ -107,7 +99,7 @@ class Degradation:
 def degradation_of(info: Info) -> Degradation:
     """What a model was trained to undo. Raises UsageError if it does not say."""
     given = dict(info.degradation)
-    kind = given.pop("kind", _KIND_OF[info.task])
+    kind = given.pop("kind", KIND_OF[info.task])
     if kind in KINDS:
         given = {name: value for name, value in given.items() if name in KINDS[kind].numbers}
     if kind == "noise" and "sigma" not in given:

@@ -183,7 +183,7 @@ def _unchanged(choice: Choice, chooser: Chooser, image: NDArray[Any]) -> dict[st
     note = f"below {choice.enough:.1f} no model is worth running: the image is unchanged; --sigma {choice.enough:.0f} runs it"
     return {
         "task": chooser.task,
-        "notes": [f"noise estimated: sigma {choice.sigma:.1f}", note],
+        "notes": [f"noise estimated: {choice.noise}", note],
         "sigma": choice.sigma,
         "size": list(image.shape),
     }
