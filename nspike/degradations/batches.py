@@ -59,6 +59,7 @@ class CropBatches:
         self.batch, self.patch, self.seed, self.scale = batch, patch - patch % multiple, seed, model.network.scale
         self.degradation = degradation or degradation_of(model.info)
         check_scale(self.degradation, self.scale)
+        self._margin = self.degradation.margin
         pairs = degradation is None or degradation.kind == "pairs"
         self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
         if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
@@ -84,7 +85,7 @@ class CropBatches:
         for source in self.sources:
             digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
         numbers = (self.degradation.to_dict(), self.batch, self.patch, self.seed, self.channels)
-        digest.update(repr(numbers).encode())
+        digest.update(repr(numbers).encode() + self.degradation.content.encode())
         return digest.hexdigest()
 
     def _pair(self, number: int, index: int) -> Batch:
@@ -95,9 +96,7 @@ class CropBatches:
         scales = self.degradation.scales
         scale = scales[(number * self.batch + index) % len(scales)]
         height, width = scene.image.shape[:2]
-        margin = (
-            0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
-        )
+        margin = 0 if scene.degraded is not None else min(self._margin, (min(height, width) - self.patch) // 2)
         side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
         top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
         crop = scene.window(top, left, side, int(draw.integers(8)))
