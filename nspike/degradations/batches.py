@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade
+from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import BadInputError, UsageError
 from nspike.model.model import Model
@@ -63,9 +64,7 @@ class CropBatches:
         pairs = degradation is None or degradation.kind == "pairs"
         self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
         if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
-            raise BadInputError(
-                f"{folders[0]}: expected pairs, in hazy/ and GT/, rain/ and norain/ or blur/ and sharp/"
-            )
+            raise BadInputError(f"{folders[0]}: expected pairs, in {EXPECTED}")
         self._scene = lru_cache(maxsize=KEPT)(self._read)
 
     def __call__(self, number: int) -> Batch:

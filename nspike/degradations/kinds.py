@@ -25,6 +25,7 @@ from nspike.contracts.tasks import KIND_OF, Task
 from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel, shake_kernel
 from nspike.degradations.haze import add_haze, random_depth
 from nspike.degradations.kernels import digest_of, read_kernels
+from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.noise import add_gaussian
 from nspike.degradations.rain import add_rain
 from nspike.degradations.sources import Scene
@@ -231,7 +232,7 @@ def _defocus(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.r
 
 
 def _no_pair(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
-    raise BadInputError("the degradation pairs needs folders with hazy/ and GT/, rain/ and norain/ or blur/ and sharp/")
+    raise BadInputError(f"the degradation pairs needs folders with {EXPECTED}")
 
 
 _MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator], Floats]] = {
