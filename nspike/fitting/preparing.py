@@ -11,7 +11,7 @@ from nspike.converting.conversion import convert
 from nspike.converting.regression import fit
 from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
-from nspike.degradations.kinds import KINDS, Degradation, degradation_of
+from nspike.degradations.kinds import Degradation, degradation_of
 from nspike.fitting.recipe import FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Watch
 from nspike.graph.initialise import initial_parameters, without_batch_norm
@@ -28,7 +28,7 @@ def from_scratch(recipe: TrainingRecipe) -> Model:
     architecture: Architecture = registry().networks[recipe.network]
     network = without_batch_norm(architecture.network(recipe.network_options))
     degradation = recipe.undoes()
-    task = (degradation and KINDS[degradation.kind].task) or architecture.task
+    task = (degradation and degradation.task) or architecture.task
     info = Info(
         recipe.name or architecture.name,
         task,
