@@ -153,6 +153,9 @@ def _wide_stepped(
                 wide.conv_current(source.words, at, p.size, kernel, t, bias, block, stepped.current)
             fire_block(stepped, t, out.words, into, block)
 
+    if p.stage.neuron.scope == "layer":
+        rows(area.y0, area.y1)
+        return
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
 
@@ -373,4 +376,7 @@ def _narrow_stepped(
             stepped.check(t)
             narrow.pack(fired, width, t, first, out.words)
 
+    if stage.neuron.scope == "layer":
+        rows(area.y0, area.y1)
+        return
     frame.each(rows, area.y0, area.y1, NARROW_ROWS)
