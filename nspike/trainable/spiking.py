@@ -289,11 +289,11 @@ class DifferentiableNetwork:
         return NeuronParameters(threshold, theta / one, values)
 
     def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
-        """Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes."""
+        """Not what a spike is worth where a gate reads it; nor where it is moved among others' spikes."""
         network = self.model.network
         readers = network.consumers(activation)
         if not (
-            any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
+            any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
             or any(activation not in parts(network, reader.name) for reader in readers)
         ):
             return True
