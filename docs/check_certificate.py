@@ -773,6 +773,7 @@ def check_stored(model):
     if not kept or neuron not in NEURONS or head not in HEADS:
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
+    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
     courses, gains = (
