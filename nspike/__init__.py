@@ -57,6 +57,7 @@ _HOME = {
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
+    "mae": "images.metrics",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
     "Model": "restoration.method",
@@ -184,6 +185,7 @@ if TYPE_CHECKING:
     from nspike.graph.plain_layer import MaxPool as MaxPool
     from nspike.graph.plain_layer import Multiply as Multiply
     from nspike.graph.plain_layer import Pointwise as Pointwise
+    from nspike.images.metrics import mae as mae
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve

@@ -68,7 +68,7 @@ class Evaluation:
         """The mean of "quality", "input" or "ann" over the images."""
         qualities = [quality for image in self.images if (quality := getattr(image, of)) is not None]
         return Quality(
-            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7"))
+            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7", "mae"))
         )
 
     @property
@@ -145,9 +145,8 @@ class Evaluation:
         return {**values, "energy": self._energy(image.energy), "seconds": image.seconds}
 
     def _quality(self, quality: Quality) -> dict[str, Any]:
-        both = {f"ssim_{window}": quality.ssim(window) for window in protocols.WINDOWS}
-        values = {"psnr": quality.psnr, "ssim": quality.ssim(self.primary), **both}
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+        values = quality.figures()
+        return {"psnr": values["psnr"], "ssim": values[f"ssim_{self.primary}"], **values}
 
     def _energy(self, columns: Iterable[EnergyColumn]) -> dict[str, Any]:
         if self.ann:

@@ -3,8 +3,8 @@
 gray: images as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
     rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit images (KAIR, DnCNN).
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
-    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
-    the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
+    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR and MAE without a border
+    of the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
 rgb: pairs of a degraded and a clean image, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
     limited, not rounded, PSNR over all channels.
     With a sigma instead: colour images plus noise as under `gray`, rounded to 8 bits (Restormer).
@@ -12,6 +12,7 @@ rgb: pairs of a degraded and a clean image, in hazy/ and GT/ (or rain/ and norai
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from nspike.degradations.noise import add_gaussian
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.file import list_images, read
-from nspike.images.metrics import psnr, ssim
+from nspike.images.metrics import mae, psnr, ssim
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize, modcrop
 
@@ -38,15 +39,21 @@ _CLEAN = ("gt", "clear", "norain", "sharp")
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR in dB, and SSIM under both windows."""
+    """PSNR in dB, SSIM under both windows, and the mean absolute error as a share of white."""
 
     psnr: float
     gauss11: float
     uniform7: float
+    mae: float
 
     def ssim(self, window: Window) -> float:
         """SSIM under one of the two windows."""
         return self.gauss11 if window == "gauss11" else self.uniform7
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures by name; None for an infinite PSNR, and for the SSIM of images smaller than the window."""
+        values = {"psnr": self.psnr} | {f"ssim_{window}": self.ssim(window) for window in WINDOWS} | {"mae": self.mae}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +116,13 @@ class Protocol:
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
-    """PSNR and SSIM of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
+    """All figures of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
     windows = {}
     for window, side in zip(WINDOWS, (11, 7), strict=True):
         large = min(clean.shape[:2]) >= side
         windows[window] = ssim(output, clean, data_range, window, unit=unit) if large else float("nan")
-    return Quality(psnr(output, clean, data_range, unit=unit), **windows)
+    error = mae(output, clean, data_range, unit=unit)
+    return Quality(psnr(output, clean, data_range, unit=unit), **windows, mae=error)
 
 
 def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
@@ -188,7 +196,8 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
         output = rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output
         output = np.clip(output * 255.0, 0.0, 255.0)
         whole = compare(output, clean, 255.0)
-        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7)
+        error = mae(output[inner], clean[inner], 255.0)
+        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7, error)
 
     return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale))
 
