@@ -60,6 +60,7 @@ _HOME = {
     "mae": "images.metrics",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
+    "Method": "contracts.method",
     "Model": "restoration.method",
     "ModelError": "errors",
     "models": "model.shipped",
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
     from nspike.contracts.head import convolve_spikes_gradient as convolve_spikes_gradient
     from nspike.contracts.loss import Loss as Loss
     from nspike.contracts.markers import hookimpl as hookimpl
+    from nspike.contracts.method import Method as Method
     from nspike.contracts.neuron import NEVER as NEVER
     from nspike.contracts.neuron import Neuron as Neuron
     from nspike.contracts.neuron import Parameter as Parameter
