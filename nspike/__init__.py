@@ -26,6 +26,8 @@ _HOME = {
     "Concat": "graph.layer",
     "Constant": "graph.layer",
     "Conv": "graph.layer",
+    "compare": "comparing.comparison",
+    "Comparison": "comparing.comparison",
     "ConversionReport": "converting.report",
     "convert": "converting.by_name",
     "Converter": "contracts.converter",
@@ -128,6 +130,8 @@ if TYPE_CHECKING:
     from nspike.autograd.tensor import operation as operation
     from nspike.benchmarking.evaluation import Evaluation as Evaluation
     from nspike.benchmarking.evaluation import evaluate as evaluate
+    from nspike.comparing.comparison import Comparison as Comparison
+    from nspike.comparing.comparison import compare as compare
     from nspike.contracts.architecture import Architecture as Architecture
     from nspike.contracts.architecture import shorten as shorten
     from nspike.contracts.architecture import strip_shared as strip_shared

@@ -36,6 +36,7 @@ LEVELS = (
     "benchmarking",
     "fitting",
     "report",
+    "comparing",
     "authoring",
     "testing",
     FACADE,

@@ -200,14 +200,14 @@ def evaluate(
     ModelError, PluginError
         as in `Model.run`.
     """
-    chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
+    chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
     if settings.sigma is not None:
         model = model.at_noise(settings.sigma)
     price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
-    sources = _sources(chosen, folder, settings)[:limit]
+    sources = sources_of(chosen, folder, settings)[:limit]
     count = len(sources)
     runs = 1 if ann or not baseline else 2
     scores = []
@@ -232,7 +232,7 @@ def evaluate(
     )
 
 
-def _sources(
+def sources_of(
     protocol: Protocol, folder: str | os.PathLike[str] | Sequence[Any], settings: Settings
 ) -> list[tuple[protocols.Source, ...]]:
     """The images of a folder, or those given, each with its clean one where the protocol takes pairs."""
@@ -284,7 +284,7 @@ class _Steps:
             self._progress(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._all)
 
 
-def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
+def protocol_of(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
     """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
     superres, own = model.info.task == "superres", model.network.scale
     name = name or ("y-crop" if superres else PROTOCOL_OF[model.info.colour])

@@ -48,7 +48,9 @@ class Calibrating:
         if self.folder is not None:
             find_sources(self.folder, pairs=model.info.task not in ("denoise", "superres"))
         elif model.info.task not in ("denoise", "superres", "dehaze"):
-            raise UsageError(f"no images for {model.info.task} come with nspike; give some to calibrate on, --calibrate")
+            raise UsageError(
+                f"no images for {model.info.task} come with nspike; give some to calibrate on, --calibrate"
+            )
 
     def crops_for(self, model: Model) -> Crops:
         """The crops, degraded as the model is used to it; drawn once for models that undo the same."""

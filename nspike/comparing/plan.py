@@ -101,8 +101,8 @@ def plan(
         model = None if given is None else (given if isinstance(given, Model) else load(given))
         recipe = _recipe(recipes[label]) if label in recipes else None
         entries += _entries(label, chosen.get(label), network, model, recipe, timesteps)
-    if not any(entry.timesteps for entry in entries):
-        raise UsageError("there is nothing to compare: name methods, or models as LABEL=FILE")
+    if not entries:
+        raise UsageError("there is nothing to compare: give a network and methods, or models as LABEL=FILE")
     return entries
 
 

@@ -56,6 +56,11 @@ class Quality:
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+def limited(output: Floats) -> Floats:
+    """An output between black and white."""
+    return np.clip(output, 0.0, 1.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One image of a benchmark: what the network is given (float64, black 0, white 1), and how an output is scored.
@@ -63,6 +68,8 @@ class Case:
     name : of the image's file.
     scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
     small : of super-resolution, the image before it is enlarged, (H, W) or (H, W, 3).
+    clean : what an output is compared with, float64, black 0 and white 1. shown : an output as it is scored: limited, or rounded,
+        or its luma; likewise.
     """
 
     name: str
@@ -70,6 +77,14 @@ class Case:
     score: Callable[[Floats], Quality]
     scale: int | None = None
     small: Floats | None = None
+    clean: Floats | None = None
+    shown: Callable[[Floats], Floats] = limited
+
+    def compared_with(self) -> Floats:
+        """The clean image. Raises BadInputError where the protocol gives none."""
+        if self.clean is None:
+            raise BadInputError(f"{self.name}: its protocol gives no clean image to look at")
+        return self.clean
 
     def seen_by(self, network_scale: int, channels: int) -> tuple[Floats, int | None]:
         """What a network is given, and the scale to run it at: the degraded image, or, if it enlarges by itself, the small one.
@@ -176,7 +191,13 @@ def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
 
 def _noisy(name: str, clean: NDArray[np.uint8], settings: Settings) -> Case:
     degraded = add_gaussian(clean / 255.0, _required(settings.sigma, "sigma"), settings.seed)
-    return Case(name, degraded, lambda output: compare(to_pixels(output), clean, 255.0))
+    return Case(
+        name,
+        degraded,
+        lambda output: compare(to_pixels(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: to_pixels(output) / 255.0,
+    )
 
 
 def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -192,6 +213,9 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     clean = luma * 255.0
     inner = (slice(scale, -scale), slice(scale, -scale))
 
+    def shown(output: Floats) -> Floats:
+        return limited(rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output)
+
     def score(output: Floats) -> Quality:
         output = rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output
         output = np.clip(output * 255.0, 0.0, 255.0)
@@ -199,7 +223,7 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
         error = mae(output[inner], clean[inner], 255.0)
         return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7, error)
 
-    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale))
+    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale), clean=luma, shown=shown)
 
 
 def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -208,7 +232,7 @@ def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
     degraded, clean = (_float_pixels(path) for path in paths)
     if degraded.shape != clean.shape:
         raise BadInputError(f"{paths[0]} {degraded.shape} and {paths[1]} {clean.shape} are not of the same shape")
-    return Case(paths[0].name, degraded, lambda output: compare(np.clip(output, 0.0, 1.0), clean, 1.0))
+    return Case(paths[0].name, degraded, lambda output: compare(limited(output), clean, 1.0), clean=clean)
 
 
 def _pixels8(path: Source) -> NDArray[np.uint8]:
