@@ -63,9 +63,11 @@ class Perceptual:
             return float(self._network(_tensor(a), _tensor(b)))
 
     def _load(self) -> Any:
-        import lpips
-        import torch
-
+        try:
+            import lpips
+            import torch
+        except Exception as error:  # a torchvision that was built for another torch fails in ways of its own
+            raise UsageError(f"lpips cannot be imported, do torch and torchvision belong together? {error}") from error
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a file that is no PyTorch file makes of it
