@@ -26,6 +26,8 @@ _HOME = {
     "Concat": "graph.layer",
     "Constant": "graph.layer",
     "Conv": "graph.layer",
+    "compare": "comparing.comparison",
+    "Comparison": "comparing.comparison",
     "ConversionReport": "converting.report",
     "convert": "converting.by_name",
     "Converter": "contracts.converter",
@@ -59,6 +61,7 @@ _HOME = {
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
+    "mae": "images.metrics",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
     "Method": "contracts.method",
@@ -132,6 +135,8 @@ if TYPE_CHECKING:
     from nspike.autograd.tensor import operation as operation
     from nspike.benchmarking.evaluation import Evaluation as Evaluation
     from nspike.benchmarking.evaluation import evaluate as evaluate
+    from nspike.comparing.comparison import Comparison as Comparison
+    from nspike.comparing.comparison import compare as compare
     from nspike.contracts.architecture import Architecture as Architecture
     from nspike.contracts.architecture import shorten as shorten
     from nspike.contracts.architecture import strip_shared as strip_shared
@@ -194,6 +199,7 @@ if TYPE_CHECKING:
     from nspike.graph.plain_layer import Pointwise as Pointwise
     from nspike.graph.plain_layer import StepAttention as StepAttention
     from nspike.graph.plain_layer import StepMean as StepMean
+    from nspike.images.metrics import mae as mae
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve

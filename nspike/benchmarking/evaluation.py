@@ -70,7 +70,7 @@ class Evaluation:
         """The mean of "quality", "input" or "ann" over the images."""
         qualities = [quality for image in self.images if (quality := getattr(image, of)) is not None]
         return Quality(
-            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7"))
+            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7", "mae"))
         )
 
     @property
@@ -147,9 +147,8 @@ class Evaluation:
         return {**values, "energy": self._energy(image.energy), "seconds": image.seconds}
 
     def _quality(self, quality: Quality) -> dict[str, Any]:
-        both = {f"ssim_{window}": quality.ssim(window) for window in protocols.WINDOWS}
-        values = {"psnr": quality.psnr, "ssim": quality.ssim(self.primary), **both}
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+        values = quality.figures()
+        return {"psnr": values["psnr"], "ssim": values[f"ssim_{self.primary}"], **values}
 
     def _energy(self, columns: Iterable[EnergyColumn]) -> dict[str, Any]:
         if self.ann:
@@ -203,7 +202,7 @@ def evaluate(
     ModelError, PluginError
         as in `Model.run`.
     """
-    chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
+    chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
     if settings.sigma is not None:
@@ -212,7 +211,7 @@ def evaluate(
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
     if chosen.paired and settings.sigma is None and isinstance(folder, str | os.PathLike):
         _check_pairs(model, Path(folder))
-    sources = _sources(chosen, folder, settings)[:limit]
+    sources = sources_of(chosen, folder, settings)[:limit]
     count = len(sources)
     runs = 1 if ann or not baseline else 2
     scores = []
@@ -245,7 +244,7 @@ def _check_pairs(model: Model, folder: Path) -> None:
         raise UsageError(f"{folder} has clean images alone: a denoiser needs a sigma to measure it{known}")
 
 
-def _sources(
+def sources_of(
     protocol: Protocol, folder: str | os.PathLike[str] | Sequence[Any], settings: Settings
 ) -> list[tuple[protocols.Source, ...]]:
     """The images of a folder, or those given, each with its clean one where the protocol takes pairs."""
@@ -297,7 +296,7 @@ class _Steps:
             self._progress(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._all)
 
 
-def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
+def protocol_of(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
     """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
     superres, own = model.info.task == "superres", model.network.scale
     name = name or ("y-crop" if superres else PROTOCOL_OF[model.info.colour])

@@ -3,7 +3,7 @@
 gray: images as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
     rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit images (KAIR, DnCNN).
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
-    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
+    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR and MAE without a border of
     the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
 rgb: pairs of a degraded and a clean image, laid out as in `nspike.degradations.layouts`; the output is limited, not rounded, PSNR
     over all channels.
@@ -14,6 +14,7 @@ y: the same pairs, but compared on luma: output and clean image are rounded to 8
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from nspike.degradations.noise import add_gaussian
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.file import list_images, read
-from nspike.images.metrics import psnr, ssim
+from nspike.images.metrics import mae, psnr, ssim
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize, modcrop
 
@@ -38,15 +39,26 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR in dB, and SSIM under both windows."""
+    """PSNR in dB, SSIM under both windows, and the mean absolute error as a share of white."""
 
     psnr: float
     gauss11: float
     uniform7: float
+    mae: float
 
     def ssim(self, window: Window) -> float:
         """SSIM under one of the two windows."""
         return self.gauss11 if window == "gauss11" else self.uniform7
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures by name; None for an infinite PSNR, and for the SSIM of images smaller than the window."""
+        values = {"psnr": self.psnr} | {f"ssim_{window}": self.ssim(window) for window in WINDOWS} | {"mae": self.mae}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def limited(output: Floats) -> Floats:
+    """An output between black and white."""
+    return np.clip(output, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +68,8 @@ class Case:
     name : of the image's file.
     scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
     small : of super-resolution, the image before it is enlarged, (H, W) or (H, W, 3).
+    clean : what an output is compared with, float64, black 0 and white 1. shown : an output as it is scored: limited, or rounded,
+        or its luma; likewise.
     """
 
     name: str
@@ -63,6 +77,14 @@ class Case:
     score: Callable[[Floats], Quality]
     scale: int | None = None
     small: Floats | None = None
+    clean: Floats | None = None
+    shown: Callable[[Floats], Floats] = limited
+
+    def compared_with(self) -> Floats:
+        """The clean image. Raises BadInputError where the protocol gives none."""
+        if self.clean is None:
+            raise BadInputError(f"{self.name}: its protocol gives no clean image to look at")
+        return self.clean
 
     def seen_by(self, network_scale: int, channels: int) -> tuple[Floats, int | None]:
         """What a network is given, and the scale to run it at: the degraded image, or, if it enlarges by itself, the small one.
@@ -110,12 +132,13 @@ class Protocol:
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
-    """PSNR and SSIM of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
+    """All figures of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
     windows = {}
     for window, side in zip(WINDOWS, (11, 7), strict=True):
         large = min(clean.shape[:2]) >= side
         windows[window] = ssim(output, clean, data_range, window, unit=unit) if large else float("nan")
-    return Quality(psnr(output, clean, data_range, unit=unit), **windows)
+    error = mae(output, clean, data_range, unit=unit)
+    return Quality(psnr(output, clean, data_range, unit=unit), **windows, mae=error)
 
 
 def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
@@ -140,7 +163,13 @@ def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
 
 def _noisy(name: str, clean: NDArray[np.uint8], settings: Settings) -> Case:
     degraded = add_gaussian(clean / 255.0, _required(settings.sigma, "sigma"), settings.seed)
-    return Case(name, degraded, lambda output: compare(to_pixels(output), clean, 255.0))
+    return Case(
+        name,
+        degraded,
+        lambda output: compare(to_pixels(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: to_pixels(output) / 255.0,
+    )
 
 
 def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -156,13 +185,17 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     clean = luma * 255.0
     inner = (slice(scale, -scale), slice(scale, -scale))
 
+    def shown(output: Floats) -> Floats:
+        return limited(rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output)
+
     def score(output: Floats) -> Quality:
         output = rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output
         output = np.clip(output * 255.0, 0.0, 255.0)
         whole = compare(output, clean, 255.0)
-        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7)
+        error = mae(output[inner], clean[inner], 255.0)
+        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7, error)
 
-    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale))
+    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale), clean=luma, shown=shown)
 
 
 def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -171,13 +204,19 @@ def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
     degraded, clean = (_float_pixels(path) for path in paths)
     if degraded.shape != clean.shape:
         raise BadInputError(f"{paths[0]} {degraded.shape} and {paths[1]} {clean.shape} are not of the same shape")
-    return Case(paths[0].name, degraded, lambda output: compare(np.clip(output, 0.0, 1.0), clean, 1.0))
+    return Case(paths[0].name, degraded, lambda output: compare(limited(output), clean, 1.0), clean=clean)
 
 
 def _y(paths: tuple[Source, ...], settings: Settings) -> Case:
     rgb = _rgb(paths, settings)
     clean = _luma8(_float_pixels(paths[1]))
-    return Case(rgb.name, rgb.degraded, lambda output: compare(_luma8(output), clean, 255.0))
+    return Case(
+        rgb.name,
+        rgb.degraded,
+        lambda output: compare(_luma8(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: _luma8(output) / 255.0,
+    )
 
 
 def _luma8(pixels: Floats) -> NDArray[np.uint8]:

@@ -68,6 +68,7 @@ def test_gray_scores_eight_bits(grey_folder):
     quality = case.score(case.degraded)
     assert quality.psnr == metrics.psnr(to_pixels(case.degraded), clean, 255)
     assert quality.uniform7 == metrics.ssim(to_pixels(case.degraded), clean, 255, "uniform7")
+    assert quality.mae == metrics.mae(to_pixels(case.degraded), clean)
 
 
 def test_gray_reads_colour_as_grey(tmp_path):
@@ -89,6 +90,7 @@ def test_y_crop_is_cumulative(tmp_path, scale, shape):
     output = np.clip(case.degraded * 255, 0, 255)
     inner = (slice(scale, -scale), slice(scale, -scale))
     assert quality.psnr == metrics.psnr(output[inner], luma[inner] * 255.0, 255)
+    assert quality.mae == metrics.mae(output[inner], luma[inner] * 255.0, 255)
     assert quality.uniform7 == metrics.ssim(output, luma * 255.0, 255, "uniform7")
 
 
@@ -114,6 +116,7 @@ def test_evaluating_a_denoiser(grey_folder):
     assert (second["spikes"], second["synops"]) == (result.ledger.spikes, result.ledger.synops)
     mean = values["mean"]
     assert mean["psnr"] == np.mean([p["psnr"] for p in values["images"]])
+    assert mean["mae"] == np.mean([p["mae"] for p in values["images"]]) > 0
     assert mean["ssim"] == mean["ssim_gauss11"] != mean["ssim_uniform7"]
     assert mean["conversion_rate"] == metrics.conversion_rate(mean["psnr"], mean["ann"]["psnr"])
     assert values["energy_model"]["name"] == "horowitz45"

@@ -16,6 +16,7 @@ from nspike.pricing.units import joules
 
 if TYPE_CHECKING:
     from nspike.benchmarking.evaluation import Evaluation
+    from nspike.degradations.protocols import Quality
 
 
 @click.command()
@@ -132,14 +133,14 @@ def _text(evaluation: "Evaluation", changes: list[str]) -> str:
 
 
 def _table(evaluation: "Evaluation") -> str:
-    header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
+    header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7", "MAE"]
     if not evaluation.ann:
         header += ["ANN dB", "spikes", "synops", "firing %"]
     rows: list[list[Any]] = []
     for image in evaluation.images:
         quality = image.quality
         row = [image.name, f"{image.input.psnr:.2f}", f"{quality.psnr:.2f}"]
-        row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}"]
+        row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}", f"{quality.mae:.4f}"]
         if image.ann is not None:
             row += [f"{image.ann.psnr:.2f}", f"{image.spikes:,}", f"{image.synops:,}"]
             row.append(f"{100 * image.firing_rate:.2f}")
@@ -148,18 +149,13 @@ def _table(evaluation: "Evaluation") -> str:
 
 
 def _summary(evaluation: "Evaluation") -> list[str]:
-    mean, before = evaluation.mean(), evaluation.mean("input")
     lines = [
-        f"mean of {len(evaluation.images)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
-        f"{mean.uniform7:.4f} (uniform7)",
-        f"input: PSNR {before.psnr:.3f} dB, SSIM {before.gauss11:.4f} (gauss11), {before.uniform7:.4f} (uniform7)",
+        f"mean of {len(evaluation.images)}: {_quality(evaluation.mean())}",
+        f"input: {_quality(evaluation.mean('input'))}",
     ]
     if not evaluation.ann:
-        ann = evaluation.mean("ann")
-        lines.append(
-            f"ANN: PSNR {ann.psnr:.3f} dB, SSIM {ann.gauss11:.4f} (gauss11), {ann.uniform7:.4f} (uniform7); "
-            f"conversion rate {evaluation.conversion_rate:.2f} %"
-        )
+        rate = f"conversion rate {evaluation.conversion_rate:.2f} %"
+        lines.append(f"ANN: {_quality(evaluation.mean('ann'))}; {rate}")
     lines.append(f"energy of an image, {evaluation.energy_model} (modelled, not measured)")
     for column in evaluation.mean_energy:
         if evaluation.ann:
@@ -168,3 +164,8 @@ def _summary(evaluation: "Evaluation") -> list[str]:
             share = 100 * column.ratio
             lines.append(f"  {column.name}: {joules(column.snn)}, the ANN {joules(column.ann)} ({share:.1f} %)")
     return lines
+
+
+def _quality(quality: "Quality") -> str:
+    ssim = f"SSIM {quality.gauss11:.4f} (gauss11), {quality.uniform7:.4f} (uniform7)"
+    return f"PSNR {quality.psnr:.3f} dB, {ssim}, MAE {quality.mae:.4f}"
