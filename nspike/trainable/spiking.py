@@ -338,13 +338,13 @@ def may_train(
 ) -> bool:
     """Whether a parameter of the neurons of `activation`, which has `values`, is trained.
 
-    Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes.
+    Not what a spike is worth, where a gate reads it; nor where it is moved among others' spikes.
     """
     if not parameter.trainable:
         return False
     readers = network.consumers(activation)
     if not (
-        any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
+        any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
         or any(activation not in parts(network, reader.name) for reader in readers)
     ):
         return True
