@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from nspike.converting.regression import fit as fit_layers
 from nspike.converting.regression import fitted_convs, left_out
 from nspike.converting.report import Comparison, ConversionReport, first_bad
 from nspike.converting.sizes import checked, side_of
+from nspike.converting.spike_by_spike import layer_by_layer
 from nspike.converting.tying import tied
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
@@ -111,8 +113,9 @@ def convert(
             yield from ann.activations(network, parameters, [image], threads=threads)
             step()
 
+    simulate = partial(layer_by_layer, network, parameters, images)
     try:
-        answer = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+        answer = converter.scales(Calibration(network, parameters, timesteps, activations, simulate), values)
     except (NspikeError, MemoryError):
         raise
     except Exception as error:

@@ -17,20 +17,10 @@ from nspike.graph.plain_layer import (
     StepAttention,
     StepMean,
 )
+from nspike.graph.reads import Reads
 
 IMAGE = "image"
 """The name under which a layer refers to the network's input, in [0, 1]."""
-
-
-class Reads:
-    """A layer that reads one other."""
-
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from nspike.graph.reads import Reads
+
 Function = Literal["leaky_relu", "prelu", "sigmoid", "tanh", "gelu", "silu", "hard_sigmoid", "hard_swish", "complement"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 
 
 @dataclass(frozen=True)
-class Pointwise:
+class Pointwise(Reads):
     """A function of each value. slope : of `leaky_relu` below 0; `prelu` has a parameter `weight` (C,) instead.
 
     complement : 1 - x.
@@ -20,41 +22,26 @@ class Pointwise:
     function: Function
     slope: float = 0.01
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Reads):
     """The largest of each size×size block."""
 
     name: str
     source: str
     size: int
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class GlobalPool:
+class GlobalPool(Reads):
     """The mean of each channel over the whole image, (C, 1, 1)."""
 
     name: str
     source: str
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class LayerNorm:
+class LayerNorm(Reads):
     """Over the channels of each pixel: w·(x - μ)/√(σ² + ε) + b; without `bias`, as in Restormer, w·x/√(σ² + ε)."""
 
     name: str
@@ -62,11 +49,6 @@ class LayerNorm:
     channels: int
     bias: bool = True
     eps: float = 1e-5
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -94,7 +76,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Leaky:
+class Leaky(Reads):
     """Leaky integrate-and-fire neurons with hard reset, in floats: u = keep·v + x; s = [u >= θ]; v = u·(1 - s); v(0) = 0.
 
     channels : of all steps together, T·C. steps : T. threshold : θ. Not exact: a sum of floats decides a spike.
@@ -107,14 +89,9 @@ class Leaky:
     threshold: float
     keep: float = 0.5
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class StepAttention:
+class StepAttention(Reads):
     """Gates over time, channels and places, one after the other, and a ReLU (Yao et al. 2023, MA-SNN).
 
     y = σ(M(mean x) + M(max x))·x for each step, over all that it holds, with the perceptron M(p) = W₂·relu(W₁·p);
@@ -134,11 +111,6 @@ class StepAttention:
     kernel: int = 3
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
-    @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of its parameters by name."""
         each = self.channels // self.steps
@@ -152,14 +124,9 @@ class StepAttention:
 
 
 @dataclass(frozen=True)
-class StepMean:
+class StepMean(Reads):
     """The mean over `steps` steps, T·C channels to C."""
 
     name: str
     source: str
     steps: int
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)

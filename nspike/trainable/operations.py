@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nspike.autograd import attention, pointwise, spatial, steps
 from nspike.autograd.activation import sigmoid
@@ -49,6 +50,9 @@ class Network(Protocol):
     def activate(self, layer: Activation, value: Tensor) -> Tensor:
         """What an activation makes of what it reads."""
 
+    def planes(self, layer: Constant, count: int) -> NDArray[np.float64]:
+        """The value of each plane of a constant for so many images, (N, C)."""
+
 
 Values = Mapping[str, Tensor]
 Operation = Callable[[Network, Any, Sequence[Tensor], Values], Tensor]
@@ -84,8 +88,8 @@ def _sum(network: Network, layer: Add, read: Sequence[Tensor], values: Values) -
 
 def _constant(network: Network, layer: Constant, read: Sequence[Tensor], values: Values) -> Tensor:
     image = read[0].data
-    planes = np.asarray(layer.values, image.dtype)[:, None, None]
-    return Tensor(np.broadcast_to(planes, (len(image), len(planes), *image.shape[2:])).copy())
+    planes = network.planes(layer, len(image)).astype(image.dtype)[:, :, None, None]
+    return Tensor(np.broadcast_to(planes, (*planes.shape[:2], *image.shape[2:])).copy())
 
 
 def _pointwise(network: Network, layer: Pointwise, read: Sequence[Tensor], values: Values) -> Tensor:

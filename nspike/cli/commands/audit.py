@@ -119,7 +119,7 @@ def _make(
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     original = images.read(image, max_pixels=how["max_pixels"])
     pixels = original.pixels
-    choice = chooser.choose(pixels, original.format)
+    choice = chooser.choose(pixels, original.blocks)
     if ann:
         check_plain(choice.model)
     refuse_head_parameters(choice.model, wanted)
