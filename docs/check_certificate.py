@@ -36,7 +36,7 @@ UNBOUNDED = 1 << 40
 MOST_STEPS = 126
 MOST_BYTES = 4 << 30
 NEVER = 2**31 - 1
-HEADS = {"membrane": (False, 0), "rate": (True, 0), "cpm": (True, 3), "recycling": (True, 1)}
+HEADS = {"membrane": (False, 0), "rate": (True, 0), "cpm": (True, 3), "mapper": (True, 3), "recycling": (True, 1)}
 """Name -> whether the output layer fires, and the side of the convolution over its spikes."""
 V_INIT = ("v_init", lambda v: -1 <= v <= 1)
 NEURONS = {
@@ -773,6 +773,7 @@ def check_stored(model):
     if not kept or neuron not in NEURONS or head not in HEADS:
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
+    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
     courses, gains = (
@@ -1095,11 +1096,11 @@ def layer_of(name, simulation, synops, papers, side):
 def head_arrays(model, head, channels):
     """The arrays of a head, those that it starts with where the model's file has none."""
     found = {}
-    if head in ("cpm", "recycling"):
+    if head in ("cpm", "mapper", "recycling"):
         size = HEADS[head][1]
         found["weight"] = np.zeros((channels, channels, size, size))
         found["weight"][range(channels), range(channels), size // 2, size // 2] = 1.0
-    if head == "cpm":
+    if head in ("cpm", "mapper"):
         found["bias"] = np.zeros(channels)
     stored = {path: array for path, array in model.arrays.items() if path.startswith(f"spiking/heads/{head}/")}
     for path, array in stored.items():
@@ -1123,7 +1124,7 @@ def read_output(head, arrays, numbers, spikes, v, timesteps):
     read = np.ldexp(convolve(count, np.rint(np.ldexp(weight, grid[..., None]))), -grid) / timesteps
     if "bias" in arrays:
         read = read + arrays["bias"][:, None, None]
-    return read + left / (timesteps * each(numbers.theta))
+    return read if head == "mapper" else read + left / (timesteps * each(numbers.theta))
 
 
 def restored(mode, plane, output, large, pixels):

@@ -45,6 +45,7 @@ _HOME = {
     "evaluate": "benchmarking.evaluation",
     "Evaluation": "benchmarking.evaluation",
     "finetune": "fitting.trainer",
+    "from_torch": "twin.making",
     "Format": "contracts.format",
     "Gate": "graph.layer",
     "GlobalPool": "graph.plain_layer",
@@ -56,6 +57,7 @@ _HOME = {
     "import_checkpoint": "converting.importing",
     "Info": "model.model",
     "LayerNorm": "graph.plain_layer",
+    "Leaky": "graph.plain_layer",
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
@@ -96,11 +98,14 @@ _HOME = {
     "spectral_norm": "autograd.spatial",
     "Spiking": "model.model",
     "ssim": "images.metrics",
+    "StepAttention": "graph.plain_layer",
+    "StepMean": "graph.plain_layer",
     "strip_shared": "contracts.architecture",
     "swap": "registry.parts",
     "take": "contracts.architecture",
     "Tensor": "autograd.tensor",
     "Trace": "inspection.traces",
+    "to_torch": "twin.making",
     "trace": "inspection.tracing",
     "train": "fitting.trainer",
     "Trained": "fitting.runs",
@@ -188,9 +193,12 @@ if TYPE_CHECKING:
     from nspike.graph.plain_layer import Attention as Attention
     from nspike.graph.plain_layer import GlobalPool as GlobalPool
     from nspike.graph.plain_layer import LayerNorm as LayerNorm
+    from nspike.graph.plain_layer import Leaky as Leaky
     from nspike.graph.plain_layer import MaxPool as MaxPool
     from nspike.graph.plain_layer import Multiply as Multiply
     from nspike.graph.plain_layer import Pointwise as Pointwise
+    from nspike.graph.plain_layer import StepAttention as StepAttention
+    from nspike.graph.plain_layer import StepMean as StepMean
     from nspike.images.metrics import mae as mae
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
@@ -221,3 +229,5 @@ if TYPE_CHECKING:
     from nspike.restoration.noise import estimate_noise as estimate_noise
     from nspike.restoration.opening import load as load
     from nspike.restoration.opening import save as save
+    from nspike.twin.making import from_torch as from_torch
+    from nspike.twin.making import to_torch as to_torch

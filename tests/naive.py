@@ -40,6 +40,7 @@ from tests.naive_network import (
     value,
 )
 from tests.naive_neurons import IF, column, on_grid
+from tests.naive_neurons import KERNELS as KERNELS
 from tests.naive_neurons import MPRN as MPRN
 from tests.naive_neurons import NEURONS as NEURONS
 from tests.naive_neurons import half_even as half_even

@@ -215,8 +215,9 @@ class Lan(IF):
         return np.stack([n * level >> i & 1 for i in range(7)]) > 0
 
 
-PIXEL = (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed, Burst, Ternary, ATIF, DietSNN)
-NEURONS = {neuron.name: neuron for neuron in (*PIXEL, Lan)}
+NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed, Burst, Ternary, ATIF, DietSNN)}
+KERNELS = {Lan.name: Lan}
+"""Built in with a kernel of their own: no signed form, and this one no tiles."""
 
 
 # ----- Any declared neuron, from its numbers on the grid -----

@@ -31,6 +31,7 @@ LEVELS = (
     "pricing",
     "registry",
     "restoration",
+    "twin",
     "converting",
     "inspection",
     "benchmarking",

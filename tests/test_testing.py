@@ -50,7 +50,7 @@ TRACES = {
     "atif": HandWorked([10, 10, 10, 10], [0, 1, 1, 0], [10, 6, 2, 12], parameters={"theta": 0.875}),
     # 16 is not above 16; half of it is kept: 8 + 9 = 17 is; 1 (of 0.5) + 16 = 17; 1 + 15 = 16 is not
     "dietsnn": HandWorked([16, 9, 16, 15], [0, 1, 1, 0], [16, 1, 1, 16], parameters={"keep": 0.5}),
-    # a sixteenth of 32 is 2: u = 40 is past level 16, one spike of 32; 15 is level 7, one of 14; -19; 71: two of 32; 23: one of 22
+    # a sixteenth of 32 is 2: 40 is past level 16, one spike of 32; 15 is level 7, one of 14; -19; 71: two of 32; 23: one of 22
     "lan": HandWorked([40, 7, -20, 90, 16], [units(n) for n in (16, 7, 0, 32, 11)], [8, 1, -19, 7, 1], theta=32),
     "signed": HandWorked([20, -18, -18, -40, 3], [(1, 0), (0, 0), (0, 1), (0, 1), (0, 1)], [4, -14, -16, -40, -21]),
 }

@@ -93,13 +93,18 @@ class Scales:
 
 @dataclass(frozen=True)
 class Converter:
-    """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales."""
+    """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales.
+
+    calibrates : whether it needs images. One that does not is for networks that are spiking ones already: it is given none,
+    and no layer is fitted afterwards.
+    """
 
     name: str
     summary: str
     source: str
     options: tuple[Option, ...]
     scales: Callable[[Calibration, Mapping[str, Any]], Scales]
+    calibrates: bool = True
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""

@@ -3,11 +3,13 @@
 gray: images as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
     rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit images (KAIR, DnCNN).
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
-    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR and MAE without a border
-    of the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
-rgb: pairs of a degraded and a clean image, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
-    limited, not rounded, PSNR over all channels.
+    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR and MAE without a border of
+    the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
+rgb: pairs of a degraded and a clean image, laid out as in `nspike.degradations.layouts`; the output is limited, not rounded, PSNR
+    over all channels.
     With a sigma instead: colour images plus noise as under `gray`, rounded to 8 bits (Restormer).
+y: the same pairs, but compared on luma: output and clean image are rounded to 8 bits, and so is their luma (MATLAB's rgb2ycbcr on
+    uint8), as deraining is measured (Restormer).
 
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
 """
@@ -21,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.degradations.layouts import find_pairs
 from nspike.degradations.noise import add_gaussian
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
@@ -32,9 +35,6 @@ from nspike.images.resize import imresize, modcrop
 Window = Literal["gauss11", "uniform7"]
 WINDOWS: tuple[Window, ...] = ("gauss11", "uniform7")
 Floats: TypeAlias = NDArray[np.float64]
-
-_DEGRADED = ("hazy", "rain", "blur")
-_CLEAN = ("gt", "clear", "norain", "sharp")
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,13 @@ Source: TypeAlias = Path | Given
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol: its name, the SSIM window that its tables use, and the images of a folder as cases."""
+    """A protocol: its name, the SSIM window that its tables use, the images of a folder as cases, and whether these are pairs."""
 
     name: str
     primary: Window
     sources: Callable[[Path, Settings], list[tuple[Path, ...]]]
     case: Callable[[tuple[Source, ...], Settings], Case]
+    paired: bool = False
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
@@ -148,37 +149,8 @@ def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
 
 
 def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
-    """(degraded, clean) paths: `SCENE.png` or `SCENE_LEVEL.png` belongs to `SCENE.png`."""
-    if settings.sigma is not None:
-        return _images(folder, settings)
-    if not folder.is_dir():
-        raise BadInputError(f"{folder}: is not a folder")
-    degraded, clean = _inner(folder, _DEGRADED), _inner(folder, _CLEAN)
-    if degraded is None or clean is None:
-        raise BadInputError(f"{folder}: expected the degraded images in hazy/ and the clean ones in GT/ inside it")
-    truth = {path.stem: path for path in list_images(clean)}
-    files: list[tuple[Path, ...]] = []
-    for path in list_images(degraded):
-        scene = path.stem
-        while scene not in truth and "_" in scene:
-            scene = scene.rpartition("_")[0]
-        if scene not in truth:
-            raise BadInputError(f"{path}: its clean image is not in {clean}")
-        files.append((path, truth[scene]))
-    if not files:
-        raise BadInputError(f"{degraded}: there are no images in this folder")
-    return files
-
-
-def has_pairs(folder: Path) -> bool:
-    """Whether a folder holds degraded images and clean ones in folders of their own."""
-    return folder.is_dir() and _inner(folder, _DEGRADED) is not None
-
-
-def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The folder in `folder` that is called by the first of `names` that there is."""
-    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    return next((files[name] for name in names if name in files), None)
+    """(degraded, clean) paths, or with a sigma the clean ones alone."""
+    return _images(folder, settings) if settings.sigma is not None else list(find_pairs(folder))
 
 
 def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -235,6 +207,26 @@ def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
     return Case(paths[0].name, degraded, lambda output: compare(limited(output), clean, 1.0), clean=clean)
 
 
+def _y(paths: tuple[Source, ...], settings: Settings) -> Case:
+    rgb = _rgb(paths, settings)
+    clean = _luma8(_float_pixels(paths[1]))
+    return Case(
+        rgb.name,
+        rgb.degraded,
+        lambda output: compare(_luma8(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: _luma8(output) / 255.0,
+    )
+
+
+def _luma8(pixels: Floats) -> NDArray[np.uint8]:
+    """The luma of an image, both rounded to 8 bits; a grey image is its own."""
+    rounded = to_pixels(pixels)
+    if rounded.ndim == 2:
+        return rounded
+    return to_pixels(rgb_to_ycbcr(rounded / 255.0)[..., 0])
+
+
 def _pixels8(path: Source) -> NDArray[np.uint8]:
     pixels = path.pixels if isinstance(path, Given) else read(path).pixels
     if pixels.dtype.kind == "f":
@@ -260,7 +252,8 @@ def _required(value: float | None, name: str) -> float:
 PROTOCOLS = {
     "gray": Protocol("gray", "gauss11", _images, _gray),
     "y-crop": Protocol("y-crop", "uniform7", _images, _y_crop),
-    "rgb": Protocol("rgb", "uniform7", _pairs, _rgb),
+    "rgb": Protocol("rgb", "uniform7", _pairs, _rgb, paired=True),
+    "y": Protocol("y", "gauss11", _pairs, _y, paired=True),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nspike.autograd.tensor import Tensor
-from nspike.degradations.batches import Batch
+from nspike.degradations.batches import Batch, Levels, untold
 from nspike.errors import UsageError
 from nspike.fitting.options import Options
 from nspike.fitting.run import BatchResult, TrainingRun
@@ -78,6 +78,8 @@ class FineTuning(TrainingRun):
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend.
+    sigmas : number from 0 -> the noise level of each image of the batch, of 255, (N,), for a network that is told it; None
+        for what the network says.
 
     Raises
     ------
@@ -99,8 +101,9 @@ class FineTuning(TrainingRun):
         *,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        sigmas: Callable[[int], Levels] = untold,
     ) -> None:
-        self.batches = batches
+        self.batches, self.sigmas = batches, sigmas
         self.network = DifferentiableNetwork(
             model,
             neuron_of(model),
@@ -111,6 +114,7 @@ class FineTuning(TrainingRun):
             recompute=options.recompute,
             gradient=options.gradient,
             batch_norm=to_plane(batches(0)[0]) if options.batch_norm else None,
+            sigmas=sigmas(0) if options.batch_norm else None,
         )
         parameters = self.network.parameters()
         slow = {name for name in parameters if name.startswith("head.") or name.endswith(KERNELS)}
@@ -133,7 +137,7 @@ class FineTuning(TrainingRun):
     def forward(self, number: int) -> BatchResult:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
-        outcome = self.network.run(to_plane(degraded))
+        outcome = self.network.run(to_plane(degraded), sigmas=self.sigmas(number))
         return BatchResult(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
 
     def constrain(self) -> None:

@@ -158,7 +158,8 @@ class _Work:
         if isinstance(recipe, FineTuningRecipe):
             given, kind = spiking(given, recipe, self.watch), FineTuning
         state = None if files is None else files.adopted()
-        run: TrainingRun = kind(given, recipe.options, batches, state=state, settings=settings_of(recipe, batches))
+        settings = settings_of(recipe, batches)
+        run: TrainingRun = kind(given, recipe.options, batches, state=state, settings=settings, sigmas=batches.sigmas)
         return run
 
     def check(self, recipe: Recipe, *within: Path) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nspike.autograd.tensor import Tensor
-from nspike.degradations.batches import Batch
+from nspike.degradations.batches import Batch, Levels, untold
 from nspike.errors import UsageError, nearest
 from nspike.fitting.options import Options
 from nspike.fitting.run import BatchResult, TrainingRun
@@ -76,6 +76,8 @@ class Training(TrainingRun):
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend.
+    sigmas : number from 0 -> the noise level of each image of the batch, of 255, (N,), for a network that is told it; None
+        for what the network says.
 
     Raises BadInputError for a state that is damaged, UsageError for one of another model or recipe.
     """
@@ -88,11 +90,14 @@ class Training(TrainingRun):
         *,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        sigmas: Callable[[int], Levels] = untold,
     ) -> None:
-        self.batches = batches
+        self.batches, self.sigmas = batches, sigmas
         ceilings = None
         if options.activation != "relu":
-            ceilings = initial_ceilings(model, batches(0)[0], percentile=options.percentile, per=options.per)
+            ceilings = initial_ceilings(
+                model, batches(0)[0], percentile=options.percentile, per=options.per, sigmas=sigmas(0)
+            )
         self.network = DifferentiableAnn(
             model, kind=options.activation, levels=options.levels, ceilings=ceilings, overshoot=options.overshoot
         )
@@ -116,7 +121,7 @@ class Training(TrainingRun):
     def forward(self, number: int) -> BatchResult:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return BatchResult(self.network.run(degraded, seed=number), Tensor(clean))
+        return BatchResult(self.network.run(degraded, seed=number, sigmas=self.sigmas(number)), Tensor(clean))
 
     def constrain(self) -> None:
         """Keep the ceilings above 0."""

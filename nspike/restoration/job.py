@@ -72,7 +72,7 @@ def process(
     if job.stream is None and not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
     original = _read(job, options.max_pixels)
-    choice = chooser.choose(original.pixels, original.format)
+    choice = chooser.choose(original.pixels, original.blocks)
     settings = _settings(original, choice, chooser, options)
     report: dict[str, Any] = {
         "input": str(job.source),
@@ -182,7 +182,7 @@ def _unchanged(choice: Choice, chooser: Chooser, image: NDArray[Any]) -> dict[st
     note = f"below {choice.enough:.1f} no model is worth running: the image is unchanged; --sigma {choice.enough:.0f} runs it"
     return {
         "task": chooser.task,
-        "notes": [f"noise estimated: sigma {choice.sigma:.1f}", note],
+        "notes": [f"noise estimated: {choice.noise}", note],
         "sigma": choice.sigma,
         "size": list(image.shape),
     }

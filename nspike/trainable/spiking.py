@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor, record
 from nspike.contracts.head import Head, OutputLayer
-from nspike.contracts.neuron import Neuron
+from nspike.contracts.neuron import Neuron, Parameter
 from nspike.engine.plan import is_plain
 from nspike.engine.prepared import prepare
 from nspike.errors import PluginError, UsageError, nearest
 from nspike.graph.arrange import parts
 from nspike.graph.layer import Driver
 from nspike.graph.mode import restored
+from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.normalise import threshold_factors
 from nspike.integer.rounding import IntegerNetwork, build
@@ -76,7 +77,7 @@ class DifferentiableNetwork:
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
     batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
-        convolutions then have whose currents neurons integrate; None for none.
+        convolutions then have whose currents neurons integrate; None for none. sigmas : the noise levels of that batch.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
     "time" with a neuron that has a kernel of its own; UsageError for another gradient.
@@ -94,6 +95,7 @@ class DifferentiableNetwork:
         recompute: bool = False,
         gradient: str | None = None,
         batch_norm: NDArray[np.int32] | None = None,
+        sigmas: NDArray[np.float64] | None = None,
     ) -> None:
         spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
@@ -112,7 +114,7 @@ class DifferentiableNetwork:
         self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
         self._norms: dict[str, TimeNorm] = {}
         if batch_norm is not None:
-            self._start_norms(batch_norm)
+            self._start_norms(batch_norm, sigmas)
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
@@ -137,9 +139,9 @@ class DifferentiableNetwork:
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
 
-    def _start_norms(self, plane: NDArray[np.int32]) -> None:
+    def _start_norms(self, plane: NDArray[np.int32], sigmas: NDArray[np.float64] | None) -> None:
         """Batch norm with the statistics of a batch, but not where only the output is made; the network stays as it is."""
-        network, running = self.model.network, self._running(plane, None)
+        network, running = self.model.network, self._running(plane, None, sigmas)
         for activation in network.activations:
             running.tensor(activation.name)
         names = [conv.name for conv in network.convs if conv.name in running.made]
@@ -198,10 +200,13 @@ class DifferentiableNetwork:
         )
         return self.model.with_spiking(trained)
 
-    def run(self, plane: NDArray[np.int32]) -> Outcome:
-        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
+    def run(self, plane: NDArray[np.int32], *, sigmas: NDArray[np.float64] | None = None) -> Outcome:
+        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535.
+
+        sigmas : the noise level of each image, of 255, (N,), for a network that is told it; None for what the network says.
+        """
         network, rule = self.model.network, GRADIENTS[self.gradient]
-        running = self._running(plane, rule)
+        running = self._running(plane, rule, sigmas)
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
         output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
@@ -244,7 +249,9 @@ class DifferentiableNetwork:
             found[:, shared.timesteps :] = 0
         return np.ascontiguousarray(found)
 
-    def _running(self, plane: NDArray[np.int32], rule: type[Rule] | None) -> Running:
+    def _running(
+        self, plane: NDArray[np.int32], rule: type[Rule] | None, sigmas: NDArray[np.float64] | None = None
+    ) -> Running:
         """The network as it is now, rounded, before a batch runs."""
         kernels = self._folded()
         model = self._model_with(kernels)
@@ -260,6 +267,7 @@ class DifferentiableNetwork:
             integers=integers,
             follow_reset=self.follow_reset,
             recompute=self.recompute,
+            sigmas=sigmas,
         )
         assert model.spiking is not None
         return Running(
@@ -283,22 +291,10 @@ class DifferentiableNetwork:
             numbers = self.neuron.values(given)
             values.update(numbers)
             for parameter in self.neuron.parameters:
-                timed = parameter.trainable and self.gradient == "time"
-                if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
+                trains = may_train(self.model.network, self.neuron, name, parameter, numbers, spiking.timesteps)
+                if trains and self.gradient == "time":
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
         return NeuronParameters(threshold, theta / one, values)
-
-    def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
-        """Not what a spike is worth where a gate reads it; nor where it is moved among others' spikes."""
-        network = self.model.network
-        readers = network.consumers(activation)
-        if not (
-            any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
-            or any(activation not in parts(network, reader.name) for reader in readers)
-        ):
-            return True
-        steps = timesteps + self.neuron.post_steps
-        return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
     def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
         """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
@@ -335,3 +331,22 @@ class DifferentiableNetwork:
 
 def _kernel(model: Model, driver: Driver) -> KernelParameters:
     return KernelParameters(*KINDS[type(driver)].floats(model, driver.name))
+
+
+def may_train(
+    network: Network, neuron: Neuron, activation: str, parameter: Parameter, values: Mapping[str, float], timesteps: int
+) -> bool:
+    """Whether a parameter of the neurons of `activation`, which has `values`, is trained.
+
+    Not what a spike is worth, where a gate reads it; nor where it is moved among others' spikes.
+    """
+    if not parameter.trainable:
+        return False
+    readers = network.consumers(activation)
+    if not (
+        any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
+        or any(activation not in parts(network, reader.name) for reader in readers)
+    ):
+        return True
+    steps = timesteps + neuron.post_steps
+    return not slopes(neuron, values, parameter.name, timesteps, steps).amplitudes.any()

@@ -110,7 +110,7 @@ class TimeRule(Rule):
         else:
             trace = self.forward.take_trace()
             flat = trace.reshape(pixels, steps, channels)
-            back = _Plain(self.layer) if stage.dynamics.plain else _Declared(self.layer)
+            back = _Plain(self.layer) if stage.dynamics.plain and not leaks else _Declared(self.layer)
 
             def blocks(piece: int, first: int, last: int) -> None:
                 scratch = np.empty((3, steps, channels), np.float32)

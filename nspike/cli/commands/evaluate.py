@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or hazy/ and GT/ for rgb.")
+@click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or pairs as in hazy/ and GT/.")
 @click.option(
-    "--protocol", metavar="NAME", help="The protocol: gray, y-crop or rgb. [by the model: grey, luma or RGB]"
+    "--protocol", metavar="NAME", help="The protocol: gray, y-crop, rgb or y. [by the model: grey, luma or RGB]"
 )  # checked by the API, which suggests the nearest name
 @click.option(
     "--sigma", type=float, metavar="S", help="The noise, of 255 (gray, rgb). [what the model was trained for]"
@@ -66,7 +66,8 @@ def command(
     \b
     gray    grey 8-bit images plus Gaussian noise; the output is rounded to 8 bits (KAIR, DnCNN)
     y-crop  super-resolution on luma; no rounding, PSNR without a border (pytorch-vdsr, SpikingIR)
-    rgb     pairs in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
+    rgb     pairs, as in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
+    y       the same pairs on 8-bit luma (deraining)
 
     The spiking network is compared with its ANN; --ann measures the ANN alone.
 
@@ -74,6 +75,7 @@ def command(
     Examples:
       nspike evaluate dncnn-s25 --data Set12 --sigma 25
       nspike evaluate vdsr --data Set5 --scale 4 --json scores.json
+      nspike evaluate derain.h5 --data Rain100L --protocol y
     """
     import nspike
     from nspike.benchmarking.evaluation import evaluate
