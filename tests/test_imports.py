@@ -37,6 +37,7 @@ LEVELS = (
     "benchmarking",
     "fitting",
     "report",
+    "comparing",
     "authoring",
     "testing",
     FACADE,

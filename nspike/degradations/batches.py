@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade, noise_level
+from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import BadInputError, UsageError
 from nspike.model.model import Model
@@ -68,12 +69,11 @@ class CropBatches:
         self.batch, self.patch, self.seed, self.scale = batch, patch - patch % multiple, seed, model.network.scale
         self.degradation = degradation or degradation_of(model.info)
         check_scale(self.degradation, self.scale)
+        self._margin = self.degradation.margin
         pairs = degradation is None or degradation.kind == "pairs"
         self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
         if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
-            raise BadInputError(
-                f"{folders[0]}: expected pairs, in hazy/ and GT/, rain/ and norain/ or blur/ and sharp/"
-            )
+            raise BadInputError(f"{folders[0]}: expected pairs, in {EXPECTED}")
         self._scene = lru_cache(maxsize=KEPT)(self._read)
 
     def __call__(self, number: int) -> Batch:
@@ -104,7 +104,7 @@ class CropBatches:
         for source in self.sources:
             digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
         numbers = (self.degradation.to_dict(), self.batch, self.patch, self.seed, self.channels)
-        digest.update(repr(numbers).encode())
+        digest.update(repr(numbers).encode() + self.degradation.content.encode())
         return digest.hexdigest()
 
     def _pair(self, number: int, index: int) -> Batch:
@@ -125,9 +125,7 @@ class CropBatches:
         scales = self.degradation.scales
         scale = scales[(number * self.batch + index) % len(scales)]
         height, width = scene.image.shape[:2]
-        margin = (
-            0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
-        )
+        margin = 0 if scene.degraded is not None else min(self._margin, (min(height, width) - self.patch) // 2)
         side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
         top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
         return scene.window(top, left, side, int(draw.integers(8))), margin, draw

@@ -11,7 +11,8 @@ from nspike.converting.conversion import convert
 from nspike.converting.regression import fit
 from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
-from nspike.degradations.kinds import KINDS, Degradation, degradation_of
+from nspike.degradations.kinds import Degradation, degradation_of
+from nspike.errors import UsageError
 from nspike.fitting.recipe import FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Watch
 from nspike.graph.initialise import initial_parameters, without_batch_norm
@@ -28,7 +29,7 @@ def from_scratch(recipe: TrainingRecipe) -> Model:
     architecture: Architecture = registry().networks[recipe.network]
     network = without_batch_norm(architecture.network(recipe.network_options))
     degradation = recipe.undoes()
-    task = (degradation and KINDS[degradation.kind].task) or architecture.task
+    task = (degradation and degradation.task) or architecture.task
     info = Info(
         recipe.name or architecture.name,
         task,
@@ -65,6 +66,11 @@ def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
     model = stretched(_converted(model, recipe, degradation), recipe.stretch)
     if recipe.warm_start == "none":
         return model
+    if model.info.trained == "spiking":
+        raise UsageError(
+            f"warm_start fits kernels to the plain network, and model {model.info.name} was trained as a spiking one; "
+            "leave it out"
+        )
     crops = CropBatches(
         model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
     )
@@ -94,16 +100,19 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
             )
         return changed
     kinds = registry()
-    neuron = recipe.neuron or NEURON
-    crops = CropBatches(
-        model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
-    )
-    images, targets = crops(0)
+    neuron, converter = recipe.neuron or NEURON, kinds.converters[recipe.converter or CONVERTER]
+    images: Any = ()
+    targets: Any = None
+    if converter.calibrates:
+        crops = CropBatches(
+            model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
+        )
+        images, targets = (list(planes) for planes in crops(0))
     converted, _ = convert(
         model,
-        list(images),
-        targets=list(targets),
-        converter=kinds.converters[recipe.converter or CONVERTER],
+        images,
+        targets=targets,
+        converter=converter,
         neuron=kinds.neurons[neuron],
         head=kinds.heads[recipe.head or HEADS.get(neuron, HEAD)],
         options=recipe.converter_options,

@@ -49,7 +49,16 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         except (OSError, ValueError):  # a name too long, or one with a null character: reported when it is opened
             return value
 
-    return {key: placed(value) if key in PATHS else value for key, value in values.items()}
+    def placed_kernels(value: Any) -> Any:
+        """A degradation, its folder of kernels placed, or those of its parts."""
+        if not isinstance(value, dict):
+            return value
+        parts = value.get("of")
+        own = {"of": [placed_kernels(part) for part in parts]} if isinstance(parts, list) else {}
+        return {**value, **own} | ({"folder": placed(value["folder"])} if "folder" in value else {})
+
+    placers = dict.fromkeys(PATHS, placed) | {"degradation": placed_kernels}
+    return {key: placers[key](value) if key in placers else value for key, value in values.items()}
 
 
 def values_of(pairs: tuple[str, ...]) -> dict[str, Any]:

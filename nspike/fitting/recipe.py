@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
-from nspike.degradations.kinds import Degradation
+from nspike.degradations.kinds import KINDS, Degradation
 from nspike.errors import UsageError, nearest
 from nspike.fitting.finetuning import FineTuningOptions
 from nspike.fitting.options import Options
@@ -94,9 +94,7 @@ class Recipe:
             return None
         numbers = dict(self.degradation)
         if "kind" not in numbers:
-            raise UsageError(
-                "the recipe's degradation has no kind: noise, haze, bicubic, rain, motion, defocus or pairs"
-            )
+            raise UsageError(f"the recipe's degradation has no kind: {', '.join(KINDS)}")
         return Degradation(_typed("degradation.kind", numbers.pop("kind"), str), numbers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +106,9 @@ class Recipe:
                 own[key] = Path(own[key]).name
             elif isinstance(own.get(key), Model):
                 own[key] = own[key].info.name
+        undoes = self.undoes()
+        if undoes is not None and undoes.has_files:  # of paths the names alone
+            own["degradation"] = {"kind": undoes.kind, **undoes.to_dict()}
         own["data"] = [Path(folder).name for folder in self.data]
         known = {f.name: f.default for f in dataclasses.fields(self)}
         kept = {key: value for key, value in own.items() if value is not None and value not in ({}, known[key])}

@@ -231,6 +231,24 @@ class DifferentiableNetwork:
             trains[activation.name] = running.tensor(activation.name)
         return trains
 
+    def currents(
+        self, plane: NDArray[np.int32], name: str, known: Mapping[str, SpikeTrain] | None = None
+    ) -> NDArray[np.float32]:
+        """What arrives in activation `name` at each step, float32 (N, steps, C, H, W) in units of its current's scale.
+
+        `known` layers are not run again. The image's current is there at each step up to T.
+        """
+        running = self._running(plane, None)
+        running.known |= dict(known or {})
+        layer, shared = running.layer(name), running.shared
+        currents = layer.input.currents()
+        unit = np.ldexp(np.float32(1), -layer.prepared.stage.integer.exponent)
+        found = (currents * unit.astype(np.float32)).transpose(0, 1, 4, 2, 3)
+        if found.shape[1] == 1:
+            found = np.repeat(found, shared.steps, axis=1)
+            found[:, shared.timesteps :] = 0
+        return np.ascontiguousarray(found)
+
     def _running(
         self, plane: NDArray[np.int32], rule: type[Rule] | None, sigmas: NDArray[np.float64] | None = None
     ) -> Running:
@@ -320,13 +338,13 @@ def may_train(
 ) -> bool:
     """Whether a parameter of the neurons of `activation`, which has `values`, is trained.
 
-    Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes.
+    Not what a spike is worth, where a gate reads it; nor where it is moved among others' spikes.
     """
     if not parameter.trainable:
         return False
     readers = network.consumers(activation)
     if not (
-        any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
+        any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
         or any(activation not in parts(network, reader.name) for reader in readers)
     ):
         return True

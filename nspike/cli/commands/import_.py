@@ -117,7 +117,7 @@ def command(
     checked = check_output(model, *check) if check else None
     save(output, model)
     written = read_info(output)
-    parameters = sum(int(array.size) for array in model.parameters.values())
+    parameters = model.network.parameter_count
     text = (
         f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
         + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
