@@ -54,6 +54,11 @@ class _Fire(torch.autograd.Function):
         return g * slope(ctx.surrogate, x / factor) / factor, None, None
 
 
+def fire(x: Any, factor: Any, surrogate: Surrogate) -> Any:
+    """[x >= 0], with the surrogate derivative at x/factor."""
+    return _Fire.apply(x, factor, surrogate)
+
+
 @dataclass(frozen=True)
 class Cells:
     """A layer's neurons; tensors of channels are (C, 1, 1), in units of the scale of the current that they integrate.
@@ -101,7 +106,7 @@ class Cells:
         return v, torch.cat(bits, 1)
 
     def _fire(self, x: Any) -> Any:
-        return _Fire.apply(x, self.factor, self.surrogate)
+        return fire(x, self.factor, self.surrogate)
 
     def _times(self, values: Any, m: int, factor: Any) -> Any:
         """(x·m + 2^15) >> 16 on the grid; what is rounded, the factor too, is passed straight through."""

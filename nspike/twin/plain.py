@@ -13,9 +13,21 @@ from torch.nn import functional
 from nspike.errors import ModelError
 from nspike.graph.layer import IMAGE, Activation, Add, Constant, Conv, Gate, Layer
 from nspike.graph.mode import restored
-from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 from nspike.model.model import Model
+from nspike.trainable.surrogate import SURROGATES
 from nspike.twin.modules import SAME, Twin, constant, correlate, through
+from nspike.twin.neurons import fire
 
 _MOMENTUM = 0.1
 
@@ -59,15 +71,24 @@ class PlainTwin(Twin):
 
 
 def _conv(net: PlainTwin, conv: Conv, read: list[Any], image: Any, sigma: Any) -> Any:
-    own = net.own(conv.parameters)
-    x = correlate(conv, read[0], own.weight)
+    own, x = net.own(conv.parameters), read[0]
+    if conv.repeats > 1:
+        x = x.unflatten(1, (conv.repeats, -1)).flatten(0, 1)
+    x = correlate(conv, x, own.weight)
     if conv.bias:
         x = x + own.bias[:, None, None]
-    if conv.batch_norm_eps is None:
-        return x
-    norm = net.own(conv.name)
-    numbers = (norm.bn_mean, norm.bn_var, norm.bn_weight, norm.bn_bias, net.training, _MOMENTUM, conv.batch_norm_eps)
-    return functional.batch_norm(x, *numbers)
+    if conv.batch_norm_eps is not None:
+        x = _normed(net, conv, x)
+    return x.unflatten(0, (-1, conv.repeats)).flatten(1, 2) if conv.repeats > 1 else x
+
+
+def _normed(net: PlainTwin, conv: Conv, x: Any) -> Any:
+    """Batch norm, which takes `normed_together` channels for one."""
+    own, (count, channels, height, width) = net.own(conv.name), x.shape
+    together = x.reshape(count, channels // conv.normed_together, conv.normed_together * height, width)
+    statistics, affine = (own.bn_mean, own.bn_var), (own.bn_weight, own.bn_bias)
+    normed = functional.batch_norm(together, *statistics, *affine, net.training, _MOMENTUM, conv.batch_norm_eps or 0.0)
+    return normed.reshape(x.shape)
 
 
 def _activation(net: PlainTwin, layer: Activation, read: list[Any], image: Any, sigma: Any) -> Any:
@@ -100,6 +121,30 @@ def _attention(net: PlainTwin, layer: Attention, read: list[Any], image: Any, si
     return (weights @ v).reshape(count, channels, height, width)
 
 
+def _leaky(net: PlainTwin, layer: Leaky, read: list[Any], image: Any, sigma: Any) -> Any:
+    v, spikes, one = 0.0, [], torch.ones((), dtype=read[0].dtype, device=read[0].device)
+    for current in read[0].chunk(layer.steps, 1):
+        u = v * layer.keep + current
+        spikes.append(fire(u - layer.threshold, one, SURROGATES["sigmoid"]))
+        v = u * (1 - spikes[-1])
+    return torch.cat(spikes, 1)
+
+
+def _step_attention(net: PlainTwin, layer: StepAttention, read: list[Any], image: Any, sigma: Any) -> Any:
+    own, y = net.own(layer.name), read[0].unflatten(1, (layer.steps, -1))
+
+    def gate(kind: str, rest: tuple[int, ...]) -> Any:
+        first, second = getattr(own, f"{kind}1"), getattr(own, f"{kind}2")
+        answers = [torch.relu(pooled @ first.T) @ second.T for pooled in (y.mean(rest), y.amax(rest))]
+        return torch.sigmoid(sum(answers))
+
+    y = y * gate("time", (2, 3, 4))[:, :, None, None, None]
+    y = y * gate("channel", (1, 3, 4))[:, None, :, None, None]
+    z = y.flatten(1, 2)
+    pooled = torch.cat([z.mean(1, keepdim=True), z.amax(1, keepdim=True)], 1)
+    return torch.relu(torch.sigmoid(functional.conv2d(pooled, own.space, padding=layer.kernel // 2)) * z)
+
+
 _FUNCTIONS: Mapping[str, Callable[[Any, Any, Any], Any]] = {
     "leaky_relu": lambda net, layer, x: functional.leaky_relu(x, layer.slope),
     "prelu": lambda net, layer, x: functional.prelu(x, net.own(layer.name).weight),
@@ -109,6 +154,7 @@ _FUNCTIONS: Mapping[str, Callable[[Any, Any, Any], Any]] = {
     "silu": lambda net, layer, x: functional.silu(x),
     "hard_sigmoid": lambda net, layer, x: functional.hardsigmoid(x),
     "hard_swish": lambda net, layer, x: functional.hardswish(x),
+    "complement": lambda net, layer, x: 1 - x,
 }
 
 LAYERS: Mapping[type[Layer], Callable[..., Any]] = {
@@ -123,6 +169,9 @@ LAYERS: Mapping[type[Layer], Callable[..., Any]] = {
     LayerNorm: _layer_norm,
     Multiply: lambda net, layer, read, *_: read[0] * read[1],
     Attention: _attention,
+    Leaky: _leaky,
+    StepAttention: _step_attention,
+    StepMean: lambda net, layer, read, *_: read[0].unflatten(1, (layer.steps, -1)).mean(1),
     **dict.fromkeys(SAME, lambda net, layer, read, *_: SAME[type(layer)](layer, read)),
 }
 """(the network, the layer, what it reads, the image, the noise level) -> its value, for every kind."""
