@@ -89,7 +89,7 @@ class Cells:
     def _step(self, v: Any, current: Any, threshold: Any, reset: Any) -> tuple[Any, Any]:
         own = self.dynamics
         u = v + current
-        if own.leaks:
+        if own.leaks or (torch.is_tensor(self.keep) and self.keep.requires_grad):  # a trained leak of 1 has a gradient
             u = self._times(v, own.keep, self.keep)
             u = u + self._times(current, own.input_factor, own.input_factor / ONE)
         if threshold is None:
