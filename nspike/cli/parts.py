@@ -1,6 +1,7 @@
 """What `--plugin` and the options that name a plugin of one kind ask for, found in the registry."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 ENERGY = ("horowitz45",)
@@ -21,12 +22,15 @@ def resolve(specs: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, Any]]
         try:
             resolved.append(registry().resolve(spec, kinds))
         except PluginError as error:
-            try:
-                other, _ = registry().resolve(spec, [kind for kind in KINDS if kind not in kinds])
-            except PluginError:
-                raise error from None
+            others = []  # a name may be one of several kinds
+            for kind in KINDS:
+                with suppress(PluginError):
+                    others += [registry().resolve(spec, [kind])[0]] if kind not in kinds else []
+            if not others:
+                raise
             raise UsageError(
-                f"--plugin {spec}: a plugin of kind {other} cannot be used here, only of kind {' or '.join(kinds)}"
+                f"--plugin {spec}: a plugin of kind {' or '.join(others)} cannot be used here, only of kind "
+                f"{' or '.join(kinds)}"
             ) from error
     return resolved
 
