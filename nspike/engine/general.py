@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
+from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
 from nspike.engine.plan import Op, Plan
 from nspike.engine.prepared import Prepared
@@ -25,7 +26,8 @@ from nspike.graph.geometry import Role, geometry
 from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import currents, wide
+from nspike.kernels import currents, streams, wide
+from nspike.runtime.buffers import take
 
 Ints = NDArray[np.int32]
 
@@ -39,21 +41,23 @@ CURRENTS = 1 << 18
 class Tile:
     """A tile while it runs.
 
-    integers, plan, prepared, wired : of the program; pad : the border of the spikes.
+    integers, plan, prepared, wired, flows : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
-    tensors : the tensors that are alive, by name.
+    tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
     """
 
     integers: IntegerNetwork
     plan: Plan
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
+    flows: Mapping[str, Flow]
     pad: int
     rects: Mapping[str, Rect]
     limits: Mapping[str, tuple[int, int]]
     pool: Executor
     threads: int
     tensors: dict[str, Any] = field(default_factory=dict)
+    fired: dict[str, WideSpikes] = field(default_factory=dict)
 
     def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
         """Call function(first, last) over bands of up to `most` of `count` rows or steps."""
@@ -76,13 +80,19 @@ class Tile:
 
 
 def run(tile: Tile, op: Op) -> Any:
-    """The tensor of an op that is not one of neurons."""
+    """The tensor of an op that is not one of neurons; None of a current that is never stored."""
+    if op.name in tile.flows:
+        return _flow(tile, op, tile.flows[op.name])
+    if any(op.name in flow.ops for flow in tile.flows.values()):
+        return None
     return MAKE[geometry(op.layer).role](tile, op)
 
 
 def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     """The spikes of an op of neurons and, if `membranes`, the membranes at the end, int32 (C, rows, columns), else nothing."""
     assert op.stage is not None
+    if op.name in tile.fired:
+        return tile.fired.pop(op.name), np.zeros((0, 0, 0), np.int32)
     stage, rect, prepared = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
@@ -187,6 +197,38 @@ def _fire_rows(
         fire_block(neurons, t, out.words, into, block)
 
 
+def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
+    """The current of a flow, or None where nothing else reads it; its neurons' spikes are kept until they are asked for."""
+    rect, steps, source = tile.rects[op.at], tile.integers.steps, tile.tensors[flow.source]
+    out = base = prepared = None
+    base_at = np.zeros(2, np.int64)
+    if flow.base is not None:
+        base, inside = tile.tensors[flow.base], rect.within(tile.rects[flow.base])
+        base_at[:] = inside.y0, inside.x0
+    spikes, border = None, 0
+    if flow.neurons is not None and tile.rects[flow.neurons] == rect:
+        prepared = tile.prepared[flow.neurons]
+        out = WideSpikes.empty(rect.height, rect.width, steps, prepared.stage.channels, tile.pad)
+        tile.fired[flow.neurons], spikes, border = out, out.words, out.pad
+    current = None
+    if flow.kept or out is None:
+        reused = flow.reused and base is not None and base.shape[1:3] == (rect.height, rect.width)
+        current = base if reused else take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
+    at = tile.rects[flow.source]
+    places = np.array([rect.y0, rect.x0, source.pad - at.y0, source.pad - at.x0], np.int64)
+    p = tile.prepared[flow.neurons] if prepared is not None else next(iter(tile.prepared.values()))
+    numbers = (p.v0, p.threshold, p.reset, p.dynamics)
+    laid = (flow.factor, flow.chunks, flow.ends, flow.tables, flow.woven, flow.bias)
+    added = (base, base_at, flow.shift, current, np.zeros(2, np.int64), spikes, border)
+
+    def rows(first: int, last: int) -> None:
+        block = np.array([first, last, 0, rect.width], np.int64)
+        streams.flow(source.words, places, *laid, *added, *numbers, block)
+
+    tile.each(rows, rect.height, ROWS)
+    return current
+
+
 def _like_image(tile: Tile, op: Op) -> bool:
     return all(tile.plan.carries[name] == "image" for name in op.reads)
 
@@ -281,16 +323,12 @@ def _arranged_planes(tile: Tile, op: Op) -> Ints:
 
 
 def _arranged_spikes(tile: Tile, op: Op) -> WideSpikes:
-    rect, limits, steps = tile.rects[op.at], tile.limits[op.reads[0]], tile.integers.steps
+    rect, steps = tile.rects[op.at], tile.integers.steps
     planes, read = len(tile.integers.planes(op.name)), tile.sources(op)
     channels = tile.integers.network.widths[op.name] * planes
     out = WideSpikes.empty(rect.height, rect.width, steps, channels, tile.pad)
 
-    def each(first: int, last: int) -> None:
-        for t in range(first, last):
-            linear.moved_spikes(op.layer, read, rect, limits, planes, t, out)
-
-    tile.each(each, steps, 1)
+    tile.each(linear.move_spikes(op.layer, read, rect, planes, out), rect.height, ROWS)
     return out
 
 

@@ -238,6 +238,7 @@ class _General:
             plan=plan,
             prepared=program.prepared,
             wired=program.wired,
+            flows=program.flows,
             pad=program.pad,
             rects=plan.regions(window.core, window.height, window.width),
             limits={name: plan.size(name, window.height, window.width) for name in plan.network.scales},

@@ -22,10 +22,10 @@ NARROW = 16
 _I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 
 
-def data(context, builder, signature, args, i, offset):
-    """A pointer to element `offset` of array argument `i`."""
+def data(context, builder, signature, args, i, offset=None):
+    """A pointer to element `offset` of array argument `i`, by default the first."""
     array = context.make_array(signature.args[i])(context, builder, args[i])
-    return builder.gep(array.data, [offset])
+    return array.data if offset is None else builder.gep(array.data, [offset])
 
 
 def load(builder, pointer, vector, align):
