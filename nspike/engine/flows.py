@@ -5,7 +5,6 @@ Each of them is an op of the plan and is counted as such; only the currents in b
 declared neurons of one plane without post steps, and for multiples of 16 channels.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,11 +58,16 @@ def flows(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, Flow]]:
         if flow is not None:
             found[flow.name] = flow
     at = {name: flow.name for flow in found.values() for name in flow.ops}
-    plan = replace(plan, finished=finished(plan.ops, at))
-    for i, op in enumerate(plan.ops):
-        if op.name in found and found[op.name].base in plan.finished[i] and found[op.name].base not in plan.constant:
-            found[op.name] = replace(found[op.name], reused=found[op.name].kept)
-    return plan, found
+    unstored = at.keys() | {name for name, flow in found.items() if not flow.kept}
+    plan = replace(plan, finished=finished(plan.ops, at), unstored=frozenset(unstored))
+    done = dict(zip((op.name for op in plan.ops), plan.finished, strict=True))
+    reuses = {
+        name: flow.base
+        for name, flow in found.items()
+        if flow.base in done[name] and flow.base not in plan.constant and flow.kept
+    }
+    found = {name: replace(flow, reused=name in reuses) for name, flow in found.items()}
+    return replace(plan, reuses=reuses), found
 
 
 def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
@@ -180,8 +184,3 @@ def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[i
         parts.append((start, (bits @ matrix).astype(np.int16)))
         first += count
     return parts
-
-
-def skipped(found: Mapping[str, Flow]) -> frozenset[str]:
-    """The ops whose currents are never stored."""
-    return frozenset(name for flow in found.values() for name in flow.ops)

@@ -27,7 +27,7 @@ from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import currents, streams, wide
-from nspike.runtime.buffers import take
+from nspike.runtime.buffers import Pool
 
 Ints = NDArray[np.int32]
 
@@ -35,6 +35,9 @@ ROWS = 32
 """How many rows a thread gets at a time at most."""
 CURRENTS = 1 << 18
 """How many numbers of a current a thread keeps at a time where neurons fire from it at once."""
+
+MEMORY = Pool()
+"""Of the currents that flows make."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,7 @@ class Tile:
     integers, plan, prepared, wired, flows : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
     tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
+    places : of currents in memory that was another's, the rectangle that it covers.
     """
 
     integers: IntegerNetwork
@@ -58,6 +62,7 @@ class Tile:
     threads: int
     tensors: dict[str, Any] = field(default_factory=dict)
     fired: dict[str, WideSpikes] = field(default_factory=dict)
+    places: dict[str, Rect] = field(default_factory=dict)
 
     def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
         """Call function(first, last) over bands of up to `most` of `count` rows or steps."""
@@ -66,13 +71,23 @@ class Tile:
         for _ in self.pool.map(lambda band: function(*band), bands):
             pass
 
+    def place(self, name: str) -> Rect:
+        """The rectangle that a tensor's array covers: that which is needed of it, or more."""
+        return self.places.get(name, self.rects[name])
+
+    def forget(self, name: str) -> None:
+        """Let go of a tensor."""
+        held = self.tensors.pop(name)
+        if held is not None and name in self.flows and not any(other is held for other in self.tensors.values()):
+            MEMORY.give(held)
+
     def sources(self, op: Op) -> list[Source]:
         """What an op reads, with the shifts of its currents."""
         shifts = {name: shift for (to, name), shift in self.integers.shifts.items() if to == op.name}
         return [
             Source(
                 self.tensors[name],
-                self.rects[name],
+                self.place(name),
                 shifts[name].astype(np.int32) if name in shifts else None,
             )
             for name in op.reads
@@ -83,7 +98,7 @@ def run(tile: Tile, op: Op) -> Any:
     """The tensor of an op that is not one of neurons; None of a current that is never stored."""
     if op.name in tile.flows:
         return _flow(tile, op, tile.flows[op.name])
-    if any(op.name in flow.ops for flow in tile.flows.values()):
+    if op.name in tile.plan.unstored:
         return None
     return MAKE[geometry(op.layer).role](tile, op)
 
@@ -99,7 +114,7 @@ def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
     if not stage.fused:
         name = stage.layer.name
-        _fire(tile, prepared, tile.tensors[name], rect.within(tile.rects[name]), out, v_out)
+        _fire(tile, prepared, tile.tensors[name], rect.within(tile.place(name)), out, v_out)
     elif prepared.weights.size:
         _plain(tile, op, prepared, out, v_out)
     elif stage.sources and stage.neuron.step is None and not stage.gate.size:
@@ -200,26 +215,29 @@ def _fire_rows(
 def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
     """The current of a flow, or None where nothing else reads it; its neurons' spikes are kept until they are asked for."""
     rect, steps, source = tile.rects[op.at], tile.integers.steps, tile.tensors[flow.source]
-    out = base = prepared = None
-    base_at = np.zeros(2, np.int64)
+    out = base = None
+    p = next(iter(tile.prepared.values()))  # of any neurons, where none are fired
+    base_at, current_at = np.zeros(2, np.int64), np.zeros(2, np.int64)
     if flow.base is not None:
-        base, inside = tile.tensors[flow.base], rect.within(tile.rects[flow.base])
+        base, inside = tile.tensors[flow.base], rect.within(tile.place(flow.base))
         base_at[:] = inside.y0, inside.x0
     spikes, border = None, 0
     if flow.neurons is not None and tile.rects[flow.neurons] == rect:
-        prepared = tile.prepared[flow.neurons]
-        out = WideSpikes.empty(rect.height, rect.width, steps, prepared.stage.channels, tile.pad)
+        p = tile.prepared[flow.neurons]
+        out = WideSpikes.empty(rect.height, rect.width, steps, p.stage.channels, tile.pad)
         tile.fired[flow.neurons], spikes, border = out, out.words, out.pad
     current = None
     if flow.kept or out is None:
-        reused = flow.reused and base is not None and base.shape[1:3] == (rect.height, rect.width)
-        current = base if reused else take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
+        if flow.reused and flow.base is not None:
+            current, current_at = base, base_at
+            tile.places[op.name] = tile.place(flow.base)
+        else:
+            current = MEMORY.take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
     at = tile.rects[flow.source]
     places = np.array([rect.y0, rect.x0, source.pad - at.y0, source.pad - at.x0], np.int64)
-    p = tile.prepared[flow.neurons] if prepared is not None else next(iter(tile.prepared.values()))
     numbers = (p.v0, p.threshold, p.reset, p.dynamics)
     laid = (flow.factor, flow.chunks, flow.ends, flow.tables, flow.woven, flow.bias)
-    added = (base, base_at, flow.shift, current, np.zeros(2, np.int64), spikes, border)
+    added = (base, base_at, flow.shift, current, current_at, spikes, border)
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
@@ -277,7 +295,7 @@ def current(tile: Tile, op: Op) -> Ints:
     rect = tile.rects[op.at]
     if op.stage is not None and not op.stage.fused:
         name = op.stage.layer.name
-        rows, columns = rect.within(tile.rects[name]).slices
+        rows, columns = rect.within(tile.place(name)).slices
         return np.asarray(tile.tensors[name][:, rows, columns])
     channels = tile.integers.network.widths[op.at if op.stage is None else op.stage.layer.name]
     steps = 1 if _like_image(tile, op) else tile.integers.steps

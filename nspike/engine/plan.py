@@ -49,6 +49,7 @@ class Plan:
     finished : for each op, the names of the tensors that nothing reads after it.
     carries : what each layer's tensor holds; constant : the currents that are the same at every step up to T.
     head : how many pixels around the output the head reads.
+    unstored : the ops whose currents are never stored; reuses : currents that take the memory of one that they add.
     known : what has been asked for along an axis: (first, last, size of the image) -> positions of each layer.
     """
 
@@ -59,6 +60,8 @@ class Plan:
     carries: Mapping[str, Value]
     constant: frozenset[str]
     head: int
+    unstored: frozenset[str] = frozenset()
+    reuses: Mapping[str, str] = field(default_factory=dict)
     known: dict[tuple[int, int, int], dict[str, Interval]] = field(default_factory=dict, compare=False, repr=False)
 
     def scale(self, at: str) -> Fraction:

@@ -14,7 +14,7 @@ import numpy as np
 
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.engine.flows import Flow, flows, skipped
+from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
 from nspike.engine.plan import Plan, is_plain, plan
 from nspike.engine.prepared import Prepared, prepare
@@ -78,7 +78,7 @@ def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = 
     found: dict[str, Flow] = {}
     if fuse and given is None:
         steps, found = flows(integers, steps)
-    inside = skipped(found) | found.keys()
+    inside = steps.unstored | found.keys()
     writers = [writer for writer in integers.writers if writer.name not in inside]
     alone: list[Stage | Writer] = [*writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
     return Program(

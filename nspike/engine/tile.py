@@ -272,7 +272,7 @@ class _General:
 
     def forget(self, names: Iterable[str]) -> None:
         for name in names:
-            del self._tile.tensors[name]
+            self._tile.forget(name)
 
     def read(self) -> NDArray[np.float64]:
         rect = self.rect(self._last)

@@ -20,7 +20,6 @@ from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
-
 from nspike.kernels import depthwise, masked, strided
 from nspike.kernels.vector import TAIL
 
@@ -49,7 +48,7 @@ class ImageConv:
     """A convolution of the image or what is like it; see `nspike.kernels.strided.image_current`."""
 
     taps: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    weights: NDArray[np.float64]
     bias: Ints
 
     def fill(self, read: Any, around: Around) -> Fill:
@@ -196,18 +195,27 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
     weights, bias, _ = _numbers(part)
     taps = np.array([conv.kernel, conv.stride, conv.dilation, conv.pads[0]], np.int64)
     if not part.sources:
-        kernel = weights[0].astype(np.int64).transpose(2, 3, 1, 0)
-        return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
+        return ImageConv(taps, _image_weights(weights[0], conv.groups), bias)
     both = np.stack([bias, np.zeros_like(bias)])
     group, channel = _bits(integers, part, conv)
     each = conv.out_channels // conv.groups
     if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:
         layout = masked_layout(weights, each, group, channel)
-        if each == conv.stride == len(layout[1]) == len(weights):
-            if int(np.abs(weights.astype(np.int64)).sum(axis=(2, 3, 4)).max()) <= depthwise.LARGEST:
-                return Depthwise(masked.convolve, taps, layout, both, *depthwise_layout(weights, conv))
+        total = np.abs(weights.astype(np.int64)).sum(axis=(2, 3, 4))
+        if each == conv.stride == len(layout[1]) == len(weights) and total.max() <= depthwise.LARGEST:
+            return Depthwise(masked.convolve, taps, layout, both, *depthwise_layout(weights, conv))
         return SpikeConv(masked.convolve, taps, layout, both)
     return SpikeConv(strided.convolve, taps, in_blocks(weights, conv.groups, group, channel), both)
+
+
+def _image_weights(weights: NDArray[np.int16], groups: int) -> NDArray[np.float64]:
+    """Weights int16 (C, I, k, k) for `nspike.kernels.strided.image_current`, zeros between the groups."""
+    channels, read, size, _ = weights.shape
+    rows = np.zeros((size, size, groups * read, -(-channels // LANES) * LANES))
+    for first in range(0, channels, channels // groups):
+        group, last = first * groups // channels, first + channels // groups
+        rows[:, :, group * read : (group + 1) * read, first:last] = weights[first:last].transpose(2, 3, 1, 0)
+    return rows.reshape(-1, rows.shape[-1])
 
 
 def masked_layout(

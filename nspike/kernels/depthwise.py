@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from nspike.kernels._jit import INTERPRETED, kernel
 from nspike.kernels.firing import dynamics_of, fire_vector, python_step
-from nspike.kernels.vector import NARROW, WIDE, bits_of_word, data, load, pack, store
+from nspike.kernels.vector import NARROW, WIDE, bits_of_word, data, load, pack
 
 LARGEST = 2**15 - 1
 
@@ -23,7 +23,23 @@ _SUMS = ir.VectorType(_I16, WIDE)
 
 @intrinsic
 def _fire_word(
-    typingctx, words, first, taps, across, weights, row, bias, v0, threshold, reset, at, columns, steps, dynamics, out, to
+    typingctx,
+    words,
+    first,
+    taps,
+    across,
+    weights,
+    row,
+    bias,
+    v0,
+    threshold,
+    reset,
+    at,
+    columns,
+    steps,
+    dynamics,
+    out,
+    to,
 ):
     """See `fire_word` below."""
     intp = types.intp
@@ -85,9 +101,7 @@ words[first + t·across + taps[i]], and out[to + t·across] becomes theirs."""
 
 
 @kernel
-def convolve(
-    spikes, places, offsets, inside, apart, weights, bias, block, out, border, v0, threshold, reset, dynamics
-):
+def convolve(spikes, places, offsets, inside, apart, weights, bias, block, out, border, v0, threshold, reset, dynamics):
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output at all steps, fired.
 
     spikes uint64 (rows, columns, steps, words); places int64 (6,) as of `nspike.kernels.strided`; offsets int64 (taps, 2): rows
@@ -97,7 +111,11 @@ def convolve(
     dynamics: see `nspike.kernels.firing`.
     """
     _, wide, steps, words = spikes.shape
-    flat, flat_out, near = spikes.reshape(-1), out.reshape(-1), np.zeros(offsets.shape[0] * spikes[0, 0].size, np.uint64)
+    flat, flat_out, near = (
+        spikes.reshape(-1),
+        out.reshape(-1),
+        np.zeros(offsets.shape[0] * spikes[0, 0].size, np.uint64),
+    )
     flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
     count, each = offsets.shape[0], steps * words
     low_y, low_x = -offsets[:, 0].min(), -offsets[:, 1].min()

@@ -335,7 +335,9 @@ def python_step(dynamics, v, current, threshold, reset):
     leak, hard, up, down, most, _ = dynamics or (None, None, (1,), (), 1, 0)
     v, current = np.int64(v), np.int64(current)
     if leak is not None:
-        v, current = (x if f is None else (x * f[0] + ONE // 2) >> BITS for x, f in zip((v, current), leak, strict=True))
+        v, current = (
+            x if f is None else (x * f[0] + ONE // 2) >> BITS for x, f in zip((v, current), leak, strict=True)
+        )
     u = v + current
     n, fired = np.zeros_like(u), []
     for sign, planes in ((1, len(up)), (-1, len(down))):

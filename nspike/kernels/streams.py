@@ -2,9 +2,9 @@
 
     x'(t) = x(t)·2^shift + b + P Σ_j w_j·s_j(t)
 
-The weights are looked up: of the bits of a group that up to `CHUNK` neighbouring input channels make, a table holds every sum of
-weights, for a block of 16 output channels. P is the order in which the blocks' channels become those of x: as they are, or woven as a
-channel shuffle does, the i-th of each block in turn.
+The weights are looked up: for the bits of up to `CHUNK` neighbouring input channels a table holds every sum of their weights, of
+16 output channels each. P is the order in which these blocks' channels become those of x: as they are, or woven as a
+channel shuffle does, the first of each block, then the second of each.
 
 Outputs may be `factor` times as high and wide as the spikes; then each position within a factor × factor square has its own
 tables, as a pixel shuffle needs.
@@ -126,7 +126,7 @@ def _settle(
     """See `settle` below."""
     intp, none = types.intp, types.NoneType
     kinds = (sums, intp, intp, bias, intp, base, intp, intp, shift, current, intp, intp)
-    kinds += (v0, threshold, reset, dynamics, fired, intp, intp, intp, intp)
+    neurons = (v0, threshold, reset, dynamics, fired, intp, intp, intp, intp)
 
     def codegen(context, builder, signature, args):
         _, at, across, _, bias_at, _, base_at, base_across, _, _, current_at, current_across, *rest = args
@@ -174,7 +174,7 @@ def _settle(
                     builder.store(builder.bitcast(bits, _I16), builder.gep(into, [place]))
         return context.get_dummy_value()
 
-    return types.void(*kinds), codegen
+    return types.void(*kinds, *neurons), codegen
 
 
 def _python_settle(
@@ -223,15 +223,15 @@ def _python_settle(
 
 look_up_some = _python_look_up(AT_ONCE) if INTERPRETED else _make_look_up(AT_ONCE)
 """(words uint64, first, across, chunks int64 (n·4,), chunk, last, tables int16, out int32, at, stride): for each of `AT_ONCE`
-steps t, out[at + t·stride:][:16] = the sum of the rows of 16 that chunks number chunk .. last-1 find: (word, low, mask, table) is
-row tables[table + 16·(words[first + word + t·across] >> low & mask):]."""
+steps t, out[at + t·stride:][:16] = the sum of the rows of 16 that chunks number chunk .. last-1 find: of (word, low, mask,
+table) that is tables[table + 16·(words[first + word + t·across] >> low & mask):]."""
 look_up_one = _python_look_up(1) if INTERPRETED else _make_look_up(1)
 """The same for one step."""
 interleave = _python_interleave if INTERPRETED else _interleave
 """(numbers int32, one, other, out int32, at): 16 numbers from `one` on and 16 from `other` on in turn to out[at:at+32]."""
 settle = _python_settle if INTERPRETED else _settle
-"""(sums int32, at, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32 or None, current_at,
-current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps, parts): the sums of step t, from
+"""(sums int32, at, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32 or
+None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps, parts): the sums of step t, from
 at + t·across on, plus bias, plus base << shift, are a current, which is kept in `current` and integrated by neurons whose spikes
 are `fired`, each where it is not None; `parts` times 16 channels of a pixel, whose words are 0 before."""
 
@@ -261,11 +261,11 @@ def flow(
 ):
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output, at all steps.
 
-    spikes uint64 (rows, columns, steps, words); at (2,): what is added to an output's row and column before they are divided by
-    `factor`, and then the row and column in spikes: int64 (4,). chunks int64 (n, 4) and tables int16: see `look_up_some`; ends int64
-    (factor², blocks + 1): where the chunks of each block of a position begin and end. woven: whether the blocks' channels are
-    woven, their number being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at, current_at
-    int64 (2,): the row and column there of output (0, 0); shift int32 (C,), of the base. current int32 (steps, rows,
+    spikes uint64 (rows, columns, steps, words); at int64 (4,): what is added to an output's row and column before they are
+    divided by `factor`, and to that then. chunks int64 (n, 4), tables int16: see `look_up_some`; ends int64 (factor², blocks + 1):
+    where the chunks of each block of a position begin and end. woven: whether the blocks' channels are woven, their number
+    being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at,
+    current_at int64 (2,): the row and column there of output (0, 0); shift int32 (C,), of the base. current int32 (steps, rows,
     columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
     (C,); threshold, reset int32 (steps, C). C is a multiple of 16.
     """
