@@ -231,9 +231,10 @@ interleave = _python_interleave if INTERPRETED else _interleave
 """(numbers int32, one, other, out int32, at): 16 numbers from `one` on and 16 from `other` on in turn to out[at:at+32]."""
 settle = _python_settle if INTERPRETED else _settle
 """(sums int32, at, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32 or
-None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps, parts): the sums of step t, from
-at + t·across on, plus bias, plus base << shift, are a current, which is kept in `current` and integrated by neurons whose spikes
-are `fired`, each where it is not None; `parts` times 16 channels of a pixel, whose words are 0 before."""
+None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps,
+parts): the sums of step t, from at + t·across on, plus bias, plus base << shift, are a current, which is kept in `current` and
+integrated by neurons whose spikes are `fired`, each where it is not None; `parts` times 16 channels of a pixel, whose
+words are 0 before."""
 
 
 @kernel
@@ -262,10 +263,10 @@ def flow(
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output, at all steps.
 
     spikes uint64 (rows, columns, steps, words); at int64 (4,): what is added to an output's row and column before they are
-    divided by `factor`, and to that then. chunks int64 (n, 4), tables int16: see `look_up_some`; ends int64 (factor², blocks + 1):
-    where the chunks of each block of a position begin and end. woven: whether the blocks' channels are woven, their number
-    being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at,
-    current_at int64 (2,): the row and column there of output (0, 0); shift int32 (C,), of the base. current int32 (steps, rows,
+    divided by `factor`, and to that then. chunks int64 (n, 4), tables int16: see `look_up_some`; ends int64 (factor²,
+    blocks + 1): where the chunks of each block of a position begin and end. woven: whether the blocks' channels are woven,
+    their number being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at,
+    current_at int64 (2,): where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps, rows,
     columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
     (C,); threshold, reset int32 (steps, C). C is a multiple of 16.
     """
