@@ -266,8 +266,8 @@ def flow(
     divided by `factor`, and to that then. chunks int64 (n, 4), tables int16: see `look_up_some`; ends int64 (factor²,
     blocks + 1): where the chunks of each block of a position begin and end. woven: whether the blocks' channels are woven,
     their number being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or
-    None; base_at, current_at int64 (2,): where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps, rows,
-    columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
+    None; base_at, current_at int64 (2,): where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps,
+    rows, columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
     (C,); threshold, reset int32 (steps, C). C is a multiple of 16.
     """
     steps, words = spikes.shape[2], spikes.shape[3]
