@@ -57,6 +57,7 @@ _HOME = {
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
+    "LossInput": "contracts.loss",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
     "Model": "restoration.method",
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
     from nspike.contracts.head import convolve_spikes as convolve_spikes
     from nspike.contracts.head import convolve_spikes_gradient as convolve_spikes_gradient
     from nspike.contracts.loss import Loss as Loss
+    from nspike.contracts.loss import LossInput as LossInput
     from nspike.contracts.markers import hookimpl as hookimpl
     from nspike.contracts.neuron import NEVER as NEVER
     from nspike.contracts.neuron import Neuron as Neuron

@@ -1,4 +1,4 @@
-"""The conformance kit: what a neuron must do to run exactly, checked.
+"""The conformance kit: what a neuron must do to run exactly, and a loss to be trained on, checked.
 
 In the tests of a plugin:
 
@@ -8,19 +8,22 @@ In the tests of a plugin:
         check_neuron(NEURON, trace=HandWorked(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
 
 `nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about.
+`check_loss` is for losses: docs/how-to/write_a_loss.md.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from nspike.authoring.conformance import alone, declaration, in_networks, training
+from nspike.authoring.conformance import alone, declaration, in_networks, losses, training
 from nspike.authoring.conformance.report import ConformanceError, Fault, Report, Result, Skip
 from nspike.authoring.conformance.subject import Check, HandWorked, Subject
+from nspike.contracts.loss import Loss
 from nspike.contracts.neuron import Neuron
 from nspike.errors import NspikeError
 from nspike.runtime.explain import explain
 
-__all__ = ["ConformanceError", "HandWorked", "Report", "Result", "check_neuron", "examine_neuron"]
+__all__ = ["ConformanceError", "HandWorked", "Report", "Result", "check_loss", "check_neuron", "examine_neuron"]
 
 CHECKS: dict[str, Check] = {
     "functions": declaration.functions,
@@ -74,6 +77,34 @@ def check_neuron(
     if not report.passed:
         raise ConformanceError(report)
     return report
+
+
+def check_loss(loss: Loss, *, options: Mapping[str, Any] | None = None, tolerance: float = 1e-6) -> float:
+    """Check that a loss keeps the contract of `nspike.Loss`; for the tests of a plugin.
+
+    It gets random images, steps, rates and features, in float32 and in float64, and must give one finite number, the same for the
+    same, leave what it is given as it is, and have the gradient that differences find.
+
+    Parameters
+    ----------
+    loss : the loss. options : its own, where they are not the defaults.
+    tolerance : the largest error of the gradient relative to the largest difference met.
+
+    Returns
+    -------
+    float
+        The largest error of the gradient, relative to the largest difference met.
+
+    Raises
+    ------
+    PluginError
+        a loss that fails, or gives what it must not.
+    DifferenceError
+        a gradient that is not that of its value.
+    UsageError
+        options that it does not have, or out of range.
+    """
+    return losses.examine(loss, options, tolerance)
 
 
 def examine_neuron(

@@ -15,10 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from nspike.autograd.tensor import Tensor
+from nspike.contracts.loss import LossInput
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError
 from nspike.fitting.options import Options
-from nspike.fitting.run import BatchResult, TrainingRun
+from nspike.fitting.run import TrainingRun
 from nspike.images.plane import to_plane
 from nspike.model.model import Model
 from nspike.registry.parts import head_of, neuron_of
@@ -130,11 +131,25 @@ class FineTuning(TrainingRun):
         """The model with the current parameters."""
         return self.network.to_model()
 
-    def forward(self, number: int) -> BatchResult:
+    def forward(self, number: int) -> LossInput:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
-        outcome = self.network.run(to_plane(degraded))
-        return BatchResult(outcome.restored, Tensor(clean.astype(np.float64)), outcome.rates)
+        outcome = self.network.run(to_plane(degraded), steps=self.needs("steps"))
+        target = Tensor(clean.astype(np.float64))
+        return LossInput(outcome.restored, target, Tensor(degraded), outcome.steps, outcome.rates)
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """See `TrainingRun`."""
+        known = super().lacks
+        if self.network.gives_steps:
+            del known["steps"]
+        else:
+            known["steps"] = (
+                f"head {self.network.head.name} with the gradient {self.network.gradient!r} gives no image at each step; take a "
+                "head without spikes, such as membrane, and the gradient 'time'"
+            )
+        return known
 
     def constrain(self) -> None:
         """Thresholds and the neurons' parameters within their ranges."""

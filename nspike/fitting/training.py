@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nspike.autograd.tensor import Tensor
+from nspike.contracts.loss import LossInput
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError, nearest
 from nspike.fitting.options import Options
-from nspike.fitting.run import BatchResult, TrainingRun
+from nspike.fitting.run import TrainingRun
 from nspike.model.model import Model
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 
@@ -113,10 +114,10 @@ class Training(TrainingRun):
         """The model with the current parameters."""
         return self.network.to_model()
 
-    def forward(self, number: int) -> BatchResult:
+    def forward(self, number: int) -> LossInput:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return BatchResult(self.network.run(degraded, seed=number), Tensor(clean))
+        return LossInput(self.network.run(degraded, seed=number), Tensor(clean), Tensor(degraded))
 
     def constrain(self) -> None:
         """Keep the ceilings above 0."""

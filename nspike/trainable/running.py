@@ -25,6 +25,7 @@ from nspike.integer.writer import Writer
 from nspike.model.model import OUTPUT
 from nspike.trainable import current as currents
 from nspike.trainable import layer as layers
+from nspike.trainable.course import course
 from nspike.trainable.current import Current, GivenInput, joined
 from nspike.trainable.forward import Forward
 from nspike.trainable.kinds import KINDS
@@ -120,6 +121,11 @@ class Running:
         parameters = self.neurons[own]
         neuron: Neuron = self.shared.integers.stage(own).neuron
         return Source(train, neuron, parameters.values, parameters.trained if own == name else {})
+
+    def worth(self, name: str) -> Doubles:
+        """What a spike of activation `name` is worth at each step, float64 (steps,)."""
+        own: Neuron = self.shared.integers.stage(name).neuron
+        return course(own, self.neurons[name].values, self.shared.timesteps, self.shared.steps).amplitudes
 
     def free(self) -> None:
         """Forget the numbers of currents, which gradients through time do not ask for."""

@@ -6,14 +6,14 @@ parameters.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.autograd.tensor import Tensor, record
-from nspike.contracts.head import Head, OutputLayer
+from nspike.autograd.tensor import Tensor
+from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.engine.plan import is_plain
 from nspike.engine.prepared import prepare
@@ -23,12 +23,14 @@ from nspike.graph.layer import Driver
 from nspike.graph.mode import restored
 from nspike.images.plane import UNIT
 from nspike.integer.normalise import threshold_factors
-from nspike.integer.rounding import IntegerNetwork, build
+from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 from nspike.trainable.course import slopes
+from nspike.trainable.features import feature
 from nspike.trainable.kinds import KINDS
 from nspike.trainable.layer import KernelParameters, NeuronParameters, Shared
 from nspike.trainable.rate_rule import RateRule
+from nspike.trainable.readout import Readout
 from nspike.trainable.rule import Rule
 from nspike.trainable.running import Running
 from nspike.trainable.spike_train import SpikeTrain, rate
@@ -53,12 +55,16 @@ class Outcome:
 
     restored : float64 (N, C, H, W), the images, not clipped. output : the network's, in units of the ANN's.
     rates : firing rate of each layer of neurons but the output, a number each. trains : its spikes.
+    steps : what each step up to T alone would restore, float64 (T, N, C, H, W), if it was asked for.
+    features : the mean over T of the layers that were asked for, float32 (N, C, h, w) (`nspike.trainable.features`).
     """
 
     restored: Tensor
     output: Tensor
     rates: Mapping[str, Tensor]
     trains: Mapping[str, SpikeTrain]
+    steps: Tensor | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class DifferentiableNetwork:
@@ -198,20 +204,31 @@ class DifferentiableNetwork:
         )
         return self.model.with_spiking(trained)
 
-    def run(self, plane: NDArray[np.int32]) -> Outcome:
-        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535."""
+    @property
+    def gives_steps(self) -> bool:
+        """Whether `run` can say what each step alone would restore: a head without spikes, gradients through time."""
+        return self.gradient == "time" and not self.head.fires
+
+    def run(self, plane: NDArray[np.int32], *, steps: bool = False, taps: Collection[str] = ()) -> Outcome:
+        """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535.
+
+        steps : whether to give the steps; only if `gives_steps`. taps : the layers whose features to give.
+        """
         network, rule = self.model.network, GRADIENTS[self.gradient]
         running = self._running(plane, rule)
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
-        output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
+        last = Readout(rule(running.layer(OUTPUT), membranes=True), integers, self.head, self._head)
+        output, at_steps = last.with_steps() if steps else (last.tensor(), None)
+        features = {name: feature(running, self.model, name, self.gradient == "rate") for name in taps}
         for name, norm in self._norms.items():
             norm.update(running.made[name])
         if self.gradient == "time" and not self.recompute:
             running.free()
         image = Tensor(plane / UNIT)
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
-        return Outcome(restored(network.mode, image, output), output, rates, trains)
+        by_step = None if at_steps is None else restored(network.mode, image, at_steps)
+        return Outcome(restored(network.mode, image, output), output, rates, trains, by_step, features)
 
     def spikes(
         self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
@@ -281,38 +298,6 @@ class DifferentiableNetwork:
             return True
         steps = timesteps + self.neuron.post_steps
         return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
-
-    def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
-        """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
-        stage, timesteps, scale = rule.layer.prepared.stage, integers.timesteps, integers.output_scale[:, None, None]
-        theta = stage.integer.theta.astype(np.int64)
-        numbers = {name: tensor.data for name, tensor in self._head.items()}
-        left = (rule.v - stage.v0).transpose(0, 3, 1, 2)
-        fired = np.zeros(left.shape, np.int32)
-        if self.head.fires:
-            fired = rule.train.dense().sum(axis=1, dtype=np.int32)
-        charge = left.astype(np.int64) + fired * theta[:, None, None]
-        residual = left if self.head.fires else np.zeros_like(left)
-        seen = [
-            OutputLayer(charge[n], fired[n], residual[n], theta, stage.integer.exponent, timesteps)
-            for n in range(len(left))
-        ]
-        read = np.stack([np.asarray(self.head.read(one, numbers), np.float64) * scale for one in seen])
-
-        def backward(g: Any) -> list[Any]:
-            assert self.head.gradient is not None
-            parts = [self.head.gradient(one, numbers, g[n] * scale) for n, one in enumerate(seen)]
-            maps = {
-                key: np.stack([each[key] for each in parts]).transpose(0, 2, 3, 1)
-                for key in ("charge", "spikes", "residual")
-                if key in parts[0]
-            }
-            of_theta = np.sum([each["theta"] for each in parts], axis=0) if "theta" in parts[0] else None
-            spikes = rule.spread(maps["spikes"]) if "spikes" in maps else None
-            of_layer = rule.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
-            return [*of_layer, *(sum(each[name] for each in parts) for name in self._head)]
-
-        return record(read, [*rule.parents, *self._head.values()], backward)
 
 
 def _kernel(model: Model, driver: Driver) -> KernelParameters:
