@@ -18,6 +18,7 @@ from nspike.autograd.tensor import Tensor
 from nspike.contracts.loss import LossInput
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError
+from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
 from nspike.fitting.run import TrainingRun
 from nspike.images.plane import to_plane
@@ -40,6 +41,7 @@ class FineTuningOptions(Options):
     surrogate : instead of the neuron's own. per : "layer" or "channel", of thresholds.
     follow_reset : whether gradients go through the reset. recompute : less memory for more time.
     batch_norm : batch norm over time and batch while training, see `nspike.trainable.time_norm`; the result has none.
+    settle : the last share of the steps, in which batch norm runs on its frozen running means, as the result does.
     gradient : "time" or "rate", see `DifferentiableNetwork`; by default the neuron's kind decides. The three settings before
         are of "time".
     """
@@ -52,6 +54,7 @@ class FineTuningOptions(Options):
     follow_reset: bool = True
     recompute: bool = False
     batch_norm: bool = False
+    settle: float = 0.2
     gradient: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +63,8 @@ class FineTuningOptions(Options):
             raise UsageError(f"thresholds are trained per layer or channel, not per {self.per!r}")
         if self.gradient is not None:
             check_gradient(self.gradient)
+        if not 0 <= self.settle <= 1:
+            raise UsageError(f"the recipe has settle = {self.settle}; expected a share of the steps, from 0 to 1")
         if min(self.neuron_rate, self.k) < 0:
             raise UsageError("a recipe needs steps, rate and clip above 0, and no negative numbers")
 
@@ -78,7 +83,8 @@ class FineTuning(TrainingRun):
     options : how.
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
-    settings : plain values on which the batches depend.
+    settings : plain values on which the batches depend. distillation : a teacher.
+    normed, gain : where batch norm starts anew, and at which γ; see `DifferentiableNetwork`.
 
     Raises
     ------
@@ -100,6 +106,9 @@ class FineTuning(TrainingRun):
         *,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        distillation: Distillation | None = None,
+        normed: Mapping[str, int] | None = None,
+        gain: float = 1.0,
     ) -> None:
         self.batches = batches
         self.network = DifferentiableNetwork(
@@ -112,6 +121,8 @@ class FineTuning(TrainingRun):
             recompute=options.recompute,
             gradient=options.gradient,
             batch_norm=to_plane(batches(0)[0]) if options.batch_norm else None,
+            normed=normed,
+            gain=gain,
         )
         parameters = self.network.parameters()
         slow = {name for name in parameters if name.startswith("head.") or name.endswith(KERNELS)}
@@ -122,6 +133,7 @@ class FineTuning(TrainingRun):
             energy=options.energy,
             state=state,
             settings=settings,
+            distillation=distillation,
             rates={name: 1.0 if name in slow else options.neuron_rate / options.rate for name in parameters},
             decays={name for name in slow if name.endswith(".weight") and not name.startswith("head.")},
         )
@@ -134,9 +146,12 @@ class FineTuning(TrainingRun):
     def forward(self, number: int) -> LossInput:
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
-        outcome = self.network.run(to_plane(degraded), steps=self.needs("steps"))
+        self.network.settled = number >= (1 - self.options.settle) * self.options.steps
+        outcome = self.network.run(to_plane(degraded), steps=self.needs("steps"), taps=self.taps)
         target = Tensor(clean.astype(np.float64))
-        return LossInput(outcome.restored, target, Tensor(degraded), outcome.steps, outcome.rates)
+        given = Tensor(degraded)
+        seen = LossInput(outcome.restored, target, given, outcome.steps, outcome.rates, outcome.features)
+        return self.with_teacher(seen, degraded, clean)
 
     @property
     def lacks(self) -> dict[str, str]:

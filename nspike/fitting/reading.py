@@ -49,7 +49,10 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         except (OSError, ValueError):  # a name too long, or one with a null character: reported when it is opened
             return value
 
-    return {key: placed(value) if key in PATHS else value for key, value in values.items()}
+    read = {key: placed(value) if key in PATHS else value for key, value in values.items()}
+    if isinstance(teacher := read.get("teacher"), dict) and "model" in teacher:
+        read["teacher"] = {**teacher, "model": placed(teacher["model"])}
+    return read
 
 
 def values_of(pairs: tuple[str, ...]) -> dict[str, Any]:

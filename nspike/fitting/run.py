@@ -22,6 +22,7 @@ import numpy as np
 from nspike.autograd.tensor import Array, Tensor
 from nspike.contracts.loss import Loss, LossInput
 from nspike.errors import BadInputError, ModelError, UsageError
+from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
 from nspike.fitting.state import Record, State, Validation, read_state, write_state
 from nspike.images.metrics import psnr
@@ -82,6 +83,7 @@ class TrainingRun(ABC):
     energy : the name of the loss that prices spikes, if there are any.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values beside the options on which the run depends, compared with the state's.
+    distillation : the teacher whose features losses see, if there is one.
     rates : factors on the rate, by parameter. decays : the parameters that weight decay applies to.
 
     Raises BadInputError for a state that is damaged, UsageError for one of something else.
@@ -96,10 +98,12 @@ class TrainingRun(ABC):
         energy: str | None = None,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        distillation: Distillation | None = None,
         rates: Mapping[str, float] | None = None,
         decays: set[str] | None = None,
     ) -> None:
-        self.options, self.parameters = options, dict(parameters)
+        self.options, self.distillation = options, distillation
+        self.parameters = dict(parameters) | ({} if distillation is None else distillation.parameters())
         self.state = None if state is None else Path(state)
         self.pixels = losses_of(options)
         self.energy: Loss | None = None if energy is None else registry().losses[energy]
@@ -112,7 +116,7 @@ class TrainingRun(ABC):
         self.history: list[Record] = []
         self.validations: list[Validation] = []
         self._best: tuple[int, dict[str, Array]] | None = None
-        self._settings = dict(settings or {})
+        self._settings = dict(settings or {}) | ({} if distillation is None else distillation.settings())
         self._origin = _fingerprint(start, self.parameters)
         if self.state is not None and self.state.exists():
             self._resume(self.state)
@@ -136,7 +140,20 @@ class TrainingRun(ABC):
     @property
     def lacks(self) -> dict[str, str]:
         """The needs of losses that cannot be met here: each with why, and what to do."""
-        return {"steps": "a plain network has no time steps", "teacher": NO_TEACHER}
+        lacks = {"steps": "a plain network has no time steps"}
+        return lacks if self.distillation is not None else lacks | {"teacher": NO_TEACHER}
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers whose features are compared with a teacher's."""
+        return () if self.distillation is None else tuple(self.distillation.taps)
+
+    def with_teacher(self, seen: LossInput, degraded: Array, clean: Array) -> LossInput:
+        """`seen`, whose features are the network's own, with those of the teacher beside them, if there is one."""
+        if self.distillation is None:
+            return seen
+        features, teacher = self.distillation.compared(seen.features, degraded, clean)
+        return replace(seen, features=features, teacher=teacher)
 
     def needs(self, what: str) -> bool:
         """Whether a loss needs `what`, of `nspike.contracts.loss.NEEDS`."""
@@ -148,6 +165,10 @@ class TrainingRun(ABC):
             for need in loss.needs if loss is not None else ():
                 if loss is not None and need in self.lacks:
                     raise UsageError(f"loss {loss.name} needs the {need}: {self.lacks[need]}")
+        if self.distillation is not None and not self.needs("teacher"):
+            raise UsageError(
+                'the recipe has a teacher, but no loss that compares with it; give one, such as pixel = "hkd"'
+            )
 
     def energy_weight(self, number: int) -> float:
         """What the energy weighs at step `number` from 0."""

@@ -25,6 +25,7 @@ from nspike.autograd.tensor import Tensor
 from nspike.contracts.loss import LossInput
 from nspike.degradations.batches import Batch
 from nspike.errors import UsageError, nearest
+from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
 from nspike.fitting.run import TrainingRun
 from nspike.model.model import Model
@@ -76,7 +77,7 @@ class Training(TrainingRun):
     options : how.
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
-    settings : plain values on which the batches depend.
+    settings : plain values on which the batches depend. distillation : a teacher.
 
     Raises BadInputError for a state that is damaged, UsageError for one of another model or recipe.
     """
@@ -89,6 +90,7 @@ class Training(TrainingRun):
         *,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         self.batches = batches
         ceilings = None
@@ -105,6 +107,7 @@ class Training(TrainingRun):
             parameters,
             state=state,
             settings=settings,
+            distillation=distillation,
             rates=dict.fromkeys(limits, options.ceiling_rate / options.rate),
             decays={name for name in parameters if name.endswith(".weight")},
         )
@@ -117,7 +120,10 @@ class Training(TrainingRun):
     def forward(self, number: int) -> LossInput:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return LossInput(self.network.run(degraded, seed=number), Tensor(clean), Tensor(degraded))
+        features = dict.fromkeys(self.taps, Tensor(degraded))
+        restored = self.network.run(degraded, seed=number, features=features)
+        seen = LossInput(restored, Tensor(clean), Tensor(degraded), features=features)
+        return self.with_teacher(seen, degraded, clean)
 
     def constrain(self) -> None:
         """Keep the ceilings above 0."""

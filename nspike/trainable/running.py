@@ -33,6 +33,7 @@ from nspike.trainable.layer import Doubles, Ints, KernelParameters, NeuronParame
 from nspike.trainable.moving import moved, moved_back, moved_train
 from nspike.trainable.rule import Rule
 from nspike.trainable.spike_train import SpikeTrain
+from nspike.trainable.time_norm import NormedBatch, TimeNorm
 from nspike.trainable.written import Source, Written
 
 
@@ -48,6 +49,7 @@ class Running:
     factors : λ/λ_current of each layer of neurons.
     output_fires_until : the steps after which the output layer is silent.
     rule : how gradients go back; None for a forward pass alone.
+    norms : the batch norms that take the batch's own statistics, by convolution.
     known : the tensors so far, by name. made : the convolutions and gates that have run, or are about to.
     """
 
@@ -59,6 +61,7 @@ class Running:
     factors: Mapping[str, Doubles]
     output_fires_until: int
     rule: type[Rule] | None
+    norms: Mapping[str, TimeNorm] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Written] = field(default_factory=dict)
 
@@ -101,6 +104,7 @@ class Running:
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
+        norm = self.norms.get(part.layer.name)
         made = self.made[part.layer.name] = Written(
             kind=KINDS[type(part.layer)],
             part=part,
@@ -110,7 +114,8 @@ class Running:
             image=self.shared.plane if part.sources else self.tensor(read),
             size=shape[1:],
             inputs=inputs(self.network, part.layer.name, groups, planes) if part.sources else None,
-            fast=plain,
+            fast=plain and norm is None,
+            norm=None if norm is None else NormedBatch(norm, self.shared.timesteps),
         )
         return made
 

@@ -35,8 +35,9 @@ from nspike.trainable.rule import Rule
 from nspike.trainable.running import Running
 from nspike.trainable.spike_train import SpikeTrain, rate
 from nspike.trainable.surrogate import Surrogate, find
-from nspike.trainable.time_norm import TimeNorm
+from nspike.trainable.time_norm import NormedBatch, TimeNorm
 from nspike.trainable.time_rule import TimeRule
+from nspike.trainable.written import Written
 
 LEAST_THRESHOLD = 0.05
 GRADIENTS: Mapping[str, type[Rule]] = {"time": TimeRule, "rate": RateRule}
@@ -82,7 +83,11 @@ class DifferentiableNetwork:
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
     batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
-        convolutions then have whose currents neurons integrate; None for none.
+        convolutions then have whose currents neurons integrate, the network staying as it is; None for none.
+    normed : with `batch_norm`, the convolutions that have it instead, and how many of their channels, one after the other, share
+        it; they start with γ = `gain` and β = 0, and other kernels over the image so large that their current is about as much.
+
+    settled : whether batch norm runs on its frozen running means, as the exported network does, instead of the batch's.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
     "time" with a neuron that has a kernel of its own; UsageError for another gradient.
@@ -100,6 +105,8 @@ class DifferentiableNetwork:
         recompute: bool = False,
         gradient: str | None = None,
         batch_norm: NDArray[np.int32] | None = None,
+        normed: Mapping[str, int] | None = None,
+        gain: float = 1.0,
     ) -> None:
         spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
@@ -117,8 +124,9 @@ class DifferentiableNetwork:
         names = [*(activation.name for activation in model.network.activations), OUTPUT]
         self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
         self._norms: dict[str, TimeNorm] = {}
+        self.settled = False
         if batch_norm is not None:
-            self._start_norms(batch_norm)
+            self._start_norms(batch_norm, normed, gain)
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
@@ -143,19 +151,49 @@ class DifferentiableNetwork:
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
 
-    def _start_norms(self, plane: NDArray[np.int32]) -> None:
-        """Batch norm with the statistics of a batch, but not where only the output is made; the network stays as it is."""
-        network, running = self.model.network, self._running(plane, None)
-        for activation in network.activations:
+    def _start_norms(self, plane: NDArray[np.int32], normed: Mapping[str, int] | None, gain: float) -> None:
+        """Batch norm with the statistics of a batch, but not where only the output is made."""
+        made = self._made(plane)
+        if normed is not None:
+            self._scale_analog(made, normed, gain)
+            norms = {name: TimeNorm(self._kernels[name], together) for name, together in normed.items() if name in made}
+            self._norms = norms
+            for norm in norms.values():
+                norm.begin(gain)
+            for _ in range(2):  # the first run's grids are those of kernels that nothing has scaled yet
+                for name, written in self._made(plane).items():
+                    if written.norm is not None:
+                        norms[name].follow(written.norm, 1.0)
+            return
+        norms = {
+            conv.name: TimeNorm(self._kernels[conv.name]) for conv in self.model.network.convs if conv.name in made
+        }
+        for name, norm in norms.items():
+            batch = NormedBatch(norm, spiking_of(self.model).timesteps)
+            batch.normalised(made[name].currents(), made[name].integer)
+            norm.keep(batch)
+        self._norms = norms
+
+    def _scale_analog(self, made: Mapping[str, Written], normed: Collection[str], wanted: float) -> None:
+        """Scale kernels that read the image and have no batch norm, so that the mean square of their current is `wanted`²."""
+        for name, written in made.items():
+            weight = self._kernels[name].weight
+            if weight is None or written.sources or name in normed:
+                continue
+            currents = np.ldexp(written.currents().astype(np.float64), -written.integer.exponent)
+            size = np.sqrt(np.mean(np.square(currents)))
+            weight.data = weight.data * np.float32(wanted / size if size > 0 else 1.0)
+
+    def _made(self, plane: NDArray[np.int32]) -> Mapping[str, Written]:
+        """The convolutions and gates that the neurons of a batch read, after it has run."""
+        running = self._running(plane, None)
+        for activation in self.model.network.activations:
             running.tensor(activation.name)
-        names = [conv.name for conv in network.convs if conv.name in running.made]
-        self._norms = {name: TimeNorm(self._kernels[name]) for name in names}
-        for name, norm in self._norms.items():
-            norm.start(running.made[name])
+        return running.made
 
     def _folded(self) -> dict[str, KernelParameters]:
         """The kernels and biases that run, by layer."""
-        return self._kernels | {name: norm.folded() for name, norm in self._norms.items()}
+        return self._kernels | {name: norm.folded(self.settled) for name, norm in self._norms.items()}
 
     def _of_neurons(self, name: str) -> dict[str, Tensor | None]:
         floats = self._neurons[name]
@@ -221,8 +259,9 @@ class DifferentiableNetwork:
         last = Readout(rule(running.layer(OUTPUT), membranes=True), integers, self.head, self._head)
         output, at_steps = last.with_steps() if steps else (last.tensor(), None)
         features = {name: feature(running, self.model, name, self.gradient == "rate") for name in taps}
-        for name, norm in self._norms.items():
-            norm.update(running.made[name])
+        for name, norm in running.norms.items():
+            if (batch := running.made[name].norm) is not None:
+                norm.follow(batch)
         if self.gradient == "time" and not self.recompute:
             running.free()
         image = Tensor(plane / UNIT)
@@ -270,6 +309,7 @@ class DifferentiableNetwork:
             factors=threshold_factors(model.network, model.spiking),
             output_fires_until=shared.timesteps if self.head.fires else 0,
             rule=rule,
+            norms={} if self.settled else self._norms,
         )
 
     def _neuron_parameters(self, name: str, spiking: Spiking, per: str) -> NeuronParameters:
