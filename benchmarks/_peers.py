@@ -1,11 +1,14 @@
 """The same spiking network in SpikingJelly and snnTorch, and the ANN in PyTorch: built from nspike's integers.
 
 w_int·2^-k is an ordinary float32, and so is each sum of them, so the peers see the same numbers and have the same
-thresholds. What does not change over time, the first layer's current, is computed once and not timed: in the peers' favour.
+thresholds. Where those differ between channels, snnTorch takes them as they are, as a tensor (1, C, 1, 1); SpikingJelly's
+kernel takes one number, so kernels, biases and membranes are divided by θ, which is inexact: its spikes may then differ where a
+sum is within rounding of θ. What does not change over time, the first layer's current, is computed once and not timed: in the
+peers' favour.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,7 +25,10 @@ from nspike.model.model import OUTPUT, Model
 
 @dataclass
 class Layer:
-    """A convolution or gate with its neurons. `conv` is the kernel (its bias apart); `current` is the first layer's."""
+    """A convolution or gate with its neurons. `conv` is the kernel (its bias apart); `current` is the first layer's.
+
+    threshold : up to T; release : in the post step, None without one.
+    """
 
     name: str
     sources: tuple[str, ...]
@@ -32,15 +38,17 @@ class Layer:
     current: Tensor | None
     v0: Tensor
     padding: int
+    threshold: float | Tensor
+    release: float | Tensor | None
 
 
 @dataclass
 class Peer:
-    """A network to be run by a peer: layers, T, α of the post step (0 for none), and whether the output layer fires."""
+    """A network to be run by a peer: layers, T, whether there is a post step, and whether the output layer fires."""
 
     layers: list[Layer]
     timesteps: int
-    release: float
+    release: bool
     output_fires: bool
     channels_last: bool
     counts: dict[str, int] = field(default_factory=dict)
@@ -49,18 +57,40 @@ class Peer:
 def peer(model: Model, plane: NDArray[np.int32], channels_last: bool) -> Peer:
     """Read a model's integers for one image."""
     network = integers(model)
-    layers = [_layer(stage, plane, channels_last) for stage in network.stages]
-    stage = network.stages[0]
+    fires = [stage.name != OUTPUT or network.head.fires for stage in network.stages]
+    layers = [
+        _layer(stage, plane, channels_last, *(_thresholds(stage, network.timesteps) if fired else (1.0, None)))
+        for stage, fired in zip(network.stages, fires, strict=True)
+    ]
+    return Peer(layers, network.timesteps, bool(network.post_steps), network.head.fires, channels_last)
+
+
+def _thresholds(stage: Stage, timesteps: int) -> tuple[float | Tensor, float | Tensor | None]:
+    """The thresholds up to T and after it. Raises SystemExit where a peer has no such neuron."""
     one = np.ldexp(1.0, stage.integer.exponent)
-    release = float((stage.threshold[-1] / one)[0]) if network.post_steps else 0.0
-    for stage in network.stages:
-        theta = np.ldexp(stage.integer.theta.astype(np.float64), -stage.integer.exponent)
-        if not np.all(theta == 1.0):
-            raise SystemExit(f"layer {stage.name}: a peer's threshold is one number, this model's is not 1 everywhere")
-    return Peer(layers, network.timesteps, release, network.head.fires, channels_last)
+    steps = stage.threshold / one
+    theta = stage.integer.theta / one
+    if not np.all(steps[:timesteps] == theta) or len(steps) > timesteps + 1:
+        raise SystemExit(
+            f"layer {stage.name}: the peers are run with integrate-and-fire neurons and at most one post step"
+        )
+    return _one_or_each(theta), _one_or_each(steps[timesteps]) if len(steps) > timesteps else None
 
 
-def _layer(stage: Stage, plane: NDArray[np.int32], channels_last: bool) -> Layer:
+def _one_or_each(values: NDArray[np.float64]) -> float | Tensor:
+    """A number where all channels have it, else a tensor (1, C, 1, 1)."""
+    if np.all(values == values[0]):
+        return float(values[0])
+    return torch.from_numpy(values).float()[None, :, None, None]
+
+
+def _layer(
+    stage: Stage,
+    plane: NDArray[np.int32],
+    channels_last: bool,
+    threshold: float | Tensor,
+    release: float | Tensor | None,
+) -> Layer:
     exponent = stage.integer.exponent
     kernel = gate = current = None
     bias = np.ldexp(stage.integer.bias.astype(np.float64), -exponent)[None, :, None, None]
@@ -90,7 +120,18 @@ def _layer(stage: Stage, plane: NDArray[np.int32], channels_last: bool) -> Layer
 
     biased = torch.from_numpy(bias).float()
     start = torch.from_numpy(v0).float()
-    return Layer(stage.name, stage.sources, laid(kernel), biased, laid(gate), laid(current), start, padding)
+    return Layer(
+        stage.name,
+        stage.sources,
+        laid(kernel),
+        biased,
+        laid(gate),
+        laid(current),
+        start,
+        padding,
+        threshold,
+        release,
+    )
 
 
 def _drive(layer: Layer, spikes: dict[str, Tensor], late: bool) -> Tensor:
@@ -138,12 +179,35 @@ def single_step(network: Peer, nodes: dict[str, Callable[[Tensor], Tensor]], cou
     return total / network.timesteps
 
 
+def _scaled(layer: Layer) -> Layer:
+    """The layer in units of its thresholds, which become 1, and those of the release a number."""
+    theta = layer.threshold
+    if not isinstance(theta, Tensor):
+        return layer
+
+    def divided(tensor: Tensor | None, by: Tensor = theta) -> Tensor | None:
+        return None if tensor is None else tensor / by
+
+    release = None if layer.release is None else float((layer.release / theta).mean())
+    return replace(
+        layer,
+        kernel=divided(layer.kernel, theta.reshape(-1, 1, 1, 1)),
+        bias=divided(layer.bias),
+        gate=divided(layer.gate),
+        current=divided(layer.current),
+        v0=divided(layer.v0),
+        threshold=1.0,
+        release=release,
+    )
+
+
 class SpikingJelly:
     """SpikingJelly's IFNode, soft reset, evaluation mode, torch's kernels (its others are for GPUs)."""
 
     def __init__(self, network: Peer, multi_step: bool) -> None:
         from spikingjelly.activation_based import functional, neuron
 
+        network = replace(network, layers=[_scaled(layer) for layer in network.layers])
         self.network, self.multi_step, self.reset = network, multi_step, functional.reset_net
         mode = "m" if multi_step else "s"
         self.nodes = nn.ModuleDict(
@@ -159,7 +223,7 @@ class SpikingJelly:
             self.reset(self.nodes)
             for layer in self.network.layers:
                 if layer.name in self.nodes:
-                    self.nodes[layer.name].v_threshold = 1.0
+                    self.nodes[layer.name].v_threshold = layer.threshold
                     if bool(layer.v0.any()):
                         self.nodes[layer.name].v = _start(layer, _zeros(self.network, layer))
             if self.multi_step:
@@ -168,10 +232,11 @@ class SpikingJelly:
 
     def _step(self, name: str) -> Callable[[Tensor, bool], Tensor]:
         node = self.nodes[name]
+        release = next(layer.release for layer in self.network.layers if layer.name == name)
 
         def step(current: Tensor, late: bool) -> Tensor:
             if late:
-                node.v_threshold = self.network.release
+                node.v_threshold = release
             return node(current)
 
         return step
@@ -194,7 +259,7 @@ class SpikingJelly:
                 return (total + late[0] if network.release else total) / steps
             fired = self.nodes[layer.name](early)
             if network.release and layer.name != OUTPUT:
-                self.nodes[layer.name].v_threshold = network.release
+                self.nodes[layer.name].v_threshold = layer.release
                 fired = torch.cat([fired, self.nodes[layer.name](late)])
             if count:
                 network.counts[layer.name] = int(fired.sum())
@@ -219,8 +284,11 @@ class SnnTorch:
         if network.release:
             raise SystemExit("snnTorch is run with integrate-and-fire neurons")
         self.network = network
-        names = [layer.name for layer in network.layers if layer.name != OUTPUT or network.output_fires]
-        self.nodes = {n: snntorch.Leaky(beta=1.0, threshold=1.0, reset_mechanism="subtract").eval() for n in names}
+        self.nodes = {
+            layer.name: snntorch.Leaky(beta=1.0, threshold=layer.threshold, reset_mechanism="subtract").eval()
+            for layer in network.layers
+            if layer.name != OUTPUT or network.output_fires
+        }
 
     def run(self, count: bool = False) -> Tensor:
         with torch.inference_mode():

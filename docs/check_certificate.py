@@ -36,7 +36,7 @@ UNBOUNDED = 1 << 40
 MOST_STEPS = 126
 MOST_BYTES = 4 << 30
 NEVER = 2**31 - 1
-HEADS = {"membrane": (False, 0), "rate": (True, 0), "cpm": (True, 3), "recycling": (True, 1)}
+HEADS = {"membrane": (False, 0), "rate": (True, 0), "cpm": (True, 3), "mapper": (True, 3), "recycling": (True, 1)}
 """Name -> whether the output layer fires, and the side of the convolution over its spikes."""
 V_INIT = ("v_init", lambda v: -1 <= v <= 1)
 NEURONS = {
@@ -46,9 +46,13 @@ NEURONS = {
     "lif_hard": (0, dict([("tau", lambda v: 1 <= v <= 65536), ("decay_input", lambda v: 0 <= v <= 1), V_INIT])),
     "mprn": (1, dict([("beta", lambda v: -30 <= v <= 30), V_INIT])),
     "mprn_beta": (1, dict([("alpha", lambda v: 0.5 < v <= 1), ("beta", lambda v: 0 < v <= 4), V_INIT])),
+    "burst": (0, dict([("gamma", lambda v: v in range(1, 8)), V_INIT])),
+    "ternary": (0, dict([("amplitude", lambda v: 0 < v <= 2), ("leak", lambda v: 0 <= v <= 1), V_INIT])),
+    "atif": (0, dict([("theta", lambda v: 0 < v <= 2), V_INIT])),
+    "dietsnn": (0, dict([("keep", lambda v: 0 <= v <= 1), V_INIT])),
 }
 """Name -> steps after T, and what its parameters may be."""
-PLANES = {"signed": [1, -1]}
+PLANES = {"signed": [1, -1], "burst": [1, 2, 4], "ternary": [1, -1]}
 """Name -> the gains of its planes of spikes, where they are not [1]."""
 
 
@@ -366,23 +370,32 @@ def release(beta):
 
 def course(neuron, parameters, timesteps, post_steps):
     """What one layer's neurons start with, when they fire and what a spike is worth, by step, in thresholds and spikes."""
-    fire, amplitude = 1.0, 1.0
+    fire, amplitude, early, worth = 1.0, 1.0, 1.0, 1.0
+    if neuron == "ternary":
+        early, worth = 0.5, round(parameters["amplitude"], 12)
+    if neuron == "atif":
+        early = worth = round(parameters["theta"], 12)
     if neuron == "mprn":
         fire = release(parameters["beta"])
     if neuron == "mprn_beta":
         fire, amplitude = round(parameters["alpha"], 12), round(parameters["beta"], 12)
     own = {
         "initial": round(parameters["v_init"], 12) + 0.0,
-        "fires": [1.0] * timesteps + [fire] * post_steps,
-        "amplitudes": [1.0] * timesteps + [amplitude] * post_steps,
+        "fires": [early] * timesteps + [fire] * post_steps,
+        "amplitudes": [worth] * timesteps + [amplitude] * post_steps,
     }
+    if neuron in ("ternary", "dietsnn"):
+        keep = int(np.rint(round(parameters["leak" if neuron == "ternary" else "keep"], 12) * 65536))
+        own |= {"keep": keep, "input_factor": 65536} if keep != 65536 else {}
+        own |= {"reset": "zero"} if neuron == "ternary" else {"strict": True}
     if neuron in ("lif", "lif_hard"):
         keep = 1.0 - 1.0 / parameters["tau"]
         factors = {"keep": keep, "input_factor": 1.0 - parameters["decay_input"] * keep}
         factors = {name: int(np.rint(round(factor, 12) * 65536)) for name, factor in factors.items()}
         own |= factors if set(factors.values()) != {65536} else {}
         own |= {"reset": "zero"} if neuron == "lif_hard" else {}
-    return own | ({"most_spikes": 1} if neuron == "signed" else {})
+    most = {"signed": 1, "ternary": 1, "burst": int(parameters.get("gamma", 1))}
+    return own | ({"most_spikes": most[neuron]} if neuron in most else {})
 
 
 def known_courses(graph, neuron, given, timesteps):
@@ -396,7 +409,7 @@ def known_courses(graph, neuron, given, timesteps):
             raise Unchecked(f"the certificate is damaged: neuron {neuron} cannot have the parameters {values!r}")
     courses = {name: course(neuron, given[name], timesteps, post_steps) for name in graph.neurons}
     for name in signed_layers(graph, PLANES.get(neuron, [1])):
-        courses[name]["most_spikes"] = 1
+        courses[name].setdefault("most_spikes", 1)
     return courses
 
 
@@ -443,7 +456,9 @@ def plausible(values, gains):
     several = type(most) is int and 1 <= most <= largest if len(gains) > 1 else most is None
     others = zip(values["fires"], values["amplitudes"], strict=True)
     within = all(f is None or f + (largest - 1) * a <= 127 for f, a in others)
-    return ranged and several and within and values.get("reset", "zero") == "zero"
+    return (
+        ranged and several and within and values.get("reset", "zero") == "zero" and values.get("strict", True) is True
+    )
 
 
 # ----- the integers -----
@@ -606,11 +621,13 @@ def conv_driver(model, layer, trains, scale):
 
 def gate_driver(model, layer, trains, scale):
     """A gate."""
-    if any(train.gains != [1] or train.worth != (1.0, 1.0) for train in trains):
-        raise Unchecked(f"the spikes that gate {layer['name']!r} reads are not all worth 1")
+    if any(train.worth[0] != train.worth[1] for train in trains):
+        raise Unchecked(f"the spikes that gate {layer['name']!r} reads are not worth the same at every step")
     gate = np.concatenate([train.scale for train in trains]) / scale
+    gate = gate * np.concatenate([np.full(len(train.scale), train.worth[0]) for train in trains])
     none = np.zeros((1, len(scale), 0, 1, 1))
-    return Driver(none, 1.0 / scale, (gate * 5)[None, :, None], 2**24, gate=gate)
+    most = max(sum(max(sign * g, 0) for g in train.gains) for train in trains for sign in (1, -1))
+    return Driver(none, 1.0 / scale, (gate * 5)[None, :, None], 2**24, most, gate=gate)
 
 
 def kernel_of(model, layer, scale_in, scale_out):
@@ -665,6 +682,8 @@ class Stage:
         self.theta = np.maximum(on_grid(theta, exponent), 1)
         self.v0 = on_grid(mine["initial"] * theta, exponent)
         self.threshold = np.stack([self._times(f, least=1) for f in mine["fires"]])
+        if mine.get("strict", False):  # u > θ is u >= θ + 1
+            self.threshold += self.threshold != NEVER
         self.most = mine.get("most_spikes", 1)
         self.reset = np.stack([self._times(a, least=int(self.most > 1)) for a in mine["amplitudes"]])
         if self.most > 1:
@@ -705,6 +724,7 @@ class Integers:
     def __init__(self, model, neurons):
         graph = self.graph = model.graph
         currents, trains = Currents(graph), trains_of(model, neurons)
+        self.trains = trains
         scales, self.shift = scales_of(model, currents), currents.shift
         self.drivers = {}
         for name in graph.drivers:
@@ -753,6 +773,7 @@ def check_stored(model):
     if not kept or neuron not in NEURONS or head not in HEADS:
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
+    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
     courses, gains = (
@@ -955,7 +976,9 @@ class Simulation:
     def _gated(self, name, layer, read):
         gate = (self.tensors[IMAGE] / float(WHITE) - 1.0) * each(self.integers.drivers[name].gate)
         weight = np.rint(np.ldexp(gate, self.integers.exponent[name][:, None, None]))
-        return np.concatenate(self.tensors[read], axis=3)[:, :, 0] * weight
+        trains = zip(self.tensors[read], self.integers.trains[read], strict=True)
+        counts = [sum(g * fired[:, :, i].astype(np.float64) for i, g in enumerate(t.gains)) for fired, t in trains]
+        return np.concatenate(counts, axis=2) * weight
 
     def _fired(self, name, layer, read):
         self.spikes[name], _ = run(self.tensors[read[0]], self.integers.stages[name])
@@ -1073,11 +1096,11 @@ def layer_of(name, simulation, synops, papers, side):
 def head_arrays(model, head, channels):
     """The arrays of a head, those that it starts with where the model's file has none."""
     found = {}
-    if head in ("cpm", "recycling"):
+    if head in ("cpm", "mapper", "recycling"):
         size = HEADS[head][1]
         found["weight"] = np.zeros((channels, channels, size, size))
         found["weight"][range(channels), range(channels), size // 2, size // 2] = 1.0
-    if head == "cpm":
+    if head in ("cpm", "mapper"):
         found["bias"] = np.zeros(channels)
     stored = {path: array for path, array in model.arrays.items() if path.startswith(f"spiking/heads/{head}/")}
     for path, array in stored.items():
@@ -1101,7 +1124,7 @@ def read_output(head, arrays, numbers, spikes, v, timesteps):
     read = np.ldexp(convolve(count, np.rint(np.ldexp(weight, grid[..., None]))), -grid) / timesteps
     if "bias" in arrays:
         read = read + arrays["bias"][:, None, None]
-    return read + left / (timesteps * each(numbers.theta))
+    return read if head == "mapper" else read + left / (timesteps * each(numbers.theta))
 
 
 def restored(mode, plane, output, large, pixels):

@@ -26,6 +26,8 @@ _HOME = {
     "Concat": "graph.layer",
     "Constant": "graph.layer",
     "Conv": "graph.layer",
+    "compare": "comparing.comparison",
+    "Comparison": "comparing.comparison",
     "ConversionReport": "converting.report",
     "convert": "converting.by_name",
     "Converter": "contracts.converter",
@@ -43,6 +45,7 @@ _HOME = {
     "evaluate": "benchmarking.evaluation",
     "Evaluation": "benchmarking.evaluation",
     "finetune": "fitting.trainer",
+    "from_torch": "twin.making",
     "Format": "contracts.format",
     "Gate": "graph.layer",
     "GlobalPool": "graph.plain_layer",
@@ -54,12 +57,15 @@ _HOME = {
     "import_checkpoint": "converting.importing",
     "Info": "model.model",
     "LayerNorm": "graph.plain_layer",
+    "Leaky": "graph.plain_layer",
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
     "LossInput": "contracts.loss",
+    "mae": "images.metrics",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
+    "Method": "contracts.method",
     "Model": "restoration.method",
     "ModelError": "errors",
     "models": "model.shipped",
@@ -93,11 +99,14 @@ _HOME = {
     "spectral_norm": "autograd.spatial",
     "Spiking": "model.model",
     "ssim": "images.metrics",
+    "StepAttention": "graph.plain_layer",
+    "StepMean": "graph.plain_layer",
     "strip_shared": "contracts.architecture",
     "swap": "registry.parts",
     "take": "contracts.architecture",
     "Tensor": "autograd.tensor",
     "Trace": "inspection.traces",
+    "to_torch": "twin.making",
     "trace": "inspection.tracing",
     "train": "fitting.trainer",
     "Trained": "fitting.runs",
@@ -127,6 +136,8 @@ if TYPE_CHECKING:
     from nspike.autograd.tensor import operation as operation
     from nspike.benchmarking.evaluation import Evaluation as Evaluation
     from nspike.benchmarking.evaluation import evaluate as evaluate
+    from nspike.comparing.comparison import Comparison as Comparison
+    from nspike.comparing.comparison import compare as compare
     from nspike.contracts.architecture import Architecture as Architecture
     from nspike.contracts.architecture import shorten as shorten
     from nspike.contracts.architecture import strip_shared as strip_shared
@@ -146,6 +157,7 @@ if TYPE_CHECKING:
     from nspike.contracts.loss import Loss as Loss
     from nspike.contracts.loss import LossInput as LossInput
     from nspike.contracts.markers import hookimpl as hookimpl
+    from nspike.contracts.method import Method as Method
     from nspike.contracts.neuron import NEVER as NEVER
     from nspike.contracts.neuron import Neuron as Neuron
     from nspike.contracts.neuron import Parameter as Parameter
@@ -183,9 +195,13 @@ if TYPE_CHECKING:
     from nspike.graph.plain_layer import Attention as Attention
     from nspike.graph.plain_layer import GlobalPool as GlobalPool
     from nspike.graph.plain_layer import LayerNorm as LayerNorm
+    from nspike.graph.plain_layer import Leaky as Leaky
     from nspike.graph.plain_layer import MaxPool as MaxPool
     from nspike.graph.plain_layer import Multiply as Multiply
     from nspike.graph.plain_layer import Pointwise as Pointwise
+    from nspike.graph.plain_layer import StepAttention as StepAttention
+    from nspike.graph.plain_layer import StepMean as StepMean
+    from nspike.images.metrics import mae as mae
     from nspike.images.metrics import psnr as psnr
     from nspike.images.metrics import ssim as ssim
     from nspike.inspection.anytime import Curve as Curve
@@ -215,3 +231,5 @@ if TYPE_CHECKING:
     from nspike.restoration.noise import estimate_noise as estimate_noise
     from nspike.restoration.opening import load as load
     from nspike.restoration.opening import save as save
+    from nspike.twin.making import from_torch as from_torch
+    from nspike.twin.making import to_torch as to_torch

@@ -1,4 +1,4 @@
-"""The conformance kit: what a neuron must do to run exactly, and a loss to be trained on, checked.
+"""The conformance kit: what a neuron must do to run exactly, a loss to be trained on, a method to be compared, checked.
 
 In the tests of a plugin:
 
@@ -7,23 +7,36 @@ In the tests of a plugin:
     def test_it_conforms():
         check_neuron(NEURON, trace=HandWorked(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
 
-`nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about.
-`check_loss` is for losses: docs/how-to/write_a_loss.md.
+`nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about, write_a_method.md
+there those of `check_method`, write_a_loss.md those of `check_loss`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from nspike.authoring.conformance import alone, declaration, in_networks, losses, training
+from nspike.authoring.conformance import alone, declaration, in_networks, losses, method, training
 from nspike.authoring.conformance.report import ConformanceError, Fault, Report, Result, Skip
 from nspike.authoring.conformance.subject import Check, HandWorked, Subject
 from nspike.contracts.loss import Loss
+from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 from nspike.errors import NspikeError
 from nspike.runtime.explain import explain
 
-__all__ = ["ConformanceError", "HandWorked", "Report", "Result", "check_loss", "check_neuron", "examine_neuron"]
+T = TypeVar("T")
+
+__all__ = [
+    "ConformanceError",
+    "HandWorked",
+    "Report",
+    "Result",
+    "check_loss",
+    "check_method",
+    "check_neuron",
+    "examine_method",
+    "examine_neuron",
+]
 
 CHECKS: dict[str, Check] = {
     "functions": declaration.functions,
@@ -134,7 +147,38 @@ def examine_neuron(
     return Report(neuron.name, tuple(results))
 
 
-def _result(name: str, check: Check, subject: Subject) -> Result:
+def check_method(checked: Method) -> Report:
+    """Check that a method can be compared; for the tests of a plugin.
+
+    Its parts must be registered, take its settings and convert a small network that then fires, the same bits in tiles and on
+    threads; its recipe must be one, and its training move what is trained.
+
+    Raises
+    ------
+    ConformanceError
+        a check failed; the message is the whole report.
+    """
+    report = examine_method(checked)
+    if not report.passed:
+        raise ConformanceError(report)
+    return report
+
+
+def examine_method(checked: Method) -> Report:
+    """As `check_method`, but failures are only reported."""
+    results: list[Result] = []
+    broken = ""
+    for name, check in method.CHECKS.items():
+        if broken:
+            results.append(Result(name, "skipped", f"not run after {broken!r} failed"))
+            continue
+        results.append(_result(name, check, checked))
+        if results[-1].state == "failed" and name in method.NEEDED:
+            broken = name
+    return Report(checked.name, tuple(results), "method")
+
+
+def _result(name: str, check: Callable[[T], str], subject: T) -> Result:
     try:
         return Result(name, "passed", check(subject))
     except Skip as skip:

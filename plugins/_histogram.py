@@ -22,10 +22,12 @@ class Histogram:
     def __init__(self, channels: int) -> None:
         self.counts = np.zeros((channels, _BINS), np.int64)
         self.most = np.zeros(channels, np.float32)
+        self.seen = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count the positive values of float32 (C, H, W)."""
         channels = len(values)
+        self.seen += values.size
         flat = np.ascontiguousarray(values, np.float32).reshape(channels, -1)
         self.most = np.maximum(self.most, flat.max(axis=1))
         bins = np.clip((flat.view(np.int32) >> _SHIFT) - _FIRST, 0, _BINS - 1)
@@ -42,13 +44,29 @@ class Histogram:
                     scales[c] = max(_percentile(counts, float(self.most[c]), percent), LEAST * whole)
         return scales
 
+    def quantiles(self, percent: float) -> NDArray[np.float64]:
+        """λ of the layer as of `percentiles`, but of all its values, those not positive counting as zeros.
+
+        Where that is zero, the largest value.
+        """
+        counts = self.counts.sum(axis=0)
+        zeros = self.seen - int(counts.sum())
+        most = float(self.most.max())
+        rank = percent / 100.0 * (self.seen - 1) - zeros
+        at = _between(counts, rank, most) if counts.any() and percent < 100.0 and rank >= 0 else most
+        return np.full(len(self.counts), at or 1.0)
+
 
 def _percentile(counts: NDArray[np.int64], most: float, percent: float) -> float:
     """The percentile of the values in a histogram whose largest value is `most`; 0 for none."""
     total = int(counts.sum())
     if total == 0 or percent >= 100.0:
         return most
-    rank = percent / 100.0 * (total - 1)
+    return _between(counts, percent / 100.0 * (total - 1), most)
+
+
+def _between(counts: NDArray[np.int64], rank: float, most: float) -> float:
+    """The value of a rank from 0, between whole ones linearly; at most `most`."""
     cumulative = np.cumsum(counts)
     below, above = (_value(counts, cumulative, int(r)) for r in (np.floor(rank), np.ceil(rank)))
     return min(below + (above - below) * (rank % 1.0), most)

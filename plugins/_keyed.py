@@ -56,19 +56,8 @@ class Keys:
         norm's; transposed : of the convolutions that are transposed ones in the file, which a pixel shuffle follows,
         (kernel, padding), the stride being the shuffle's factor. Raises BadInputError as `nspike.take` does.
         """
-        wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
-        factors = {layer.source: layer.factor for layer in network.layers if isinstance(layer, PixelShuffle)}
-        for layer in network.layers:
-            if layer.name not in keys:
-                continue
-            shapes = {"weight": (layer.channels,)} if isinstance(layer, Pointwise) else _shapes(layer)
-            if transposed and layer.name in transposed:
-                outputs = layer.out_channels // factors[layer.name] ** 2
-                shapes["weight"] = (layer.in_channels, outputs, *(transposed[layer.name][0],) * 2)
-                shapes |= {"bias": (outputs,)} if layer.bias else {}
-            for part, shape in shapes.items():
-                stem, name = (norms[layer.name], _NORM[part]) if norms and part in _NORM else (keys[layer.name], part)
-                wanted[f"{layer.name}.{part}"] = (self.original.get(f"{stem}.{name}", f"{stem}.{name}"), shape)
+        wanted = self.wanted(network, keys, norms=norms, transposed=transposed)
+        factors = _factors(network)
         parameters = take(network.name, self.tensors, wanted)
         for name, (_, padding) in (transposed or {}).items():
             kernel, _ = as_convolution(
@@ -79,11 +68,45 @@ class Keys:
                 parameters[f"{name}.bias"] = np.repeat(parameters[f"{name}.bias"], factors[name] ** 2)
         return network, parameters
 
+    def wanted(
+        self,
+        network: Network,
+        keys: Mapping[str, str],
+        *,
+        norms: Mapping[str, str] | None = None,
+        transposed: Mapping[str, tuple[int, int]] | None = None,
+    ) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """What `read` takes: the name of a parameter -> (key in the file, shape there)."""
+        wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+        factors = _factors(network)
+        for layer in network.layers:
+            if layer.name not in keys:
+                continue
+            shapes = {"weight": (layer.channels,)} if isinstance(layer, Pointwise) else _shapes(layer)
+            if transposed and layer.name in transposed:
+                outputs = layer.out_channels // factors[layer.name] ** 2
+                shapes["weight"] = (layer.in_channels, outputs, *(transposed[layer.name][0],) * 2)
+                shapes |= {"bias": (outputs,)} if layer.bias else {}
+            for part, shape in shapes.items():
+                stem, name = (norms[layer.name], _NORM[part]) if norms and part in _NORM else (keys[layer.name], part)
+                wanted[f"{layer.name}.{part}"] = (self.key(f"{stem}.{name}"), shape)
+        return wanted
+
+    def key(self, short: str) -> str:
+        """A key as it is in the file."""
+        return self.original.get(short, short)
+
+
+def _factors(network: Network) -> dict[str, int]:
+    """By how much the pixel shuffle enlarges that reads a layer."""
+    return {layer.source: layer.factor for layer in network.layers if isinstance(layer, PixelShuffle)}
+
 
 def _shapes(conv: Conv) -> dict[str, tuple[int, ...]]:
-    each = (conv.out_channels,)
+    each = conv.kernel_shape[:1]
     shapes: dict[str, tuple[int, ...]] = {"weight": conv.kernel_shape} | ({"bias": each} if conv.bias else {})
-    return shapes | (dict.fromkeys(_NORM, each) if conv.batch_norm_eps is not None else {})
+    normed = (each[0] // conv.normed_together,)
+    return shapes | (dict.fromkeys(_NORM, normed) if conv.batch_norm_eps is not None else {})
 
 
 def image_channels(name: str, channels: int) -> int:

@@ -13,13 +13,19 @@ from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Any
 
-from nspike import Neuron, Parameter, hookimpl
+from nspike import Method, Neuron, Parameter, hookimpl
 
 
 @hookimpl
 def register_neurons(register: Any) -> None:
     """Register the neuron."""
     register(NEURON)
+
+
+@hookimpl
+def register_methods(register: Any) -> None:
+    """Register the method."""
+    register(METHOD)
 
 
 _EXACT = Context(prec=40)
@@ -52,4 +58,14 @@ NEURON = Neuron(
     ),
     post_steps=1,
     fire=fire,
+)
+
+METHOD = Method(
+    name="spikingir",
+    summary="neurons that release their membranes after T, a convolutional pixel mapper, fine-tuned",
+    source="SpikingIR: A Novel Converted SNN for Efficient Image Restoration (AAAI 2026)",
+    neuron=NEURON.name,
+    head="cpm",
+    trained_by="finetune",
+    recipe={"k": 0.01},
 )

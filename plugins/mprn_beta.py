@@ -12,13 +12,19 @@ before arrive, a neuron whose membrane reaches α·θ releases a spike that is w
 from collections.abc import Mapping
 from typing import Any
 
-from nspike import Neuron, Parameter, hookimpl
+from nspike import Method, Neuron, Parameter, hookimpl
 
 
 @hookimpl
 def register_neurons(register: Any) -> None:
     """Register the neuron."""
     register(NEURON)
+
+
+@hookimpl
+def register_methods(register: Any) -> None:
+    """Register the method."""
+    register(METHOD)
 
 
 def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
@@ -43,4 +49,13 @@ NEURON = Neuron(
     post_steps=1,
     fire=fire,
     amplitude=amplitude,
+)
+
+METHOD = Method(
+    name="spikingir_v1",
+    summary="neurons that release a spike of trained value after T, recycled membranes, fine-tuned",
+    source="Image restoration based on Spiking Neural Network (the first report on SpikingIR)",
+    neuron=NEURON.name,
+    head="recycling",
+    trained_by="finetune",
 )

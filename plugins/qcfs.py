@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from nspike_plugins._histogram import Histogram
 
-from nspike import Calibration, Converter, Option, Scales, UsageError, hookimpl
+from nspike import Calibration, Converter, Method, Option, Scales, UsageError, hookimpl
 
 OUTPUT = "output"
 RELEASE = {"mprn.beta": 3.0, "mprn_beta.alpha": 1.0}
@@ -28,6 +28,12 @@ RELEASE = {"mprn.beta": 3.0, "mprn_beta.alpha": 1.0}
 def register_converters(register: Any) -> None:
     """Register the converter."""
     register(CONVERTER)
+
+
+@hookimpl
+def register_methods(register: Any) -> None:
+    """Register the method."""
+    register(METHOD)
 
 
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
@@ -61,4 +67,16 @@ CONVERTER = Converter(
         Option("percentile", 99.9, "of a residual output's absolute values; 100 is the largest", low=50.0, high=100.0),
     ),
     scales=scales,
+)
+
+METHOD = Method(
+    name="qcfs",
+    summary="a network trained with L levels, run by integrate-and-fire neurons that start half full",
+    source=CONVERTER.source,
+    converter=CONVERTER.name,
+    neuron="if",
+    timesteps=8,
+    trained_by="train",
+    needs_training=True,
+    recipe={"activation": "qcfs", "levels": 8},
 )

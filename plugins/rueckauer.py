@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from nspike_plugins._histogram import Histogram
 
-from nspike import Calibration, Converter, Option, Scales, hookimpl
+from nspike import Calibration, Converter, Method, Option, Scales, hookimpl
 
 OUTPUT = "output"
 
@@ -24,6 +24,12 @@ OUTPUT = "output"
 def register_converters(register: Any) -> None:
     """Register the converter."""
     register(CONVERTER)
+
+
+@hookimpl
+def register_methods(register: Any) -> None:
+    """Register the method."""
+    register(METHOD)
 
 
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
@@ -56,4 +62,13 @@ CONVERTER = Converter(
         Option("v_init", 0.0, "initial membrane as a fraction of the threshold; 0.5 as in QCFS", low=-1.0, high=1.0),
     ),
     scales=scales,
+)
+
+METHOD = Method(
+    name="rueckauer",
+    summary="integrate-and-fire neurons, scales from a percentile of the ANN's activations",
+    source=CONVERTER.source,
+    converter=CONVERTER.name,
+    neuron="if",
+    timesteps=20,
 )

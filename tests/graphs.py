@@ -76,7 +76,7 @@ def random_case(seed):
     """A random network as a model, an image for it, a neuron's name and a head's."""
     draw, network = np.random.default_rng([seed, 13]), random_graph(seed)
     gated = bool(network.of_kind(Gate))
-    neuron = str(draw.choice([name for name, kind in naive.NEURONS.items() if not gated or kind.planes == (1,)]))
+    neuron = str(draw.choice(list(naive.NEURONS)))
     head, c = str(draw.choice(list(naive.HEADS))), network.channels
     given = {"mprn_beta": {"beta": 1.0 if gated else 1.3, "alpha": 0.8}, "mprn": {"beta": -0.7}}.get(neuron, {})
     own = {neuron: {a.name: given | {"v_init": float(draw.uniform(-0.2, 0.5))} for a in network.activations}}
@@ -145,7 +145,7 @@ def agree(model, pixels, neuron="if", head="membrane", slow=None, **options):
 
     Returns naive's run, so that other options need not run it again.
     """
-    kind = naive.NEURONS[neuron] if isinstance(neuron, str) else neuron.naive
+    kind = (naive.NEURONS | naive.KERNELS)[neuron] if isinstance(neuron, str) else neuron.naive
     fast_neuron = neuron if isinstance(neuron, str) else neuron.fast
     if slow is None:
         slow = naive.run(model, pixels, kind, head)

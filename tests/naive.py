@@ -40,6 +40,7 @@ from tests.naive_network import (
     value,
 )
 from tests.naive_neurons import IF, column, on_grid
+from tests.naive_neurons import KERNELS as KERNELS
 from tests.naive_neurons import MPRN as MPRN
 from tests.naive_neurons import NEURONS as NEURONS
 from tests.naive_neurons import half_even as half_even
@@ -165,8 +166,14 @@ def floats_of(model, kinds, layer, groups=None):
     if isinstance(layer, Gate):
         out = current_scale(network, spiking, layer.name, groups)
         scale = np.array([spikes_scale(network, spiking, layer.source, c) for c in range(layer.channels)])
-        gate = scale / out
-        return Floats((gate * 5)[None, :, None, None, None], 1.0 / out, limit=2**24, gate=gate)
+        worths, most = [], 1
+        for part in parts(network, layer.name):
+            assert worth(model, kinds, part, False) == worth(model, kinds, part, True)
+            worths += [worth(model, kinds, part, False)] * channels(network, part)
+            gains = kinds[behind(network, part)[0]].planes
+            most = max(most, sum(g for g in gains if g > 0), -sum(g for g in gains if g < 0))
+        gate = scale / out * np.array(worths)
+        return Floats((gate * 5)[None, :, None, None, None], 1.0 / out, most, 2**24, gate=gate)
     weights, bias = normalised(model, layer, groups)
     if value(network, layer.source) == "image":
         return Floats(weights[None], bias, 4, 32767)
@@ -275,8 +282,11 @@ def current(network, layer, read, own, k, plane, kinds, timesteps, steps):
         return np.array([added(layer, [x[t] for x in shifted]) for t in range(steps)])
     up_to_t = (np.arange(steps) < timesteps)[:, None, None, None]
     if isinstance(layer, Gate):
-        dense = np.concatenate([part[:, 0] for _, part in read[0]], axis=1)
-        without = gate_weights(plane, own.gate, own.exponent) * dense
+        counts = []
+        for name, part in read[0]:
+            gains = kinds[behind(network, name)[0]].planes
+            counts.append(sum(gain * part[:, i].astype(np.int64) for i, gain in enumerate(gains)))
+        without = gate_weights(plane, own.gate, own.exponent) * np.concatenate(counts, axis=1)
     elif value(network, layer.source) == "image":
         without = image_current(read[0], own.weights[0], layer) * up_to_t
     else:

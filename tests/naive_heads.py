@@ -33,16 +33,20 @@ def mapper(n, charge, residual, theta, k, timesteps, parameters):
     return mapped + residual / (timesteps * theta)
 
 
-HEADS = {"membrane": membrane, "rate": rate, "cpm": mapper, "recycling": mapper}
+def without_residual(n, charge, residual, theta, k, timesteps, parameters):
+    return mapper(n, charge, 0 * residual, theta, k, timesteps, parameters)
+
+
+HEADS = {"membrane": membrane, "rate": rate, "cpm": mapper, "mapper": without_residual, "recycling": mapper}
 
 
 def head_parameters(model, head):
     channels = model.network.channels
-    size = {"cpm": 3, "recycling": 1}.get(head)
+    size = {"cpm": 3, "mapper": 3, "recycling": 1}.get(head)
     if size is None:
         return {}
     weight = np.zeros((channels, channels, size, size))
     for c in range(channels):
         weight[c, c, size // 2, size // 2] = 1
-    default = {"weight": weight} | ({"bias": np.zeros(channels)} if head == "cpm" else {})
+    default = {"weight": weight} | ({"bias": np.zeros(channels)} if head in ("cpm", "mapper") else {})
     return default | dict(model.spiking.head_parameters.get(head, {}))

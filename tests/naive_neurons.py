@@ -4,6 +4,7 @@ Written from the definitions, not from the fast code. Everything is (channels, H
 """
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -129,7 +130,94 @@ def signed_form(kind):
     return Form
 
 
-NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed)}
+class Burst(IF):
+    name, planes, defaults = "burst", (1, 2, 4), {"gamma": 5.0, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.most = int(p["gamma"])
+
+    def step(self, current, post):
+        u = self.v + current
+        n = np.clip(u // self.theta, 0, self.most)
+        self.v = u - n * self.theta
+        return np.stack([n >> i & 1 for i in range(3)]) > 0
+
+
+class Ternary(IF):
+    name, planes, defaults = "ternary", (1, -1), {"amplitude": 1.0, "leak": 0.25, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.half = column(max(1, on_grid(0.5 * t, k)) for t, k in zip(theta, grid.exponent, strict=True))
+        self.keep = on_grid(p["leak"] * 65536.0, 0)
+
+    @staticmethod
+    def amplitude(p, post):
+        return p["amplitude"]
+
+    def step(self, current, post):
+        u = ((self.v * self.keep + 32768) >> 16) + current
+        s = np.where(np.abs(u) >= self.half, np.sign(u), 0)
+        self.v = u * (1 - np.abs(s))
+        return np.stack([s > 0, s < 0])
+
+
+class ATIF(IF):
+    name, defaults = "atif", {"theta": 0.9, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.own = column(max(1, on_grid(p["theta"] * t, k)) for t, k in zip(theta, grid.exponent, strict=True))
+
+    @staticmethod
+    def amplitude(p, post):
+        return p["theta"]
+
+    def step(self, current, post):
+        self.v = self.v + current
+        return self.spend(self.own, self.own)
+
+
+class DietSNN(IF):
+    name, defaults = "dietsnn", {"keep": 1.0, "v_init": 0.0}
+
+    def prepare(self, p, theta, grid):
+        self.keep = on_grid(p["keep"] * 65536.0, 0)
+
+    def step(self, current, post):
+        u = ((self.v * self.keep + 32768) >> 16) + current
+        fires = u > self.theta
+        self.v = np.where(fires, u - self.theta, u)
+        return fires[None]
+
+
+class Lan(IF):
+    name, planes, defaults = (
+        "lan",
+        (1, 2, 4, 8, 16, 32, 64),
+        {"share": 0.1, "least": 0.1, "most": 4.0, "v_init": 0.0},
+    )
+
+    def prepare(self, p, theta, grid):
+        self.unit = column(max(1, on_grid(t / 16, k)) for t, k in zip(theta, grid.exponent, strict=True))
+        self.share, self.most = 1 - Fraction(on_grid(p["share"] * 65536.0, 0), 65536), int(p["most"])
+        self.least = max(1, math.ceil(p["least"] * 16))
+
+    @staticmethod
+    def amplitude(p, post):
+        return 1 / 16
+
+    def step(self, current, post):
+        u = self.v + current
+        levels = sorted((u // self.unit)[u > 0].tolist())
+        rank = max(1, math.ceil(self.share * len(levels)))
+        level = min(max(levels[rank - 1], self.least), 16) if levels else 16
+        n = np.clip(u // (level * self.unit), 0, self.most)
+        self.v = u - n * level * self.unit
+        return np.stack([n * level >> i & 1 for i in range(7)]) > 0
+
+
+NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed, Burst, Ternary, ATIF, DietSNN)}
+KERNELS = {Lan.name: Lan}
+"""Built in with a kernel of their own: no signed form, and this one no tiles."""
 
 
 # ----- Any declared neuron, from its numbers on the grid -----

@@ -38,7 +38,7 @@ def tiny_model(
     network = Network("dncnn", channels, tuple(layers), "conv3", mode)
     scales = {"relu1": np.full(width, 1.5), "relu2": np.full(width, 1.5), OUTPUT: np.full(channels, 0.25)}
     spiking = Spiking(neuron, head, timesteps, scales, {name: np.ones(value.size) for name, value in scales.items()})
-    degradation = {"denoise": {"sigma": 25.0}, "superres": {"scales": [2, 3, 4]}, "dehaze": {}}[task]
+    degradation = {"denoise": {"sigma": 25.0}, "superres": {"scales": [2, 3, 4]}}.get(task, {})
     return Model(
         Info(info.get("name", "tiny"), task, colour, info.get("degradation", degradation)), network, parameters, spiking
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nspike.ann.field import Buffers, Field, Floats, Region
 from nspike.ann.packed import Packed
 from nspike.ann.pointwise import POINTWISE
+from nspike.ann.steps import attend, fire, mean_over_steps
 from nspike.graph import arrange, geometry
 from nspike.graph.layer import (
     IMAGE,
@@ -35,7 +36,17 @@ from nspike.graph.layer import (
     Slice,
 )
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 
 _ROWS = 8  # rows a thread takes at a time
 _0, _1 = np.float32(0), np.float32(1)
@@ -334,6 +345,22 @@ def _attention(tile: Tile, layer: Attention) -> None:
         out[y : y + _ROWS] = mixed.swapaxes(0, 1).reshape(-1, width, layer.channels)
 
 
+def _leaky(tile: Tile, layer: Leaky) -> None:
+    values, out = tile.read(layer)[0], tile.empty(layer.name).values
+    tile.in_rows(len(out), lambda first, last: fire(layer, values[first:last], out[first:last]))
+
+
+def _step_attention(tile: Tile, layer: StepAttention) -> None:
+    others = tile.plan.packed.others
+    own = {part: others[f"{layer.name}.{part}"] for part in layer.parameter_shapes}
+    attend(layer, own, tile.read(layer)[0], tile.empty(layer.name).values, tile.in_rows)
+
+
+def _step_mean(tile: Tile, layer: StepMean) -> None:
+    values, out = tile.read(layer)[0], tile.empty(layer.name).values
+    tile.in_rows(len(out), lambda first, last: mean_over_steps(layer, values[first:last], out[first:last]))
+
+
 @dataclass(frozen=True)
 class Kind:
     """How a kind of layer is run: (tile, layer), which puts its values into a field of the tile.
@@ -365,5 +392,8 @@ PLAIN: dict[type[Layer], Kind] = {
     LayerNorm: Kind(_layer_norm),
     Multiply: Kind(_multiply),
     Attention: Kind(_attention),
+    Leaky: Kind(_leaky),
+    StepAttention: Kind(_step_attention),
+    StepMean: Kind(_step_mean),
 }
 """Every kind of layer."""

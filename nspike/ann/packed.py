@@ -11,6 +11,7 @@ from nspike.graph.folding import fold_batch_norm
 from nspike.graph.geometry import parameter_shapes
 from nspike.graph.layer import Conv
 from nspike.graph.network import Network
+from nspike.graph.repeating import without_repeats
 
 Floats = NDArray[np.float32]
 
@@ -58,9 +59,8 @@ def _pack(conv: Conv, parameters: Mapping[str, Floats]) -> PackedConv:
     from nspike.kernels.dense import pack as pack_kernel
     from nspike.kernels.dense_general import pack_groups
 
-    weights = np.asarray(parameters[f"{conv.parameters}.weight"], np.float32)
-    zeros = np.zeros(conv.out_channels, np.float32)
-    bias = np.asarray(parameters[f"{conv.parameters}.bias"], np.float32) if conv.bias else zeros
+    conv, own = without_repeats(conv, parameters)
+    weights, bias = own["weight"], own["bias"]
     if not conv.is_plain:
         return PackedConv(conv, *pack_groups(weights, bias, conv.groups))
     rows, padded = pack_kernel(weights)

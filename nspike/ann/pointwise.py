@@ -63,5 +63,6 @@ POINTWISE: Mapping[str, Callable[[Any, Floats | None], Callable[[Floats], Floats
     "silu": lambda *_: _silu,
     "hard_sigmoid": lambda *_: _hard_sigmoid,
     "hard_swish": lambda *_: _hard_swish,
+    "complement": lambda *_: lambda x: _1 - x,
 }
 """(layer, its weight or none) -> the function on arrays (..., C), for every function of `nspike.graph.plain_layer`."""

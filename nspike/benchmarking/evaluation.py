@@ -11,11 +11,13 @@ from typing import Any
 
 from nspike.contracts.energy import EnergyColumn
 from nspike.degradations import protocols
+from nspike.degradations.layouts import has_pairs
 from nspike.degradations.protocols import PROTOCOLS, Case, Given, Protocol, Quality, Settings, Window
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.images.metrics import conversion_rate
 from nspike.model.model import Model
 from nspike.model.result import Result
+from nspike.model.shipped import noise_levels
 from nspike.registry.plugins import registry
 from nspike.restoration.execute import MEMORY
 from nspike.restoration.image import restore
@@ -68,7 +70,7 @@ class Evaluation:
         """The mean of "quality", "input" or "ann" over the images."""
         qualities = [quality for image in self.images if (quality := getattr(image, of)) is not None]
         return Quality(
-            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7"))
+            *(_mean(getattr(quality, name) for quality in qualities) for name in ("psnr", "gauss11", "uniform7", "mae"))
         )
 
     @property
@@ -145,9 +147,8 @@ class Evaluation:
         return {**values, "energy": self._energy(image.energy), "seconds": image.seconds}
 
     def _quality(self, quality: Quality) -> dict[str, Any]:
-        both = {f"ssim_{window}": quality.ssim(window) for window in protocols.WINDOWS}
-        values = {"psnr": quality.psnr, "ssim": quality.ssim(self.primary), **both}
-        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+        values = quality.figures()
+        return {"psnr": values["psnr"], "ssim": values[f"ssim_{self.primary}"], **values}
 
     def _energy(self, columns: Iterable[EnergyColumn]) -> dict[str, Any]:
         if self.ann:
@@ -177,9 +178,9 @@ def evaluate(
     Parameters
     ----------
     model : its spiking form is measured, and its ANN beside it for the conversion rate; with `ann` the ANN alone.
-    folder : of clean images; for `rgb` without a sigma, with the pairs in hazy/ and GT/. Or a list of images, arrays and
+    folder : of clean images; for `rgb` without a sigma and `y`, of pairs, as in hazy/ and GT/. Or a list of images, arrays and
         files as for `nspike.restore`; of pairs (degraded, clean) where a folder would have pairs.
-    protocol : "gray", "y-crop" or "rgb"; default: the usual one for the model.
+    protocol : "gray", "y-crop", "rgb" or "y"; default: the usual one for the model.
     sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
     scale : for "y-crop"; default: the smallest that the model was trained for.
     baseline : whether to run the plain ANN beside the spiking network.
@@ -201,14 +202,16 @@ def evaluate(
     ModelError, PluginError
         as in `Model.run`.
     """
-    chosen, settings = _protocol(model, protocol, Settings(sigma, seed, scale))
+    chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
     if settings.sigma is not None:
         model = model.at_noise(settings.sigma)
     price = registry().energy_models[energy].price
     run = partial(restore, model, tile=tile, memory=memory, threads=threads)
-    sources = _sources(chosen, folder, settings)[:limit]
+    if chosen.paired and settings.sigma is None and isinstance(folder, str | os.PathLike):
+        _check_pairs(model, Path(folder))
+    sources = sources_of(chosen, folder, settings)[:limit]
     count = len(sources)
     runs = 1 if ann or not baseline else 2
     scores = []
@@ -233,7 +236,15 @@ def evaluate(
     )
 
 
-def _sources(
+def _check_pairs(model: Model, folder: Path) -> None:
+    """Raise UsageError where a denoiser is to be measured on clean images alone, and no noise was named."""
+    if model.info.task == "denoise" and folder.is_dir() and not has_pairs(folder):
+        levels = noise_levels(model.info)
+        known = f"; the model was trained for {' to '.join(f'{level:g}' for level in levels)}" if levels else ""
+        raise UsageError(f"{folder} has clean images alone: a denoiser needs a sigma to measure it{known}")
+
+
+def sources_of(
     protocol: Protocol, folder: str | os.PathLike[str] | Sequence[Any], settings: Settings
 ) -> list[tuple[protocols.Source, ...]]:
     """The images of a folder, or those given, each with its clean one where the protocol takes pairs."""
@@ -243,7 +254,7 @@ def _sources(
         raise BadInputError(f"expected a folder or a list of images, not {type(folder).__name__}")
     if not folder:
         raise BadInputError("the list of images is empty")
-    paired = protocol.name == "rgb" and settings.sigma is None
+    paired = protocol.paired and settings.sigma is None
     sources = []
     for number, item in enumerate(folder, 1):
         if paired != isinstance(item, list | tuple) or (paired and len(item) != 2):
@@ -285,7 +296,7 @@ class _Steps:
             self._progress(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._all)
 
 
-def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
+def protocol_of(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
     """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
     superres, own = model.info.task == "superres", model.network.scale
     name = name or ("y-crop" if superres else PROTOCOL_OF[model.info.colour])
@@ -303,6 +314,8 @@ def _protocol(model: Model, name: str | None, settings: Settings) -> tuple[Proto
             raise UsageError("protocol gray needs sigma: the model does not say what it was trained for")
     if sigma is not None and not (math.isfinite(sigma) and sigma >= 0):
         raise UsageError(f"sigma = {sigma:g} is out of range; expected at least 0, in units of 1/255")
+    if sigma is not None and name == "y":
+        raise UsageError("protocol y compares pairs of images: leave out sigma, or take rgb")
     if sigma is not None and superres:
         raise UsageError("sigma is for denoising: this model enlarges images")
     if not superres and scale is not None:

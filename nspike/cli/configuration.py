@@ -21,7 +21,7 @@ def choose(image: str, wanted: Wanted, max_pixels: int) -> "tuple[Choice, ImageD
     parts, _ = parts_of(wanted.plugins)
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     read = images.read(image, max_pixels=max_pixels)
-    return chooser.choose(read.pixels, read.format), read
+    return chooser.choose(read.pixels, read.blocks), read
 
 
 def headline(image: str, choice: "Choice") -> str:

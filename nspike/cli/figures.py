@@ -94,7 +94,8 @@ def _quality(quality: Mapping[str, Any]) -> list[str]:
         if before[key] is not None
     )
     psnr = f"PSNR {_decibels(before['psnr'])} -> {_decibels(after['psnr'])} dB"
-    lines = [_line("quality", f"{psnr}, {ssims}" if ssims else psnr)]
+    error = f"MAE {before['mae']:.4f} -> {after['mae']:.4f}"
+    lines = [_line("quality", ", ".join(part for part in (psnr, ssims, error) if part))]
     if "shipped" in quality:
         lines.append(_line("", _cost(after["psnr"], quality["shipped"]["psnr"])))
     return lines

@@ -36,6 +36,7 @@ COMMANDS = {
     "train": ("train", "Train a plain network, from scratch or from a model."),
     "finetune": ("finetune", "Fine-tune a spiking network."),
     "evaluate": ("evaluate", "Measure a model's quality on a folder of images."),
+    "compare": ("compare", "Measure methods side by side."),
     "examples": ("examples", "Write the images that come with nspike into a folder."),
     "plugins": ("plugins", "List the plugins."),
     "plugin": ("plugin", "Write a neuron of your own, or check one."),

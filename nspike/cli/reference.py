@@ -1,6 +1,5 @@
 """What `audit --reference` measures: the quality of a result, and of the input, against the clean image."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,21 +22,19 @@ def clean_image(reference: str, pixels: "NDArray[Any]", scale: int | None, max_p
 
 
 def quality(pixels: "NDArray[Any]", image: "NDArray[Any]", clean: "NDArray[Any]") -> dict[str, Any]:
-    """ "output" and, where it has the result's size, "input": PSNR and SSIM as `nspike run --reference` reports them.
+    """ "output" and, where it has the result's size, "input": PSNR, SSIM and MAE as `nspike run --reference` reports them.
 
     None stands for an infinite PSNR, and for the SSIM of images smaller than its window.
     """
     import numpy as np
 
-    from nspike.degradations.protocols import WINDOWS, compare
+    from nspike.degradations.protocols import compare
 
     unit = float(np.iinfo(clean.dtype).max)
     named = ({"input": pixels} if pixels.shape == image.shape else {}) | {"output": image}
     values: dict[str, Any] = {}
     for name, shown in named.items():
-        measured = compare(shown, clean, 1.0, unit=unit)
-        figures = {"psnr": measured.psnr} | {f"ssim_{window}": measured.ssim(window) for window in WINDOWS}
-        values[name] = {key: value if math.isfinite(value) else None for key, value in figures.items()}
+        values[name] = compare(shown, clean, 1.0, unit=unit).figures()
     return values
 
 

@@ -46,4 +46,6 @@ def in_words(values: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"({in_words(value)})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -76,6 +76,19 @@ def input_factor(neuron: Neuron, values: Parameters) -> float:
     raise PluginError(f"neuron {neuron.name}: input_factor is {value:g}; expected a number in (0, 1]")
 
 
+def most_spikes(neuron: Neuron, values: Parameters) -> int:
+    """The most spikes at a step. Raises PluginError unless it is a whole number from 1 to what the planes can say."""
+    largest = max(map(sum, neuron.gains), default=1)
+    if neuron.most_spikes is None or neuron.step is not None:
+        return largest
+    if isinstance(neuron.most_spikes, int):
+        return neuron.most_spikes
+    value = _number(neuron, "most_spikes", neuron.most_spikes, values)
+    if value == int(value) and 1 <= value <= largest:
+        return int(value)
+    raise PluginError(f"neuron {neuron.name}: most_spikes is {value:g}; expected a whole number from 1 to {largest}")
+
+
 def step_parameters(
     neuron: Neuron, values: Parameters, theta: NDArray[np.float64], exponent: NDArray[np.int64]
 ) -> NDArray[np.int32]:

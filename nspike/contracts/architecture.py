@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from nspike.contracts.converter import Option, option_values
 from nspike.contracts.format import check_finite
 from nspike.contracts.tasks import Task as Task
-from nspike.errors import BadInputError, UsageError
+from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.graph.geometry import parameter_count
 from nspike.graph.network import Network
+from nspike.runtime.explain import explain
 
 Colour = Literal["gray", "rgb", "y"]
 
@@ -31,6 +33,8 @@ class Architecture:
     task, colour : what such networks usually do, and the image they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
+    thop : network -> the names of the layers whose parameters the counter `thop` would count in the published code, which
+        are those of torch.nn types; None where it counts all.
     told : whether `read` takes a second argument, for what no file says: what the network was trained to undo, such as
         {"scales": [3]} or {"sigma": 25.0}, empty if nothing is told.
     options, make : for training from scratch, the network's options and their values -> the network; None if it cannot be
@@ -51,12 +55,23 @@ class Architecture:
     make: Callable[[Mapping[str, Any]], Network] | None = None
     same_keys: tuple[str, ...] = ()
     told: bool = False
+    thop: Callable[[Network], Iterable[str]] | None = None
 
     def network_of(
         self, tensors: Mapping[str, NDArray[np.generic]], degradation: Mapping[str, Any]
     ) -> tuple[Network, dict[str, NDArray[np.float32]]]:
         """What `read` makes of a checkpoint's tensors, told what the network was trained to undo if it asks for that."""
         return self.read(tensors, degradation) if self.told else self.read(tensors)
+
+    def thop_count(self, network: Network) -> int | None:
+        """How many parameters of a network of this architecture `thop` would count; None where it counts all."""
+        if self.thop is None:
+            return None
+        try:
+            counted = set(self.thop(network))
+        except Exception as error:
+            raise PluginError(f"network {self.name} failed to say what thop counts: {explain(error)}") from error
+        return parameter_count(layer for layer in network.layers if layer.name in counted)
 
     def network(self, given: Mapping[str, Any] | None = None) -> Network:
         """The network that `given` options make. Raises UsageError if there is none, or for options that are not known."""

@@ -51,18 +51,31 @@ def option_values(owner: str, options: Iterable[Option], given: Mapping[str, Any
     return values
 
 
+Decide = Callable[[str, Iterable[NDArray[np.float32]]], NDArray[np.float64]]
+"""(activation, its currents, float32 (T, C, H, W) of each image in turn) -> λ, float64 (C,)."""
+
+
+def _not_simulated(decide: Decide, timesteps: int) -> dict[str, NDArray[np.float64]]:
+    raise UsageError("these calibration images were given without a simulation with spikes (layer_by_layer)")
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What a converter works with.
 
     network; parameters: the ANN's with batch norm folded; timesteps T; activations(): yields, for each tile of each
     image, a dict from activation name, and "output", to its ANN values float32 (C, H, W). It may be called again.
+
+    layer_by_layer(decide, steps): simulates the calibration images with spikes, and returns λ of each activation as
+    `decide` (`Decide`) says. Layers are asked about in order; what arrives in one are the spikes of the layers before, soft-reset
+    integrate-and-fire with v(0) = 0 and the threshold λ that was decided for each, in units of the ANN's values.
     """
 
     network: Network
     parameters: Mapping[str, NDArray[np.float32]]
     timesteps: int
     activations: Callable[[], Iterable[dict[str, NDArray[np.float32]]]]
+    layer_by_layer: Callable[[Decide, int], dict[str, NDArray[np.float64]]] = _not_simulated
 
 
 @dataclass(frozen=True)
@@ -80,13 +93,18 @@ class Scales:
 
 @dataclass(frozen=True)
 class Converter:
-    """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales."""
+    """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales.
+
+    calibrates : whether it needs images. One that does not is for networks that are spiking ones already: it is given none,
+    and no layer is fitted afterwards.
+    """
 
     name: str
     summary: str
     source: str
     options: tuple[Option, ...]
     scales: Callable[[Calibration, Mapping[str, Any]], Scales]
+    calibrates: bool = True
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 class Course:
     """Of steps 1, 2, ...: f, `NEVER` where the neuron is silent, and a, float64 (steps,); v(0) as a fraction of θ.
 
-    keep, input_factor : of every step.
+    keep, input_factor, most : of every step; most spikes of either sign.
     """
 
     fires: Floats
@@ -28,6 +28,7 @@ class Course:
     initial: float
     keep: float = 1.0
     input_factor: float = 1.0
+    most: int = 1
 
 
 def course(
@@ -48,6 +49,7 @@ def course(
         answers.initial(neuron, values),
         answers.keep(neuron, values),
         answers.input_factor(neuron, values),
+        answers.most_spikes(neuron, values),
     )
 
 

@@ -12,6 +12,7 @@ from nspike.contracts.format import Format
 from nspike.contracts.head import Head
 from nspike.contracts.loss import Loss
 from nspike.contracts.markers import hookspec
+from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 
 
@@ -48,3 +49,8 @@ def register_networks(register: Callable[[Architecture], None]) -> None:
 @hookspec
 def register_formats(register: Callable[[Format], None]) -> None:
     """Register checkpoint file formats: `register(Format(...))`."""
+
+
+@hookspec
+def register_methods(register: Callable[[Method], None]) -> None:
+    """Register methods, which are compared: `register(Method(...))`."""

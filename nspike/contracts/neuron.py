@@ -10,10 +10,10 @@ the input I(t) of spikes and biases,
     burst, (1, 2, 4, ...)     as long as what is left of u is at fire(t)·θ, one spike more, up to `most_spikes`:
                               with fire = amplitude = 1, n = floor(u/θ) within 0 .. most_spikes; planes are the bits of n
 
-With reset = "zero", v(t) = 0 instead where a neuron fires. In steps 1..T the input and the biases arrive, then come
-`post_steps` more, in which only the spikes of the layer before arrive. Such a neuron is *declared*: it gives `keep`,
-`input_factor`, `fire`, `amplitude` and `initial` as plain functions. A spike's amplitude and its plane's gain are folded into
-the next layer's kernel, rounded separately for the post steps.
+With reset = "zero", v(t) = 0 instead where a neuron fires; a `strict` one fires where u > fire(t)·θ. In steps 1..T the input
+and the biases arrive, then come `post_steps` more, in which only the spikes of the layer before arrive. Such a neuron is
+*declared*: it gives `keep`, `input_factor`, `fire`, `amplitude` and `initial` as plain functions. A spike's amplitude and its
+plane's gain are folded into the next layer's kernel, rounded separately for the post steps.
 
 All this is done in integers: keep·v is (v·m + 2^15) >> 16 with an arithmetic shift, m = keep·2^16 rounded half to even, and
 likewise input_factor·I, of the step's whole current.
@@ -25,7 +25,8 @@ A neuron outside the family brings `step`, one plain function that Numba compile
 with v and current int32 (P, C), state int32 (S, P, C), params int32 (K, C) on the channel's grid, phase int32 (2,) =
 (step index from 0, 1 in a post step else 0), out int8 (P, C, planes). It changes v, state and out in place and only reads
 the others; `current` is the whole input of this step, and `out` comes as zeros. A row of them is a pixel, and goes by
-itself alone: which pixels are handed over together depends on tiles and threads.
+itself alone: which pixels are handed over together depends on tiles and threads. Unless its `scope` is "layer": then the rows
+are all pixels of the layer, in raster order, and each may go by all of them; such an image is run without tiles.
 """
 
 from collections.abc import Callable, Mapping
@@ -97,13 +98,17 @@ class Neuron:
     reset : what a spike does to the membrane: "subtract" what it is worth, or set it to "zero".
     planes : the gain of each spike plane, (1,) for plain spikes. Declared neurons have 1, 2, 4, ..., and then, if they are
         to fire negative spikes too, -1, -2, -4, ...
-    most_spikes : the most spikes, of either sign, at a step of a declared neuron; by default the planes' sum.
-    step : the kernel of a neuron outside the declared family; then `fire` and the four above are not used.
+    most_spikes : the most spikes, of either sign, at a step of a declared neuron, a number or (parameters) -> one; by default
+        the planes' sum.
+    strict : whether a declared neuron needs more than its threshold to fire: u > fire·θ, in integers u >= that + 1.
+    step : the kernel of a neuron outside the declared family; then `fire` and the five above are not used.
     step_parameters : (parameters, theta (C,) float64, exponent (C,) int) -> int32 (K, C), the `params` of `step`.
     state_planes : S, how many int32 per neuron `step` keeps besides the membrane.
+    scope : what `step` is handed: "pixel", any pixels of a layer, or "layer", all of them at once.
     surrogate : the surrogate derivative to train a declared neuron with: "sigmoid", "triangle", "rectangle", "arctan", or a
         function of x = u - fire·θ (an array, in units of the layer's scale) that returns a new array of the same kind.
         One with a kernel of its own trains through its rate (`nspike.trainable.rate_rule`).
+    surrogate_unit : "threshold" if x is to be in units of θ instead, u/θ - fire; the derivative is then divided by θ.
     """
 
     name: str
@@ -118,22 +123,35 @@ class Neuron:
     input_factor: Callable[[Parameters], float] | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     planes: tuple[int, ...] = (1,)
-    most_spikes: int | None = None
+    most_spikes: int | Callable[[Parameters], float] | None = None
+    strict: bool = False
     step: Callable[..., None] | None = None
     step_parameters: Callable[[Parameters, NDArray[np.float64], NDArray[np.int64]], NDArray[np.int32]] | None = None
     state_planes: int = 0
+    scope: Literal["pixel", "layer"] = "pixel"
     surrogate: str | Callable[[NDArray[Any]], NDArray[Any]] = "sigmoid"
+    surrogate_unit: Literal["scale", "threshold"] = "scale"
 
     def __post_init__(self) -> None:
         if (self.step is None) != (self.step_parameters is None):
             raise PluginError(f"neuron {self.name}: `step` and `step_parameters` come together")
         if self.reset not in ("subtract", "zero"):
             raise PluginError(f"neuron {self.name}: reset is {self.reset!r}; expected 'subtract' or 'zero'")
-        given = (self.keep, self.input_factor, self.most_spikes)
-        if self.step is not None and (given != (None, None, None) or self.reset != "subtract"):
+        if self.scope not in ("pixel", "layer") or self.surrogate_unit not in ("scale", "threshold"):
             raise PluginError(
-                f"neuron {self.name}: `keep`, `input_factor`, `reset` and `most_spikes` are of declared neurons; one with a "
-                "kernel of its own does such things in `step`"
+                f"neuron {self.name}: scope is {self.scope!r}, surrogate_unit {self.surrogate_unit!r}; expected 'pixel' or "
+                "'layer', and 'scale' or 'threshold'"
+            )
+        given = (self.keep, self.input_factor, self.most_spikes)
+        if self.step is not None and (given != (None, None, None) or self.reset != "subtract" or self.strict):
+            raise PluginError(
+                f"neuron {self.name}: `keep`, `input_factor`, `reset`, `most_spikes` and `strict` are of declared neurons; one "
+                "with a kernel of its own does such things in `step`"
+            )
+        if self.step is None and self.scope == "layer":
+            raise PluginError(
+                f"neuron {self.name}: scope 'layer' is for a neuron with a kernel of its own; a declared one never looks at "
+                "other pixels"
             )
         if self.step is None:
             self._check_planes()
@@ -151,7 +169,7 @@ class Neuron:
                 f"{powers[-1]}), and may then have -1, -2, -4, ..."
             )
         most = max(sum(up), sum(down))
-        if self.most_spikes is not None and not 1 <= self.most_spikes <= most:
+        if isinstance(self.most_spikes, int) and not 1 <= self.most_spikes <= most:
             raise PluginError(
                 f"neuron {self.name}: most_spikes is {self.most_spikes}; with planes {self.planes} expected 1 to {most}"
             )

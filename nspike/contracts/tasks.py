@@ -2,5 +2,15 @@
 
 from typing import Literal, get_args
 
-Task = Literal["denoise", "dehaze", "superres", "derain", "deblur"]
+Task = Literal["denoise", "dehaze", "superres", "derain", "deblur", "defocus"]
 TASKS: tuple[Task, ...] = get_args(Task)
+
+KIND_OF: dict[Task, str] = {
+    "denoise": "noise",
+    "dehaze": "haze",
+    "superres": "bicubic",
+    "derain": "rain",
+    "deblur": "motion",
+    "defocus": "defocus",
+}
+"""The kind of degradation that a task usually undoes; "deblur" is motion blur."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import ConversionReport
+from nspike.errors import UsageError
 from nspike.restoration.method import Model
 
 NEURON = "if"
@@ -20,7 +21,7 @@ HEADS = {"mprn": "cpm"}
 
 def convert(
     model: Model,
-    images: str | os.PathLike[str] | Sequence[NDArray[np.float32]],
+    images: str | os.PathLike[str] | Sequence[NDArray[np.float32]] = (),
     *,
     converter: str = CONVERTER,
     options: Mapping[str, Any] | None = None,
@@ -46,7 +47,8 @@ def convert(
     ----------
     model : an ANN, as `import_checkpoint` gives it.
     images : a folder, from which `crops` squares of `crop_size` pixels are drawn by `seed` and degraded as the model's
-        info says; or what the network will be given, float32 (C, H, W) each, in [0, 1].
+        info says; or what the network will be given, float32 (C, H, W) each, in [0, 1]. None for a converter that does
+        not calibrate.
     converter, options : how scales are found, by name, and its options.
     neuron, neuron_parameters : by name, and its parameters, the same for every layer.
     head : by name; default: the one that goes with the neuron.
@@ -78,6 +80,8 @@ def convert(
     neurons, method = kinds.neurons[neuron], kinds.converters[converter]
     reader = kinds.heads[head or HEADS.get(neuron, HEAD)]
     drawn = {}
+    if not method.calibrates and isinstance(images, str | os.PathLike):
+        raise UsageError(f"converter {method.name} takes no images: it finds nothing on them; leave them out")
     if isinstance(images, str | os.PathLike):
         drawn = {"crops": crops, "crop_size": crop_size, "seed": seed}
         images, targets = calibration_crops(model, images, crops=crops, size=crop_size, seed=seed)

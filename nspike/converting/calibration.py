@@ -48,7 +48,7 @@ def calibration_crops(
     task, says = model.info.task, "kind" in model.info.degradation
     sources = find_sources(folder, pairs=task not in ("denoise", "superres"))
     given = any(source.degraded is not None or source.disparity is not None for source in sources)
-    as_they_are = not given and (task == "dehaze" or (task in ("derain", "deblur") and not says))
+    as_they_are = not given and (task == "dehaze" or (task in ("derain", "deblur", "defocus") and not says))
     degradation = Degradation("pairs") if as_they_are else _undoes(model)
     scale = model.network.scale
     window = size * scale

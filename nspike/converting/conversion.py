@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from nspike.converting.regression import fit as fit_layers
 from nspike.converting.regression import fitted_convs, left_out
 from nspike.converting.report import Comparison, ConversionReport, first_bad
 from nspike.converting.sizes import checked, side_of
+from nspike.converting.spike_by_spike import layer_by_layer
 from nspike.converting.tying import tied
 from nspike.engine import run as engine
 from nspike.engine.program import program_of
@@ -63,7 +65,7 @@ def convert(
     ----------
     model : with the ANN's parameters; a spiking form that it may have is replaced.
     images : float32 (C, H, W) each, what the network will be given: degraded images in [0, 1]. What is over a multiple of the
-        network's size multiple is left out.
+        network's size multiple is left out. None for a converter that does not calibrate.
     converter, options : how scales are found, and its options.
     neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's. Where
         they leave it open, signed layers start empty and release at θ/2, whatever the converter says (`best.SIGNED`).
@@ -71,7 +73,8 @@ def convert(
     timesteps : T.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
-        output layer to the targets, or to the ANN's output without them.
+        output layer to the targets, or to the ANN's output without them. Nothing is fitted after a converter that does not
+        calibrate.
     progress : called with (images done, images in all), calibration and report together; a layer that is fitted, and a crop
         of the report, which is simulated in floats too, count as all the images once more.
 
@@ -83,13 +86,14 @@ def convert(
     Raises UsageError for options or T out of range and for layers that have no spiking form, BadInputError for images that
     do not fit, PluginError for a converter that breaks its contract.
     """
+    fit = fit and converter.calibrates
     values = converter.values(best_options(converter, options) if fit else options)
     if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
     neuron.values(neuron_parameters)
     given = dict(neuron_parameters or {})
     network, parameters = lower(model.network, model.parameters)
-    images, targets = checked(network, images, targets)
+    images, targets = _images(converter, network, images, targets)
     crops = _crops(network, images, targets)
     done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0) + len(crops))
 
@@ -104,8 +108,9 @@ def convert(
             yield from ann.activations(network, parameters, [image], threads=threads)
             step()
 
+    simulate = partial(layer_by_layer, network, parameters, images)
     try:
-        answer = converter.scales(Calibration(network, parameters, timesteps, activations), values)
+        answer = converter.scales(Calibration(network, parameters, timesteps, activations, simulate), values)
     except (NspikeError, MemoryError):
         raise
     except Exception as error:
@@ -134,6 +139,13 @@ def convert(
         done = len(images)
         converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
         kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
+    if not converter.calibrates:
+        note = (
+            f"nothing is calibrated, fitted or compared: with {converter.name} the network is taken as it was trained"
+        )
+        return converted.with_provenance(converter=converter.name, converter_options=values), ConversionReport(
+            note=note
+        )
     report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=lambda: step(len(images)))
     if fit and (others := left_out(network)):
         listed = ", ".join(others)
@@ -145,6 +157,17 @@ def convert(
         quality={**model.info.quality, **{k: v for k, v in quality.items() if v is not None and math.isfinite(v)}},
     )
     return replace(converted, info=info), report
+
+
+def _images(
+    converter: Converter, network: Network, images: Sequence[Plane], targets: Sequence[Plane] | None
+) -> tuple[list[Plane], list[Plane] | None]:
+    """The images as `checked` gives them, and none where none are wanted."""
+    if converter.calibrates:
+        return checked(network, images, targets)
+    if len(images) or targets is not None:
+        raise UsageError(f"converter {converter.name} takes no images: it finds nothing on them; leave them out")
+    return [], None
 
 
 def measure(

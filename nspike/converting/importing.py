@@ -21,6 +21,7 @@ from nspike.model.model import Info
 from nspike.registry.plugins import registry
 from nspike.restoration.method import Model
 from nspike.runtime.explain import explain
+from nspike.twin.state import is_twin, read_state
 
 
 def import_checkpoint(
@@ -53,7 +54,7 @@ def import_checkpoint(
     -------
     Model
         An ANN, without a spiking form; batch norm is not folded yet. Its provenance names the file, its SHA-256, format
-        and architecture.
+        and architecture. Of the state dict of a module that `nspike.to_torch` made, the model with what was trained.
 
     Raises
     ------
@@ -67,6 +68,9 @@ def import_checkpoint(
     path = Path(path)
     architecture: Architecture | None = None if network is None else registry().networks[network]
     checkpoint = _read(path, format)
+    if is_twin(checkpoint.tensors):
+        told = {"network": network, "task": task, "mode": mode, "degradation": degradation or None}
+        return _from_twin(path, checkpoint, name, licence, [key for key, value in told.items() if value is not None])
     undone = dict(degradation or {})
     graph, parameters = _network(path, checkpoint, architecture, undone)
     if mode is not None:
@@ -97,6 +101,18 @@ def import_checkpoint(
         provenance=provenance,
     )
     return Model(info, graph, parameters)
+
+
+def _from_twin(path: Path, checkpoint: Checkpoint, name: str | None, licence: str, told: list[str]) -> Model:
+    """The model of a state dict of a module that `nspike export --format torch` or `to_torch` made."""
+    if told:
+        raise UsageError(f"{path}: the state dict holds its model, which says that itself; leave out the {told[0]}")
+    try:
+        model, _ = read_state(checkpoint.tensors)
+    except NspikeError as error:
+        raise type(error)(f"{path}: {error}") from error
+    info = replace(model.info, name=_utf8(name or model.info.name), licence=licence or model.info.licence)
+    return replace(model, info=info)
 
 
 def _network(

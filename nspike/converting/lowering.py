@@ -24,6 +24,7 @@ from nspike.converting.trailing import without_trailing_relu
 from nspike.graph.folding import fold_batch_norm
 from nspike.graph.geometry import parameter_shapes
 from nspike.graph.network import Network
+from nspike.graph.repeating import expanded
 
 Floats = NDArray[np.float32]
 
@@ -42,7 +43,7 @@ def lower(network: Network, parameters: Mapping[str, Floats]) -> tuple[Network, 
     """
     network, parameters = without_flat_slopes(network, parameters)
     refuse(network)
-    network, parameters = fold_batch_norm(network, parameters)
+    network, parameters = expanded(*fold_batch_norm(network, parameters))
     network = without_trailing_relu(network)
     rewriter = Rewriter(network, parameters)
     for layer in network.layers:

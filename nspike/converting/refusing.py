@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 from nspike.errors import UsageError
 from nspike.graph.layer import Activation, Layer
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 
 Floats = NDArray[np.float32]
 
 _RELU = "replace it by ReLU and fine-tune the plain network"
+_LITE = "keep it with --ann, or train spikerir_lite, which runs in integers"
 _TEACHER = "keep this network as the teacher, and distil a network of convolutions and ReLUs from it"
 
 INSTEAD: Mapping[type[Layer], Callable[[Any], tuple[str, str]]] = {
@@ -34,6 +45,16 @@ INSTEAD: Mapping[type[Layer], Callable[[Any], tuple[str, str]]] = {
     ),
     Multiply: lambda layer: ("a product of two values is no sum of spikes", _TEACHER),
     Attention: lambda layer: ("a product of two values is no sum of spikes", _TEACHER),
+    StepAttention: lambda layer: (
+        "its gates are sigmoids of means and largest values over the whole image and all steps, and a current times such a "
+        "gate is no sum of spikes",
+        _LITE,
+    ),
+    Leaky: lambda layer: (
+        "neurons in floats, their steps side by side: they spike already, but not in integers",
+        _LITE,
+    ),
+    StepMean: lambda layer: ("a mean over steps that stand side by side", _LITE),
 }
 """For each kind of layer that only plain networks have: (why it has no spiking form, what to train instead)."""
 

@@ -292,11 +292,14 @@ def _concat(rewriter: Rewriter, layer: Concat, read: list[Tensor]) -> Tensor:
 
 def _moved(rewriter: Rewriter, layer: Any, read: list[Tensor]) -> Tensor:
     tensor = read[0]
-    if len({part.kind for part in tensor.parts}) > 1:
-        pieces = _apart(layer, tensor.parts)
+    several = len({part.kind for part in tensor.parts}) > 1
+    pieces = _apart(layer, tensor.parts)
+    if several or (pieces is not None and len(pieces) < len(tensor.parts)):  # what is left out need not be made
         if pieces is not None:
+            alone = len(pieces) == 1
             return Tensor(tuple(
-                rewriter.append(replace(piece, name=rewriter.fresh(f"{layer.name}.{part.name}"), source=part.name),
+                rewriter.append(replace(piece, source=part.name,
+                                        name=layer.name if alone else rewriter.fresh(f"{layer.name}.{part.name}")),
                                 part.value, _width(piece, part), part.positive, part.signed)
                 for part, piece in pieces
             ))  # fmt: skip

@@ -11,12 +11,22 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade
+from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade, noise_level
+from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import BadInputError, UsageError
 from nspike.model.model import Model
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+Levels = NDArray[np.float64] | None
+"""The noise level of each image of a batch, of 255, (N,); None where none is told."""
+
+
+def untold(number: int) -> Levels:
+    """No noise levels."""
+    return None
+
 
 KEPT = 512
 """How many images are kept in memory."""
@@ -55,22 +65,32 @@ class CropBatches:
         folders = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
         if not folders:
             raise UsageError("training needs at least one folder of images")
-        self.info, self.channels = model.info, model.network.channels
+        self.info, self.channels, self.told = model.info, model.network.channels, model.network.takes_noise_level
         self.batch, self.patch, self.seed, self.scale = batch, patch - patch % multiple, seed, model.network.scale
         self.degradation = degradation or degradation_of(model.info)
         check_scale(self.degradation, self.scale)
+        self._margin = self.degradation.margin
         pairs = degradation is None or degradation.kind == "pairs"
         self.sources = [source for folder in folders for source in find_sources(folder, pairs=pairs)]
         if self.degradation.kind == "pairs" and any(source.degraded is None for source in self.sources):
-            raise BadInputError(
-                f"{folders[0]}: expected pairs, in hazy/ and GT/, rain/ and norain/ or blur/ and sharp/"
-            )
+            raise BadInputError(f"{folders[0]}: expected pairs, in {EXPECTED}")
         self._scene = lru_cache(maxsize=KEPT)(self._read)
 
     def __call__(self, number: int) -> Batch:
         """Batch `number`: (degraded, clean), float32 (N, C, patch, patch), clean ones larger by the network's scale."""
         pairs = [self._pair(number, i) for i in range(self.batch)]
         return np.stack([degraded for degraded, _ in pairs]), np.stack([clean for _, clean in pairs])
+
+    def sigmas(self, number: int) -> Levels:
+        """The noise levels of batch `number`; None where the network is told none, or no noise of a known level is added."""
+        if (
+            not self.told
+            or self.degradation.kind != "noise"
+            or any(source.degraded is not None for source in self.sources)
+        ):
+            return None
+        drawn = (self._crop(number, i) for i in range(self.batch))
+        return np.array([noise_level(self.degradation, draw) for _, _, draw in drawn])
 
     def check(self) -> None:
         """Read every image now, so that one that cannot be used is known before hours of work. Raises BadInputError."""
@@ -84,7 +104,7 @@ class CropBatches:
         for source in self.sources:
             digest.update("".join(f"{path.name} {path.stat().st_size};" for path in source.paths).encode())
         numbers = (self.degradation.to_dict(), self.batch, self.patch, self.seed, self.channels)
-        digest.update(repr(numbers).encode())
+        digest.update(repr(numbers).encode() + self.degradation.content.encode())
         return digest.hexdigest()
 
     def _pair(self, number: int, index: int) -> Batch:
@@ -92,19 +112,23 @@ class CropBatches:
         scene = self._scene(int(draw.integers(len(self.sources))))
         if self.scale > 1:
             return self._small_pair(scene, number * self.batch + index, draw)
-        scales = self.degradation.scales
-        scale = scales[(number * self.batch + index) % len(scales)]
-        height, width = scene.image.shape[:2]
-        margin = (
-            0 if scene.degraded is not None else min(self.degradation.margin, (min(height, width) - self.patch) // 2)
-        )
-        side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
-        top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
-        crop = scene.window(top, left, side, int(draw.integers(8)))
+        crop, margin, draw = self._crop(number, index)
         pair = degrade(crop, self.degradation, number * self.batch + index, draw)
         kept = slice(margin, margin + self.patch)
         degraded, clean = (plane[:, kept, kept] for plane in pair)
         return degraded, clean
+
+    def _crop(self, number: int, index: int) -> tuple[Scene, int, np.random.Generator]:
+        """A clean crop with the margin around it, before it is degraded by what is drawn next."""
+        draw = np.random.default_rng([self.seed, number, index])
+        scene = self._scene(int(draw.integers(len(self.sources))))
+        scales = self.degradation.scales
+        scale = scales[(number * self.batch + index) % len(scales)]
+        height, width = scene.image.shape[:2]
+        margin = 0 if scene.degraded is not None else min(self._margin, (min(height, width) - self.patch) // 2)
+        side = -(-self.patch // scale) * scale + 2 * margin  # what enlarging by the scale gives, cut afterwards
+        top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in (height, width))
+        return scene.window(top, left, side, int(draw.integers(8))), margin, draw
 
     def _small_pair(self, scene: Scene, number: int, draw: np.random.Generator) -> Batch:
         """For a network that enlarges."""

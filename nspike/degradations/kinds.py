@@ -4,7 +4,9 @@
     haze      J·t + A·(1 - t), t = exp(-β·depth); the scene's own depth, or a smooth random one      nspike.degradations.haze
     bicubic   shrunk by a scale and enlarged again; the scales take turns    nspike.images.resize
     rain      streaks that are added                                         nspike.degradations.rain
-    motion    J ∗ line, defocus  J ∗ disc                                    nspike.degradations.blur
+    motion    J ∗ line, shake  J ∗ a camera's random path, defocus  J ∗ disc  nspike.degradations.blur
+    kernels   J ∗ a kernel from files, turned and mirrored at random         nspike.degradations.kernels
+    mixed     of several degradations one, drawn for each crop
     pairs     the degraded image that lies beside the clean one
 
 A number may be given as a range [low, high], from which every crop draws. Angles are in degrees, lengths in pixels.
@@ -13,14 +15,17 @@ A number may be given as a range [low, high], from which every crop draws. Angle
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.contracts.architecture import Task
-from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel
+from nspike.contracts.tasks import KIND_OF, Task
+from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel, shake_kernel
 from nspike.degradations.haze import add_haze, random_depth
+from nspike.degradations.kernels import digest_of, read_kernels
+from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.noise import add_gaussian
 from nspike.degradations.rain import add_rain
 from nspike.degradations.sources import Scene
@@ -49,25 +54,29 @@ KINDS: dict[str, Kind] = {
         {"density": [0.002, 0.02], "length": [9.0, 25.0], "angle": [60.0, 120.0], "strength": [0.3, 0.9]},
     ),
     "motion": Kind("deblur", {"length": [5.0, 21.0], "angle": [0.0, 180.0]}),
-    "defocus": Kind("deblur", {"radius": [1.0, 4.0]}),
+    "shake": Kind("deblur", {"length": [5.0, 31.0], "bend": [0.0, 180.0]}),
+    "kernels": Kind("deblur", {"folder": None}),
+    "defocus": Kind("defocus", {"radius": [1.0, 4.0]}),
+    "mixed": Kind(None, {"of": None}),
     "pairs": Kind(None, {}),
 }
 
-_KIND_OF: dict[Task, str] = {
-    "denoise": "noise",
-    "dehaze": "haze",
-    "superres": "bicubic",
-    "derain": "rain",
-    "deblur": "motion",
-}
+
+_TEXTS = ("folder",)
+"""What is a path, not a number."""
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """A kind of degradation and its numbers. Raises UsageError for an unknown kind or number, or one that is missing."""
+    """A kind of degradation and its numbers; `parts` are those of `mixed`.
+
+    Raises UsageError for an unknown kind or number, or one that is missing. Kernels are read when they are used: `margin`,
+    `content` and `degrade` raise BadInputError where they cannot be read.
+    """
 
     kind: str
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    parts: "tuple[Degradation, ...]" = field(init=False, default=())
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -85,8 +94,19 @@ class Degradation:
         for name, value in values.items():
             if value is None:
                 raise UsageError(f"the degradation {self.kind} needs {name}")
-            _check(self.kind, name, value)
+            if name in _TEXTS:
+                if not isinstance(value, str):
+                    raise UsageError(f"the degradation {self.kind}: {name} = {value!r}; expected a path")
+            elif name != "of":
+                _check(self.kind, name, value)
         object.__setattr__(self, "numbers", values)
+        object.__setattr__(self, "parts", _parts(values["of"]) if self.kind == "mixed" else ())
+
+    @property
+    def task(self) -> Task | None:
+        """The task that it is; None for pairs, and for a mixture of several tasks."""
+        tasks = {part.task for part in self.parts} or {KINDS[self.kind].task}
+        return tasks.pop() if len(tasks) == 1 else None
 
     @property
     def scales(self) -> list[int]:
@@ -96,18 +116,44 @@ class Degradation:
     @property
     def margin(self) -> int:
         """How many pixels around a crop decide what it looks like."""
-        reach = {"motion": "length", "rain": "length", "defocus": "radius"}.get(self.kind)
+        if self.parts:
+            return max(part.margin for part in self.parts)
+        if self.kind == "kernels":
+            return max(len(kernel) for kernel in read_kernels(self.numbers["folder"])) // 2
+        reach = {"motion": "length", "shake": "length", "rain": "length", "defocus": "radius"}.get(self.kind)
         return math.ceil(max(_span(self.numbers[reach]))) if reach else 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: what a model file keeps. Noise of one σ and scales need no kind: they say what they are."""
-        return {**({} if self.kind in ("noise", "bicubic") else {"kind": self.kind}), **self.numbers}
+        """Plain values: what a model file keeps, of a path the name alone.
+
+        Noise of one σ and scales need no kind: they say what they are.
+        """
+        return {**({} if self.kind in ("noise", "bicubic") else {"kind": self.kind}), **self._plain()}
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it depends on files."""
+        return self.kind == "kernels" or any(part.has_files for part in self.parts)
+
+    @property
+    def content(self) -> str:
+        """A digest of the files that it depends on; empty where there are none."""
+        if self.kind == "kernels":
+            return digest_of(read_kernels(self.numbers["folder"]))
+        return "".join(part.content for part in self.parts)
+
+    def _plain(self) -> dict[str, Any]:
+        if self.parts:
+            return {"of": [{"kind": part.kind, **part._plain()} for part in self.parts]}
+        if self.kind == "kernels":
+            return {"folder": Path(self.numbers["folder"]).name}
+        return dict(self.numbers)
 
 
 def degradation_of(info: Info) -> Degradation:
     """What a model was trained to undo. Raises UsageError if it does not say."""
     given = dict(info.degradation)
-    kind = given.pop("kind", _KIND_OF[info.task])
+    kind = given.pop("kind", KIND_OF[info.task])
     if kind in KINDS:
         given = {name: value for name, value in given.items() if name in KINDS[kind].numbers}
     if kind == "noise" and "sigma" not in given:
@@ -142,8 +188,15 @@ def degrade(
     if degradation.kind == "bicubic":
         scales = degradation.scales
         return _enlarged(clean, scales[index % len(scales)])
+    if degradation.parts:
+        degradation = degradation.parts[int(draw.integers(len(degradation.parts)))]
     made = _MAKE[degradation.kind](clean, scene, degradation.numbers, draw)
     return _network_order(made), _network_order(clean)
+
+
+def noise_level(degradation: Degradation, draw: np.random.Generator) -> float:
+    """σ, of 255, of the noise that `degrade` adds to the crop for which `draw` is next: the first that it draws."""
+    return _drawn(degradation.numbers["sigma"], draw)
 
 
 def _noise(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
@@ -168,12 +221,23 @@ def _motion(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.ra
     return convolve(clean, motion_kernel(length, math.radians(angle)))
 
 
+def _shake(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    length, bend = _drawn(numbers["length"], draw), _drawn(numbers["bend"], draw)
+    return convolve(clean, shake_kernel(length, math.radians(bend), draw))
+
+
+def _kernels(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    kernels = read_kernels(numbers["folder"])
+    kernel, turn = kernels[int(draw.integers(len(kernels)))], int(draw.integers(8))
+    return convolve(clean, np.rot90(kernel[:, ::-1] if turn >= 4 else kernel, turn % 4))
+
+
 def _defocus(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
     return convolve(clean, defocus_kernel(_drawn(numbers["radius"], draw)))
 
 
 def _no_pair(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
-    raise BadInputError("the degradation pairs needs folders with hazy/ and GT/, rain/ and norain/ or blur/ and sharp/")
+    raise BadInputError(f"the degradation pairs needs folders with {EXPECTED}")
 
 
 _MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator], Floats]] = {
@@ -181,6 +245,8 @@ _MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator
     "haze": _haze,
     "rain": _rain,
     "motion": _motion,
+    "shake": _shake,
+    "kernels": _kernels,
     "defocus": _defocus,
     "pairs": _no_pair,
 }
@@ -210,6 +276,24 @@ def _drawn(value: Any, draw: np.random.Generator) -> float:
 def _span(value: Any) -> tuple[float, float]:
     low, high = value if isinstance(value, list | tuple) else (value, value)
     return float(low), float(high)
+
+
+def _parts(value: Any) -> tuple[Degradation, ...]:
+    """The degradations of a mixture."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(part, Mapping) for part in value):
+        raise UsageError(
+            f'the degradation mixed: of = {value!r}; expected a list, as [{{kind = "motion"}}, {{kind = "shake"}}]'
+        )
+    parts = []
+    for each in value:
+        numbers = dict(each)
+        kind = numbers.pop("kind", None)
+        if kind in ("mixed", "bicubic", "pairs") or not isinstance(kind, str):
+            raise UsageError(
+                f"the degradation mixed cannot hold {kind!r}; each part needs a kind that is made of one clean image"
+            )
+        parts.append(Degradation(kind, numbers))
+    return tuple(parts)
 
 
 def _check(kind: str, name: str, value: Any) -> None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from nspike.errors import BadInputError
 
-_MEDIAN_OF_NORMAL = 0.6744897501960817
+MEDIAN_OF_NORMAL = 0.6744897501960817
 _ROOT = math.sqrt(3.0)
-_HIGH_PASS = [tap / (4 * math.sqrt(2.0)) for tap in (1 - _ROOT, -(3 - _ROOT), 3 + _ROOT, -(1 + _ROOT))]
-_TAPS = len(_HIGH_PASS)
+HIGH_PASS = [tap / (4 * math.sqrt(2.0)) for tap in (1 - _ROOT, -(3 - _ROOT), 3 + _ROOT, -(1 + _ROOT))]
+_TAPS = len(HIGH_PASS)
 
 
 def add_gaussian(pixels01: NDArray[np.float64], sigma_255: float, seed: int) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def add_gaussian(pixels01: NDArray[np.float64], sigma_255: float, seed: int) -> 
     return pixels01 + np.random.RandomState(seed).normal(0, sigma_255 / 255.0, pixels01.shape)
 
 
-def estimate_sigma(plane: NDArray[np.float64], block: int | None = None) -> float:
+def estimate_sigma(plane: NDArray[np.float64]) -> float:
     """The standard deviation of the white Gaussian noise in an image, in the image's own units.
 
     Where the image is clipped, its noise is gone: windows that lie wholly at its lowest or highest value do not count.
@@ -42,8 +42,6 @@ def estimate_sigma(plane: NDArray[np.float64], block: int | None = None) -> floa
     Parameters
     ----------
     plane : float64 (H, W), or (H, W, C), of which the mean over the channels is taken; at least 4x4 pixels
-    block : the side of the blocks in which the image was compressed, 8 for JPEG, from its first pixel on. Inside a block the
-        finest detail is what compression takes away, noise included; so only windows on a corner of four blocks count.
     """
     if plane.dtype != np.float64 or plane.ndim not in (2, 3) or min(plane.shape[:2]) < _TAPS or not plane.size:
         raise BadInputError(
@@ -51,22 +49,18 @@ def estimate_sigma(plane: NDArray[np.float64], block: int | None = None) -> floa
             f"not {plane.dtype} {plane.shape}"
         )
     if plane.ndim == 3:
-        return math.fsum(estimate_sigma(plane[..., c], block) for c in range(plane.shape[2])) / int(plane.shape[2])
+        return math.fsum(estimate_sigma(plane[..., c]) for c in range(plane.shape[2])) / int(plane.shape[2])
     detail = _high_pass(_high_pass(plane).T)
     clipped = _all_of(plane == plane.min()) | _all_of(plane == plane.max())
-    counted = ~clipped
-    if block is not None and min(plane.shape) >= block + _TAPS:
-        rows, columns = (2 * np.arange(n) % block > block - _TAPS for n in counted.shape)
-        counted &= rows[:, None] & columns
-    magnitudes = np.abs(detail.T[counted])
-    return float(np.median(magnitudes)) / _MEDIAN_OF_NORMAL if magnitudes.size else 0.0
+    magnitudes = np.abs(detail.T[~clipped])
+    return float(np.median(magnitudes)) / MEDIAN_OF_NORMAL if magnitudes.size else 0.0
 
 
 def _high_pass(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Every second high-pass coefficient along the rows of (H, W), only windows inside: (H // 2 - 1, W)."""
     count = (plane.shape[0] - _TAPS) // 2 + 1
     total = np.zeros((count, plane.shape[1]))
-    for start, tap in enumerate(_HIGH_PASS):
+    for start, tap in enumerate(HIGH_PASS):
         total += tap * plane[start : start + 2 * count - 1 : 2]
     return total
 

@@ -3,15 +3,18 @@
 gray: images as 8-bit grey, plus Gaussian noise from a generator that is seeded anew for each, neither limited nor
     rounded; the output is limited and rounded to 8 bits, and PSNR and SSIM are those of 8-bit images (KAIR, DnCNN).
 y-crop: luma (MATLAB's rgb2ycbcr on doubles), cropped to multiples of 2, then 3, then 4 as far as the scale, shrunk and
-    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR without a border of
+    enlarged by MATLAB's bicubic without rounding between; the output is limited, not rounded; PSNR and MAE without a border of
     the scale, SSIM on the whole image (pytorch-vdsr, and SpikingIR's tables).
-rgb: pairs of a degraded and a clean image, in hazy/ and GT/ (or rain/ and norain/, blur/ and sharp/); the output is
-    limited, not rounded, PSNR over all channels.
+rgb: pairs of a degraded and a clean image, laid out as in `nspike.degradations.layouts`; the output is limited, not rounded, PSNR
+    over all channels.
     With a sigma instead: colour images plus noise as under `gray`, rounded to 8 bits (Restormer).
+y: the same pairs, but compared on luma: output and clean image are rounded to 8 bits, and so is their luma (MATLAB's rgb2ycbcr on
+    uint8), as deraining is measured (Restormer).
 
 The input is scored exactly as the output is. Both usual windows of SSIM are computed; each protocol has its primary one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +23,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.degradations.layouts import find_pairs
 from nspike.degradations.noise import add_gaussian
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.file import list_images, read
-from nspike.images.metrics import psnr, ssim
+from nspike.images.metrics import mae, psnr, ssim
 from nspike.images.plane import to_pixels
 from nspike.images.resize import imresize, modcrop
 
@@ -32,21 +36,29 @@ Window = Literal["gauss11", "uniform7"]
 WINDOWS: tuple[Window, ...] = ("gauss11", "uniform7")
 Floats: TypeAlias = NDArray[np.float64]
 
-_DEGRADED = ("hazy", "rain", "blur")
-_CLEAN = ("gt", "clear", "norain", "sharp")
-
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR in dB, and SSIM under both windows."""
+    """PSNR in dB, SSIM under both windows, and the mean absolute error as a share of white."""
 
     psnr: float
     gauss11: float
     uniform7: float
+    mae: float
 
     def ssim(self, window: Window) -> float:
         """SSIM under one of the two windows."""
         return self.gauss11 if window == "gauss11" else self.uniform7
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures by name; None for an infinite PSNR, and for the SSIM of images smaller than the window."""
+        values = {"psnr": self.psnr} | {f"ssim_{window}": self.ssim(window) for window in WINDOWS} | {"mae": self.mae}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def limited(output: Floats) -> Floats:
+    """An output between black and white."""
+    return np.clip(output, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +68,8 @@ class Case:
     name : of the image's file.
     scale : by which the network is to enlarge; 1 where it is enlarged already; None for networks that keep the size.
     small : of super-resolution, the image before it is enlarged, (H, W) or (H, W, 3).
+    clean : what an output is compared with, float64, black 0 and white 1. shown : an output as it is scored: limited, or rounded,
+        or its luma; likewise.
     """
 
     name: str
@@ -63,6 +77,14 @@ class Case:
     score: Callable[[Floats], Quality]
     scale: int | None = None
     small: Floats | None = None
+    clean: Floats | None = None
+    shown: Callable[[Floats], Floats] = limited
+
+    def compared_with(self) -> Floats:
+        """The clean image. Raises BadInputError where the protocol gives none."""
+        if self.clean is None:
+            raise BadInputError(f"{self.name}: its protocol gives no clean image to look at")
+        return self.clean
 
     def seen_by(self, network_scale: int, channels: int) -> tuple[Floats, int | None]:
         """What a network is given, and the scale to run it at: the degraded image, or, if it enlarges by itself, the small one.
@@ -100,21 +122,23 @@ Source: TypeAlias = Path | Given
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol: its name, the SSIM window that its tables use, and the images of a folder as cases."""
+    """A protocol: its name, the SSIM window that its tables use, the images of a folder as cases, and whether these are pairs."""
 
     name: str
     primary: Window
     sources: Callable[[Path, Settings], list[tuple[Path, ...]]]
     case: Callable[[tuple[Source, ...], Settings], Case]
+    paired: bool = False
 
 
 def compare(output: NDArray[Any], clean: NDArray[Any], data_range: float, *, unit: float = 1.0) -> Quality:
-    """PSNR and SSIM of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
+    """All figures of two images of one shape, both divided by `unit`; SSIM is NaN for images smaller than the window."""
     windows = {}
     for window, side in zip(WINDOWS, (11, 7), strict=True):
         large = min(clean.shape[:2]) >= side
         windows[window] = ssim(output, clean, data_range, window, unit=unit) if large else float("nan")
-    return Quality(psnr(output, clean, data_range, unit=unit), **windows)
+    error = mae(output, clean, data_range, unit=unit)
+    return Quality(psnr(output, clean, data_range, unit=unit), **windows, mae=error)
 
 
 def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
@@ -125,37 +149,8 @@ def _images(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
 
 
 def _pairs(folder: Path, settings: Settings) -> list[tuple[Path, ...]]:
-    """(degraded, clean) paths: `SCENE.png` or `SCENE_LEVEL.png` belongs to `SCENE.png`."""
-    if settings.sigma is not None:
-        return _images(folder, settings)
-    if not folder.is_dir():
-        raise BadInputError(f"{folder}: is not a folder")
-    degraded, clean = _inner(folder, _DEGRADED), _inner(folder, _CLEAN)
-    if degraded is None or clean is None:
-        raise BadInputError(f"{folder}: expected the degraded images in hazy/ and the clean ones in GT/ inside it")
-    truth = {path.stem: path for path in list_images(clean)}
-    files: list[tuple[Path, ...]] = []
-    for path in list_images(degraded):
-        scene = path.stem
-        while scene not in truth and "_" in scene:
-            scene = scene.rpartition("_")[0]
-        if scene not in truth:
-            raise BadInputError(f"{path}: its clean image is not in {clean}")
-        files.append((path, truth[scene]))
-    if not files:
-        raise BadInputError(f"{degraded}: there are no images in this folder")
-    return files
-
-
-def has_pairs(folder: Path) -> bool:
-    """Whether a folder holds degraded images and clean ones in folders of their own."""
-    return folder.is_dir() and _inner(folder, _DEGRADED) is not None
-
-
-def _inner(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The folder in `folder` that is called by the first of `names` that there is."""
-    files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    return next((files[name] for name in names if name in files), None)
+    """(degraded, clean) paths, or with a sigma the clean ones alone."""
+    return _images(folder, settings) if settings.sigma is not None else list(find_pairs(folder))
 
 
 def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -168,7 +163,13 @@ def _gray(paths: tuple[Source, ...], settings: Settings) -> Case:
 
 def _noisy(name: str, clean: NDArray[np.uint8], settings: Settings) -> Case:
     degraded = add_gaussian(clean / 255.0, _required(settings.sigma, "sigma"), settings.seed)
-    return Case(name, degraded, lambda output: compare(to_pixels(output), clean, 255.0))
+    return Case(
+        name,
+        degraded,
+        lambda output: compare(to_pixels(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: to_pixels(output) / 255.0,
+    )
 
 
 def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -184,13 +185,17 @@ def _y_crop(paths: tuple[Source, ...], settings: Settings) -> Case:
     clean = luma * 255.0
     inner = (slice(scale, -scale), slice(scale, -scale))
 
+    def shown(output: Floats) -> Floats:
+        return limited(rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output)
+
     def score(output: Floats) -> Quality:
         output = rgb_to_ycbcr(output)[..., 0] if output.ndim == 3 else output
         output = np.clip(output * 255.0, 0.0, 255.0)
         whole = compare(output, clean, 255.0)
-        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7)
+        error = mae(output[inner], clean[inner], 255.0)
+        return Quality(psnr(output[inner], clean[inner], 255.0), whole.gauss11, whole.uniform7, error)
 
-    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale))
+    return Case(paths[0].name, degraded, score, scale=1, small=imresize(pixels, 1 / scale), clean=luma, shown=shown)
 
 
 def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
@@ -199,7 +204,27 @@ def _rgb(paths: tuple[Source, ...], settings: Settings) -> Case:
     degraded, clean = (_float_pixels(path) for path in paths)
     if degraded.shape != clean.shape:
         raise BadInputError(f"{paths[0]} {degraded.shape} and {paths[1]} {clean.shape} are not of the same shape")
-    return Case(paths[0].name, degraded, lambda output: compare(np.clip(output, 0.0, 1.0), clean, 1.0))
+    return Case(paths[0].name, degraded, lambda output: compare(limited(output), clean, 1.0), clean=clean)
+
+
+def _y(paths: tuple[Source, ...], settings: Settings) -> Case:
+    rgb = _rgb(paths, settings)
+    clean = _luma8(_float_pixels(paths[1]))
+    return Case(
+        rgb.name,
+        rgb.degraded,
+        lambda output: compare(_luma8(output), clean, 255.0),
+        clean=clean / 255.0,
+        shown=lambda output: _luma8(output) / 255.0,
+    )
+
+
+def _luma8(pixels: Floats) -> NDArray[np.uint8]:
+    """The luma of an image, both rounded to 8 bits; a grey image is its own."""
+    rounded = to_pixels(pixels)
+    if rounded.ndim == 2:
+        return rounded
+    return to_pixels(rgb_to_ycbcr(rounded / 255.0)[..., 0])
 
 
 def _pixels8(path: Source) -> NDArray[np.uint8]:
@@ -227,7 +252,8 @@ def _required(value: float | None, name: str) -> float:
 PROTOCOLS = {
     "gray": Protocol("gray", "gauss11", _images, _gray),
     "y-crop": Protocol("y-crop", "uniform7", _images, _y_crop),
-    "rgb": Protocol("rgb", "uniform7", _pairs, _rgb),
+    "rgb": Protocol("rgb", "uniform7", _pairs, _rgb, paired=True),
+    "y": Protocol("y", "gauss11", _pairs, _y, paired=True),
 }
 
 

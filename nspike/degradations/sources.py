@@ -1,7 +1,7 @@
 """The images that a network learns from or is calibrated on: which files of a folder belong together, and their planes.
 
-A scene is a clean image, alone or with its degraded version (`hazy/` and `GT/`, `rain/` and `norain/`, `blur/` and
-`sharp/`), or with its disparities (`NAME_view1.png` and `NAME_disp1.png`, as in Middlebury's sets).
+A scene is a clean image, alone or with its degraded version (`nspike.degradations.layouts`), or with its disparities
+(`NAME_view1.png` and `NAME_disp1.png`, as in Middlebury's sets).
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.degradations.haze import depth_of
-from nspike.degradations.protocols import PROTOCOLS, Settings, has_pairs
+from nspike.degradations.layouts import find_pairs, has_pairs
 from nspike.errors import BadInputError
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.file import ImageData, list_images, read
@@ -68,7 +68,7 @@ def find_sources(folder: str | os.PathLike[str], *, pairs: bool) -> list[Source]
     """
     folder = Path(folder)
     if pairs and has_pairs(folder):
-        return [Source(clean, hazy) for hazy, clean in PROTOCOLS["rgb"].sources(folder, Settings())]
+        return [Source(clean, degraded) for degraded, clean in find_pairs(folder)]
     images = list_images(folder)
     known = set(images)
     views = {path: path.with_stem(path.stem.removesuffix(_VIEW) + _DISPARITY) for path in images if _is_view(path)}

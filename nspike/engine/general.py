@@ -142,6 +142,9 @@ def _in_bands(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> 
         fill(first, last, band, 0)
         _fire_rows(tile, p, kept, band, (-first, 0), first, last, out, v_out)
 
+    if p.stage.neuron.scope == "layer":
+        rows(0, rect.height)
+        return
     tile.each(rows, rect.height, min(most, ROWS))
 
 
@@ -152,6 +155,9 @@ def _fire(tile: Tile, p: Prepared, current: Ints, inside: Rect, out: WideSpikes,
     def rows(first: int, last: int) -> None:
         _fire_rows(tile, p, kept, current, (inside.y0, inside.x0), first, last, out, v_out)
 
+    if p.stage.neuron.scope == "layer":
+        rows(0, inside.height)
+        return
     tile.each(rows, inside.height, ROWS)
 
 

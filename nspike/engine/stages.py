@@ -153,6 +153,9 @@ def _wide_stepped(
                 wide.conv_current(source.words, at, p.size, kernel, t, bias, block, stepped.current)
             fire_block(stepped, t, out.words, into, block)
 
+    if p.stage.neuron.scope == "layer":
+        rows(area.y0, area.y1)
+        return
     frame.each(rows, area.y0, area.y1, max(1, STEP_PIXELS // max(area.width, 1)))
 
 
@@ -313,9 +316,11 @@ def _fire_conv(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], pad
 
 def _fire_gate(p: Prepared, frame: Frame, sources: tuple[NarrowSpikes, ...], padded: int) -> _Fire:
     gates, words, timesteps = _gates(p, frame, padded), sources[0].words, frame.integers.timesteps
+    gains = np.array(frame.integers.planes(p.stage.sources[0]), np.int32)
 
     def events(first: int, v: NDArray[np.int32], out: NDArray[np.uint64]) -> None:
-        narrow.gate_fire(words, gates, timesteps, p.bias, p.threshold, p.reset, frame.width, first, v, out, p.dynamics)
+        numbers = (timesteps, p.bias, p.threshold, p.reset)
+        narrow.gate_fire(words, gates, gains, *numbers, frame.width, first, v, out, p.dynamics)
 
     return events
 
@@ -373,4 +378,7 @@ def _narrow_stepped(
             stepped.check(t)
             narrow.pack(fired, width, t, first, out.words)
 
+    if stage.neuron.scope == "layer":
+        rows(area.y0, area.y1)
+        return
     frame.each(rows, area.y0, area.y1, NARROW_ROWS)

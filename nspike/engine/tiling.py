@@ -16,7 +16,8 @@ from nspike.engine.window import Rect
 from nspike.errors import UsageError
 from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.graph.network import Network
-from nspike.integer.rounding import IntegerNetwork
+from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.model.model import OUTPUT
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
@@ -100,6 +101,35 @@ def bytes_of_tile(integers: IntegerNetwork, plan: Plan, size: int, height: int, 
     return most + sizes[IMAGE] + 48 * integers.stages[-1].channels * output.height * output.width
 
 
+def whole_layer(integers: IntegerNetwork) -> Stage | None:
+    """The first stage whose neurons look at their whole layer, if there is one."""
+    return next((stage for stage in integers.stages if stage.neuron.scope == "layer"), None)
+
+
+def bytes_of_whole(integers: IntegerNetwork, plan: Plan, height: int, width: int) -> int:
+    """Working memory of an image in one tile, with what the kernels of neurons that look at their whole layer hold of it."""
+    pixels = height * width
+    size = -(-max(height, width) // unit(integers.network)) * unit(integers.network)
+    spikes = pixels * bytes_per_pixel(integers) if plan.chain else bytes_of_tile(integers, plan, size, height, width)
+    held = [_held(integers, plan, stage, pixels) for stage in integers.stages if stage.neuron.scope == "layer"]
+    return int(spikes + max(held, default=0))
+
+
+def _held(integers: IntegerNetwork, plan: Plan, stage: Stage, pixels: int) -> int:
+    """v, the current (of every step, unless a chain makes it anew), state and spikes as bytes, twice, of one stage."""
+    steps = 1 if plan.chain else integers.steps
+    each = 4 * (1 + steps + stage.neuron.state_planes) + 2 * len(stage.neuron.planes)
+    return int(pixels * plan.scale(_at(stage)) ** 2 * stage.channels * each)
+
+
+def _at(stage: Stage) -> str:
+    return stage.layer.name if stage.name == OUTPUT else stage.name
+
+
+def _mebibytes(count: int) -> int:
+    return (count >> 20) + 1
+
+
 def _middle(size: int, whole: int) -> tuple[int, int]:
     first = max(whole - size, 0) // 2
     return first, min(first + size, whole)
@@ -118,9 +148,17 @@ def _bytes(integers: IntegerNetwork, plan: Plan, op: Op, rect: Rect) -> int:
 def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: int | None, memory: int) -> int:
     """The tile size: `tile` if given, else the largest that fits `memory` bytes.
 
-    Raises UsageError for a tile that is no positive multiple of `unit`, or if not even the smallest fits.
+    Raises UsageError for a tile that is no positive multiple of `unit`, or if not even the smallest fits; with neurons that look
+    at their whole layer, for any tile that would divide the image, and if the whole image does not fit.
     """
     step = unit(integers.network)
+    whole = whole_layer(integers)
+    if whole is not None and tile is not None and tile < max(height, width):
+        raise UsageError(
+            f"neuron {whole.neuron.name} looks at a whole layer, so that an image of {height} × {width} cannot be divided into "
+            f"tiles of {tile}; leave the tile out: the whole image takes "
+            f"{_mebibytes(bytes_of_whole(integers, plan, height, width))} MiB"
+        )
     if tile is not None:
         if tile < step or tile % step:
             raise UsageError(f"the tile size is {tile}; expected a positive multiple of {step}")
@@ -134,6 +172,15 @@ def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: 
         return min(size + 2 * halo, height) * min(size + 2 * halo, width) * each
 
     largest = -(-max(height, width) // step) * step
+    if whole is not None:
+        most = bytes_of_whole(integers, plan, height, width)
+        if most > memory:
+            raise UsageError(
+                f"neuron {whole.neuron.name} looks at a whole layer, so that the image is not divided into tiles: "
+                f"{height} × {width} pixels take {_mebibytes(most)} MiB of working memory, allowed are {memory >> 20} MiB; allow "
+                "more (--memory), or cut the image"
+            )
+        return largest
     for size in range(largest, 0, -step):
         if needed(size) <= memory:
             return size

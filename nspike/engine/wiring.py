@@ -17,7 +17,7 @@ from nspike.engine.window import Rect
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork, Stage
-from nspike.integer.spike_channels import inputs
+from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
 from nspike.kernels import masked, strided
 from nspike.kernels.vector import TAIL
@@ -95,12 +95,13 @@ class SpikeConv:
 
 @dataclass(frozen=True, eq=False)
 class SpikeGate:
-    """A gate: each spike is worth λ·(x - 1) of the image at its pixel."""
+    """A gate: n spikes are worth n·λ·(x - 1) of the image at their pixel; `parts` as of `spike_channels.counted`."""
 
     gate: NDArray[np.float64]
     exponent: NDArray[np.int64]
     bias: Ints
     sources: tuple[int, ...]
+    parts: tuple[tuple[Planes, int], ...]
 
     def fill(self, read: Any, around: Around) -> Fill:
         """read : the spikes over `around.source`, and the image int32 (C, rows, columns) over `around.rect`."""
@@ -110,7 +111,7 @@ class SpikeGate:
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
             for t in range(len(out)):
-                fired = spikes_at(spikes, self.sources, around, first, last, t)
+                fired = counted(spikes_at(spikes, self.sources, around, first, last, t), self.parts, -1)
                 into = out[t, row : row + last - first]
                 np.multiply(gates[first:last], fired, out=into)
                 into += self.bias[int(t >= around.timesteps)]
@@ -270,7 +271,8 @@ def packed_bits(channels: Sequence[int]) -> NDArray[np.int64]:
 def _gate(integers: IntegerNetwork, part: Stage | Writer, gate: Any) -> Wired:
     _, bias, exponent = _numbers(part)
     sources = tuple(spike_channels(integers, source) for source in part.sources)
-    return SpikeGate(part.gate, exponent, np.stack([bias, np.zeros_like(bias)]), sources)
+    parts = tuple((integers.planes(source), integers.network.widths[source]) for source in part.sources)
+    return SpikeGate(part.gate, exponent, np.stack([bias, np.zeros_like(bias)]), sources, parts)
 
 
 WIRED: Mapping[type[Layer], Callable[[IntegerNetwork, Stage | Writer, Any], Wired]] = {Conv: _conv, Gate: _gate}

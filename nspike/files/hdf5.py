@@ -47,8 +47,7 @@ def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]
     import h5py
 
     buffer = io.BytesIO()
-    # the 1.10 format, because older ones are larger, and the oldest has room for 64 KiB of attributes only
-    with h5py.File(buffer, "w", userblock_size=HEADER_BYTES, libver=("v110", "v110")) as file:
+    with create(buffer, HEADER_BYTES) as file:
         for name, value in attributes.items():
             if isinstance(value, str):
                 text = value.encode()
@@ -58,9 +57,42 @@ def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]
         for path, array in arrays.items():
             data = np.asarray(array)
             data = data.astype(data.dtype.newbyteorder("<"), copy=False)
+            make_groups(file, path)
             packing = {"chunks": data.shape, "compression": "gzip", "shuffle": True} if data.shape else {}
             file.create_dataset(path, data=data, track_times=False, **packing)
     return buffer.getvalue()
+
+
+def create(stream: Any, userblock: int = 0) -> Any:
+    """A new `h5py.File` in a stream, without the times that HDF5 otherwise writes into groups.
+
+    It has the 1.10 format: older ones are larger, and the oldest has room for 64 KiB of attributes only. Datasets get no times
+    with `track_times=False`, groups with `make_groups`.
+    """
+    import h5py
+    from h5py import h5f, h5fd, h5p
+
+    plan = h5p.create(h5p.FILE_CREATE)
+    plan.set_userblock(userblock)
+    plan.set_obj_track_times(False)  # the root's
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    access.set_fileobj_driver(h5fd.fileobj_driver, stream)
+    return h5py.File(h5f.create(repr(stream).encode(), h5f.ACC_TRUNC, fcpl=plan, fapl=access))
+
+
+def make_groups(file: Any, path: str) -> None:
+    """Make the groups that a path needs, without times; those that HDF5 makes along the way have the time, up to HDF5 1.14."""
+    from h5py import h5g, h5p
+
+    plan = h5p.create(h5p.GROUP_CREATE)
+    plan.set_obj_track_times(False)
+    names = path.split("/")[:-1]
+    for depth in range(1, len(names) + 1):
+        group = "/".join(names[:depth])
+        if group not in file:
+            h5g.create(file.id, group.encode(), gcpl=plan)
 
 
 def read(data: bytes, *, datasets: bool = True) -> tuple[Attributes, Arrays]:

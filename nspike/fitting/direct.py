@@ -15,7 +15,7 @@ import numpy as np
 
 from nspike.contracts.neuron import Neuron
 from nspike.converting.lowering import lower
-from nspike.degradations.batches import Batch
+from nspike.degradations.batches import Batch, Levels, untold
 from nspike.fitting.distilling import Distillation
 from nspike.fitting.finetuning import FineTuning, FineTuningOptions
 from nspike.graph.initialise import initial_parameters, without_batch_norm
@@ -72,7 +72,7 @@ def start(
     lowered, arrays = lower(plain, initial_parameters(plain, seed))
     names = {conv.name for conv in lowered.convs if conv.tied is None and conv.name != lowered.output}
     names &= set(declared) if declared else names
-    normed = {name: getattr(declared.get(name), "normed_together", 1) for name in names}
+    normed = {name: declared[name].normed_together if name in declared else 1 for name in names}
     lowered = lowered.changed(Conv, lambda conv: replace(conv, bias=True) if conv.name in names else conv)
     for conv in lowered.convs:
         if conv.bias and conv.tied is None:
@@ -106,6 +106,7 @@ class DirectTraining(FineTuning):
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         distillation: Distillation | None = None,
+        sigmas: Callable[[int], Levels] = untold,
     ) -> None:
         super().__init__(
             start.model,
@@ -114,6 +115,7 @@ class DirectTraining(FineTuning):
             state=state,
             settings=settings,
             distillation=distillation,
+            sigmas=sigmas,
             normed=start.normed,
             gain=threshold,
         )

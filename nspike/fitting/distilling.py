@@ -3,7 +3,8 @@
 H-KD of SpikerIR compares decoder features, the student's averaged over T. Where shapes differ, the student's are brought to the
 teacher's size, pooled by averages where they are larger, bilinear where they are smaller; and of the channels the more are
 averaged to the fewer, in groups of neighbours. Or a 1×1 convolution, which trains and is not shipped, gives the teacher's
-channels. The teacher is frozen and runs as its plain network does. One that is told the noise level gets that of each crop.
+channels. The teacher is frozen and runs as its plain network does. One that is told the noise level gets that of each crop, or
+where that is not known the root of the crop's mean squared error.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from nspike.ann import run as ann
 from nspike.ann.packed import Packed, pack
 from nspike.autograd.convolve import conv2d
 from nspike.autograd.spatial import adaptive_average, bilinear, mapped
-from nspike.autograd.tensor import Tensor
+from nspike.autograd.tensor import Array, Tensor
 from nspike.errors import UsageError, nearest
 from nspike.graph.folding import fold_batch_norm
 from nspike.model.file import digest
@@ -94,23 +95,25 @@ class Distillation:
         """Plain values on which a run with it depends."""
         return {"teacher": digest(self.model), "taps": self.taps, "match": self.match}
 
-    def features(self, degraded: Floats, clean: Floats) -> dict[str, Floats]:
-        """The teacher's features of a batch, float32 (N, c, h, w), by the student's layers."""
+    def features(self, degraded: Floats, clean: Floats, sigmas: Array | None = None) -> dict[str, Floats]:
+        """The teacher's features of a batch, float32 (N, c, h, w), by the student's layers; sigmas : its noise levels, of 255."""
         images = []
-        for image, target in zip(degraded, clean, strict=True):
+        for n, image in enumerate(degraded):
             network = self.network
             if network.takes_noise_level:
-                network = network.at_noise(255 * float(np.sqrt(np.mean(np.square(image - target, dtype=np.float64)))))
+                level = None if sigmas is None else float(sigmas[n])
+                network = network.at_noise(_noise(image, clean[n]) if level is None else level)
             capture: dict[str, Any] = dict.fromkeys(self.taps.values())
             ann.run(network, self._parameters, image[None], capture=capture, packed=self._packed)
             images.append(capture)
         return {name: np.concatenate([each[own] for each in images]) for name, own in self.taps.items()}
 
     def compared(
-        self, features: Mapping[str, Tensor], degraded: Floats, clean: Floats
+        self, features: Mapping[str, Tensor], degraded: Floats, clean: Floats, sigmas: Array | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The student's features of a batch and the teacher's, matched to one shape, by the student's layers."""
-        pairs = {name: self._matched(name, features[name], own) for name, own in self.features(degraded, clean).items()}
+        known = self.features(degraded, clean, sigmas)
+        pairs = {name: self._matched(name, features[name], own) for name, own in known.items()}
         return {name: pair[0] for name, pair in pairs.items()}, {name: pair[1] for name, pair in pairs.items()}
 
     def _matched(self, name: str, student: Tensor, teacher: Floats) -> tuple[Tensor, Tensor]:
@@ -124,6 +127,11 @@ class Distillation:
             return conv2d(student, self._adapters[name], None, padding=(0, 0)), aim
         few = min(student.shape[1], aim.shape[1])
         return _averaged(student, few), _averaged(aim, few)
+
+
+def _noise(image: Floats, clean: Floats) -> float:
+    """The root of the mean squared error, of 255."""
+    return 255 * float(np.sqrt(np.mean(np.square(image - clean, dtype=np.float64))))
 
 
 def _averaged(feature: Tensor, channels: int) -> Tensor:

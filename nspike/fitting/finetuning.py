@@ -16,7 +16,7 @@ import numpy as np
 
 from nspike.autograd.tensor import Tensor
 from nspike.contracts.loss import LossInput
-from nspike.degradations.batches import Batch
+from nspike.degradations.batches import Batch, Levels, untold
 from nspike.errors import UsageError
 from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
@@ -84,6 +84,8 @@ class FineTuning(TrainingRun):
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend. distillation : a teacher.
+    sigmas : number from 0 -> the noise level of each image of the batch, of 255, (N,), for a network that is told it; None
+        for what the network says.
     normed, gain : where batch norm starts anew, and at which γ; see `DifferentiableNetwork`.
 
     Raises
@@ -107,10 +109,11 @@ class FineTuning(TrainingRun):
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         distillation: Distillation | None = None,
+        sigmas: Callable[[int], Levels] = untold,
         normed: Mapping[str, int] | None = None,
         gain: float = 1.0,
     ) -> None:
-        self.batches = batches
+        self.batches, self.sigmas = batches, sigmas
         self.network = DifferentiableNetwork(
             model,
             neuron_of(model),
@@ -123,6 +126,7 @@ class FineTuning(TrainingRun):
             batch_norm=to_plane(batches(0)[0]) if options.batch_norm else None,
             normed=normed,
             gain=gain,
+            sigmas=sigmas(0) if options.batch_norm else None,
         )
         parameters = self.network.parameters()
         slow = {name for name in parameters if name.startswith("head.") or name.endswith(KERNELS)}
@@ -147,11 +151,12 @@ class FineTuning(TrainingRun):
         """The spiking network on batch `number`."""
         degraded, clean = self.batches(number)
         self.network.settled = number >= (1 - self.options.settle) * self.options.steps
-        outcome = self.network.run(to_plane(degraded), steps=self.needs("steps"), taps=self.taps)
+        levels = self.sigmas(number)
+        outcome = self.network.run(to_plane(degraded), sigmas=levels, steps=self.needs("steps"), taps=self.taps)
         target = Tensor(clean.astype(np.float64))
         given = Tensor(degraded)
         seen = LossInput(outcome.restored, target, given, outcome.steps, outcome.rates, outcome.features)
-        return self.with_teacher(seen, degraded, clean)
+        return self.with_teacher(seen, degraded, clean, levels)
 
     @property
     def lacks(self) -> dict[str, str]:

@@ -3,13 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nspike.contracts.architecture import Architecture
 from nspike.converting.by_name import HEAD, HEADS, NEURON
 from nspike.converting.conversion import convert
 from nspike.converting.regression import fit
 from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
-from nspike.degradations.kinds import KINDS, Degradation
+from nspike.degradations.kinds import Degradation, degradation_of
 from nspike.fitting.direct import Start, start
 from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Watch
@@ -54,7 +56,7 @@ def _architecture(recipe: TrainingRecipe | DirectRecipe) -> tuple[Info, Network]
     architecture: Architecture = registry().networks[recipe.network]
     network = architecture.network(recipe.network_options)
     degradation = recipe.undoes()
-    task = (degradation and KINDS[degradation.kind].task) or architecture.task
+    task = (degradation and degradation.task) or architecture.task
     name = recipe.name or architecture.name
     provenance = {"architecture": architecture.name}
     return Info(name, task, architecture.colour_of(network), provenance=provenance), network
@@ -83,7 +85,7 @@ def settings_of(recipe: Recipe, batches: CropBatches) -> dict[str, Any]:
 
 def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
     """The model converted or with swapped parts, stretched and warmed up, as the recipe specifies."""
-    degradation = recipe.undoes()
+    model, degradation = at_one_level(model, recipe.undoes())
     model = stretched(_converted(model, recipe, degradation), recipe.stretch)
     if recipe.warm_start == "none":
         return model
@@ -91,6 +93,17 @@ def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
         model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
     )
     return fit(model, *crops(0), overshoot=recipe.overshoot, progress=watch.fitted)
+
+
+def at_one_level(model: Model, degradation: Degradation | None) -> tuple[Model, Degradation | None]:
+    """A network that is told the noise level, and the degradation, at the middle of the levels: conversion knows one level."""
+    if not model.network.takes_noise_level:
+        return model, degradation
+    known = degradation or degradation_of(model.info)
+    if known.kind != "noise":
+        return model, degradation
+    sigma = float(np.mean(known.numbers["sigma"]))
+    return model.at_noise(sigma), Degradation("noise", {"sigma": sigma})
 
 
 def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation | None) -> Model:
@@ -105,16 +118,19 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
             )
         return changed
     kinds = registry()
-    neuron = recipe.neuron or NEURON
-    crops = CropBatches(
-        model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
-    )
-    images, targets = crops(0)
+    neuron, converter = recipe.neuron or NEURON, kinds.converters[recipe.converter or CONVERTER]
+    images: Any = ()
+    targets: Any = None
+    if converter.calibrates:
+        crops = CropBatches(
+            model, recipe.data, degradation=degradation, batch=recipe.calibration, patch=recipe.patch, seed=recipe.seed
+        )
+        images, targets = (list(planes) for planes in crops(0))
     converted, _ = convert(
         model,
-        list(images),
-        targets=list(targets),
-        converter=kinds.converters[recipe.converter or CONVERTER],
+        images,
+        targets=targets,
+        converter=converter,
         neuron=kinds.neurons[neuron],
         head=kinds.heads[recipe.head or HEADS.get(neuron, HEAD)],
         options=recipe.converter_options,

@@ -49,10 +49,20 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         except (OSError, ValueError):  # a name too long, or one with a null character: reported when it is opened
             return value
 
-    read = {key: placed(value) if key in PATHS else value for key, value in values.items()}
-    if isinstance(teacher := read.get("teacher"), dict) and "model" in teacher:
-        read["teacher"] = {**teacher, "model": placed(teacher["model"])}
-    return read
+    def placed_kernels(value: Any) -> Any:
+        """A degradation, its folder of kernels placed, or those of its parts."""
+        if not isinstance(value, dict):
+            return value
+        parts = value.get("of")
+        own = {"of": [placed_kernels(part) for part in parts]} if isinstance(parts, list) else {}
+        return {**value, **own} | ({"folder": placed(value["folder"])} if "folder" in value else {})
+
+    def placed_model(value: Any) -> Any:
+        """A teacher, its model placed."""
+        return {**value, "model": placed(value["model"])} if isinstance(value, dict) and "model" in value else value
+
+    placers = dict.fromkeys(PATHS, placed) | {"degradation": placed_kernels, "teacher": placed_model}
+    return {key: placers[key](value) if key in placers else value for key, value in values.items()}
 
 
 def values_of(pairs: tuple[str, ...]) -> dict[str, Any]:

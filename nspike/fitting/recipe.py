@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
-from nspike.degradations.kinds import Degradation
+from nspike.degradations.kinds import KINDS, Degradation
 from nspike.errors import UsageError, nearest
 from nspike.fitting.direct import DirectOptions
 from nspike.fitting.distilling import TeacherKeys
@@ -100,9 +100,7 @@ class Recipe:
             return None
         numbers = dict(self.degradation)
         if "kind" not in numbers:
-            raise UsageError(
-                "the recipe's degradation has no kind: noise, haze, bicubic, rain, motion, defocus or pairs"
-            )
+            raise UsageError(f"the recipe's degradation has no kind: {', '.join(KINDS)}")
         return Degradation(_typed("degradation.kind", numbers.pop("kind"), str), numbers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +116,9 @@ class Recipe:
             given = self.teacher["model"]
             named = given.info.name if isinstance(given, Model) else Path(given).name
             own["teacher"] = {**self.teacher, "model": named}
+        undoes = self.undoes()
+        if undoes is not None and undoes.has_files:  # of paths the names alone
+            own["degradation"] = {"kind": undoes.kind, **undoes.to_dict()}
         own["data"] = [Path(folder).name for folder in self.data]
         known = {f.name: f.default for f in dataclasses.fields(self)}
         kept = {key: value for key, value in own.items() if value is not None and value not in ({}, known[key])}
@@ -210,7 +211,7 @@ class DirectRecipe(Recipe):
     neuron_parameters: dict[str, float] = field(default_factory=dict)
     head: str = "membrane"
     timesteps: int = 4
-    threshold: float = 1.0
+    threshold: float = 0.15
 
     def check(self) -> None:
         """Raise UsageError for values out of range or settings that exclude each other."""

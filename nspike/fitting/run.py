@@ -148,11 +148,11 @@ class TrainingRun(ABC):
         """The layers whose features are compared with a teacher's."""
         return () if self.distillation is None else tuple(self.distillation.taps)
 
-    def with_teacher(self, seen: LossInput, degraded: Array, clean: Array) -> LossInput:
+    def with_teacher(self, seen: LossInput, degraded: Array, clean: Array, sigmas: Array | None) -> LossInput:
         """`seen`, whose features are the network's own, with those of the teacher beside them, if there is one."""
         if self.distillation is None:
             return seen
-        features, teacher = self.distillation.compared(seen.features, degraded, clean)
+        features, teacher = self.distillation.compared(seen.features, degraded, clean, sigmas)
         return replace(seen, features=features, teacher=teacher)
 
     def needs(self, what: str) -> bool:

@@ -194,9 +194,8 @@ class _Work:
                 self.model(keys.model), given, keys.taps, match=keys.match, seed=recipe.seed, patch=batches.patch
             )
         state = None if files is None else files.adopted()
-        run: TrainingRun = kind(
-            start, recipe.options, batches, state=state, settings=settings_of(recipe, batches), **more
-        )
+        more |= {"settings": settings_of(recipe, batches), "sigmas": batches.sigmas}
+        run: TrainingRun = kind(start, recipe.options, batches, state=state, **more)
         return run
 
     def check(self, recipe: Recipe, *within: Path) -> None:

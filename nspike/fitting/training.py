@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from nspike.autograd.tensor import Tensor
 from nspike.contracts.loss import LossInput
-from nspike.degradations.batches import Batch
+from nspike.degradations.batches import Batch, Levels, untold
 from nspike.errors import UsageError, nearest
 from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
@@ -78,6 +78,8 @@ class Training(TrainingRun):
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values on which the batches depend. distillation : a teacher.
+    sigmas : number from 0 -> the noise level of each image of the batch, of 255, (N,), for a network that is told it; None
+        for what the network says.
 
     Raises BadInputError for a state that is damaged, UsageError for one of another model or recipe.
     """
@@ -91,11 +93,14 @@ class Training(TrainingRun):
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         distillation: Distillation | None = None,
+        sigmas: Callable[[int], Levels] = untold,
     ) -> None:
-        self.batches = batches
+        self.batches, self.sigmas = batches, sigmas
         ceilings = None
         if options.activation != "relu":
-            ceilings = initial_ceilings(model, batches(0)[0], percentile=options.percentile, per=options.per)
+            ceilings = initial_ceilings(
+                model, batches(0)[0], percentile=options.percentile, per=options.per, sigmas=sigmas(0)
+            )
         self.network = DifferentiableAnn(
             model, kind=options.activation, levels=options.levels, ceilings=ceilings, overshoot=options.overshoot
         )
@@ -120,10 +125,11 @@ class Training(TrainingRun):
     def forward(self, number: int) -> LossInput:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
+        levels = self.sigmas(number)
         features = dict.fromkeys(self.taps, Tensor(degraded))
-        restored = self.network.run(degraded, seed=number, features=features)
+        restored = self.network.run(degraded, seed=number, sigmas=levels, features=features)
         seen = LossInput(restored, Tensor(clean), Tensor(degraded), features=features)
-        return self.with_teacher(seen, degraded, clean)
+        return self.with_teacher(seen, degraded, clean, levels)
 
     def constrain(self) -> None:
         """Keep the ceilings above 0."""

@@ -8,10 +8,20 @@ from nspike.graph.plain_layer import FUNCTIONS
 
 def bad_conv(conv: Any) -> str | None:
     """A convolution's fault; None if it has none."""
-    numbers = (conv.kernel, conv.stride, conv.dilation, conv.groups)
+    numbers, together = (conv.kernel, conv.stride, conv.dilation, conv.groups), conv.normed_together
+    if (
+        type(conv.repeats) is not int
+        or conv.repeats < 1
+        or conv.in_channels % conv.repeats
+        or conv.out_channels % conv.repeats
+    ):
+        return f"layer {conv.name!r} repeats {conv.in_channels} and {conv.out_channels} channels {conv.repeats!r} times"
     if not all(type(n) is int and n >= 1 for n in numbers):
         return f"layer {conv.name!r} has kernel, stride, dilation, groups {numbers}, expected positive integers"
-    if conv.in_channels % conv.groups or conv.out_channels % conv.groups:
+    outputs = conv.out_channels // conv.repeats
+    if type(together) is not int or together < 1 or outputs % together:
+        return f"layer {conv.name!r} norms {together!r} of {outputs} channels together, expected a divisor"
+    if conv.in_channels // conv.repeats % conv.groups or outputs % conv.groups:
         return f"layer {conv.name!r} has {conv.in_channels} and {conv.out_channels} channels in {conv.groups} groups"
     pads, least = sum(conv.pads), conv.span + 1 - conv.stride
     if min(conv.pads) < 0 or not least <= pads <= conv.span:
@@ -40,6 +50,17 @@ def bad_plain(layer: Any) -> str | None:
     if layer.function not in FUNCTIONS:
         return f"layer {layer.name!r} is {layer.function!r}, expected one of {', '.join(FUNCTIONS)}"
     return None
+
+
+def bad_steps(layer: Any, channels: int) -> str | None:
+    """The fault of a layer of steps side by side; None if it has none."""
+    numbers = [value for name, value in vars(layer).items() if name in ("reduced_steps", "reduced_channels", "kernel")]
+    if any(type(value) is not int or value < 1 for value in numbers) or getattr(layer, "kernel", 1) % 2 == 0:
+        return f"layer {layer.name!r} reduces to, and has a kernel of, {numbers}; expected positive integers, an odd kernel"
+    threshold, keep = getattr(layer, "threshold", 1.0), getattr(layer, "keep", 0.0)
+    if not (math.isfinite(threshold) and threshold > 0 and 0 <= keep <= 1):
+        return f"layer {layer.name!r} has threshold {threshold:g} and keeps {keep:g}, expected above 0, and 0 to 1"
+    return not_a_size(layer.name, "steps", layer.steps, channels)
 
 
 def not_a_size(name: str, what: str, value: int, channels: int | None = None, parts: int | None = None) -> str | None:

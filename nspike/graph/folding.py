@@ -36,12 +36,13 @@ def _fold(conv: Conv, parameters: Mapping[str, Floats], folded: dict[str, Floats
     """Fold one batch norm into the weight and bias in `folded`."""
     assert conv.batch_norm_eps is not None
     gamma, beta, mean, variance = (
-        np.asarray(parameters[f"{conv.name}.bn_{part}"], np.float64) for part in ("weight", "bias", "mean", "var")
+        np.repeat(np.asarray(parameters[f"{conv.name}.bn_{part}"], np.float64), conv.normed_together)
+        for part in ("weight", "bias", "mean", "var")
     )
     if not np.all(variance + conv.batch_norm_eps > 0):
         raise ModelError(f"the batch norm of {conv.name!r} has a variance that is not positive")
     factor = gamma / np.sqrt(variance + conv.batch_norm_eps)
-    bias = folded.get(f"{conv.name}.bias", np.zeros(conv.out_channels)).astype(np.float64)
+    bias = folded.get(f"{conv.name}.bias", np.zeros(conv.kernel_shape[0])).astype(np.float64)
     weight = folded[f"{conv.name}.weight"].astype(np.float64)
     folded[f"{conv.name}.weight"] = (weight * factor[:, None, None, None]).astype(np.float32)
     folded[f"{conv.name}.bias"] = (beta + (bias - mean) * factor).astype(np.float32)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.faults import bad_activation, bad_conv, bad_plain, not_a_size
+from nspike.graph.faults import bad_activation, bad_conv, bad_plain, bad_steps, not_a_size
 from nspike.graph.layer import (
     IMAGE,
     Activation,
@@ -31,7 +31,17 @@ from nspike.graph.layer import (
     PixelUnshuffle,
     Slice,
 )
-from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -92,7 +102,8 @@ def _conv_parameters(conv: Conv) -> dict[str, tuple[int, ...]]:
     if conv.bias:
         shapes["bias"] = each
     if conv.batch_norm_eps is not None:
-        shapes |= {f"bn_{part}": each for part in ("weight", "bias", "mean", "var")}
+        normed = (conv.kernel_shape[0] // conv.normed_together,)
+        shapes |= {f"bn_{part}": normed for part in ("weight", "bias", "mean", "var")}
     return shapes
 
 
@@ -106,7 +117,7 @@ def _conv_fan(conv: Conv, size: int) -> NDArray[np.int64]:
 
 
 def _conv_macs(conv: Conv, height: int, width: int) -> int:
-    channels = math.prod(conv.kernel_shape[:2])
+    channels = conv.repeats * math.prod(conv.kernel_shape[:2])
     return channels * int(_conv_fan(conv, height).sum()) * int(_conv_fan(conv, width).sum())
 
 
@@ -136,9 +147,9 @@ GEOMETRY: dict[type[Layer], Geometry] = {
         needs=_conv_needs,
         fan=_conv_fan,
         reach=lambda conv: Fraction(conv.kernel**2, conv.stride**2),
-        targets=lambda conv: conv.out_channels // conv.groups,
+        targets=lambda conv: conv.out_channels // (conv.groups * conv.repeats),
         parameters=_conv_parameters,
-        weights=lambda conv: math.prod(conv.kernel_shape),
+        weights=lambda conv: conv.repeats * math.prod(conv.kernel_shape),
         macs=_conv_macs,
     ),
     Activation: Geometry(role="neurons", expects=_ones, fault=lambda layer, read: bad_activation(layer)),
@@ -237,6 +248,21 @@ GEOMETRY: dict[type[Layer], Geometry] = {
         weights=lambda layer: 2 * layer.channels**2 // layer.heads,
         macs=lambda layer, height, width: 2 * layer.channels**2 // layer.heads * height * width,
     ),
+    Leaky: Geometry(role="plain", expects=_ones, fault=lambda layer, read: bad_steps(layer, read[0])),
+    StepAttention: Geometry(
+        role="plain",
+        expects=_ones,
+        fault=lambda layer, read: bad_steps(layer, read[0]),
+        needs=lambda *_: EVERYWHERE,
+        parameters=lambda layer: layer.parameter_shapes,
+        weights=lambda layer: 2 * layer.kernel**2 + 3 * layer.channels,
+        macs=lambda layer, height, width: (2 * layer.kernel**2 + 3 * layer.channels) * height * width,
+    ),
+    StepMean: Geometry(
+        role="plain",
+        channels=lambda layer, read: read[0] // layer.steps,
+        fault=lambda layer, read: not_a_size(layer.name, "steps", layer.steps, read[0]),
+    ),
 }
 
 
@@ -282,6 +308,20 @@ def shapes(layers: Iterable[Layer], channels: int, height: int, width: int) -> d
 def parameter_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     """The shapes of a layer's parameters, by their names in a model: LAYER.weight, ..."""
     return {f"{layer.name}.{part}": shape for part, shape in geometry(layer).parameters(layer).items()}
+
+
+STATISTICS = ("bn_mean", "bn_var")
+"""What is kept beside parameters and not trained by a gradient."""
+
+
+def parameter_count(layers: Iterable[Layer]) -> int:
+    """How many numbers are trained: batch norm's statistics are not, those that layers share count once."""
+    return sum(
+        math.prod(shape)
+        for layer in layers
+        for part, shape in geometry(layer).parameters(layer).items()
+        if part not in STATISTICS
+    )
 
 
 def needed(layers: Iterable[Layer], size: int, wanted: Mapping[str, Interval]) -> dict[str, Interval]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nspike.graph.geometry import GEOMETRY
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import Attention, LayerNorm, Pointwise
+from nspike.graph.plain_layer import Attention, LayerNorm, Pointwise, StepAttention
 
 SMALL = 0.1
 
@@ -27,7 +27,7 @@ def without_batch_norm(network: Network) -> Network:
     """The same network with biases in place of batch norm."""
 
     def biased(conv: Conv) -> Conv:
-        return conv if conv.batch_norm_eps is None else replace(conv, bias=True, batch_norm_eps=None)
+        return conv if conv.batch_norm_eps is None else replace(conv, bias=True, batch_norm_eps=None, normed_together=1)
 
     return network.changed(Conv, biased)
 
@@ -50,7 +50,7 @@ def _conv(conv: Conv, network: Network, draw: np.random.Generator) -> Parameters
     spread *= SMALL if gated or conv.name == network.output else 1.0
     parameters = {f"{conv.name}.weight": draw.normal(0, spread, conv.kernel_shape).astype(np.float32)}
     if conv.bias:
-        parameters[f"{conv.name}.bias"] = np.full(conv.out_channels, float(gated), np.float32)
+        parameters[f"{conv.name}.bias"] = np.full(conv.kernel_shape[0], float(gated), np.float32)
     return parameters
 
 
@@ -67,6 +67,13 @@ def _attention(layer: Attention, *_: Any) -> Parameters:
     return {f"{layer.name}.temperature": np.ones(layer.heads, np.float32)}
 
 
+def _step_attention(layer: StepAttention, _: Network, draw: np.random.Generator) -> Parameters:
+    return {
+        f"{layer.name}.{part}": draw.normal(0, math.sqrt(1 / math.prod(shape[1:])), shape).astype(np.float32)
+        for part, shape in layer.parameter_shapes.items()
+    }
+
+
 def _nothing(*_: Any) -> Parameters:
     return {}
 
@@ -77,5 +84,6 @@ INITIAL: dict[type[Layer], Callable[[Any, Network, np.random.Generator], Paramet
     Pointwise: _pointwise,
     LayerNorm: _layer_norm,
     Attention: _attention,
+    StepAttention: _step_attention,
 }
 """How each kind of layer starts: (layer, network, generator) -> its parameters by name."""

@@ -10,24 +10,17 @@ from nspike.graph.plain_layer import (
     Attention,
     GlobalPool,
     LayerNorm,
+    Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    StepAttention,
+    StepMean,
 )
+from nspike.graph.reads import Reads
 
 IMAGE = "image"
 """The name under which a layer refers to the network's input, in [0, 1]."""
-
-
-class Reads:
-    """A layer that reads one other."""
-
-    source: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,9 @@ class Conv(Reads):
 
     kernel : its side k, of any parity. padding : zeros before and after, on both axes; None for the usual halves of
     dilation·(k - 1). Its output is the input's size over the stride. tied : the convolution whose weight and bias it
-    uses in the ANN, None for its own.
+    uses in the ANN, None for its own. normed_together : how many channels, one after the other, batch norm takes for one;
+    with r² it is the batch norm behind a pixel shuffle by r that reads this convolution. repeats : into how many equal parts
+    what it reads is divided, each of which the same kernel is used on; in_channels and out_channels are of all together.
     """
 
     name: str
@@ -51,6 +46,8 @@ class Conv(Reads):
     groups: int = 1
     padding: tuple[int, int] | None = None
     tied: str | None = None
+    normed_together: int = 1
+    repeats: int = 1
 
     @property
     def span(self) -> int:
@@ -69,8 +66,13 @@ class Conv(Reads):
 
     @property
     def kernel_shape(self) -> tuple[int, int, int, int]:
-        """(C_out, C_in/groups, k, k)."""
-        return self.out_channels, self.in_channels // self.groups, self.kernel, self.kernel
+        """(C_out, C_in/groups, k, k), C_out and C_in being those of one of the repeats."""
+        return (
+            self.out_channels // self.repeats,
+            self.in_channels // (self.groups * self.repeats),
+            self.kernel,
+            self.kernel,
+        )
 
     @property
     def parameters(self) -> str:
@@ -80,7 +82,9 @@ class Conv(Reads):
     @property
     def is_plain(self) -> bool:
         """Stride 1, no dilation, one group, an odd kernel in the middle of its padding: what the fused kernels run."""
-        return (self.stride, self.dilation, self.groups) == (1, 1, 1) and self.pads == (self.kernel // 2,) * 2
+        return (self.stride, self.dilation, self.groups, self.repeats) == (1, 1, 1, 1) and self.pads == (
+            self.kernel // 2,
+        ) * 2
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ class Constant(Reads):
     meaning: str = ""
 
 
-PlainLayer = Pointwise | MaxPool | GlobalPool | LayerNorm | Multiply | Attention
+PlainLayer = Pointwise | MaxPool | GlobalPool | LayerNorm | Multiply | Attention | Leaky | StepAttention | StepMean
 """Layers that only a plain network may have: conversion refuses them."""
 
 Layer = (
@@ -248,6 +252,9 @@ KINDS: dict[str, type[Layer]] = {
     "layer_norm": LayerNorm,
     "multiply": Multiply,
     "attention": Attention,
+    "leaky": Leaky,
+    "step_attention": StepAttention,
+    "step_mean": StepMean,
 }
 """Every kind of layer, by its name in model files. Everything else about a kind is in tables with these kinds as keys."""
 

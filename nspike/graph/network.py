@@ -207,6 +207,11 @@ class Network:
         """The number of weights in all kernels, biases not counted; those that layers share once for each."""
         return sum(geometry.weights(layer) for layer in self.layers)
 
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are trained: all parameters but batch norm's statistics."""
+        return geometry.parameter_count(self.layers)
+
     def changed(self, kind: type[_Kind], change: Callable[[_Kind], Layer]) -> "Network":
         """The same network with every layer of one kind changed."""
         layers = tuple(change(layer) if isinstance(layer, kind) else layer for layer in self.layers)

@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Function = Literal["leaky_relu", "prelu", "sigmoid", "tanh", "gelu", "silu", "hard_sigmoid", "hard_swish"]
+from nspike.graph.reads import Reads
+
+Function = Literal["leaky_relu", "prelu", "sigmoid", "tanh", "gelu", "silu", "hard_sigmoid", "hard_swish", "complement"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 
 
 @dataclass(frozen=True)
-class Pointwise:
-    """A function of each value. slope : of `leaky_relu` below 0; `prelu` has a parameter `weight` (C,) instead."""
+class Pointwise(Reads):
+    """A function of each value. slope : of `leaky_relu` below 0; `prelu` has a parameter `weight` (C,) instead.
+
+    complement : 1 - x.
+    """
 
     name: str
     source: str
@@ -17,41 +22,26 @@ class Pointwise:
     function: Function
     slope: float = 0.01
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Reads):
     """The largest of each size×size block."""
 
     name: str
     source: str
     size: int
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class GlobalPool:
+class GlobalPool(Reads):
     """The mean of each channel over the whole image, (C, 1, 1)."""
 
     name: str
     source: str
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
-
 
 @dataclass(frozen=True)
-class LayerNorm:
+class LayerNorm(Reads):
     """Over the channels of each pixel: w·(x - μ)/√(σ² + ε) + b; without `bias`, as in Restormer, w·x/√(σ² + ε)."""
 
     name: str
@@ -59,11 +49,6 @@ class LayerNorm:
     channels: int
     bias: bool = True
     eps: float = 1e-5
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the layers that this one reads."""
-        return (self.source,)
 
 
 @dataclass(frozen=True)
@@ -85,3 +70,63 @@ class Attention:
     sources: tuple[str, str, str]
     channels: int
     heads: int
+
+
+# ----- Spiking networks in floats: T steps side by side, channel t·C + c being channel c at step t -----
+
+
+@dataclass(frozen=True)
+class Leaky(Reads):
+    """Leaky integrate-and-fire neurons with hard reset, in floats: u = keep·v + x; s = [u >= θ]; v = u·(1 - s); v(0) = 0.
+
+    channels : of all steps together, T·C. steps : T. threshold : θ. Not exact: a sum of floats decides a spike.
+    """
+
+    name: str
+    source: str
+    channels: int
+    steps: int
+    threshold: float
+    keep: float = 0.5
+
+
+@dataclass(frozen=True)
+class StepAttention(Reads):
+    """Gates over time, channels and places, one after the other, and a ReLU (Yao et al. 2023, MA-SNN).
+
+    y = σ(M(mean x) + M(max x))·x for each step, over all that it holds, with the perceptron M(p) = W₂·relu(W₁·p);
+    z likewise of y for each channel, over all steps and places; out = relu(σ(conv([mean z, max z]))·z) for each place, over
+    all steps and channels.
+
+    channels : T·C. steps : T. reduced_steps, reduced_channels : how many values W₁ makes of T and of C. kernel : of the
+    convolution. Parameters `time1`, `time2`, `channel1`, `channel2` (out, in), `space` (1, 2, k, k).
+    """
+
+    name: str
+    source: str
+    channels: int
+    steps: int
+    reduced_steps: int
+    reduced_channels: int
+    kernel: int = 3
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its parameters by name."""
+        each = self.channels // self.steps
+        return {
+            "time1": (self.reduced_steps, self.steps),
+            "time2": (self.steps, self.reduced_steps),
+            "channel1": (self.reduced_channels, each),
+            "channel2": (each, self.reduced_channels),
+            "space": (1, 2, self.kernel, self.kernel),
+        }
+
+
+@dataclass(frozen=True)
+class StepMean(Reads):
+    """The mean over `steps` steps, T·C channels to C."""
+
+    name: str
+    source: str
+    steps: int

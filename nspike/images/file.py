@@ -19,6 +19,7 @@ from nspike.files.foreign import read_bytes
 from nspike.images import exif as _exif
 from nspike.images import pillow as _pillow
 from nspike.images import png16 as _png16
+from nspike.images.jpeg_blocks import Blocks
 from nspike.images.pillow import Decoded, Samples, check_size
 
 MAX_PIXELS = 256_000_000
@@ -60,6 +61,7 @@ class ImageData:
     exif : the EXIF block with its prefix, its orientation set to upright; or None
     path, format : where it was read, and the file format's name ("PNG", "JPEG", ...)
     sha256 : the hexadecimal digest of the file's bytes
+    blocks : of a JPEG, how it was quantised; or None
     """
 
     pixels: Samples
@@ -69,6 +71,7 @@ class ImageData:
     path: Path | None = None
     format: str | None = None
     sha256: str | None = None
+    blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
@@ -145,13 +148,15 @@ def decode(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageDat
             raise BadInputError("is not an image in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
         decode = _read_png if kind == "PNG" else _pillow.decode
         with _pillow.without_limit():
-            samples, profile, exif, orientation = decode(data, kind, max_pixels)
+            samples, profile, exif, orientation, blocks = decode(data, kind, max_pixels)
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error.__cause__
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         raise BadInputError(f"{path}: {str(error) or type(error).__name__}") from error
+    if blocks is not None:
+        blocks = blocks.turned(orientation, *samples.shape[:2])
     samples = _exif.turn(samples, orientation)
     color = samples.shape[2] >= 3
     return ImageData(
@@ -162,6 +167,7 @@ def decode(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageDat
         path=path,
         format=kind,
         sha256=hashlib.sha256(data).hexdigest(),
+        blocks=blocks,
     )
 
 
@@ -233,7 +239,7 @@ def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
         _png16.check_length(png)
         return _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
     orientation, exif = _exif.split(png.chunks.get(b"eXIf"))
-    return _png16.decode(png), png.icc_profile, exif, orientation
+    return _png16.decode(png), png.icc_profile, exif, orientation, None
 
 
 def _profile_fits(profile: bytes | None, color: bool) -> bool:

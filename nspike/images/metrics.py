@@ -1,6 +1,7 @@
-"""How near a restored image is to the true one: PSNR, SSIM in its two usual forms, and the conversion rate.
+"""How near a restored image is to the true one: PSNR, SSIM in its two usual forms, MAE, and the conversion rate.
 
     PSNR = 10·log10(range² / MSE)
+    MAE  = mean of |a - b| / range
     SSIM = mean of (2·μa·μb + C1)(2·σab + C2) / ((μa² + μb² + C1)(σa² + σb² + C2)),  C1 = (0.01·range)², C2 = (0.03·range)²
 
 Sources: Wang et al., Image quality assessment, 2004 (`gauss11`: 11x11 Gaussian of σ 1.5, only windows inside the image,
@@ -51,6 +52,26 @@ def psnr(a: ArrayLike, b: ArrayLike, data_range: float | None = None, *, unit: f
         _add_rows(total, difference * difference)
     mean = _sum(total) / first.size
     return math.inf if mean == 0 else 10 * math.log10(data_range * data_range / mean)
+
+
+def mae(a: ArrayLike, b: ArrayLike, data_range: float | None = None, *, unit: float = 1.0) -> float:
+    """The mean absolute error over all pixels and channels, as a share of `data_range`: 0 for equal images.
+
+    Parameters
+    ----------
+    a, b, data_range, unit : as for `psnr`
+
+    Raises
+    ------
+    BadInputError
+        as `psnr` does.
+    """
+    first, second, data_range = _pair(a, b, data_range)
+    total = np.zeros(first[0].size)
+    for y0, y1 in _bands(len(first)):
+        difference = np.abs(_floats(first[y0:y1], unit) - _floats(second[y0:y1], unit))
+        _add_rows(total, difference.reshape(y1 - y0, -1))
+    return _sum(total) / first.size / data_range
 
 
 def ssim(

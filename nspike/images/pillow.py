@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from nspike.errors import BadInputError
 from nspike.images import exif as _exif
 from nspike.images.jpeg import with_noise_before_end
+from nspike.images.jpeg_blocks import Blocks, blocks_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
-Decoded: TypeAlias = tuple[Samples, bytes | None, bytes | None, int]
-"""Samples (H, W, 1 to 4), ICC profile, EXIF block, orientation."""
+Decoded: TypeAlias = tuple[Samples, bytes | None, bytes | None, int, Blocks | None]
+"""Samples (H, W, 1 to 4), ICC profile, EXIF block, orientation, and of a JPEG its blocks, as they are stored."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
@@ -66,7 +67,8 @@ def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | 
             orientation = orientation if orientation in range(1, 9) else 1
         if transparent_level is not None:
             image.info["transparency"] = transparent_level  # Pillow scales 1 to 4 bits to 0..255, but not this level
-        return _samples(image), image.info.get("icc_profile"), exif, orientation
+        blocks = blocks_of(image) if kind == "JPEG" else None
+        return _samples(image), image.info.get("icc_profile"), exif, orientation, blocks
 
 
 def _complete(data: bytes, image: "Image") -> bool:

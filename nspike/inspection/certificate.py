@@ -153,6 +153,8 @@ def _dynamics(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> di
     told: dict[str, Any] = {"keep": own.keep, "input_factor": own.input_factor} if own.leaks else {}
     if own.to_zero:
         told["reset"] = "zero"
+    if neuron.strict:
+        told["strict"] = True
     if len(neuron.planes) > 1:
         told["most_spikes"] = own.most
     return told

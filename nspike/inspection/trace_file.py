@@ -28,6 +28,7 @@ from nspike.engine.tile import LayerSpikes
 from nspike.engine.tiling import BLOCK
 from nspike.engine.window import Rect
 from nspike.errors import OutputError
+from nspike.files import hdf5
 from nspike.files.lenient import LenientFile
 
 FORMAT = "nspike trace"
@@ -54,19 +55,19 @@ class Writer:
     """
 
     def __init__(self, path: Path, name: str, layers: Mapping[str, Shape], window: Rect) -> None:
-        import h5py
-
         self._name = name
         self._windows = {name: window.scaled(shape.scale) for name, shape in layers.items()}
         self.events = {name: np.zeros(shape.steps, np.int64) for name, shape in layers.items()}
         self._stream = LenientFile(path)
-        self._file = h5py.File(self._stream, "w", libver=("v110", "v110"))
+        self._file = hdf5.create(self._stream)
         self._trains = {name: self._created(name, shape, self._windows[name]) for name, shape in layers.items()}
 
     def _created(self, name: str, shape: Shape, window: Rect) -> Any:
         width = -(-window.width // 8)
+        path = f"spikes/{name}"
+        hdf5.make_groups(self._file, path)
         return self._file.create_dataset(
-            f"spikes/{name}",
+            path,
             (shape.planes, shape.steps, shape.channels, window.height, width),
             np.uint8,
             chunks=(1, 1, shape.channels, min(BLOCK, window.height), min(BLOCK // 8, width)),

@@ -112,7 +112,10 @@ def _check(network: Network, integrators: Sequence[tuple[str, str]], roots: Mapp
     reached = np.concatenate([roots[current] for _, current in integrators])
     for layer in network.drivers:
         if not np.isin(roots[layer.name], reached).any():
-            raise ModelError(f"network {network.name}: the current of {layer.name!r} reaches no neurons")
+            raise ModelError(
+                f"network {network.name}: the current of {layer.name!r} reaches no neurons: nothing reads it, or its channels "
+                "are all sliced away; leave the layer out, as `nspike convert` does with the plain network"
+            )
 
 
 class _Union:

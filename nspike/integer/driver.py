@@ -37,7 +37,8 @@ class FloatDriver:
     """A convolution or gate in units of the scale of its current.
 
     layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, I, k, k), I = 0 for a gate. bias (C,).
-    gate : (C,), empty for a convolution. bounds : what its grid must hold.
+    gate : (C,), what it multiplies n·(x - 1) by, n being the spikes of all planes, each as often as its gain says; empty for a
+    convolution. bounds : what its grid must hold.
     """
 
     layer: Driver
@@ -66,14 +67,23 @@ def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDr
         raise ModelError(
             f"network {network.name}: gate {layer.name!r} must read spikes of the image's size and {network.channels} channels"
         )
+    most, worths = 1, []
     for source in sources:
-        if spike_planes(network, source, spikes.planes) != (1,) or spike_worth(network, source, spikes.worth) != (1, 1):
+        planes, (before, after) = (
+            spike_planes(network, source, spikes.planes),
+            spike_worth(network, source, spikes.worth),
+        )
+        if before != after:
             (neuron, *_) = spikes.neurons.values()
-            raise ModelError(f"neuron {neuron.name} cannot feed a gate: its spikes are not all worth 1")
-    gate = gate_scale(network, spiking, layer.name)
+            raise ModelError(
+                f"neuron {neuron.name} cannot feed a gate: its spikes are worth {before:g} up to T and {after:g} after"
+            )
+        most = max(most, *(sum(max(sign * gain, 0) for gain in planes) for sign in (1, -1)))
+        worths.append(np.full(network.widths[source], before))
+    gate = gate_scale(network, spiking, layer.name) * np.concatenate(worths)
     bias = 1.0 / current_scales(network, spiking)[layer.name]
     # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
-    largest, total = kernel_bounds((gate * (IMAGE_GAIN + 1))[None, :, None, None, None], bias)
+    largest, total = kernel_bounds((gate * (IMAGE_GAIN + 1))[None, :, None, None, None], bias, most)
     none = np.zeros((1, layer.channels, 0, 1, 1))
     return FloatDriver(layer, sources, none, bias, gate, Bounds(largest, total, RANGE))
 

@@ -71,7 +71,7 @@ def dynamics(neuron: Neuron, course: Course) -> Dynamics:
         to_zero=neuron.reset == "zero",
         up=len(up),
         down=len(down),
-        most=neuron.most_spikes or max(sum(up), sum(down)),
+        most=course.most,
     )
 
 

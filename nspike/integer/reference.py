@@ -106,6 +106,8 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
         of_steps = course(kind, values[name], spiking.timesteps, total, fires=name != OUTPUT or head.fires)
         fire, amplitude = (np.multiply.outer(each, theta) for each in (of_steps.fires, of_steps.amplitudes))
         own = dynamics(kind, of_steps)
+        if kind.strict:
+            fire = np.nextafter(fire, np.inf)
         if own.most > 1:
             amplitude[np.isinf(fire)] = 0.0
         factors = (of_steps.keep, of_steps.input_factor)

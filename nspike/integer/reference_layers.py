@@ -16,7 +16,7 @@ from nspike.graph.layer import Add, AveragePool, Bilinear, Constant, Conv, Gate,
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.currents import gate_weights, image_current
-from nspike.integer.spike_channels import Planes, inputs, spike_planes, spike_sources
+from nspike.integer.spike_channels import Planes, counted, inputs, spike_planes, spike_sources
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,10 @@ def _gate(gate: Any, read: Sequence[NDArray[Any]], current: FloatCurrent | None,
     else:
         k = current.exponent[:, None, None]
         each = np.asarray(np.ldexp(gate_weights(np.rint(run.image * UNIT), value, k), -k))
-    currents = np.asarray(read[0] * each, np.float64)
+    parts = [
+        (spike_planes(run.network, p, run.planes), run.network.widths[p]) for p in spike_sources(run.network, gate.name)
+    ]
+    currents = np.asarray(counted(read[0], parts, 1) * each, np.float64)
     currents[: run.timesteps] += current.bias[:, None, None]
     return currents
 

@@ -226,7 +226,7 @@ def _stage(layer: Layer, driver: FloatDriver | None, exponent: NDArray[np.int64]
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
         params = answers.step_parameters(neuron, numbers.values, theta, exponent)
-    threshold = np.stack([_threshold(integer, theta, f) for f in numbers.course.fires])
+    threshold = np.stack([_threshold(integer, theta, f, neuron.strict) for f in numbers.course.fires])
     reset = np.stack([_reset(integer, theta, a) for a in numbers.course.amplitudes])
     if own_dynamics.most > 1:
         # the spikes of a burst lie at least 1 apart, and none is past a threshold that is never met
@@ -252,10 +252,11 @@ def _writer(driver: FloatDriver, exponent: NDArray[np.int64]) -> Writer:
     return Writer(driver.layer, driver.sources, exponent, weights, bias, driver.gate)
 
 
-def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float) -> NDArray[np.int32]:
+def _threshold(integer: IntegerLayer, theta: NDArray[np.float64], fraction: float, strict: bool) -> NDArray[np.int32]:
     if np.isinf(fraction):
         return np.full(theta.shape, NEVER_FIRES, np.int32)
-    return integer.theta if fraction == 1.0 else np.maximum(integer.to_grid(theta * fraction), 1)
+    own = integer.theta if fraction == 1.0 else np.maximum(integer.to_grid(theta * fraction), 1)
+    return own + np.int32(strict)  # u > θ is u >= θ + 1 in integers
 
 
 def _reset(integer: IntegerLayer, theta: NDArray[np.float64], amplitude: float) -> NDArray[np.int32]:

@@ -104,6 +104,21 @@ def inputs(network: Network, name: str, groups: int, planes: Callable[[str], Pla
     return Inputs(names, channel[place], place, np.concatenate(of_part)[place], np.concatenate(gains)[place] * read)
 
 
+def counted(spikes: NDArray[Any], parts: Sequence[tuple[Planes, int]], axis: int) -> NDArray[Any]:
+    """n of each neuron: its spikes of all planes, each as often as its gain says.
+
+    spikes : those of several parts side by side along `axis`, plane by plane; parts : planes and neurons of each.
+    """
+    if all(planes == (1,) for planes, _ in parts):
+        return spikes
+    ends = np.cumsum([len(planes) * count for planes, count in parts])[:-1]
+    found = []
+    for part, (planes, _) in zip(np.split(spikes, ends, axis), parts, strict=True):
+        each = np.split(part, len(planes), axis)
+        found.append(sum(np.int32(gain) * one for gain, one in zip(planes, each, strict=True)))
+    return np.concatenate(found, axis)
+
+
 def folded(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> Floats:
     """The kernel per phase, float64 (1 or 2, C, I, k, k), with amplitudes and gains multiplied in.
 

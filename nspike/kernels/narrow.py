@@ -133,20 +133,28 @@ def conv_current_step(masks, offsets, taps, weights, bias, columns, out):
 
 
 @kernel
-def gate_fire_step(spikes, gates, bias, threshold, reset, v, columns, step, first_row, out, dynamics=None):
-    """One step of a gated block of rows: each spike adds its pixel's weight.
+def gate_fire_step(spikes, gates, gains, bias, threshold, reset, v, columns, step, first_row, out, dynamics=None):
+    """One step of a gated block of rows: each spike adds its pixel's weight, as often as the gain of its plane says.
 
-    spikes uint64 (steps, C, rows, words); gates int32 (C, rows, padded columns) in the same rows; else as `conv_fire_step`.
+    spikes uint64 (steps, planes·C, rows, words); gates int32 (C, rows, padded columns) in the same rows; gains int32 (planes,);
+    else as `conv_fire_step`.
     """
     rows, channels, padded = v.shape
     flat_v, flat_out, plane = v.reshape(-1), out.reshape(-1), _plane(out, channels)
-    current = np.empty(64, np.int32)
+    current, more = np.empty(64, np.int32), np.empty(64, np.int32)
     blocks = (columns + 63) // 64
     last = _last_word(columns)
     for y in range(rows):
         for c in range(channels):
             for b in range(blocks):
                 gate(spikes[step, c, first_row + y, b], gates[c, first_row + y], b * 64, current)
+                if gains[0] != 1:
+                    current *= gains[0]
+                for p in range(1, len(gains)):
+                    word = spikes[step, p * channels + c, first_row + y, b]
+                    gate(word, gates[c, first_row + y], b * 64, more)
+                    for x in range(64):
+                        current[x] += gains[p] * more[x]
                 mask = last if b == blocks - 1 else ALL
                 at, into = (y * channels + c) * padded + b * 64, _place(out, step, c, first_row + y) + b
                 fire_row(
@@ -226,11 +234,13 @@ def conv_fire(
 
 
 @kernel
-def gate_fire(spikes, gates, steps, bias, threshold, reset, columns, first_row, v, out, dynamics=None):
+def gate_fire(spikes, gates, gains, steps, bias, threshold, reset, columns, first_row, v, out, dynamics=None):
     """A gated block of rows at all steps; as `conv_fire` and `gate_fire_step`."""
     for t in range(threshold.shape[0]):
         late = 1 if t >= steps else 0
-        gate_fire_step(spikes, gates, bias[late], threshold[t], reset[t], v, columns, t, first_row, out, dynamics)
+        gate_fire_step(
+            spikes, gates, gains, bias[late], threshold[t], reset[t], v, columns, t, first_row, out, dynamics
+        )
 
 
 @kernel

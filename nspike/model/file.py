@@ -80,6 +80,11 @@ def save(path: str | os.PathLike[str], model: Model, integers: Integers | None =
     OutputError
         the file cannot be written; nothing is left behind.
     """
+    write_bytes(path, to_bytes(model, integers))
+
+
+def to_bytes(model: Model, integers: Integers | None = None) -> bytes:
+    """The bytes of a model file, as `save` writes them. Raises ModelError as it does."""
     texts, arrays = _model_content.to_content(model)
     attributes: dict[str, str | int] = {
         "writer": f"nspike {NSPIKE}",
@@ -95,7 +100,7 @@ def save(path: str | os.PathLike[str], model: Model, integers: Integers | None =
     body = _hdf5.write(attributes, arrays)[_hdf5.HEADER_BYTES :]
     checksum = hashlib.sha256(body).hexdigest()
     header = f"nspike model file, format {VERSION}, needs nspike {_NEEDS} or later\nsha256 {checksum}\n".encode()
-    write_bytes(path, header.ljust(_hdf5.HEADER_BYTES, b"\0") + body)
+    return header.ljust(_hdf5.HEADER_BYTES, b"\0") + body
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -120,7 +125,18 @@ def load_whole(path: str | os.PathLike[str]) -> tuple[Model, dict[str, dict[str,
     Both have the digests that the file gives them. That the integers follow from the model is for
     `nspike.integer.rounding.check_stored` to say, which knows the neuron. Raises ModelError as `load` does.
     """
-    version, attributes, arrays = _read(Path(path))
+    return _whole(path, *_read(Path(path)))
+
+
+def from_bytes(data: bytes, where: str) -> Model:
+    """The model of the bytes of a model file; `where` they are is for the error. Raises ModelError as `load` does."""
+    return _whole(where, *_unpacked(where, data))[0]
+
+
+def _whole(
+    path: str | os.PathLike[str], version: int, attributes: _hdf5.Attributes, arrays: _hdf5.Arrays
+) -> tuple[Model, dict[str, dict[str, NDArray[Any]]]]:
+    """The model and the integers of a file's content."""
     plain = {name: array for name, array in arrays.items() if not name.startswith("integers/")}
     try:
         texts = _texts(attributes)
@@ -204,7 +220,20 @@ def _renamed(texts: dict[str, str], version: int) -> dict[str, str]:
 
 
 def _read(path: Path, *, datasets: bool = True) -> tuple[int, _hdf5.Attributes, _hdf5.Arrays]:
-    version, data = _checked_bytes(path)
+    try:
+        data = read_bytes(path, _hdf5.MAX_BYTES)
+    except _hdf5.Refused as refused:
+        raise ModelError(f"{path}: {refused}; expected a model file") from refused
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{path}: cannot be read: {reason}") from error
+    return _unpacked(path, data, datasets=datasets)
+
+
+def _unpacked(
+    path: str | os.PathLike[str], data: bytes, *, datasets: bool = True
+) -> tuple[int, _hdf5.Attributes, _hdf5.Arrays]:
+    version = _version(path, data)
     try:
         return version, *_hdf5.read(data, datasets=datasets)
     except _hdf5.Refused as refused:
@@ -213,15 +242,8 @@ def _read(path: Path, *, datasets: bool = True) -> tuple[int, _hdf5.Attributes, 
         raise _damaged(path, error) from error
 
 
-def _checked_bytes(path: Path) -> tuple[int, bytes]:
-    """The format's version and the bytes of a file whose header and checksum are right."""
-    try:
-        data = read_bytes(path, _hdf5.MAX_BYTES)
-    except _hdf5.Refused as refused:
-        raise ModelError(f"{path}: {refused}; expected a model file") from refused
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
+def _version(path: str | os.PathLike[str], data: bytes) -> int:
+    """The format's version of a file whose header and checksum are right."""
     match = _HEADER.match(data)
     if match is None:
         hint = "the file is empty" if not data else "import a trained network's file with `nspike import` first"
@@ -236,7 +258,7 @@ def _checked_bytes(path: Path) -> tuple[int, bytes]:
         raise ModelError(f"{path}: damaged in its header; fetch or make it again")
     if hashlib.sha256(data[_hdf5.HEADER_BYTES :]).hexdigest().encode() != match[3]:
         raise ModelError(f"{path}: damaged: its checksum differs (cut short or changed); fetch or make it again")
-    return version, data
+    return version
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> ModelError:

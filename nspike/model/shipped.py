@@ -1,4 +1,7 @@
-"""Names of models: files, and the models that are shipped in the package `nspike_weights`."""
+"""Names of models: files, and the models that are shipped in the package `nspike_weights`; which of these is for what.
+
+A model is chosen by what its file says: task, colour, noise levels, network. Two tables decide between those that would do.
+"""
 
 import copy
 import importlib.util
@@ -6,13 +9,25 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from nspike.contracts.architecture import Task
+from nspike.contracts.architecture import Colour, Task
+from nspike.contracts.tasks import KIND_OF
 from nspike.errors import ModelError, UsageError, nearest
 from nspike.model.file import FileInfo, read_info
 from nspike.model.model import Info
 
 DEFAULT = "dncnn-s25"
 """The model that is used when neither a model nor a task is asked for."""
+
+COLOURS: dict[bool, tuple[Colour, ...]] = {True: ("rgb", "gray", "y"), False: ("gray", "y", "rgb")}
+"""Whether an image is in colour -> what models for it take, those first that are tried first. A denoiser is passed over for the
+next ones if it does not serve the noise. With "gray" before "rgb", colour is denoised in three grey passes."""
+
+NETWORKS: dict[bool, tuple[str, ...]] = {False: ("spikerir_lite", "spikerir_wide"), True: ("drunet", "dncnn", "aodnet")}
+"""Whether the plain network is to be run -> of models that would do alike, those of these networks are taken, in this order;
+then by name."""
+
+NEAR = 1.4
+"""A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
 
 
 def shipped() -> list[tuple[str, Path]]:
@@ -70,10 +85,10 @@ def default_for(
 
     Parameters
     ----------
-    task : denoise, dehaze or superres.
+    task : one of `nspike.contracts.tasks.TASKS`; "deblur" is motion blur.
     sigma : the noise in grey levels; the model trained for the nearest one is chosen, `DEFAULT` if None.
     scale : the factor of super-resolution; the model must have been trained for it.
-    colour : whether the image is in colour: of several models for it, one that takes colours together is chosen.
+    colour : whether the image is in colour; see `COLOURS`.
     plain : whether the plain network is to be run; without it only models with a spiking form are chosen.
 
     Raises
@@ -87,23 +102,40 @@ def default_for(
         raise UsageError(f"a noise level has no meaning for the task {task}; it is for denoise")
     if scale is not None and task != "superres":
         raise UsageError(f"a scale has no meaning for the task {task}; it is for superres")
-    fitting = {name: info for name, info in _infos().items() if info.info.task == task}
-    fitting = {name: info for name, info in fitting.items() if plain or info.timesteps is not None}
-    together = {name for name, info in fitting.items() if info.info.colour == "rgb"}
-    if scale is None and 0 < len(together) < len(fitting):
-        fitting = {name: info for name, info in fitting.items() if (name in together) == colour}
+    fitting = {name: file for name, file in _infos().items() if purpose(file.info) == task}
+    fitting = {name: file for name, file in fitting.items() if plain or file.timesteps is not None}
     if scale is not None:
-        scales = {name: info.info.degradation.get("scales", []) for name, info in fitting.items()}
-        fitting = {name: info for name, info in fitting.items() if scale in scales[name]}
+        scales = {name: file.info.degradation.get("scales", []) for name, file in fitting.items()}
+        fitting = {name: file for name, file in fitting.items() if scale in scales[name]}
         if scales and not fitting:
             known = sorted({known for of_model in scales.values() for known in of_model})
             raise ModelError(f"no shipped model enlarges {scale} times; expected one of {', '.join(map(str, known))}")
     if not fitting:
-        raise ModelError(f"no model for the task {task} is shipped with this installation; give one with --model FILE")
+        raise ModelError(
+            f"no model for the task {task} is shipped with this installation; give one with --model FILE, or train one: "
+            f'`nspike train` with degradation = {{kind = "{KIND_OF[task]}"}}'
+        )
+    groups = [
+        {name: file for name, file in fitting.items() if file.info.colour == taken} for taken in COLOURS[bool(colour)]
+    ]
+    groups = [group for group in groups if group]
     if sigma is not None:
-        level = sigma
-        return min(fitting, key=lambda name: (_distance(fitting[name], level), name))
-    return DEFAULT if DEFAULT in fitting else next(iter(fitting))
+        serving = [{name: file for name, file in group.items() if _serves(file, sigma)} for group in groups]
+        groups = [group for group in serving if group] or groups
+    group = groups[0]
+    if sigma is None and DEFAULT in group:
+        return DEFAULT
+    return min(group, key=lambda name: (_distance(group[name], sigma), _rank(group[name], plain), name))
+
+
+def purpose(info: Info) -> Task:
+    """The task that a model is for: what was trained on defocus blur is for that, also where its file says "deblur"."""
+    return "defocus" if info.task == "deblur" and info.degradation.get("kind") == "defocus" else info.task
+
+
+def is_for(info: Info, task: Task) -> bool:
+    """Whether a model that a user names can be run for a task."""
+    return task in (info.task, purpose(info))
 
 
 def _infos() -> dict[str, FileInfo]:
@@ -116,10 +148,30 @@ def _info(path: Path, changed: int) -> FileInfo:
     return read_info(path)
 
 
-def _distance(info: FileInfo, sigma: float) -> float:
+def noise_levels(info: Info) -> list[float]:
+    """The noise levels that a model was trained for, ascending: one, several, or a range's ends; empty if it says none."""
+    value = info.degradation.get("sigma")
+    values = value if isinstance(value, list) else [value]
+    return sorted(float(level) for level in values if isinstance(level, int | float))
+
+
+def _serves(file: FileInfo, sigma: float) -> bool:
+    """Whether a model was trained for this noise, or for one level that is near it."""
+    levels = noise_levels(file.info)
+    if not levels:
+        return False
+    low, high = levels[0], levels[-1]
+    return low <= sigma <= high if low < high else low / NEAR <= sigma <= low * NEAR
+
+
+def _distance(file: FileInfo, sigma: float | None) -> float:
     """How far a noise level is from those that a model was trained for, infinite if it does not say."""
-    levels = info.info.degradation.get("sigma")
-    levels = levels if isinstance(levels, list) else [levels]
-    if not levels or not all(isinstance(level, int | float) for level in levels):
-        return float("inf")
-    return float(max(min(levels) - sigma, sigma - max(levels), 0.0))
+    levels = noise_levels(file.info)
+    if sigma is None or not levels:
+        return 0.0 if sigma is None else float("inf")
+    return max(levels[0] - sigma, sigma - levels[-1], 0.0)
+
+
+def _rank(file: FileInfo, plain: bool) -> int:
+    first = NETWORKS[plain]
+    return first.index(file.network.name) if file.network.name in first else len(first)

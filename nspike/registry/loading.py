@@ -19,6 +19,7 @@ from nspike.contracts.energy import EnergyModel
 from nspike.contracts.format import Format
 from nspike.contracts.head import Head
 from nspike.contracts.loss import Loss
+from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 from nspike.errors import PluginError, nearest
 from nspike.registry.requirements import of_source, unmet
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[str, type]] = {
     "energy": ("register_energy_models", EnergyModel),
     "network": ("register_networks", Architecture),
     "format": ("register_formats", Format),
+    "method": ("register_methods", Method),
 }
 """Kind -> (the hook that registers it, the class of its objects)."""
 

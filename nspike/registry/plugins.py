@@ -24,6 +24,7 @@ from nspike.contracts.energy import EnergyModel
 from nspike.contracts.format import Format
 from nspike.contracts.head import Head
 from nspike.contracts.loss import Loss
+from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 from nspike.errors import PluginError, nearest
 from nspike.registry.loading import KINDS, Objects, collect, load_file
@@ -94,6 +95,7 @@ class Registry:
         self.energy_models: Shelf[EnergyModel] = Shelf(self, "energy")
         self.networks: Shelf[Architecture] = Shelf(self, "network")
         self.formats: Shelf[Format] = Shelf(self, "format")
+        self.methods: Shelf[Method] = Shelf(self, "method")
         self._shelves: dict[str, Shelf[Any]] = {
             "neuron": self.neurons,
             "converter": self.converters,
@@ -102,6 +104,7 @@ class Registry:
             "energy": self.energy_models,
             "network": self.networks,
             "format": self.formats,
+            "method": self.methods,
         }
         self._registered: list[tuple[str, Any, str, str]] = []  # kind, object, package, version
         self._broken: list[Entry] = []

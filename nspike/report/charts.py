@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ _SETTINGS = {
     "savefig.facecolor": "none",
 }
 _MAP = "inferno"
+_MARKERS = "os^Dv<>Pp*"
 
 
 def rates_chart(ledger: Ledger) -> str:
@@ -78,6 +80,37 @@ def spikes_chart(ledger: Ledger) -> str:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         return _svg(figure, "Spikes of each layer")
+
+
+def lines_chart(
+    title: str,
+    x: str,
+    y: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
+) -> str:
+    """Points joined by lines, a colour each; `levels` are drawn across, dashed. logarithmic : of the x axis."""
+    import matplotlib
+
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": title}):
+        figure, axes = _figure(3.6)
+        for index, (name, points) in enumerate(series.items()):
+            horizontal, vertical = zip(*sorted(points), strict=True)
+            style = {"marker": _MARKERS[index % len(_MARKERS)], "color": f"C{index % 10}", "markersize": 5}
+            axes.plot(horizontal, vertical, label=name, linewidth=1.4, **style)
+        for name, level in (levels or {}).items():
+            axes.axhline(level, linestyle="--", linewidth=1, color=_INK, label=name)
+        if logarithmic:
+            axes.set_xscale("log")
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        figure.legend(frameon=False, loc="outside upper center", ncols=3, fontsize=9)
+        return _svg(figure, title)
 
 
 def _figure(height: float) -> Any:

@@ -135,7 +135,11 @@ def _quality(quality: Mapping[str, Mapping[str, float | None]]) -> list[tuple[st
     """(figure, before → after) in words."""
     ends = [quality[name] for name in ("input", "output") if name in quality]
     rows = []
-    for key, label, digits, unit in (("psnr", "PSNR", 2, " dB"), ("ssim_gauss11", "SSIM", 4, "")):
+    for key, label, digits, unit in (
+        ("psnr", "PSNR", 2, " dB"),
+        ("ssim_gauss11", "SSIM", 4, ""),
+        ("mae", "MAE", 4, ""),
+    ):
         values = [end[key] for end in ends]
         if key == "psnr" or None not in values:
             shown = ("∞" if value is None else f"{value:.{digits}f}" for value in values)

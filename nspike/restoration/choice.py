@@ -1,32 +1,26 @@
 """Which model restores an image, when its user named only a task, or a noise level, or nothing.
 
-Denoising without a noise level estimates it from the image (`nspike.degradations.noise`) and takes the shipped model that
+Denoising without a noise level estimates it from the image (`nspike.restoration.noise`) and takes the shipped model that
 was trained for the nearest one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.architecture import Task
-from nspike.degradations.noise import estimate_sigma
 from nspike.errors import UsageError
+from nspike.images.jpeg_blocks import Blocks
 from nspike.model import file as weights
 from nspike.model import shipped as models
 from nspike.model.model import Model
 from nspike.registry.parts import check, swap
+from nspike.restoration.noise import Noise, noise_of
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import trained_scales
-
-_SAMPLE = 1024
-_LEAST = 8
-_BLOCK = 8
-_NEAR = 1.4
-"""A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,7 @@ class Choice:
     """A model, ready to run.
 
     shipped : the model as it is in its file; name, digest : its own.
+    noise : what was estimated, where the noise was not given.
     told : the noise level that the network is given, where it takes one.
     enough : the noise from which a model is worth running, where the one estimated is below it; else None.
     changes : what is not as shipped (see `nspike.registry.parts.swap`); sigma : the noise
@@ -72,6 +67,7 @@ class Choice:
     warnings: tuple[str, ...] = ()
     enough: float | None = None
     told: float | None = None
+    noise: Noise | None = None
 
 
 class Chooser:
@@ -100,32 +96,33 @@ class Chooser:
         shipped = self._load(self._name(request.sigma))[
             0
         ]  # what is wrong with the request shows before the first image
-        if shipped.info.task != self.task:
-            raise UsageError(f"model {shipped.info.name} is for {shipped.info.task}, not for {self.task}")
+        if not models.is_for(shipped.info, self.task):
+            raise UsageError(f"model {shipped.info.name} is for {models.purpose(shipped.info)}, not for {self.task}")
 
-    def choose(self, pixels: NDArray[Any], kind: str | None = None) -> Choice:
-        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3); `kind` is its file's ("JPEG", ...)."""
+    def choose(self, pixels: NDArray[Any], blocks: Blocks | None = None) -> Choice:
+        """The model for an image, uint8 or uint16, (H, W) or (H, W, 3); `blocks` are those of its file, if that is a JPEG."""
         request, sigma, notes = self.request, self.request.sigma, []
-        enough = None
+        enough, noise = None, None
         if self.task == "denoise" and sigma is None:
-            sigma = noise_of(pixels, kind)
-            if sigma is None:
+            noise = noise_of(pixels, blocks)
+            if noise is None:
                 notes.append("the image is too small to estimate its noise")
             else:
-                notes.append(f"noise estimated: sigma {sigma:.1f}")
+                sigma = noise.sigma
+                notes.append(f"noise estimated: {noise}")
         colour = pixels.ndim == 3
         shipped, model, digest, changes = self._load(self._name(sigma, colour))
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
             notes[-1] += f", so model {shipped.info.name} was chosen"
-            least = _levels(shipped.info.degradation.get("sigma"))[:1]
+            least = models.noise_levels(shipped.info)[:1]
             smallest = models.default_for(self.task, sigma=0.0, colour=colour, plain=request.ann)
             if (
                 request.spare
                 and least
-                and sigma < least[0] / _NEAR
+                and sigma < least[0] / models.NEAR
                 and shipped.info.name == self._load(smallest)[0].info.name
             ):
-                enough = least[0] / _NEAR
+                enough = least[0] / models.NEAR
         told = sigma if shipped.network.takes_noise_level else None
         if told is not None:
             told = round(told, 1)
@@ -146,6 +143,7 @@ class Chooser:
             notes=tuple(notes),
             warnings=tuple(_warnings(shipped, sigma, scale, model)),
             enough=enough,
+            noise=noise,
         )
 
     def _told(self, model: Model, sigma: float) -> Model:
@@ -158,7 +156,7 @@ class Chooser:
     def _task(self) -> Task:
         """The task, where it was not named."""
         if self.request.model is not None:
-            return weights.read_info(models.find(self.request.model)).info.task
+            return models.purpose(weights.read_info(models.find(self.request.model)).info)
         return "denoise" if self.request.scale is None else "superres"
 
     def _name(self, sigma: float | None, colour: bool = False) -> str:
@@ -188,26 +186,11 @@ class Chooser:
         return self._loaded[name]
 
 
-def noise_of(pixels: NDArray[Any], kind: str | None = None) -> float | None:
-    """The estimated noise of an image in units of 1/255, from its middle if it is large; None if it is tiny.
-
-    A JPEG's blocks are taken to begin at the first pixel, as they do unless the image was cut or turned after it.
-    """
-    height, width = pixels.shape[:2]
-    if min(height, width) < _LEAST:
-        return None
-    top, left = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
-    if kind == "JPEG":
-        top, left = top - top % _BLOCK, left - left % _BLOCK
-    sample = pixels[top : top + _SAMPLE, left : left + _SAMPLE] / float(np.iinfo(pixels.dtype).max)
-    return 255 * estimate_sigma(sample, _BLOCK if kind == "JPEG" else None)
-
-
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:
     """What lies outside what the model was trained for, `changed` being the one that runs."""
     messages = []
-    levels = _levels(model.info.degradation.get("sigma"))
-    if sigma is not None and levels and not levels[0] / _NEAR <= sigma <= levels[-1] * _NEAR:
+    levels = models.noise_levels(model.info)
+    if sigma is not None and levels and not levels[0] / models.NEAR <= sigma <= levels[-1] * models.NEAR:
         span = " to ".join(f"{level:g}" for level in dict.fromkeys((levels[0], levels[-1])))
         messages.append(
             f"the noise, sigma {sigma:.1f}, is outside what model {model.info.name} was trained for: {span}"
@@ -226,9 +209,3 @@ def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Mod
             "worse, with more steps too"
         )
     return messages
-
-
-def _levels(value: object) -> list[float]:
-    """The noise levels that a model was trained for, ascending."""
-    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return sorted(float(level) for level in values if isinstance(level, int | float))

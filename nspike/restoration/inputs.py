@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nspike.errors import BadInputError
 from nspike.images import file as images
 from nspike.images.enlarge import Enlargement
+from nspike.images.jpeg_blocks import Blocks
 from nspike.images.plane import to_pixels
 from nspike.model.model import ImageLike, Images
 
@@ -21,7 +22,7 @@ class Input:
     """An image as the networks take it, and what they leave alone.
 
     pixels : (H, W) or (H, W, 3); alpha : (H, W) of the same dtype, or None; single : whether the image has an axis of one
-    channel; icc_profile, exif, sha256 : of its file.
+    channel; icc_profile, exif, sha256, blocks : of its file.
     """
 
     pixels: NDArray[Any]
@@ -30,6 +31,7 @@ class Input:
     icc_profile: bytes | None = None
     exif: bytes | None = None
     sha256: str | None = None
+    blocks: Blocks | None = None
 
     def finish(self, image: NDArray[Any]) -> NDArray[Any]:
         """The restored pixels in the form of the image: with its axis of one channel, or its alpha, enlarged likewise."""
@@ -57,7 +59,7 @@ def read_input(image: ImageLike | Images, *, max_pixels: int = images.MAX_PIXELS
     """
     if is_path(image):
         data = images.read(image, max_pixels=max_pixels)
-        return Input(data.pixels, data.alpha, False, data.icc_profile, data.exif, data.sha256)
+        return Input(data.pixels, data.alpha, False, data.icc_profile, data.exif, data.sha256, data.blocks)
     array = np.asarray(image)
     if array.ndim == 4:
         raise BadInputError(

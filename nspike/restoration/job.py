@@ -1,6 +1,5 @@
 """One image of a run, from its file to its result's file, with what it cost."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.energy import EnergyModel, break_even
-from nspike.degradations.protocols import WINDOWS, Quality, compare
+from nspike.degradations.protocols import compare
 from nspike.errors import BadInputError
 from nspike.images import file as images
 from nspike.model.result import Result
@@ -73,7 +72,7 @@ def process(
     if job.stream is None and not job.recorded:
         state(job, {}, overwrite=options.overwrite)  # before the work
     original = _read(job, options.max_pixels)
-    choice = chooser.choose(original.pixels, original.format)
+    choice = chooser.choose(original.pixels, original.blocks)
     settings = _settings(original, choice, chooser, options)
     report: dict[str, Any] = {
         "input": str(job.source),
@@ -183,7 +182,7 @@ def _unchanged(choice: Choice, chooser: Chooser, image: NDArray[Any]) -> dict[st
     note = f"below {choice.enough:.1f} no model is worth running: the image is unchanged; --sigma {choice.enough:.0f} runs it"
     return {
         "task": chooser.task,
-        "notes": [f"noise estimated: sigma {choice.sigma:.1f}", note],
+        "notes": [f"noise estimated: {choice.noise}", note],
         "sigma": choice.sigma,
         "size": list(image.shape),
     }
@@ -253,14 +252,9 @@ def _quality(source: NDArray[Any], image: NDArray[Any], clean: NDArray[Any]) -> 
         source = np.stack(larger, axis=-1).reshape(image.shape)
     unit = float(np.iinfo(clean.dtype).max)
     return {
-        name: _plain(compare(pixels, clean, 1.0, unit=unit)) for name, pixels in (("input", source), ("output", image))
+        name: compare(pixels, clean, 1.0, unit=unit).figures()
+        for name, pixels in (("input", source), ("output", image))
     }
-
-
-def _plain(quality: Quality) -> dict[str, float | None]:
-    """PSNR, None for equal images, and both SSIMs, None for images smaller than the window."""
-    values = {"psnr": quality.psnr} | {f"ssim_{window}": quality.ssim(window) for window in WINDOWS}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _shipped(choice: Choice, source: NDArray[Any], clean: NDArray[Any], options: Options) -> dict[str, float | None]:
@@ -273,7 +267,7 @@ def _shipped(choice: Choice, source: NDArray[Any], clean: NDArray[Any], options:
         memory=options.memory,
         threads=options.threads,
     )
-    return _plain(compare(result.image, clean, 1.0, unit=float(np.iinfo(clean.dtype).max)))
+    return compare(result.image, clean, 1.0, unit=float(np.iinfo(clean.dtype).max)).figures()
 
 
 def _shape(shape: tuple[int, ...]) -> str:

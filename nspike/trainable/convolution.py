@@ -14,7 +14,7 @@ from nspike.trainable.layer import Floats
 from nspike.trainable.worth import worth_read
 from nspike.trainable.written import Worth, Written
 
-SPIKES_ARE_ONE = False
+WORTH_IS_FIXED = False
 
 
 def floats(model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:

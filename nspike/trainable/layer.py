@@ -29,7 +29,7 @@ class Shared:
     timesteps : T. steps : with the post steps. pad : the border of packed spikes.
     surrogate : the derivative of the firing test. follow_reset : whether ∂L/∂s includes the reset, not detached.
     recompute : whether membranes are computed again for the way back.
-    integers : the network.
+    integers : the network. sigmas : the noise level of each image, of 255, (N,), where the network is told it.
     """
 
     plane: Ints
@@ -40,6 +40,7 @@ class Shared:
     integers: IntegerNetwork
     follow_reset: bool = True
     recompute: bool = False
+    sigmas: Doubles | None = None
 
 
 @dataclass(frozen=True)

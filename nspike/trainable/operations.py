@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nspike.autograd import attention, pointwise, spatial
+from nspike.autograd import attention, pointwise, spatial, steps
 from nspike.autograd.activation import sigmoid
 from nspike.autograd.convolve import conv2d
 from nspike.autograd.tensor import Tensor, add, concatenate, multiply
@@ -26,7 +27,17 @@ from nspike.graph.layer import (
     PixelUnshuffle,
     Slice,
 )
-from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 
 
 class Network(Protocol):
@@ -39,15 +50,21 @@ class Network(Protocol):
     def activate(self, layer: Activation, value: Tensor) -> Tensor:
         """What an activation makes of what it reads."""
 
+    def planes(self, layer: Constant, count: int) -> NDArray[np.float64]:
+        """The value of each plane of a constant for so many images, (N, C)."""
+
 
 Values = Mapping[str, Tensor]
 Operation = Callable[[Network, Any, Sequence[Tensor], Values], Tensor]
 
 
 def _conv(network: Network, layer: Conv, read: Sequence[Tensor], values: Values) -> Tensor:
-    own = layer.parameters
-    return conv2d(
-        read[0],
+    own, value = layer.parameters, read[0]
+    batch, _, *sides = value.shape
+    if layer.repeats > 1:
+        value = value.reshape(batch * layer.repeats, layer.in_channels // layer.repeats, *sides)
+    value = conv2d(
+        value,
         network.parameters[f"{own}.weight"],
         network.parameters[f"{own}.bias"] if layer.bias else None,
         stride=layer.stride,
@@ -55,6 +72,7 @@ def _conv(network: Network, layer: Conv, read: Sequence[Tensor], values: Values)
         groups=layer.groups,
         dilation=layer.dilation,
     )
+    return value.reshape(batch, layer.out_channels, *value.shape[2:]) if layer.repeats > 1 else value
 
 
 def _gate(network: Network, layer: Gate, read: Sequence[Tensor], values: Values) -> Tensor:
@@ -70,8 +88,8 @@ def _sum(network: Network, layer: Add, read: Sequence[Tensor], values: Values) -
 
 def _constant(network: Network, layer: Constant, read: Sequence[Tensor], values: Values) -> Tensor:
     image = read[0].data
-    planes = np.asarray(layer.values, image.dtype)[:, None, None]
-    return Tensor(np.broadcast_to(planes, (len(image), len(planes), *image.shape[2:])).copy())
+    planes = network.planes(layer, len(image)).astype(image.dtype)[:, :, None, None]
+    return Tensor(np.broadcast_to(planes, (*planes.shape[:2], *image.shape[2:])).copy())
 
 
 def _pointwise(network: Network, layer: Pointwise, read: Sequence[Tensor], values: Values) -> Tensor:
@@ -92,6 +110,20 @@ def _attention(network: Network, layer: Attention, read: Sequence[Tensor], value
     return attention.transposed_attention(read[0], read[1], read[2], temperature, layer.heads)
 
 
+def _leaky(network: Network, layer: Leaky, read: Sequence[Tensor], values: Values) -> Tensor:
+    return steps.leaky(read[0], steps=layer.steps, threshold=layer.threshold, keep=layer.keep)
+
+
+def _step_attention(network: Network, layer: StepAttention, read: Sequence[Tensor], values: Values) -> Tensor:
+    own = {part: network.parameters[f"{layer.name}.{part}"] for part in layer.parameter_shapes}
+    return steps.attention(read[0], own, layer.steps)
+
+
+def _step_mean(network: Network, layer: StepMean, read: Sequence[Tensor], values: Values) -> Tensor:
+    batch, _, *sides = read[0].shape
+    return read[0].reshape(batch, layer.steps, -1, *sides).mean(axis=1)
+
+
 def _prelu(network: Network, layer: Pointwise, value: Tensor) -> Tensor:
     return pointwise.prelu(value, network.parameters[f"{layer.name}.weight"].reshape(-1, 1, 1))
 
@@ -105,6 +137,7 @@ FUNCTIONS: Mapping[str, Callable[[Network, Pointwise, Tensor], Tensor]] = {
     "silu": lambda network, layer, value: pointwise.silu(value),
     "hard_sigmoid": lambda network, layer, value: pointwise.hard_sigmoid(value),
     "hard_swish": lambda network, layer, value: pointwise.hard_swish(value),
+    "complement": lambda network, layer, value: 1.0 - value,
 }
 """The functions of `nspike.graph.plain_layer`."""
 
@@ -128,5 +161,8 @@ OPERATIONS: Mapping[type[Layer], Operation] = {
     LayerNorm: _layer_norm,
     Multiply: lambda network, layer, read, values: multiply(read[0], read[1]),
     Attention: _attention,
+    Leaky: _leaky,
+    StepAttention: _step_attention,
+    StepMean: _step_mean,
 }
 """What computes each kind of layer: (the network, the layer, what it reads, all values so far) -> its value."""

@@ -42,15 +42,17 @@ def _run_currents(layer: Layer, train: SpikeTrain) -> None:
     shared, (count, height, width) = layer.shared, layer.shape
     currents = layer.input.currents()
     into, kept = np.full(2, train.pad, np.int64), threading.local()
+    size = height if layer.prepared.stage.neuron.scope == "layer" else 1  # rows that are handed over together
 
-    def rows(_: int, first: int, last: int) -> None:
-        for row in range(first, last):
-            n, y = divmod(row, height)
-            neurons = stages.stepped_neurons(kept, layer.prepared, width, shared.integers)
-            block = np.array([y, y + 1, 0, width], np.int64)
+    def blocks(_: int, first: int, last: int) -> None:
+        for number in range(first, last):
+            n, y = divmod(number * size, height)
+            neurons = stages.stepped_neurons(kept, layer.prepared, size * width, shared.integers)
+            block = np.array([y, y + size, 0, width], np.int64)
             for t in range(shared.steps):
                 constant = currents.shape[1] == 1
-                neurons.current[:] = 0 if constant and t >= shared.timesteps else currents[n, 0 if constant else t, y]
+                arriving = currents[n, 0 if constant else t, y : y + size].reshape(neurons.current.shape)
+                neurons.current[:] = 0 if constant and t >= shared.timesteps else arriving
                 stages.fire_block(neurons, t, train.data[n], into, block)
 
-    each(rows, count * height)
+    each(blocks, count * height // size)

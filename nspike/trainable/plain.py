@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from nspike.ann import run as ann
 from nspike.autograd.activation import clipped_relu, qcfs, relu, signed_clip
 from nspike.autograd.tensor import Tensor
-from nspike.graph.layer import IMAGE, Activation
+from nspike.graph.layer import IMAGE, Activation, Constant
 from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.model.model import Model
+from nspike.trainable.noise_map import planes
 from nspike.trainable.operations import OPERATIONS
 
 Kind = Literal["relu", "clipped", "qcfs"]
@@ -80,14 +81,20 @@ class DifferentiableAnn:
         return replace(self._model, network=network, parameters=arrays)
 
     def run(
-        self, plane: NDArray[np.float32], *, seed: int | None = None, features: dict[str, Tensor] | None = None
+        self,
+        plane: NDArray[np.float32],
+        *,
+        seed: int | None = None,
+        sigmas: NDArray[np.float64] | None = None,
+        features: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without.
 
         plane : float32 (N, C, H, W), its sides multiples of the network's `size_multiple`. A network that enlarges gives
-        images that are larger by its `scale`. features : for each layer's name among its keys, is given that layer's values.
+        images that are larger by its `scale`. sigmas : the noise level of each image, of 255, (N,), for a network that is
+        told it; None for what the network says. features : for each layer's name among its keys, is given that layer's values.
         """
-        values = self._values(np.asarray(plane, np.float32), seed)
+        values = self._values(np.asarray(plane, np.float32), seed, sigmas)
         if features is not None:
             features.update({name: values[name] for name in features})
         restored_image: Tensor = restored(self.network.mode, values[IMAGE], values[self.network.output])
@@ -98,9 +105,11 @@ class DifferentiableAnn:
         values = self._values(np.asarray(plane, np.float32), seed)
         return {layer.name: values[layer.name].data for layer in self.network.activations}
 
-    def _values(self, plane: NDArray[Any], seed: int | None) -> dict[str, Tensor]:
+    def _values(
+        self, plane: NDArray[Any], seed: int | None, sigmas: NDArray[np.float64] | None = None
+    ) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {IMAGE: Tensor(plane)}
-        running = _Running(self, seed)
+        running = _Running(self, seed, sigmas)
         for layer in self.network.layers:
             read = [values[source] for source in layer.sources]
             values[layer.name] = OPERATIONS[type(layer)](running, layer, read, values)
@@ -127,10 +136,11 @@ class DifferentiableAnn:
 
 @dataclass(frozen=True)
 class _Running:
-    """A network for one run: its parameters, and what decides its overshoot."""
+    """A network for one run: its parameters, what decides its overshoot, and the images' noise levels."""
 
     network: DifferentiableAnn
     seed: int | None
+    sigmas: NDArray[np.float64] | None
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
@@ -138,6 +148,9 @@ class _Running:
 
     def activate(self, layer: Activation, value: Tensor) -> Tensor:
         return self.network.activate(layer, value, self.seed)
+
+    def planes(self, layer: Constant, count: int) -> NDArray[np.float64]:
+        return planes(layer, count, self.sigmas)
 
 
 def _is_steady(network: Network, name: str) -> bool:
@@ -150,12 +163,26 @@ def _is_steady(network: Network, name: str) -> bool:
 
 
 def initial_ceilings(
-    model: Model, plane: NDArray[np.float32], *, percentile: float, per: Literal["layer", "channel"]
+    model: Model,
+    plane: NDArray[np.float32],
+    *,
+    percentile: float,
+    per: Literal["layer", "channel"],
+    sigmas: NDArray[np.float64] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """Where ceilings start: those that the network has, else a percentile of its positive activations on `plane`."""
+    """Where ceilings start: those that the network has, else a percentile of its positive activations on `plane`.
+
+    sigmas : as of `DifferentiableAnn.run`.
+    """
     network, parameters = ann.fold_batch_norm(model.network, model.parameters)
     captured: dict[str, Any] = {activation.name: None for activation in network.activations}
-    ann.run(network, parameters, plane, capture=captured)
+    if sigmas is None:
+        ann.run(network, parameters, plane, capture=captured)
+    else:
+        each = [dict(captured) for _ in plane]
+        for image, sigma, own in zip(plane, sigmas, each, strict=True):
+            ann.run(network.at_noise(float(sigma)), parameters, image[None], capture=own)
+        captured = {name: np.concatenate([own[name] for own in each]) for name in captured}
     ceilings = {}
     for layer in network.activations:
         if layer.ceiling is not None:

@@ -64,7 +64,7 @@ class RateRule(Rule):
             left = np.float32(0) if end is None else end.astype(np.float32)
             return np.broadcast_to(left, (*shape, channels)), np.zeros(channels)
         worth, gains = layer.course.amplitudes, np.array(layer.neuron.planes)
-        limit = layer.neuron.most_spikes or np.inf
+        limit = layer.prepared.stage.dynamics.most if layer.neuron.step is None else np.inf
         most, least = (
             float(worth[fires].sum() * sign * min(limit, np.clip(sign * gains, 0, None).sum())) for sign in (1, -1)
         )

@@ -31,6 +31,7 @@ from nspike.trainable.forward import Forward
 from nspike.trainable.kinds import KINDS
 from nspike.trainable.layer import Doubles, Ints, KernelParameters, NeuronParameters, Shared
 from nspike.trainable.moving import moved, moved_back, moved_train
+from nspike.trainable.noise_map import planes
 from nspike.trainable.rule import Rule
 from nspike.trainable.spike_train import SpikeTrain
 from nspike.trainable.time_norm import NormedBatch, TimeNorm
@@ -100,7 +101,7 @@ class Running:
     def written(self, part: Stage | Writer, plain: bool = False) -> Written:
         """A convolution or gate before it runs."""
         (read,) = part.layer.sources
-        planes = self.shared.integers.planes
+        gains = self.shared.integers.planes
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
@@ -113,7 +114,7 @@ class Running:
             sources=tuple(self._source(name) for name in part.sources),
             image=self.shared.plane if part.sources else self.tensor(read),
             size=shape[1:],
-            inputs=inputs(self.network, part.layer.name, groups, planes) if part.sources else None,
+            inputs=inputs(self.network, part.layer.name, groups, gains) if part.sources else None,
             fast=plain and norm is None,
             norm=None if norm is None else NormedBatch(norm, self.shared.timesteps),
         )
@@ -203,8 +204,8 @@ ARRANGE: Mapping[str, Callable[[Running, Layer], Any]] = {
 def _constant(run: Running, layer: Any) -> Ints:
     (source,) = layer.sources
     read = run.tensor(source)
-    planes = np.rint(np.array(layer.values, np.float64) * UNIT).astype(np.int32)
-    return np.ascontiguousarray(np.broadcast_to(planes, (*read.shape[:3], len(planes))))
+    told = np.rint(planes(layer, len(read), run.shared.sigmas) * UNIT).astype(np.int32)
+    return np.ascontiguousarray(np.broadcast_to(told[:, None, None], (*read.shape[:3], told.shape[1])))
 
 
 MAKE: Mapping[Role, Callable[[Running, Any], Any]] = {

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor
 from nspike.contracts.head import Head
-from nspike.contracts.neuron import Neuron
+from nspike.contracts.neuron import Neuron, Parameter
 from nspike.engine.plan import is_plain
 from nspike.engine.prepared import prepare
 from nspike.errors import PluginError, UsageError, nearest
 from nspike.graph.arrange import parts
 from nspike.graph.layer import Driver
 from nspike.graph.mode import restored
+from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.normalise import threshold_factors
 from nspike.integer.rounding import build
@@ -83,7 +84,8 @@ class DifferentiableNetwork:
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
     batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
-        convolutions then have whose currents neurons integrate, the network staying as it is; None for none.
+        convolutions then have whose currents neurons integrate, the network staying as it is; None for none. sigmas : the noise
+        levels of that batch.
     normed : with `batch_norm`, the convolutions that have it instead, and how many of their channels, one after the other, share
         it; they start with γ = `gain` and β = 0, and other kernels over the image so large that their current is about as much.
 
@@ -105,6 +107,7 @@ class DifferentiableNetwork:
         recompute: bool = False,
         gradient: str | None = None,
         batch_norm: NDArray[np.int32] | None = None,
+        sigmas: NDArray[np.float64] | None = None,
         normed: Mapping[str, int] | None = None,
         gain: float = 1.0,
     ) -> None:
@@ -126,7 +129,7 @@ class DifferentiableNetwork:
         self._norms: dict[str, TimeNorm] = {}
         self.settled = False
         if batch_norm is not None:
-            self._start_norms(batch_norm, normed, gain)
+            self._start_norms(batch_norm, sigmas, normed, gain)
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
@@ -151,9 +154,15 @@ class DifferentiableNetwork:
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
 
-    def _start_norms(self, plane: NDArray[np.int32], normed: Mapping[str, int] | None, gain: float) -> None:
+    def _start_norms(
+        self,
+        plane: NDArray[np.int32],
+        sigmas: NDArray[np.float64] | None,
+        normed: Mapping[str, int] | None,
+        gain: float,
+    ) -> None:
         """Batch norm with the statistics of a batch, but not where only the output is made."""
-        made = self._made(plane)
+        made = self._made(plane, sigmas)
         if normed is not None:
             self._scale_analog(made, normed, gain)
             norms = {name: TimeNorm(self._kernels[name], together) for name, together in normed.items() if name in made}
@@ -161,7 +170,7 @@ class DifferentiableNetwork:
             for norm in norms.values():
                 norm.begin(gain)
             for _ in range(2):  # the first run's grids are those of kernels that nothing has scaled yet
-                for name, written in self._made(plane).items():
+                for name, written in self._made(plane, sigmas).items():
                     if written.norm is not None:
                         norms[name].follow(written.norm, 1.0)
             return
@@ -184,9 +193,9 @@ class DifferentiableNetwork:
             size = np.sqrt(np.mean(np.square(currents)))
             weight.data = weight.data * np.float32(wanted / size if size > 0 else 1.0)
 
-    def _made(self, plane: NDArray[np.int32]) -> Mapping[str, Written]:
+    def _made(self, plane: NDArray[np.int32], sigmas: NDArray[np.float64] | None) -> Mapping[str, Written]:
         """The convolutions and gates that the neurons of a batch read, after it has run."""
-        running = self._running(plane, None)
+        running = self._running(plane, None, sigmas)
         for activation in self.model.network.activations:
             running.tensor(activation.name)
         return running.made
@@ -247,13 +256,21 @@ class DifferentiableNetwork:
         """Whether `run` can say what each step alone would restore: a head without spikes, gradients through time."""
         return self.gradient == "time" and not self.head.fires
 
-    def run(self, plane: NDArray[np.int32], *, steps: bool = False, taps: Collection[str] = ()) -> Outcome:
+    def run(
+        self,
+        plane: NDArray[np.int32],
+        *,
+        sigmas: NDArray[np.float64] | None = None,
+        steps: bool = False,
+        taps: Collection[str] = (),
+    ) -> Outcome:
         """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535.
 
+        sigmas : the noise level of each image, of 255, (N,), for a network that is told it; None for what the network says.
         steps : whether to give the steps; only if `gives_steps`. taps : the layers whose features to give.
         """
         network, rule = self.model.network, GRADIENTS[self.gradient]
-        running = self._running(plane, rule)
+        running = self._running(plane, rule, sigmas)
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
         last = Readout(rule(running.layer(OUTPUT), membranes=True), integers, self.head, self._head)
@@ -282,7 +299,27 @@ class DifferentiableNetwork:
             trains[activation.name] = running.tensor(activation.name)
         return trains
 
-    def _running(self, plane: NDArray[np.int32], rule: type[Rule] | None) -> Running:
+    def currents(
+        self, plane: NDArray[np.int32], name: str, known: Mapping[str, SpikeTrain] | None = None
+    ) -> NDArray[np.float32]:
+        """What arrives in activation `name` at each step, float32 (N, steps, C, H, W) in units of its current's scale.
+
+        `known` layers are not run again. The image's current is there at each step up to T.
+        """
+        running = self._running(plane, None)
+        running.known |= dict(known or {})
+        layer, shared = running.layer(name), running.shared
+        currents = layer.input.currents()
+        unit = np.ldexp(np.float32(1), -layer.prepared.stage.integer.exponent)
+        found = (currents * unit.astype(np.float32)).transpose(0, 1, 4, 2, 3)
+        if found.shape[1] == 1:
+            found = np.repeat(found, shared.steps, axis=1)
+            found[:, shared.timesteps :] = 0
+        return np.ascontiguousarray(found)
+
+    def _running(
+        self, plane: NDArray[np.int32], rule: type[Rule] | None, sigmas: NDArray[np.float64] | None = None
+    ) -> Running:
         """The network as it is now, rounded, before a batch runs."""
         kernels = self._folded()
         model = self._model_with(kernels)
@@ -298,6 +335,7 @@ class DifferentiableNetwork:
             integers=integers,
             follow_reset=self.follow_reset,
             recompute=self.recompute,
+            sigmas=sigmas,
         )
         assert model.spiking is not None
         return Running(
@@ -322,23 +360,30 @@ class DifferentiableNetwork:
             numbers = self.neuron.values(given)
             values.update(numbers)
             for parameter in self.neuron.parameters:
-                timed = parameter.trainable and self.gradient == "time"
-                if timed and self._may_train(name, parameter.name, numbers, spiking.timesteps):
+                trains = may_train(self.model.network, self.neuron, name, parameter, numbers, spiking.timesteps)
+                if trains and self.gradient == "time":
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
         return NeuronParameters(threshold, theta / one, values)
-
-    def _may_train(self, activation: str, parameter: str, values: dict[str, float], timesteps: int) -> bool:
-        """Not what a spike is worth, where a gate reads it: there it is 1; nor where it is moved among others' spikes."""
-        network = self.model.network
-        readers = network.consumers(activation)
-        if not (
-            any(KINDS[type(reader)].SPIKES_ARE_ONE for reader in readers)
-            or any(activation not in parts(network, reader.name) for reader in readers)
-        ):
-            return True
-        steps = timesteps + self.neuron.post_steps
-        return not slopes(self.neuron, values, parameter, timesteps, steps).amplitudes.any()
 
 
 def _kernel(model: Model, driver: Driver) -> KernelParameters:
     return KernelParameters(*KINDS[type(driver)].floats(model, driver.name))
+
+
+def may_train(
+    network: Network, neuron: Neuron, activation: str, parameter: Parameter, values: Mapping[str, float], timesteps: int
+) -> bool:
+    """Whether a parameter of the neurons of `activation`, which has `values`, is trained.
+
+    Not what a spike is worth, where a gate reads it; nor where it is moved among others' spikes.
+    """
+    if not parameter.trainable:
+        return False
+    readers = network.consumers(activation)
+    if not (
+        any(KINDS[type(reader)].WORTH_IS_FIXED for reader in readers)
+        or any(activation not in parts(network, reader.name) for reader in readers)
+    ):
+        return True
+    steps = timesteps + neuron.post_steps
+    return not slopes(neuron, values, parameter.name, timesteps, steps).amplitudes.any()

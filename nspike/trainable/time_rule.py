@@ -6,7 +6,8 @@ floats that it came from (SpikingIR, AAAI 2026; Neftci et al. 2019):
     G = ∂L/∂s - a·θ·g_v;   ∂L/∂I(t) = g_u = g_v + G·φ;   g_v <- g_u          from the last step to the first
     ∂L/∂θ = -Σ f·G·φ - Σ a·g_v·s + initial·Σ g_v(0);   ∂L/∂f(t) = -Σ θ·G·φ;   ∂L/∂a(t) = -Σ θ·g_v·s
 
-With a leak, several spikes at a step or a reset to zero, as `nspike.kernels.through_time.backward_declared` says.
+With a leak, several spikes at a step or a reset to zero, as `nspike.kernels.through_time.backward_declared` says; a leak that
+is trained has ∂L/∂keep = Σ g_u·v(t-1). Where the neuron's surrogate takes x/θ, φ is its value there over θ.
 
 What it needs of the membranes, x, is kept as float32, or computed again from the spikes of the layers before (`recompute`):
 a sixteenth of the memory for another forward pass.
@@ -30,13 +31,14 @@ PIXELS = 128
 
 
 class _InTime(NamedTuple):
-    """∂L/∂I float32 (steps, N, H, W, C); per step and channel Σ ∂L/∂I, Σ G·φ, Σ g_v·s; per channel Σ g_v(0)."""
+    """∂L/∂I float32 (steps, N, H, W, C); per step and channel Σ ∂L/∂I, Σ G·φ, Σ g_v·s; per channel Σ g_v(0); ∂L/∂keep."""
 
     currents: Floats
     sums: Doubles
     crossings: Doubles
     worths: Doubles
     start: Doubles
+    keep: float = 0.0
 
 
 class TimeRule(Rule):
@@ -87,7 +89,7 @@ class TimeRule(Rule):
         for name in p.trained:
             slope = slopes(layer.neuron, p.values, name, layer.shared.timesteps, layer.shared.steps)
             per_channel = slope.initial * back.start - slope.fires @ back.crossings - slope.amplitudes @ back.worths
-            gradients.append(np.asarray(per_channel @ layer.theta))
+            gradients.append(np.asarray(per_channel @ layer.theta + slope.keep * back.keep))
         return gradients
 
     def _back_in_time(
@@ -101,19 +103,22 @@ class TimeRule(Rule):
         g_v = np.zeros((pixels, channels), np.float32) if end is None else end.reshape(pixels, -1).astype(np.float32)
         more = np.zeros(steps, np.float32) if added is None else np.asarray(added, np.float32)
         totals = np.zeros((available(), 3, steps, channels))
+        kept, leaks = np.zeros(available()), self._trains_its_leak()
         silent = fires.max() < 0
         if silent:
             currents[:] = g_v
         else:
             trace = self.forward.take_trace()
             flat = trace.reshape(pixels, steps, channels)
-            back = _Plain(self.layer) if stage.dynamics.plain else _Declared(self.layer)
+            back = _Plain(self.layer) if stage.dynamics.plain and not leaks else _Declared(self.layer)
 
             def blocks(piece: int, first: int, last: int) -> None:
                 scratch = np.empty((3, steps, channels), np.float32)
                 for at in range(first * PIXELS, min(last * PIXELS, pixels), PIXELS):
                     block = np.s_[at : at + PIXELS]
                     back.run(flat[block], currents, more, g_v[block], (*totals[piece], scratch, at))
+                    if leaks and isinstance(back, _Declared):
+                        kept[piece] += back.of_keep(flat[block], currents[:, block, :channels])
 
             each(blocks, -(-pixels // PIXELS))
             give(trace)
@@ -124,7 +129,13 @@ class TimeRule(Rule):
         if charge is not None or silent:
             sums = currents.sum(axis=1, dtype=np.float64)
         currents = currents.reshape(steps, *self.layer.shape, channels)
-        return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64))
+        return _InTime(currents, sums, crossings, worths, g_v.sum(axis=0, dtype=np.float64), float(kept.sum()))
+
+    def _trains_its_leak(self) -> bool:
+        """Whether the leak depends on a parameter that is trained."""
+        layer, p = self.layer, self.layer.parameters
+        timesteps, steps = layer.shared.timesteps, layer.shared.steps
+        return any(slopes(layer.neuron, p.values, name, timesteps, steps).keep for name in p.trained)
 
 
 class Slopes:
@@ -132,7 +143,8 @@ class Slopes:
 
     def __init__(self, layer: Layer) -> None:
         self.surrogate = layer.shared.surrogate
-        self.factor = None if np.all(layer.factor == 1) else layer.factor.astype(np.float32)
+        unit = layer.theta if layer.neuron.surrogate_unit == "threshold" else layer.factor
+        self.factor = None if np.all(unit == 1) else unit.astype(np.float32)
 
     def __call__(self, x: Floats) -> Floats:
         """Of x float32 (..., C), in units of the current's scale."""
@@ -168,6 +180,9 @@ class _Declared:
         self.resets = np.ldexp(stage.reset.astype(np.float32), unit)
         self.slopes = Slopes(layer)
         self.up, self.down = (min(own.most, (1 << planes) - 1) for planes in (own.up, own.down))
+        self.fires, self.to_zero = fires >= 0, own.to_zero
+        self.input_factor = np.float32(own.input_factor / ONE)
+        self.start = np.ldexp(stage.v0.astype(np.float32), unit)
         factors = np.array([own.keep / ONE, own.input_factor / ONE], np.float32)
         follow = np.float32(shared.follow_reset)
         arrays = (fires, self.thresholds, self.resets, _flips(own))
@@ -183,6 +198,23 @@ class _Declared:
         for k in range(self.down):
             crossings[self.up + k] = -x - 2 * self.thresholds - np.float32(k) * self.resets
         through_time.backward_declared(x, self.slopes(crossings), currents, more, *self.numbers, g_v, *into)
+
+    def of_keep(self, x: Floats, currents: Floats) -> float:
+        """Σ g_u·v(t-1) of a block, from its trace (P, steps, C) and ∂L/∂I (steps, P, C)."""
+        before = np.empty_like(x)
+        before[:, 0] = self.start
+        past, count = x[:, :-1], np.zeros_like(x[:, :-1])
+        thresholds, resets = self.thresholds[:-1], self.resets[:-1]
+        for k in range(self.up):
+            count += past - np.float32(k) * resets >= 0
+        for k in range(self.down):
+            count -= -past - 2 * thresholds - np.float32(k) * resets >= 0
+        count *= self.fires[:-1, None]
+        before[:, 1:] = past + thresholds - count * resets
+        if self.to_zero:
+            before[:, 1:][count != 0] = 0
+        products = np.multiply(before, currents.transpose(1, 0, 2), dtype=np.float64)
+        return float(products.sum() / self.input_factor)
 
 
 def _flips(own: Dynamics) -> Floats:

@@ -53,8 +53,8 @@ class Worth(NamedTuple):
 class Kind(Protocol):
     """The functions that training needs for one kind of layer."""
 
-    SPIKES_ARE_ONE: bool
-    """Whether it counts each spike that it reads as 1, independent of the neuron's amplitude."""
+    WORTH_IS_FIXED: bool
+    """Whether what the spikes that it reads are worth is not trained."""
 
     def floats(self, model: Model, name: str) -> tuple[Tensor | None, Tensor | None]:
         """The kernel and the bias that layer `name` trains."""

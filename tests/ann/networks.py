@@ -21,7 +21,18 @@ from nspike.graph.layer import (
     Slice,
 )
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import FUNCTIONS, Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    FUNCTIONS,
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 
 
 class _Builder:
@@ -69,6 +80,7 @@ class _Builder:
         kinds += ["shuffle", "unshuffle", "nearest", "bilinear", "average"]
         if self.plain:
             kinds += ["pointwise"] * 3 + ["max", "norm", "attention", "squeeze", "multiply"]
+            kinds += ["leaky", "gates", "mean", "repeated"]
         kind = draw.choice(kinds)
         if kind == "conv":
             self.conv(name, source)
@@ -122,6 +134,15 @@ class _Builder:
             heads = int(draw.choice([h for h in (1, 2, 3) if channels % h == 0]))
             names = tuple(self.pick(lambda *each: each == (channels, scale)) for _ in range(3))
             self.add(Attention(name, names, channels, heads), channels, scale)
+        elif kind in ("leaky", "gates", "mean", "repeated"):
+            steps = int(draw.choice([t for t in (1, 2, 3, 4) if channels % t == 0]))
+            layer, out = {
+                "leaky": lambda: (Leaky(name, source, channels, steps, 0.3, 0.75), channels),
+                "gates": lambda: (StepAttention(name, source, channels, steps, 1, 2), channels),
+                "mean": lambda: (StepMean(name, source, steps), channels // steps),
+                "repeated": lambda: (Conv(name, source, channels, 2 * steps, 3, repeats=steps), 2 * steps),
+            }[kind]()
+            self.add(layer, out, scale)
         elif kind == "squeeze":
             self.add(GlobalPool(f"{name}.pool", source), channels, None)
             self.add(Pointwise(f"{name}.gate", f"{name}.pool", channels, "sigmoid"), channels, None)

@@ -1,10 +1,11 @@
 """The plain network in float64 as its definitions say it, whole and slow."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from nspike.graph.layer import IMAGE
+from nspike.graph.layer import IMAGE, Conv
 
 
 def convolve(conv, x, weight, bias):
@@ -25,12 +26,18 @@ def convolve(conv, x, weight, bias):
 
 
 def _conv(layer, network, p, x):
+    if layer.repeats > 1:
+        count = layer.repeats
+        one = replace(
+            layer, in_channels=layer.in_channels // count, out_channels=layer.out_channels // count, repeats=1
+        )
+        return np.concatenate([_conv(one, network, p, part) for part in np.split(x, count)])
     weight = np.asarray(p[f"{layer.parameters}.weight"], np.float64)
     bias = np.asarray(p[f"{layer.parameters}.bias"], np.float64) if layer.bias else np.zeros(layer.out_channels)
     y = convolve(layer, x, weight, bias)
     if layer.batch_norm_eps is not None:
         gamma, beta, mean, var = (
-            np.asarray(p[f"{layer.name}.bn_{part}"], np.float64)[:, None, None]
+            np.repeat(np.asarray(p[f"{layer.name}.bn_{part}"], np.float64), layer.normed_together)[:, None, None]
             for part in ("weight", "bias", "mean", "var")
         )
         y = (y - mean) / np.sqrt(var + layer.batch_norm_eps) * gamma + beta
@@ -101,6 +108,7 @@ def _pointwise(layer, network, p, x):
         "silu": lambda: x * sigmoid,
         "hard_sigmoid": lambda: np.clip(x + 3, 0, 6) / 6,
         "hard_swish": lambda: x * np.clip(x + 3, 0, 6) / 6,
+        "complement": lambda: 1 - x,
     }[layer.function]()
 
 
@@ -124,6 +132,32 @@ def _attention(layer, network, p, q, k, v):
     return out
 
 
+def _leaky(layer, network, p, x):
+    v, spikes = 0.0, []
+    for current in np.split(x, layer.steps):
+        u = layer.keep * v + current
+        spikes.append(u >= layer.threshold)
+        v = np.where(spikes[-1], 0.0, u)
+    return np.concatenate(spikes).astype(float)
+
+
+def _step_attention(layer, network, p, x):
+    """Gate after gate, as Yao et al. have it."""
+    own = {part: np.asarray(p[f"{layer.name}.{part}"], float) for part in layer.parameter_shapes}
+
+    def gate(kind, *pooled):
+        answers = [own[f"{kind}2"] @ np.maximum(own[f"{kind}1"] @ values, 0) for values in pooled]
+        return 1 / (1 + np.exp(-sum(answers)))
+
+    y = x.reshape(layer.steps, -1, *x.shape[1:])
+    y = y * gate("time", y.mean((1, 2, 3)), y.max((1, 2, 3)))[:, None, None, None]
+    y = y * gate("channel", y.mean((0, 2, 3)), y.max((0, 2, 3)))[None, :, None, None]
+    z = y.reshape(x.shape)
+    conv = Conv("", "", 2, 1, layer.kernel)
+    place = convolve(conv, np.stack([z.mean(0), z.max(0)]), own["space"], np.zeros(1))
+    return np.maximum(z / (1 + np.exp(-place)), 0)
+
+
 SLOW = {
     "Conv": _conv,
     "Activation": _activation,
@@ -144,6 +178,9 @@ SLOW = {
     "LayerNorm": _layer_norm,
     "Multiply": lambda layer, network, p, x, y: x * y,
     "Attention": _attention,
+    "Leaky": _leaky,
+    "StepAttention": _step_attention,
+    "StepMean": lambda layer, network, p, x: sum(np.split(x, layer.steps)) / layer.steps,
 }
 
 

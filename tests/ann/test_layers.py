@@ -24,7 +24,7 @@ from nspike.graph.layer import (
     PixelUnshuffle,
 )
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import FUNCTIONS, LayerNorm, Pointwise
+from nspike.graph.plain_layer import FUNCTIONS, LayerNorm, Leaky, Pointwise, StepAttention, StepMean
 from tests.ann import slow
 from tests.ann.networks import random_network, random_parameters
 
@@ -35,8 +35,8 @@ def plane_for(network, seed=0, blocks=(3, 5)):
 
 
 def rounds(network):
-    """Whether values are rounded to levels, where a float32 error becomes a whole step."""
-    return any(activation.levels for activation in network.activations)
+    """Whether values are rounded to levels or to spikes, where a float32 error becomes a whole step."""
+    return any(activation.levels for activation in network.activations) or bool(network.of_kind(Leaky))
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -199,3 +199,71 @@ def test_pytorch_agrees_on_convolutions(options):
     with torch.no_grad():
         expected = torch.nn.functional.conv2d(x, weight, bias, **given).numpy()
     np.testing.assert_allclose(captured["part"], expected, atol=1e-5)
+
+
+# ----- Spiking networks in floats, steps side by side -----
+
+
+def alone(layer, channels):
+    """A network that hands a layer what `head` gives, and its value on an image."""
+    network = Network(
+        "net", 1, (Conv("head", IMAGE, 1, channels, 3), layer, Conv("end", IMAGE, 1, 1, 1)), "end", "image"
+    )
+    parameters = random_parameters(network, 4)
+    plane = np.random.default_rng(3).uniform(-2, 2, (1, 1, 12, 16)).astype(np.float32)
+    captured = {"head": None, layer.name: None}
+    ann.run(network, parameters, plane, capture=captured, threads=2)
+    return captured["head"][0], captured[layer.name][0], parameters
+
+
+def test_leaky_neurons_by_hand():
+    """θ = 1, keep = 1/2: 0.75, 0.875, 1.0625 fires and resets, then 0.5."""
+    layers = (
+        Conv("currents", IMAGE, 1, 4, 1),
+        Leaky("fired", "currents", 4, 4, 1.0),
+        StepMean("end", "fired", 4),
+    )
+    network = Network("hand", 1, layers, "end", "image")
+    parameters = {
+        "currents.weight": np.zeros((4, 1, 1, 1), np.float32),
+        "currents.bias": np.array([0.75, 0.5, 0.625, 0.5], np.float32),
+    }
+    captured = {"fired": None}
+    output = ann.run(network, parameters, np.zeros((1, 1, 2, 2), np.float32), capture=captured)
+    assert captured["fired"][0, :, 0, 0].tolist() == [0, 0, 1, 0]
+    assert output[0, 0, 0, 0] == 0.25
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_leaky_neurons_fire_as_defined(steps):
+    layer = Leaky("fired", "head", 8, steps, 0.3, 0.75)
+    head, fired, _ = alone(layer, 8)
+    expected = slow.SLOW["Leaky"](layer, None, None, head.astype(np.float64))
+    assert (fired != expected).sum() == 0
+    assert 0.1 < fired.mean() < 0.9
+
+
+@pytest.mark.parametrize(("steps", "kernel"), [(1, 3), (2, 3), (4, 7)])
+def test_step_attention(steps, kernel):
+    layer = StepAttention("gated", "head", 8, steps, 1, 2, kernel)
+    head, gated, parameters = alone(layer, 8)
+    expected = slow.SLOW["StepAttention"](layer, None, parameters, head.astype(np.float64))
+    np.testing.assert_allclose(gated, expected, atol=2e-6)
+    assert 0.05 < (gated > 0).mean() < 0.95
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Leaky("x", "head", 8, 3, 0.3), "steps 3 and reads 8 channels"),
+        (Leaky("x", "head", 8, 2, 0.0), "threshold 0"),
+        (Leaky("x", "head", 8, 2, 0.3, 1.5), "keeps 1.5"),
+        (StepAttention("x", "head", 8, 2, 0, 2), "expected positive integers"),
+        (StepAttention("x", "head", 8, 2, 1, 2, 4), "an odd kernel"),
+        (StepMean("x", "head", 5), "steps 5 and reads 8 channels"),
+        (Conv("x", "head", 8, 6, 3, repeats=4), "repeats 8 and 6 channels 4 times"),
+    ],
+)
+def test_steps_that_do_not_fit(layer, message):
+    with pytest.raises(ModelError, match=message):
+        alone(layer, 8)

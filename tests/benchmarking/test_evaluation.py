@@ -68,6 +68,7 @@ def test_gray_scores_eight_bits(grey_folder):
     quality = case.score(case.degraded)
     assert quality.psnr == metrics.psnr(to_pixels(case.degraded), clean, 255)
     assert quality.uniform7 == metrics.ssim(to_pixels(case.degraded), clean, 255, "uniform7")
+    assert quality.mae == metrics.mae(to_pixels(case.degraded), clean)
 
 
 def test_gray_reads_colour_as_grey(tmp_path):
@@ -89,6 +90,7 @@ def test_y_crop_is_cumulative(tmp_path, scale, shape):
     output = np.clip(case.degraded * 255, 0, 255)
     inner = (slice(scale, -scale), slice(scale, -scale))
     assert quality.psnr == metrics.psnr(output[inner], luma[inner] * 255.0, 255)
+    assert quality.mae == metrics.mae(output[inner], luma[inner] * 255.0, 255)
     assert quality.uniform7 == metrics.ssim(output, luma * 255.0, 255, "uniform7")
 
 
@@ -114,6 +116,7 @@ def test_evaluating_a_denoiser(grey_folder):
     assert (second["spikes"], second["synops"]) == (result.ledger.spikes, result.ledger.synops)
     mean = values["mean"]
     assert mean["psnr"] == np.mean([p["psnr"] for p in values["images"]])
+    assert mean["mae"] == np.mean([p["mae"] for p in values["images"]]) > 0
     assert mean["ssim"] == mean["ssim_gauss11"] != mean["ssim_uniform7"]
     assert mean["conversion_rate"] == metrics.conversion_rate(mean["psnr"], mean["ann"]["psnr"])
     assert values["energy_model"]["name"] == "horowitz45"
@@ -191,8 +194,9 @@ def test_bad_folders(tmp_path, pairs):
         evaluate(GRAY, tmp_path)
     with pytest.raises(BadInputError):
         evaluate(GRAY, tmp_path / "nowhere")
-    with pytest.raises(BadInputError, match="hazy/"):
-        evaluate(RGB, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInputError, match="expected pairs of images, in hazy/"):
+        evaluate(RGB, tmp_path / "empty")
     (pairs / "GT" / "scene_1.png").unlink()
     with pytest.raises(BadInputError, match=r"scene_1_6\.png: its clean image is not in"):
         evaluate(RGB, pairs)
@@ -265,3 +269,29 @@ def test_a_network_that_enlarges_is_given_the_small_image(tmp_path, channels, co
 def test_a_network_that_enlarges_has_one_scale(tmp_path):
     with pytest.raises(UsageError, match="scale = 3, but the network of model repeats enlarges by 2"):
         evaluate(repeats(1, "y"), tmp_path, scale=3)
+
+
+def test_a_colour_denoiser_on_clean_images_needs_a_sigma(tmp_path, pairs):
+    blind = tiny_model("denoise", "rgb", degradation={"sigma": [0.0, 55.0]})
+    clean = image(20, 24, 3)
+    save(tmp_path / "clean" / "a.png", clean)
+    with pytest.raises(UsageError, match="needs a sigma to measure it; the model was trained for 0 to 55"):
+        evaluate(blind, tmp_path / "clean")
+    assert len(evaluate(blind, pairs, baseline=False).images) == 2, "pairs need none"
+    found = evaluate(blind, tmp_path / "clean", sigma=25.0, baseline=False)
+    np.random.seed(0)
+    noisy = clean / 255.0 + np.random.normal(0, 25 / 255.0, clean.shape)
+    assert found.images[0].input.psnr == metrics.psnr(to_pixels(noisy), clean, 255)
+    assert found.images[0].quality.psnr == metrics.psnr(to_pixels(restore(blind, noisy).image), clean, 255)
+
+
+def test_deraining_is_measured_on_luma(pairs):
+    found = evaluate(tiny_model("derain", "rgb", "image"), pairs, protocol="y", baseline=False)
+    values = found.to_dict()
+    assert (values["protocol"]["name"], values["protocol"]["ssim"]) == ("y", "gauss11")
+    assert (
+        found.images[0].quality
+        != evaluate(tiny_model("derain", "rgb", "image"), pairs, baseline=False).images[0].quality
+    )
+    with pytest.raises(UsageError, match="leave out sigma"):
+        evaluate(RGB, pairs, protocol="y", sigma=3.0)

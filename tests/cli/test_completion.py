@@ -60,7 +60,7 @@ def test_commands():
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["run", "--task", "de"], ["denoise", "dehaze", "derain", "deblur"]),
+        (["run", "--task", "de"], ["denoise", "dehaze", "derain", "deblur", "defocus"]),
         (["info", "dncnn"], ["dncnn-s15", "dncnn-s25", "dncnn-s50"]),
         (["audit", "--model", "v"], ["vdsr"]),
         (["run", "--plugin", "mp"], ["mprn", "mprn_beta"]),

@@ -146,3 +146,27 @@ def test_a_network_that_enlarges_is_calibrated_on_smaller_images(capsys, ann):
     assert outcome.code == 0
     assert "first0.in" in outcome.out
     assert load(ann.parent / "snn.h5").network.is_spiking
+
+
+def test_a_network_trained_as_a_spiking_one_needs_no_images(capsys, ann):
+    target = ann.parent / "snn.h5"
+    told = ("convert", ann, "-o", target, "--converter", "direct", "--option", "theta=0.3", "--plugin", "lif", "-T", 3)
+    refused = run(capsys, *told, "--calibrate", ann.parent / "photos")
+    assert refused.code == 2
+    assert "converter direct takes no images" in refused.err
+    assert not target.exists()
+    outcome = run(capsys, *told)
+    assert (outcome.code, outcome.err) == (0, "")
+    model = load(target)
+    assert model.info.provenance["converter_options"] == {"theta": 0.3}
+    assert "fitted" not in model.info.provenance
+    names = [a.name for a in model.network.activations]
+    assert all((model.spiking.thresholds[name] == 0.3).all() for name in names)
+    assert all((scale == 1).all() for scale in model.spiking.scales.values())
+    assert "layers fitted" not in outcome.out
+
+
+def test_other_converters_need_images(capsys, ann):
+    outcome = run(capsys, "convert", ann, "-o", ann.parent / "snn.h5")
+    assert outcome.code == 2
+    assert "converter rueckauer finds scales on images: give some, --calibrate FOLDER" in outcome.err

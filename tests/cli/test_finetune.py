@@ -138,6 +138,19 @@ def test_a_plain_ann_is_converted_first(capsys, desk):
     assert model.info.provenance["converter_options"]["percentile"] == 99
 
 
+def test_a_network_trained_as_a_spiking_one_goes_on_from_where_it_is(capsys, desk):
+    import dataclasses
+
+    save(desk / "ann.h5", dataclasses.replace(tiny_model(), spiking=None))
+    told = ("--set", "converter=direct", "--set", "converter_options={theta = 0.3}", "--plugin", "lif_hard", "-T", 2)
+    outcome = run(capsys, "finetune", "ann.h5", "--data", "photos", "-o", "out.h5", *QUICK, *told)
+    assert outcome.code == 0, outcome.err
+    model = load(desk / "out.h5")
+    assert (model.spiking.neuron, model.spiking.timesteps) == ("lif_hard", 2)
+    assert model.info.provenance["converter"] == "direct"
+    assert all((scale == 1).all() for scale in model.spiking.scales.values())
+
+
 def test_the_same_command_again_has_nothing_left_to_do(capsys, desk):
     assert finetune(capsys).code == 0
     before = {path.name: path.read_bytes() for path in desk.glob("out.*")}

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
+from nspike_plugins import spikerir_lite
 
+from nspike.graph.geometry import parameter_shapes
 from nspike.model import shipped as models
 from nspike.model.file import digest, save
+from nspike.model.model import Info, Model
 from nspike.registry.plugins import LOAD, registry
 from tests.cli.console import launch, run
 from tests.converting.graphs import many, model_of
@@ -101,12 +105,12 @@ def test_info(capsys, tmp_path, model):
     save(path, model)
     outcome = run(capsys, "info", path)
     assert outcome.code == 0
-    for text in ("small, 3 convolutions, 237 parameters", "3 pixels", digest(model), "conv2", "4×4×3×3"):
+    for text in ("small, 3 convolutions, 229 parameters", "3 pixels", digest(model), "conv2", "4×4×3×3"):
         assert text in outcome.out
     assert ("T = 10" in outcome.out) is (model.spiking is not None)
     found = json.loads(run(capsys, "info", path, "--json", "-").out)
     assert found["digest"] == digest(model)
-    assert found["parameters"] == 237
+    assert found["parameters"] == 229
     assert len(found["network"]["layers"]) == 5
     if model.spiking:
         assert found["spiking"]["scales"]["act1"] == model.spiking.scales["act1"].tolist()
@@ -122,6 +126,23 @@ def test_info_of_a_network_of_several_sizes(capsys, tmp_path):
     assert " ".join(known["grouped"][4:]) == "dilation 2, groups 2"
     assert known["deep"][:4] == ["conv", "pool", "8×8×3×3", "×1/4"]
     assert known["shuffle"] == ["pixel_shuffle", "relu4", "2", "×1", "factor", "2"]
+
+
+def test_info_shows_what_thop_would_count(capsys, tmp_path):
+    network = spikerir_lite.ARCHITECTURE.network()
+    path = tmp_path / "model.h5"
+    parameters = {
+        name: np.ones(shape, np.float32) for layer in network.layers for name, shape in parameter_shapes(layer).items()
+    }
+    save(path, Model(Info("lite", "denoise", "rgb"), network, parameters))
+    text = run(capsys, "info", path).out
+    assert "spikerir_lite, 36 convolutions, 65,475 parameters" in text
+    assert "1,299 parameters: papers' counter `thop` sees layers of torch.nn alone, and none of SpikingJelly's" in text
+    found = json.loads(run(capsys, "info", path, "--json", "-").out)
+    assert (found["parameters"], found["parameters_thop"]) == (65475, 1299)
+    save(path, small_ann())
+    assert "thop:" not in run(capsys, "info", path).out
+    assert json.loads(run(capsys, "info", path, "--json", "-").out)["parameters_thop"] is None
 
 
 def test_info_escapes_what_a_file_says(capsys, tmp_path):

@@ -191,7 +191,7 @@ def test_reference(here, capsys):
     quality = load(here / "r.json")["files"][0]["quality"]
     a, b = image() / 255.0, image(seed=5) / 255.0
     assert quality["input"]["psnr"] == nspike.images.metrics.psnr(a, b, 1.0)
-    assert set(quality["output"]) == {"psnr", "ssim_gauss11", "ssim_uniform7"}
+    assert set(quality["output"]) == {"psnr", "ssim_gauss11", "ssim_uniform7", "mae"}
 
 
 def test_reference_of_another_size(here, capsys):

@@ -8,9 +8,10 @@ from safetensors.numpy import save_file
 
 from nspike.contracts.tasks import TASKS
 from nspike.images import file as images
-from nspike.model.file import load
+from nspike.model.file import load, save
 from tests.cli.console import run
 from tests.converting.test_importing import dncnn_tensors
+from tests.tiny import image, tiny_model
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_help_names_every_task(capsys, command):
     assert f"--task [{'|'.join(TASKS)}]" in " ".join(run(capsys, command, "--help").out.split()).replace("[ ", "[")
 
 
-@pytest.mark.parametrize("task", ["derain", "deblur"])
+@pytest.mark.parametrize("task", ["derain", "deblur", "defocus"])
 def test_a_network_is_imported_and_run(capsys, tmp_path, monkeypatch, photo, task):
     monkeypatch.chdir(tmp_path)
     save_file(dncnn_tensors(channels=3), "rainy.safetensors")
@@ -38,7 +39,7 @@ def test_a_network_is_imported_and_run(capsys, tmp_path, monkeypatch, photo, tas
     assert (tmp_path / f"photo_{task}.png").exists()
 
 
-@pytest.mark.parametrize("task", ["derain", "deblur"])
+@pytest.mark.parametrize("task", ["derain", "deblur", "defocus"])
 def test_a_task_without_a_bundled_model_or_image(capsys, tmp_path, monkeypatch, photo, task):
     monkeypatch.chdir(tmp_path)
     outcome = run(capsys, "run", photo, "--task", task)
@@ -47,3 +48,22 @@ def test_a_task_without_a_bundled_model_or_image(capsys, tmp_path, monkeypatch, 
     assert run(capsys, "import", "rainy.safetensors", "--network", "dncnn", "--task", task, "-o", "ann.h5").code == 0
     outcome = run(capsys, "run", "--model", "ann.h5", "--ann")
     assert (outcome.code, outcome.err) == (2, f"nspike: no image for {task} comes with nspike; name one to restore\n")
+
+
+def test_a_file_among_the_shipped_ones_is_enough(capsys, here):
+    """A model is chosen by what it says of itself: that of defocus has the task "deblur", as files made earlier have."""
+    shelf = here.parent / "shelf"
+    images.write(here / "colour.png", images.ImageData(image(24, 26, 3)))
+    for name, task, degradation in (
+        ("one", "deblur", {"kind": "defocus"}),
+        ("two", "deblur", {"kind": "motion"}),
+        ("three", "derain", {"kind": "rain"}),
+        ("four", "denoise", {"sigma": [0.0, 55.0]}),
+    ):
+        save(shelf / f"{name}.h5", tiny_model(task, "rgb", degradation=degradation, name=name))
+    for task, name in {"defocus": "one", "deblur": "two", "derain": "three", "denoise": "four"}.items():
+        ran = json.loads(run(capsys, "run", "colour.png", "--task", task, "--json", "-").out)["files"][0]
+        assert (ran["model"], ran["output"]) == (name, f"colour_{task}.png")
+    assert run(capsys, "run", "colour.png", "--model", shelf / "one.h5", "--task", "deblur", "-o", "b.png").code == 0
+    wrong = run(capsys, "run", "colour.png", "--model", "two", "--task", "defocus")
+    assert (wrong.code, "model two is for deblur, not for defocus" in wrong.err) == (2, True)

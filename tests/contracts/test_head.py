@@ -56,7 +56,7 @@ def test_sums_beyond_int32():
     assert convolve_spikes(spikes, -weight)[0, 1, 1] == -whole / 2**15
 
 
-@pytest.mark.parametrize("head", ["cpm", "recycling"])
+@pytest.mark.parametrize("head", ["cpm", "mapper", "recycling"])
 def test_gradients_of_a_heads_parameters(head):
     """A head is linear in its kernel and bias: a difference of any width is the derivative, but for the kernel's rounding."""
     head, draw = registry().heads[head], np.random.default_rng(0)

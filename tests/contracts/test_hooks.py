@@ -31,6 +31,7 @@ PLUGINS = {
     "loihi": "energy",
     "twolayers": "network",
     "npz": "format",
+    "eager": "method",
 }
 """Name of an example, its file and what it registers -> its kind."""
 
@@ -175,6 +176,23 @@ def test_hook_register_formats(fresh, tmp_path):
     np.savez(tmp_path / "evil.npz", **{"0.weight": np.array([print], dtype=object)})
     with pytest.raises(nspike.BadInputError, match=r"evil.npz: cannot be read as .npz"):
         nspike.import_checkpoint(tmp_path / "evil.npz", "dncnn", format="npz")
+
+
+def test_hook_register_methods(fresh, tmp_path):
+    from nspike.testing import check_method
+
+    method = load(tmp_path, "eager")
+    assert [result.state for result in check_method(method).results] == [
+        "passed",
+        "passed",
+        "skipped",
+        "passed",
+        "skipped",
+    ]
+    pixels = np.random.default_rng(0).random((1, 20, 20), np.float32)
+    snn, _ = nspike.convert(tiny_model(), [pixels], **method.conversion())
+    assert (snn.spiking.neuron, snn.spiking.head, snn.spiking.timesteps) == ("if", "membrane", 8)
+    assert all(np.all(snn.spiking.thresholds[name] == 0.35) for name in ("relu1", "relu2"))
 
 
 def images(folder):

@@ -26,6 +26,7 @@ from nspike.graph.layer import (
 from nspike.graph.network import Network
 from nspike.graph.plain_layer import FUNCTIONS, Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
 from nspike.graph.values import not_spiking
+from nspike.integer.components import components
 from tests.ann.networks import random_network, random_parameters
 from tests.plugins.chains import aod, chain
 
@@ -46,6 +47,7 @@ def lowered(network, parameters=None):
     parameters = random_parameters(network, 1) if parameters is None else parameters
     low, kept = lower(network, parameters)
     assert not_spiking(low.layers, low.output) == []
+    components(low)  # every current reaches neurons
     before, after = outputs(network, parameters), outputs(low, kept)
     np.testing.assert_allclose(after, before, atol=2e-5 * max(1, np.abs(before).max()))
     again, same = lower(low, kept)
@@ -104,6 +106,20 @@ def test_the_residual_stream_of_edsr_gets_signed_neurons():
         ("up.in", "sum", True),
     ]
     assert [layer.name for layer in low.layers] == ["head", "a.in", "a", "relu", "b", "sum", "up.in", "up", "shuffle"]
+
+
+def test_what_a_slice_leaves_out_is_not_made():
+    network = network_of(
+        Conv("a", IMAGE, 1, 4, 3),
+        Conv("b", IMAGE, 1, 3, 3),
+        Concat("both", ("a", "b")),
+        Slice("part", "both", 5, 2),
+        Activation("relu", "part", 2),
+        Conv("last", "relu", 2, 1, 3),
+    )
+    low, _ = lowered(network)
+    assert [layer.name for layer in low.layers] == ["b", "part", "relu", "last"]
+    assert low.layer("part") == Slice("part", "b", 1, 2)
 
 
 def test_two_convolutions_of_one_current_share_neurons():

@@ -10,6 +10,7 @@ from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Spiking
 from nspike.restoration.method import Model
 from tests.cli.console import run
+from tests.plugins import test_lif
 from tests.tiny import tiny_model
 
 nir = pytest.importorskip("nir")
@@ -157,6 +158,29 @@ def test_leak_and_hard_reset_are_numbers_of_lif(tmp_path):
     assert isinstance(node, nir.LIF)
     assert (np.unique(node.tau), np.unique(node.r), np.unique(node.v_leak)) == (2.0, 1.0, 0.0)
     assert (node.metadata["reset"], node.v_reset.any()) == ("zero", False)
+
+
+@pytest.mark.parametrize("decay_input", [False, True])
+def test_another_framework_runs_it_with_the_same_spikes(tmp_path, decay_input):
+    """SpikingJelly's own import of NIR; its neurons reset to zero, so the model's do. All numbers are dyadic."""
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange", reason="SpikingJelly is not installed")
+    import torch
+
+    model = test_lif.model_of("lif_hard", decay_input, seed=1)
+    pixels = 255 * np.random.default_rng(1).integers(0, 2, test_lif.SHAPE).astype(np.uint8)
+    export_nir(model, tmp_path / "net.nir", *test_lif.SHAPE)
+    net, spikes = exchange.import_from_nir(str(tmp_path / "net.nir"), dt=1.0, dtype=torch.float64), {}
+    for name in ("a1", "a2"):
+        kept = spikes.setdefault(name, [])
+        getattr(net, name).register_forward_hook(lambda _, read, out, kept=kept: kept.append(out[0].detach().numpy()))
+    state = None
+    for _ in range(test_lif.T):
+        _, state = net(torch.from_numpy(pixels[None, None] / 255.0), state)
+    recorded = engine_spikes(model, pixels, tmp_path)
+    for name, steps in spikes.items():
+        ours = recorded[name].reshape(np.shape(steps))
+        assert np.array_equal(np.stack(steps) > 0, ours)
+        assert 0.02 < ours.mean() < 0.98
 
 
 def test_what_nir_cannot_say_is_listed(tmp_path):

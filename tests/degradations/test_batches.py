@@ -10,7 +10,7 @@ from nspike.degradations.haze import FAR, NEAR
 from nspike.degradations.kinds import Degradation, degrade
 from nspike.errors import BadInputError, UsageError
 from nspike.graph.initialise import initial_parameters
-from nspike.graph.layer import IMAGE, Activation, Conv, PixelShuffle
+from nspike.graph.layer import IMAGE, Activation, Concat, Constant, Conv, PixelShuffle
 from nspike.graph.network import Network
 from nspike.images import file as images
 from nspike.images.resize import imresize
@@ -126,6 +126,24 @@ def test_haze_is_made_from_disparities_or_from_random_depths(tmp_path):
     )(0)
     lost = np.sort(((1 - degraded[0]) / np.maximum(1 - clean[0], 1e-6)).mean(axis=0).ravel())
     np.testing.assert_allclose([lost[0], lost[-1]], np.exp([-FAR, -NEAR]), rtol=1e-5)
+
+
+def test_the_noise_level_of_each_crop(tmp_path):
+    folder = fill(tmp_path / "clean", 90, 90)
+    layers = (Constant("map", IMAGE, (0.1,), "sigma"), Concat("in", (IMAGE, "map")), Conv("out", "in", 2, 1, 3))
+    network = Network("told", 1, layers, "out", "image")
+    model = Model(tiny_model().info, network, initial_parameters(network, 0))
+    options = {"batch": 6, "patch": 64, "degradation": Degradation("noise", {"sigma": [1, 60]})}
+    batches = CropBatches(model, folder, **options)
+    degraded, clean = batches(3)
+    sigmas = batches.sigmas(3)
+    assert sigmas.min() < 20 < 40 < sigmas.max()
+    np.testing.assert_allclose((degraded - clean).std(axis=(1, 2, 3)) * 255, sigmas, rtol=0.05)
+    np.testing.assert_array_equal(batches.sigmas(3), sigmas)
+    assert not np.array_equal(batches.sigmas(4), sigmas)
+    assert CropBatches(tiny_model(), folder, **options).sigmas(3) is None, "a network that is not told it"
+    haze = CropBatches(model, folder, degradation=Degradation("haze"), batch=1, patch=64)
+    assert haze.sigmas(0) is None
 
 
 def test_several_folders_at_once(tmp_path):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel
+from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel, shake_kernel
 from nspike.errors import BadInputError
 
 
@@ -31,6 +31,30 @@ def test_a_disc(radius):
         assert 1 / kernel.max() == pytest.approx(math.pi * radius**2, rel=0.05)
 
 
+@pytest.mark.parametrize("bend", [0.0, 1.0, 6.0])
+def test_a_shaken_camera(bend):
+    for seed in range(20):
+        kernel = shake_kernel(15, bend, np.random.default_rng(seed))
+        np.testing.assert_array_equal(kernel, shake_kernel(15, bend, np.random.default_rng(seed)))
+        assert kernel.shape == (19, 19)
+        assert kernel.sum() == pytest.approx(1)
+        assert kernel.min() >= 0
+    assert not np.array_equal(kernel, shake_kernel(15, bend, np.random.default_rng(0)))
+
+
+def test_a_camera_that_does_not_turn_draws_a_line():
+    kernel = shake_kernel(15, 0.0, np.random.default_rng(3))
+    y, x = np.mgrid[:19, :19] - 9
+    spread = np.array([[(kernel * a * b).sum() for a in (x, y)] for b in (x, y)])
+    low, high = np.linalg.eigvalsh(spread)
+    assert high == pytest.approx(14**2 / 12, rel=0.05), "the variance of a line of 14 pixels"
+    assert low < 0.3
+    bent = np.linalg.eigvalsh(
+        [[(shake_kernel(15, 6.0, np.random.default_rng(3)) * a * b).sum() for a in (x, y)] for b in (x, y)]
+    )
+    assert bent[1] < 0.6 * high
+
+
 def test_convolving():
     draw = np.random.default_rng(0)
     pixels, kernel = draw.random((9, 11, 3)), draw.random((3, 5, 5))[0]
@@ -41,6 +65,8 @@ def test_convolving():
 
 
 def test_refusals():
-    for wrong in (lambda: motion_kernel(0.5, 0), lambda: motion_kernel(3, math.nan), lambda: defocus_kernel(0)):
+    draw = np.random.default_rng(0)
+    wrongs = (lambda: motion_kernel(0.5, 0), lambda: motion_kernel(3, math.nan), lambda: defocus_kernel(0))
+    for wrong in (*wrongs, lambda: shake_kernel(0, 1, draw), lambda: shake_kernel(3, -1, draw)):
         with pytest.raises(BadInputError, match="needs"):
             wrong()

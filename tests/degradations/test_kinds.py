@@ -13,7 +13,22 @@ from nspike.errors import BadInputError, UsageError
 from nspike.images.resize import imresize
 from tests.tiny import image, tiny_model
 
-GIVEN = {"noise": {"sigma": [10, 30]}, "bicubic": {"scales": [2, 3]}}
+GIVEN = {
+    "noise": {"sigma": [10, 30]},
+    "bicubic": {"scales": [2, 3]},
+    "mixed": {"of": [{"kind": "shake"}, {"kind": "noise", "sigma": 20}]},
+}
+
+
+@pytest.fixture(autouse=True)
+def kernels(tmp_path, monkeypatch):
+    """Two kernels in a folder, for the degradation that reads them."""
+    (tmp_path / "kernels").mkdir()
+    corner = np.zeros((5, 5))
+    corner[0, 0] = 1
+    np.savez(tmp_path / "kernels" / "two.npz", a=corner, b=np.eye(7)[None])
+    monkeypatch.setitem(GIVEN, "kernels", {"folder": str(tmp_path / "kernels")})
+    return tmp_path / "kernels"
 
 
 def scene():
@@ -65,6 +80,15 @@ def test_what_a_model_says():
         ("bicubic", {"scales": 2.5}, "expected whole numbers"),
         ("bicubic", {"scales": []}, "expected whole numbers"),
         ("haze", {"beta": [0, 1, 2]}, "expected a number or a range"),
+        ("shake", {"bend": "much"}, "expected a number or a range"),
+        ("kernels", {}, "needs folder"),
+        ("kernels", {"folder": 3}, "expected a path"),
+        ("mixed", {}, "needs of"),
+        ("mixed", {"of": []}, "expected a list"),
+        ("mixed", {"of": ["noise"]}, "expected a list"),
+        ("mixed", {"of": [{"sigma": 3}]}, "cannot hold None"),
+        ("mixed", {"of": [{"kind": "bicubic", "scales": [2]}]}, "cannot hold 'bicubic'"),
+        ("mixed", {"of": [{"kind": "motion", "lenght": 3}]}, "Did you mean 'length'"),
     ],
 )
 def test_refusals(kind, numbers, message):
@@ -94,3 +118,55 @@ def test_the_scales_take_turns():
         wanted = imresize(imresize(clean, 1 / scale), size=(24, 24))
         np.testing.assert_array_equal(degraded, wanted.transpose(2, 0, 1).astype(np.float32))
         np.testing.assert_array_equal(sharp, clean.transpose(2, 0, 1).astype(np.float32))
+
+
+def test_each_crop_of_a_blind_denoiser_has_its_own_noise():
+    kind = Degradation("noise", {"sigma": [0, 55]})
+    pairs = [degrade(scene(), kind, 0, np.random.default_rng([7, i])) for i in range(200)]
+    sigmas = np.array([255 * np.std(degraded - clean) for degraded, clean in pairs])
+    assert sigmas.min() < 3
+    assert sigmas.max() > 52
+    assert np.mean(sigmas) == pytest.approx(27.5, abs=3)
+    assert max(degraded.max() for degraded, _ in pairs) > 1.1, "noise is not limited"
+
+
+def test_kernels_from_files_are_turned_and_mirrored(kernels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "..")
+    kind = Degradation("kernels", {"folder": str(kernels)})
+    point = np.zeros((31, 31, 3))
+    point[15, 15] = 1
+    seen = set()
+    for seed in range(60):
+        degraded, _ = degrade(Scene(point), kind, 0, np.random.default_rng(seed))
+        assert degraded.sum() == pytest.approx(3)
+        at = np.argwhere(degraded[0] > 0.5)
+        seen |= {tuple(at[0] - 15)} if len(at) else {"diagonal"}
+    assert seen == {(-2, -2), (-2, 2), (2, -2), (2, 2), "diagonal"}
+    assert kind.margin == 3
+    assert kind.to_dict() == {"kind": "kernels", "folder": "kernels"}
+    before = kind.content
+    np.save(kernels / "a.npy", np.ones((3, 3)))
+    assert kind.content != before
+    lost = tiny_model(task="deblur", degradation=kind.to_dict()).info
+    with pytest.raises(BadInputError, match="no such file or folder of blur kernels"):
+        degrade(Scene(point), degradation_of(lost), 0, np.random.default_rng(0))
+
+
+def test_of_a_mixture_each_crop_gets_one():
+    kind = Degradation("mixed", {"of": [{"kind": "noise", "sigma": 30}, {"kind": "defocus", "radius": 3}]})
+    rough = [np.std(np.diff(degrade(scene(), kind, 0, np.random.default_rng(i))[0], axis=2)) for i in range(40)]
+    noisy = sum(value > 0.1 for value in rough)
+    assert 10 < noisy < 30
+    assert kind.margin == 3
+    assert kind.task is None
+    assert Degradation("mixed", {"of": [{"kind": "motion"}, {"kind": "shake"}]}).task == "deblur"
+    again = kind.to_dict()
+    assert again["of"][0] == {"kind": "noise", "sigma": 30}
+    assert degradation_of(tiny_model(task="deblur", degradation=again).info) == kind
+
+
+def test_tasks_of_kinds():
+    assert [
+        Degradation(kind, GIVEN.get(kind, {})).task for kind in ("motion", "shake", "kernels", "defocus", "rain")
+    ] == [*("deblur", "deblur", "deblur", "defocus", "derain")]
+    assert Degradation("pairs").task is None

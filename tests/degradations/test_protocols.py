@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nspike.degradations.protocols import PROTOCOLS, Settings, cases, compare
+from nspike.degradations.protocols import PROTOCOLS, Given, Settings, cases, compare
 from nspike.images import file as images
 from nspike.images.color import rgb_to_ycbcr
 from nspike.images.metrics import psnr
@@ -56,3 +56,19 @@ def test_noisy_protocols_limit_and_round_the_output(folder, protocol):
     output = spoilt(case.degraded)
     rounded = np.rint(np.clip(output, 0, 1) * 255) / 255
     assert case.score(output) == case.score(rounded)
+
+
+def test_y_rounds_the_image_and_its_luma(folder):
+    """As MATLAB's rgb2ycbcr of uint8: the luma of an image of 8 bits, rounded to 8 bits."""
+    (case,) = cases(PROTOCOLS["y"], folder, Settings())
+    clean = image(30, 34, 3)
+    output = spoilt(clean / 255.0)
+    lumas = [
+        np.rint(255 * rgb_to_ycbcr(np.rint(255 * np.clip(x, 0, 1)) / 255)[..., 0]) for x in (output, clean / 255.0)
+    ]
+    quality = case.score(output)
+    assert quality.psnr == pytest.approx(psnr(*lumas, 255.0), rel=1e-12)
+    assert case.score(clean / 255.0).psnr == np.inf
+    assert case.score(clean / 255.0 + 0.4 / 255).psnr == np.inf, "rounded"
+    grey = PROTOCOLS["y"].case((Given("a", clean[..., 0]), Given("b", clean[..., 1])), Settings())
+    assert grey.score(clean[..., 1] / 255.0).psnr == np.inf

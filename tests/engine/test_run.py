@@ -55,6 +55,19 @@ U8, U16, I32 = np.uint8, np.uint16, np.int32
         (chain(1, 4), (1, 1, 6, 66), I32, "signed", "cpm"),
         (chain(5, 20, 64), (1, 1, 5, 7), I32, "signed", "rate"),
         (branched(70, 16, 3), (1, 1, 4, 6), I32, "signed", "recycling"),
+        # those of the compared methods, before gates too
+        (chain(3, 8), (1, 1, 6, 66), I32, "burst", "membrane"),
+        (chain(17, 64), (1, 1, 5, 7), U8, "burst", "membrane"),
+        (branched(3, 2, 3, channels=3, gate=True), (1, 3, 5, 66), U8, "burst", "membrane"),
+        (branched(3, 17, 2, channels=3, gate=True), (1, 3, 5, 6), I32, "ternary", "cpm"),
+        (chain(64, 17), (1, 1, 5, 7), I32, "ternary", "membrane"),
+        (branched(2, 3, 3, channels=3, gate=True), (1, 3, 5, 6), U8, "atif", "cpm"),
+        (chain(17, 9), (1, 1, 5, 7), I32, "atif", "rate"),
+        (chain(3, 64), (1, 1, 5, 7), I32, "dietsnn", "membrane"),
+        (branched(3, 2, 3, channels=3, gate=True), (1, 3, 5, 6), U8, "dietsnn", "cpm"),
+        (chain(3, 4), (1, 1, 6, 66), I32, "lan", "membrane"),
+        (chain(17, 64), (2, 1, 40, 70), U8, "lan", "membrane"),
+        (branched(3, 17, 2, channels=3, gate=True), (1, 3, 5, 6), U8, "lan", "cpm"),
     ],
 )
 def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
@@ -66,6 +79,11 @@ def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
         "lif_hard": {"tau": 2.0, "decay_input": 1.0, "v_init": 0.3},
         "signed": {"v_init": -0.2},
         "if": {"v_init": 0.5},
+        "burst": {"gamma": 3.0, "v_init": 0.2},
+        "ternary": {"amplitude": 0.7, "v_init": -0.1},
+        "atif": {"theta": 0.8},
+        "dietsnn": {"keep": 0.9, "v_init": 0.3},
+        "lan": {"share": 0.3, "least": 0.2, "most": 3.0, "v_init": 0.1},
     }[neuron]
     own = {neuron: {a.name: given for a in network.activations[:: 2 if "gate" not in network.output else 99]}}
     if neuron == "mprn_beta" and "gate" in network.output:
@@ -88,7 +106,7 @@ def test_random_networks(seed):
     channels = int(draw.choice([1, 3]))
     a, b, c = (int(n) for n in draw.choice(widths, 3))
     neuron, head = draw.choice(list(naive.NEURONS)), draw.choice(list(naive.HEADS))
-    gate = bool(seed % 2) and naive.NEURONS[neuron].planes == (1,)
+    gate = bool(seed % 2)
     network = branched(a, b, c, channels, kernels, gate=gate) if seed % 3 else chain(a, b, channels=channels)
     level, timesteps = float(draw.choice([-0.3, 0.2, 0.6, 2.0])), int(draw.integers(1, 7))
     model = random_model(network, seed, level=level, timesteps=timesteps)
@@ -145,11 +163,9 @@ def test_declared_neurons_that_no_plugin_has(network, neuron):
     assert [layer.digests for layer in one[1].layers] == [layer.digests for layer in other[1].layers]
 
 
-def test_a_gate_takes_plain_spikes_only():
+def test_a_gate_takes_spikes_of_one_worth_only():
     model = random_model(branched(2, 2, 2, channels=3, gate=True))
     pixels = image(0, 1, 3, 4, 4)
-    with pytest.raises(ModelError, match="cannot feed a gate"):
-        run(model, pixels, TERNARY.fast)
     betas = {"mprn_beta": {"d": {"beta": 0.5}}}
     with pytest.raises(ModelError, match="cannot feed a gate"):
         run(random_model(model.network, neuron_parameters=betas), pixels, "mprn_beta")

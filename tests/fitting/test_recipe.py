@@ -45,6 +45,21 @@ def test_paths_are_relative_to_the_recipe_where_they_exist_there(tmp_path):
     }
 
 
+def test_a_folder_of_kernels_is_placed_and_kept_by_its_name(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    parts = '[{kind = "shake"}, {kind = "kernels", folder = "kernels"}]'
+    (tmp_path / "r.toml").write_text(
+        f'model = "dncnn-s25"\ndata = ["x"]\ndegradation = {{kind = "mixed", of = {parts}}}\n'
+    )
+    values = read_recipe(tmp_path / "r.toml")
+    assert values["degradation"]["of"] == [{"kind": "shake"}, {"kind": "kernels", "folder": str(tmp_path / "kernels")}]
+    kept = FineTuningRecipe.of(values).to_dict()
+    assert kept["degradation"]["of"][1] == {"kind": "kernels", "folder": "kernels"}
+    assert str(tmp_path) not in str(kept)
+    values["degradation"] = {"kind": "kernels", "folder": str(tmp_path / "kernels")}
+    assert FineTuningRecipe.of(values).to_dict()["degradation"] == {"kind": "kernels", "folder": "kernels"}
+
+
 def test_what_a_model_keeps_of_a_recipe():
     recipe = FineTuningRecipe.of(
         {"model": "/home/me/a.h5", "data": ["/home/me/x", "y"], "threads": 2, "name": "n", "rate": 1, "k": 0.5}

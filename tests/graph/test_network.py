@@ -45,6 +45,8 @@ OUT = Conv("out", "a", 4, 1, 3)
         ((Conv("c", IMAGE, 1, 4, 3, stride=2, padding=(0, 0)), A, OUT), "which changes the size; expected 1 to 2"),
         ((Conv("c", IMAGE, 1, 4, 3, stride=0), A, OUT), r"groups \(3, 0, 1, 1\), expected positive"),
         ((Conv("c", IMAGE, 1, 4, 3, groups=3), A, OUT), "1 and 4 channels in 3 groups"),
+        ((Conv("c", IMAGE, 1, 4, 3, normed_together=3), A, OUT), "norms 3 of 4 channels together, expected a divisor"),
+        ((Conv("c", IMAGE, 1, 4, 3, normed_together=0), A, OUT), "norms 0 of 4 channels together, expected a divisor"),
         ((C, A, Conv("out", "a", 4, 1, 3, stride=2)), "1/2 times as high as the image"),
         (
             (C, A, PixelUnshuffle("u", "a", 2), Concat("d", ("u", "a")), OUT),

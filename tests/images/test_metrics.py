@@ -6,7 +6,7 @@ import pytest
 
 from nspike.errors import BadInputError
 from nspike.images import metrics
-from nspike.images.metrics import conversion_rate, psnr, ssim
+from nspike.images.metrics import conversion_rate, mae, psnr, ssim
 
 
 def slow_ssim(a, b, data_range, window):
@@ -52,6 +52,24 @@ def test_ssim_equals_scikit_images():
         a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     assert ssim(a, b, 255, "gauss11") == pytest.approx(gauss, abs=1e-12)
+
+
+def test_mae_by_hand():
+    a = np.zeros((4, 5), np.uint8)
+    b = a.copy()
+    b[0, 0], b[3, 4] = 51, 102  # (51 + 102) / 20 / 255 = 0.03
+    assert mae(a, b) == mae(b, a) == pytest.approx(0.03, abs=1e-15)
+    assert mae(a / 255, b / 255) == pytest.approx(0.03, abs=1e-15)
+    assert mae(b, b) == 0
+
+
+def test_mae_is_the_same_in_bands_and_in_numpy():
+    rng = np.random.default_rng(3)
+    a, b = rng.random((2, 150, 9, 3))
+    assert mae(a, b) == pytest.approx(np.abs(a - b).mean(), abs=1e-15)
+    assert mae(a, b, 2.0, unit=0.5) == pytest.approx(np.abs(a - b).mean(), abs=1e-15)
+    with pytest.raises(BadInputError, match="one size"):
+        mae(a, b[:1])
 
 
 def test_psnr_by_hand():

@@ -270,8 +270,8 @@ class Simulator:
         """float64 (C, H, W)."""
         head, steps, out = self.spiking["head"], float(self.timesteps), np.zeros(n.shape)
         k, theta = self.integers("output", "exponent").tolist(), self.integers("output", "theta").tolist()
-        if head in ("cpm", "recycling"):
-            side = {"cpm": 3, "recycling": 1}[head]
+        if head in ("cpm", "mapper", "recycling"):
+            side = {"cpm": 3, "mapper": 3, "recycling": 1}[head]
             usual = np.zeros((len(n), len(n), side, side))
             for c in range(len(n)):
                 usual[c, c, side // 2, side // 2] = 1.0
@@ -291,8 +291,8 @@ class Simulator:
                 value = count / steps
             else:
                 value = float(mapped[c, y, x]) * 2.0 ** -e[c] / steps
-                value = value + (float(bias[c]) if head == "cpm" else 0.0)
-                value = value + rest / (steps * theta[c])
+                value = value + (float(bias[c]) if head in ("cpm", "mapper") else 0.0)
+                value = value + (rest / (steps * theta[c]) if head != "mapper" else 0.0)
             out[c, y, x] = value * float(self.arrays["spiking/scales/output"][c])
         return out
 

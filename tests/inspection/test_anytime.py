@@ -37,7 +37,7 @@ def read_outs(model, pixels, neuron, head, **options):
     return output, np.stack(list(steps.values())), ledger
 
 
-@pytest.mark.parametrize("head", ["membrane", "rate", "cpm", "recycling"])
+@pytest.mark.parametrize("head", ["membrane", "rate", "cpm", "mapper", "recycling"])
 @pytest.mark.parametrize(
     ("network", "neuron"),
     [

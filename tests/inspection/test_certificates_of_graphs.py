@@ -30,7 +30,17 @@ def holds(folder, model, photo, run=None, **options):
 
 @pytest.mark.parametrize(
     ("neuron", "head"),
-    [("if", "membrane"), ("mprn", "cpm"), ("mprn_beta", "rate"), ("lif_hard", "recycling"), ("signed", "membrane")],
+    [
+        ("if", "membrane"),
+        ("mprn", "cpm"),
+        ("mprn_beta", "rate"),
+        ("lif_hard", "recycling"),
+        ("signed", "membrane"),
+        ("burst", "membrane"),
+        ("ternary", "membrane"),
+        ("atif", "cpm"),
+        ("dietsnn", "rate"),
+    ],
 )
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_kind_of_layer_holds(tmp_path, name, neuron, head):

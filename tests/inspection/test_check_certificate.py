@@ -80,6 +80,9 @@ def test_it_imports_nothing_of_nspike():
 
 # ----- what holds -----
 
+METHODS = {"burst": {"gamma": 3.0}, "ternary": {"amplitude": 0.7}, "atif": {"theta": 0.8}, "dietsnn": {"keep": 0.9}}
+"""The declared neurons of the compared methods, with parameters."""
+
 
 @pytest.mark.parametrize(
     ("name", "scale", "shape", "options"),
@@ -110,8 +113,17 @@ def test_the_shipped_models(tmp_path, name, scale, shape, options):
         (tiny_model("dehaze", "rgb", "image"), (20, 24), {"head": "cpm"}),
         (tiny_model("superres", "y", "add"), (9, 11), {"scale": 4}),
         (random_model(branched(4, 5, 3, channels=3, gate=True)), (20, 22, 3), {}),
+        *(
+            (tiny_model("dehaze", "rgb", "image", neuron=neuron), (20, 24, 3), {"parameters": parameters})
+            for neuron, parameters in METHODS.items()
+        ),
+        *((random_model(branched(4, 5, 3, channels=3, gate=True)), (20, 22, 3), {"neuron": n}) for n in METHODS),
     ],
-    ids=["tiles", "mprn_beta", "three planes", "recycling", "grey in colour", "enlarged", "concat and gate"],
+    ids=[
+        *("tiles", "mprn_beta", "three planes", "recycling", "grey in colour", "enlarged", "concat and gate"),
+        *METHODS,
+        *(f"{name} and gate" for name in METHODS),
+    ],
 )
 def test_all_kinds_hold(tmp_path, model, shape, options):
     photo = write(tmp_path / "photo.png", *shape)

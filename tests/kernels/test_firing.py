@@ -193,7 +193,7 @@ def test_along_the_row(name, width):
 
     gates = draw.integers(-5000, 5000, (3, rows, more), dtype=np.int32)
     v, out = start()
-    narrow.gate_fire(pack_rows(read), gates, *numbers, v, out, cells.dynamics)
+    narrow.gate_fire(pack_rows(read), gates, np.ones(1, np.int32), *numbers, v, out, cells.dynamics)
     _same_rows(cells, cells.biased(read * gates[..., :width].astype(np.int64)), v, out)
 
     v, out = start()

@@ -95,6 +95,26 @@ def test_conv_step(width, size, channels, reads, low):
     np.testing.assert_array_equal(np.concatenate(membranes, axis=1), v)
 
 
+@pytest.mark.parametrize("gains", [(1, -1), (1, 2, 4), (3,)])
+def test_a_gate_counts_each_spike_as_often_as_its_gain(gains):
+    draw, width, channels = np.random.default_rng(len(gains)), 66, 2
+    spikes = draw.random((1, len(gains), channels, 3, width)) < 0.5
+    gates = np.zeros((channels, 3, columns(width)), np.int32)
+    gates[..., :width] = draw.integers(-5000, 5000, (channels, 3, width))
+    bias, threshold, reset = (draw.integers(1, 4000, channels).astype(np.int32) for _ in range(3))
+    v, out = (
+        np.zeros((3, channels, columns(width)), np.int32),
+        np.zeros((1, channels, 3, columns(width) // 64), np.uint64),
+    )
+    packed = pack(spikes.reshape(1, -1, 3, width))
+    narrow.gate_fire_step(packed, gates, np.array(gains, np.int32), bias, threshold, reset, v, width, 0, 0, out)
+    counts = sum(gain * spikes[:, p].astype(np.int64) for p, gain in enumerate(gains))
+    currents = counts * gates[..., :width].astype(np.int64) + bias[:, None, None]
+    fired, after = fire(currents, np.zeros(channels, np.int64), [threshold], [reset])
+    np.testing.assert_array_equal(out, pack(fired))
+    np.testing.assert_array_equal(v[..., :width].transpose(1, 0, 2), after)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_gate_and_constant_current(width):
     draw = np.random.default_rng(width)
@@ -108,7 +128,7 @@ def test_gate_and_constant_current(width):
     out, other = (np.full((2, 3, 4, columns(width) // 64), 2**64 - 1, np.uint64) for _ in range(2))
     currents = np.ascontiguousarray(gates[:, 1:3])
     for t in range(2):
-        narrow.gate_fire_step(pack(spikes), gates, bias, threshold, reset, v, width, t, 0, out)
+        narrow.gate_fire_step(pack(spikes), gates, np.ones(1, np.int32), bias, threshold, reset, v, width, t, 0, out)
         narrow.fire_step(currents, bias, threshold, reset, constant, width, t, 2, other)
     inside = gates[..., :width].astype(np.int64)
     gated, after = fire(spikes[:, :, :2] * inside[:, :2] + bias[:, None, None], v0, [threshold] * 2, [reset] * 2)

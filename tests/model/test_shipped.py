@@ -1,5 +1,6 @@
 import importlib.machinery
 import importlib.util
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,69 @@ def test_default_for_colour_where_the_plain_network_runs(weights):
         assert models.default_for("denoise", sigma=sigma, colour=True, plain=True) == "drunet-color"
     assert models.default_for("dehaze", colour=True) == models.default_for("dehaze") == "aodnet"
     assert models.default_for("superres", scale=2, colour=True, plain=True) == "vdsr"
+
+
+SPIKERIR = {
+    "spikerir-denoise": ("denoise", {"kind": "noise", "sigma": [0.0, 55.0]}),
+    "spikerir-derain": ("derain", {"kind": "rain"}),
+    "spikerir-dehaze": ("dehaze", {"kind": "haze"}),
+    "spikerir-motion": ("deblur", {"kind": "motion"}),
+    "spikerir-defocus": ("deblur", {"kind": "defocus"}),
+}
+
+
+@pytest.fixture
+def spikerir(weights):
+    """The five models of SpikerIR beside the others, by what their files say."""
+    save(weights / "aodnet.h5", small_snn(name="aodnet", task="dehaze", degradation={}, colour="rgb"))
+    for name, (task, degradation) in SPIKERIR.items():
+        model = small_snn(name=name, task=task, degradation=degradation, colour="rgb")
+        save(weights / f"{name}.h5", replace(model, network=replace(model.network, name="spikerir_lite")))
+    return weights
+
+
+def test_models_are_chosen_by_what_their_files_say(spikerir):
+    chosen = [models.default_for(task) for task in ("derain", "dehaze", "deblur", "defocus", "superres")]
+    assert chosen == ["spikerir-derain", "spikerir-dehaze", "spikerir-motion", "spikerir-defocus", "vdsr"]
+    (spikerir / "spikerir-dehaze.h5").unlink()
+    (spikerir / "spikerir-motion.h5").rename(spikerir / "any-name.h5")
+    assert models.default_for("dehaze") == "aodnet"
+    assert models.default_for("deblur") == "any-name"
+
+
+def test_colour_is_denoised_together_where_the_range_covers_the_noise(spikerir, monkeypatch):
+    colour = [models.default_for("denoise", sigma=sigma, colour=True) for sigma in (0, 3, 16, 55, 56, 69, 90)]
+    assert colour == [*["spikerir-denoise"] * 4, "dncnn-s50", "dncnn-s50", "spikerir-denoise"]
+    assert models.default_for("denoise", colour=True) == "spikerir-denoise"
+    gray = [models.default_for("denoise", sigma=sigma) for sigma in (3, 11, 16, 30, 45)]
+    assert gray == ["spikerir-denoise", "dncnn-s15", "dncnn-s15", "dncnn-s25", "dncnn-s50"]
+    assert models.default_for("denoise") == "dncnn-s25"
+    monkeypatch.setitem(models.COLOURS, True, ("gray", "rgb", "y"))
+    assert models.default_for("denoise", sigma=16, colour=True) == "dncnn-s15", "the preference can be turned round"
+
+
+def test_plain_networks_have_an_order_of_their_own(spikerir):
+    told = small_ann(name="drunet-color", colour="rgb", degradation={"sigma": [0.0, 55.0]})
+    save(spikerir / "zdrunet.h5", replace(told, network=replace(told.network, name="drunet")))
+    assert models.default_for("denoise", sigma=25, colour=True, plain=True) == "zdrunet"
+    assert models.default_for("denoise", sigma=25, colour=True) == "spikerir-denoise"
+
+
+@pytest.mark.parametrize(("task", "kind"), [("derain", "rain"), ("deblur", "motion"), ("defocus", "defocus")])
+def test_a_task_without_a_model_says_what_to_train(weights, task, kind):
+    with pytest.raises(ModelError, match=f'no model for the task {task} .*kind = "{kind}"'):
+        models.default_for(task)
+
+
+def test_what_models_are_for():
+    defocus = small_ann(task="deblur", degradation={"kind": "defocus"}).info
+    assert models.purpose(defocus) == "defocus"
+    assert models.is_for(defocus, "deblur")
+    assert models.is_for(defocus, "defocus")
+    assert models.purpose(small_ann(task="deblur", degradation={"kind": "motion"}).info) == "deblur"
+    assert not models.is_for(small_ann(task="deblur").info, "defocus")
+    assert models.noise_levels(small_ann(degradation={"sigma": [55, 0.0]}).info) == [0, 55]
+    assert models.noise_levels(small_ann(degradation={"sigma": "much"}).info) == []
 
 
 def test_default_for_what_cannot_be(weights):

@@ -19,7 +19,18 @@ from nspike.graph.layer import (
     Slice,
 )
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import FUNCTIONS, Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    FUNCTIONS,
+    Attention,
+    GlobalPool,
+    LayerNorm,
+    Leaky,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    StepAttention,
+    StepMean,
+)
 from nspike.model.model import Info, Model
 
 
@@ -80,8 +91,14 @@ def teacher():
         Nearest("whole", "half"),
         Multiply("product", ("whole", "norm")),
         Conv("tail", "product", 8, 3, 3),
+        Leaky("fired", IMAGE, 3, 3, 0.4),
+        Conv("stepwise", "fired", 3, 12, 3, repeats=3),
+        StepAttention("gated", "stepwise", 12, 3, 2, 3),
+        StepMean("mean", "gated", 3),
+        Conv("back", "mean", 4, 3, 1),
+        Add("out", ("tail", "back")),
     ]
-    return Network("teacher", 3, tuple(layers), "tail", "add")
+    return Network("teacher", 3, tuple(layers), "out", "add")
 
 
 def unet(channels=1, width=8):

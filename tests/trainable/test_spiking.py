@@ -163,7 +163,7 @@ def test_heads_against_differences():
     charge, spikes, residual = draw.normal(size=(2, 5, 4)), draw.normal(size=(2, 5, 4)), draw.normal(size=(2, 5, 4))
     k = np.array([10, 12])
     theta = np.array([1000.0, 5000.0])
-    for name in ("membrane", "rate", "cpm", "recycling"):
+    for name in ("membrane", "rate", "cpm", "mapper", "recycling"):
         head = registry().heads[name]
         parameters = {key: draw.normal(size=a.shape) for key, a in head.initial(2).items()}
         g = draw.normal(size=(2, 5, 4))

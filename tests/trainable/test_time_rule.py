@@ -254,15 +254,62 @@ def test_a_network(name):
         np.testing.assert_allclose(gradient, expected, atol=4e-3 * np.abs(expected).max(), err_msg=key)
 
 
-def test_a_leak_is_not_trained():
+@pytest.mark.parametrize("kind", [{}, {"zero": True}, {"down": 1}, {"up": 2, "most": 3}], ids=str)
+def test_a_leak_is_trained(kind):
+    """∂L/∂tau of two layers against differences of the smooth network."""
+    network, timesteps = chain(4, 3), 5
+    up, down = kind.get("up", 1), kind.get("down", 0)
+    neuron = Neuron(
+        "n",
+        "",
+        "",
+        parameters=(Parameter("tau", 2.0, 1.0, 9.0, "", trainable=True), Parameter("v_init", 0.25, -1.0, 1.0, "")),
+        keep=lambda p: 1 - 1 / p["tau"],
+        reset="zero" if kind.get("zero") else "subtract",
+        planes=(*(1 << i for i in range(up)), *(-(1 << i) for i in range(down))),
+        most_spikes=kind.get("most"),
+    )
+    model = random_model(network, 7, timesteps=timesteps, level=0.5)
+    net = DifferentiableNetwork(model, neuron, registry().heads["membrane"], per="channel")
+    pixels = image(4, 1, 1, 4, 3).astype(np.int32) * 257
+    weigh = np.random.default_rng(0).normal(size=pixels.shape)
+    loss = (net.run(pixels).output * weigh).sum()
+    loss.backward()
+    layers = [Smooth(**kind) for _ in range(2)]
+    parameters, gains = net.parameters(), np.array(neuron.planes, float)
+    floats = {key: tensor.data.astype(np.float64) for key, tensor in parameters.items()}
+    scale = np.asarray(net.model.spiking.scales["output"])[:, None, None]
+
+    def value(*taus):
+        read = None
+        for i, tau in enumerate(taus):
+            layers[i].keep = 1 - 1 / tau
+            w, b, theta = (floats[key] for key in (f"conv{i}.weight", f"conv{i}.bias", f"act{i}.threshold"))
+            inputs = [pixels / 65535.0] * timesteps if read is None else read
+            currents = [correlate(x, w) + b[:, None, None] for x in inputs]
+            theta = theta[:, None, None]
+            ones = [1.0] * timesteps
+            spikes, _ = layers[i].run(currents, theta, 0.25 * theta + np.zeros_like(currents[0]), ones, ones)
+            read = [sum(g * s for g, s in zip(gains, spikes[t], strict=True)) for t in range(timesteps)]
+        charge = sum(correlate(x, floats["conv2.weight"]) + floats["conv2.bias"][:, None, None] for x in read)
+        return float((weigh * charge / timesteps * scale).sum())
+
+    assert value(floats["act0.tau"], floats["act1.tau"]) == pytest.approx(loss.item(), rel=0.05, abs=0.02)
+    expected = differences(value, [floats["act0.tau"], floats["act1.tau"]])
+    for key, number in zip(("act0.tau", "act1.tau"), expected, strict=True):
+        assert abs(number) > 1e-4
+        assert parameters[key].grad == pytest.approx(number, rel=2e-2)
+
+
+def test_an_input_factor_is_not_trained():
     tau = Parameter("tau", 2.0, 1.0, 9.0, "", trainable=True)
-    neuron = Neuron("n", "", "", parameters=(tau,), keep=lambda p: 1 - 1 / p["tau"])
+    neuron = Neuron("n", "", "", parameters=(tau,), input_factor=lambda p: 1 / p["tau"])
     net = DifferentiableNetwork(random_model(chain(3)), neuron, registry().heads["membrane"])
-    with pytest.raises(PluginError, match="neuron n: its leak or input factor depends on 'tau'"):
+    with pytest.raises(PluginError, match="neuron n: its input factor depends on 'tau'"):
         net.run(image(0, 1, 1, 3, 3, dtype=np.int32)).restored.mean().backward()
 
 
-@pytest.mark.parametrize("neuron", ["lif", "lif_hard", "signed"])
+@pytest.mark.parametrize("neuron", ["lif", "lif_hard", "signed", "burst", "ternary", "atif", "dietsnn"])
 def test_training_lowers_the_loss_on_the_engines_spikes(neuron):
     parts = replace(registry().neurons[neuron], name="tuned"), registry().heads["membrane"]
     net = DifferentiableNetwork(random_model(chain(8, 8), 2, level=0.4), *parts)

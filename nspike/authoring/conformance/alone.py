@@ -89,6 +89,8 @@ def own_pixel(subject: Subject) -> str:
     """What a neuron does depends on its own pixel alone: not on its place among the pixels, nor on their number."""
     if subject.neuron.step is None:
         raise Skip("declared: it cannot see other pixels")
+    if subject.neuron.scope == "layer":
+        raise Skip("of scope layer: it is to see them")
     mine = _cells(subject)
     inputs = _random(mine)
     whole = walk(mine, inputs)

@@ -66,7 +66,7 @@ def _lowest(parameter: Parameter) -> float:
 def _answered(neuron: Neuron, values: Mapping[str, float], timesteps: int) -> int:
     """Ask for everything once; how many steps that were."""
     steps = range(1, timesteps + neuron.post_steps + 1)
-    for ask in (answers.initial, answers.keep, answers.input_factor):
+    for ask in (answers.initial, answers.keep, answers.input_factor, answers.most_spikes):
         ask(neuron, values)
     amplitudes = [answers.amplitude(neuron, values, t, timesteps) for t in steps]
     if len(set(amplitudes[:timesteps])) > 1 or len(set(amplitudes[timesteps:])) > 1:

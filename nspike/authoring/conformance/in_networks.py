@@ -28,10 +28,11 @@ def determinism(subject: Subject) -> str:
 
 
 def tiles_and_threads(subject: Subject) -> str:
-    """Tiles and threads change no bit, with few and with many channels."""
+    """Tiles and threads change no bit, with few and with many channels; of scope layer, threads alone."""
+    ways = ((None, 3),) if subject.neuron.scope == "layer" else ((64, 1), (None, 3), (64, 2))
     for name, widths in WIDTHS.items():
         whole = _run(subject, widths, LARGE)
-        for tile, threads in ((64, 1), (None, 3), (64, 2)):
+        for tile, threads in ways:
             other = _run(subject, widths, LARGE, tile, threads)
             if (difference := _difference(whole, other)) is not None:
                 how = f"{'tiles of 64' if tile else 'one tile'} and {threads} threads"
@@ -39,7 +40,7 @@ def tiles_and_threads(subject: Subject) -> str:
                     f"{name}: {how} change the spikes at {difference}; a neuron must go by its own pixel alone, and keep "
                     "nothing but v and state"
                 )
-    return "3 ways to share out the work, the same bits"
+    return f"{len(ways)} ways to share out the work, the same bits"
 
 
 def agreement(subject: Subject) -> str:

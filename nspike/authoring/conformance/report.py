@@ -1,4 +1,4 @@
-"""What the conformance kit found out about a neuron."""
+"""What the conformance kit found out about a neuron or a method."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,10 +19,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of all checks of one neuron, in the order in which they ran."""
+    """The results of all checks of one neuron or method (`kind`), in the order in which they ran."""
 
-    neuron: str
+    name: str
     results: tuple[Result, ...]
+    kind: Literal["neuron", "method"] = "neuron"
 
     @property
     def failures(self) -> tuple[Result, ...]:
@@ -41,12 +42,12 @@ class Report:
         ran = [result for result in self.results if result.state != "skipped"]
         end = f"all {len(ran)} checks passed" if self.passed else f"{len(self.failures)} of {len(ran)} checks failed"
         skipped = len(self.results) - len(ran)
-        return "\n".join([f"neuron {self.neuron}", *lines, end + (f", {skipped} skipped" if skipped else "")])
+        return "\n".join([f"{self.kind} {self.name}", *lines, end + (f", {skipped} skipped" if skipped else "")])
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         checks = [{"check": r.check, "state": r.state, "message": r.message} for r in self.results]
-        return {"neuron": self.neuron, "passed": self.passed, "checks": checks}
+        return {self.kind: self.name, "passed": self.passed, "checks": checks}
 
 
 def _shown(state: State) -> str:
@@ -54,7 +55,7 @@ def _shown(state: State) -> str:
 
 
 class ConformanceError(NspikeError):
-    """A neuron that breaks the contract; the message is the report's text, `report` the report."""
+    """A neuron or method that breaks the contract; the message is the report's text, `report` the report."""
 
     exit_code = 1
 

@@ -84,7 +84,10 @@ def cells(neuron: Neuron, values: Mapping[str, float], theta: Sequence[int], tim
         [answers.fire(neuron, values, t, timesteps) for t in steps] if neuron.step is None else [NEVER] * len(steps)
     )
     threshold = [
-        np.full(len(theta), NEVER_FIRES, np.int32) if f == NEVER else on_grid(floats * f, exponent) for f in fractions
+        np.full(len(theta), NEVER_FIRES, np.int32)
+        if f == NEVER
+        else on_grid(floats * f, exponent) + np.int32(neuron.strict)
+        for f in fractions
     ]
     reset = np.stack([on_grid(floats * answers.amplitude(neuron, values, t, timesteps), exponent) for t in steps])
     own_dynamics = dynamics(neuron, course(neuron, values, timesteps))

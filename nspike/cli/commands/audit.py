@@ -118,7 +118,7 @@ def _make(
     chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
     original = images.read(image, max_pixels=how["max_pixels"])
     pixels = original.pixels
-    choice = chooser.choose(pixels, original.format)
+    choice = chooser.choose(pixels, original.blocks)
     refuse_head_parameters(choice.model, wanted)
     clean = None if reference is None else clean_image(reference, pixels, choice.scale, how["max_pixels"])
     announce_compilation()

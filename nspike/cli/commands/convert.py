@@ -14,7 +14,7 @@ from nspike.converting.default import TIMESTEPS
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The model file to write.")
-@click.option("--calibrate", "folder", required=True, metavar="FOLDER", help="Images to find the scales on.")
+@click.option("--calibrate", "folder", metavar="FOLDER", help="Images to find the scales on.")
 @click.option("--converter", metavar="NAME", help="How scales are found. [rueckauer]")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the converter; repeatable."
@@ -40,7 +40,7 @@ from nspike.converting.default import TIMESTEPS
 def command(
     model: str,
     output: str,
-    folder: str,
+    folder: str | None,
     converter: str | None,
     options: tuple[str, ...],
     plugins: tuple[str, ...],
@@ -62,34 +62,41 @@ def command(
     they are shrunk and enlarged, as the network was trained for. For dehazing they are hazy, or pairs in hazy/ and GT/.
     By default it converts as well as is possible without training: one scale for each channel, membranes half full at the
     start, and kernels fitted layer by layer to what the spikes before them carry, which takes minutes for a deep network;
-    --fast finds scales alone. `nspike plugins NAME` lists the options of a converter and the parameters of a neuron.
+    --fast finds scales alone. A network that was trained as a spiking one is taken as it is by --converter direct, which
+    needs no images. `nspike plugins NAME` lists the options of a converter and the parameters of a neuron.
     Prints, for each layer, how well its spikes carry the ANN's activations.
 
     \b
     Examples:
       nspike convert ann.h5 --calibrate photos/ -o snn.h5
       nspike convert ann.h5 --plugin mprn --head cpm -T 10 --option percentile=99.9 --calibrate photos/ -o snn.h5
+      nspike convert spikerir.h5 --converter direct --option theta=0.15 --plugin lif_hard --set tau=2 -T 4 -o snn.h5
     """
     from dataclasses import replace
 
     import nspike
     from nspike.converting.by_name import CONVERTER, NEURON
+    from nspike.errors import UsageError
     from nspike.model.file import digest
     from nspike.registry.parts import spiking_of
+    from nspike.registry.plugins import registry
 
     keep_apart("-o", output, (model, *plugins))
     keep_apart("--json", json_file, (model, output, *plugins))
     check_free(output, overwrite)
     take(output)
     parts, _ = parts_of(plugins, ("neuron", "head", "converter"), {"converter": converter, "head": head})
+    method = registry().converters[parts.get("converter", CONVERTER)]
+    if method.calibrates and folder is None:
+        raise UsageError(f"converter {method.name} finds scales on images: give some, --calibrate FOLDER")
     ann = nspike.load(model)
     if name:
         ann = replace(ann, info=replace(ann.info, name=name))
     with Progress(1, "converting") as progress:
         converted, report = nspike.convert(
             ann,
-            folder,
-            converter=parts.get("converter", CONVERTER),
+            () if folder is None else folder,
+            converter=method.name,
             neuron=parts.get("neuron", NEURON),
             head=parts.get("head"),
             options=pairs(options),
@@ -105,6 +112,6 @@ def command(
     nspike.save(output, converted)
     model_digest, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
-    how = f"T = {timesteps}" + ("" if fast else ", layers fitted")
+    how = f"T = {timesteps}" + ("" if fast or not method.calibrates else ", layers fitted")
     text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
     emit(text, values, json_file)

@@ -16,13 +16,14 @@ from nspike.pricing.units import joules
 
 if TYPE_CHECKING:
     from nspike.benchmarking.evaluation import Evaluation
+    from nspike.degradations.protocols import Quality
 
 
 @click.command()
 @click.argument("model", metavar="MODEL")
-@click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or hazy/ and GT/ for rgb.")
+@click.option("--data", required=True, metavar="FOLDER", help="The images: clean ones, or pairs as in hazy/ and GT/.")
 @click.option(
-    "--protocol", metavar="NAME", help="The protocol: gray, y-crop or rgb. [by the model: grey, luma or RGB]"
+    "--protocol", metavar="NAME", help="The protocol: gray, y-crop, rgb or y. [by the model: grey, luma or RGB]"
 )  # checked by the API, which suggests the nearest name
 @click.option(
     "--sigma", type=float, metavar="S", help="The noise, of 255 (gray, rgb). [what the model was trained for]"
@@ -65,7 +66,8 @@ def command(
     \b
     gray    grey 8-bit images plus Gaussian noise; the output is rounded to 8 bits (KAIR, DnCNN)
     y-crop  super-resolution on luma; no rounding, PSNR without a border (pytorch-vdsr, SpikingIR)
-    rgb     pairs in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
+    rgb     pairs, as in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
+    y       the same pairs on 8-bit luma (deraining)
 
     The spiking network is compared with its ANN; --ann measures the ANN alone.
 
@@ -73,6 +75,7 @@ def command(
     Examples:
       nspike evaluate dncnn-s25 --data Set12 --sigma 25
       nspike evaluate vdsr --data Set5 --scale 4 --json scores.json
+      nspike evaluate derain.h5 --data Rain100L --protocol y
     """
     import nspike
     from nspike.benchmarking.evaluation import evaluate
@@ -130,14 +133,14 @@ def _text(evaluation: "Evaluation", changes: list[str]) -> str:
 
 
 def _table(evaluation: "Evaluation") -> str:
-    header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7"]
+    header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7", "MAE"]
     if not evaluation.ann:
         header += ["ANN dB", "spikes", "synops", "firing %"]
     rows: list[list[Any]] = []
     for image in evaluation.images:
         quality = image.quality
         row = [image.name, f"{image.input.psnr:.2f}", f"{quality.psnr:.2f}"]
-        row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}"]
+        row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}", f"{quality.mae:.4f}"]
         if image.ann is not None:
             row += [f"{image.ann.psnr:.2f}", f"{image.spikes:,}", f"{image.synops:,}"]
             row.append(f"{100 * image.firing_rate:.2f}")
@@ -146,18 +149,13 @@ def _table(evaluation: "Evaluation") -> str:
 
 
 def _summary(evaluation: "Evaluation") -> list[str]:
-    mean, before = evaluation.mean(), evaluation.mean("input")
     lines = [
-        f"mean of {len(evaluation.images)}: PSNR {mean.psnr:.3f} dB, SSIM {mean.gauss11:.4f} (gauss11), "
-        f"{mean.uniform7:.4f} (uniform7)",
-        f"input: PSNR {before.psnr:.3f} dB, SSIM {before.gauss11:.4f} (gauss11), {before.uniform7:.4f} (uniform7)",
+        f"mean of {len(evaluation.images)}: {_quality(evaluation.mean())}",
+        f"input: {_quality(evaluation.mean('input'))}",
     ]
     if not evaluation.ann:
-        ann = evaluation.mean("ann")
-        lines.append(
-            f"ANN: PSNR {ann.psnr:.3f} dB, SSIM {ann.gauss11:.4f} (gauss11), {ann.uniform7:.4f} (uniform7); "
-            f"conversion rate {evaluation.conversion_rate:.2f} %"
-        )
+        rate = f"conversion rate {evaluation.conversion_rate:.2f} %"
+        lines.append(f"ANN: {_quality(evaluation.mean('ann'))}; {rate}")
     lines.append(f"energy of an image, {evaluation.energy_model} (modelled, not measured)")
     for column in evaluation.mean_energy:
         if evaluation.ann:
@@ -166,3 +164,8 @@ def _summary(evaluation: "Evaluation") -> list[str]:
             share = 100 * column.ratio
             lines.append(f"  {column.name}: {joules(column.snn)}, the ANN {joules(column.ann)} ({share:.1f} %)")
     return lines
+
+
+def _quality(quality: "Quality") -> str:
+    ssim = f"SSIM {quality.gauss11:.4f} (gauss11), {quality.uniform7:.4f} (uniform7)"
+    return f"PSNR {quality.psnr:.3f} dB, {ssim}, MAE {quality.mae:.4f}"

@@ -71,6 +71,7 @@ def command(
     """Make a model of a trained network's file: PyTorch (.pth, .pt), safetensors, MatConvNet (.mat) or ONNX.
 
     No PyTorch is needed, and nothing that the file names is run. The model is an ANN: `nspike convert` makes it spike.
+    The state dict of a module that nspike exported (--format torch) gives its model again, trained, spiking if it was.
 
     \b
     Examples:
@@ -79,11 +80,13 @@ def command(
       nspike import net.pth --network dncnn -o ann.h5 --check input.npy output.npy
       nspike import net.onnx --sigma 25 -o ann.h5
       nspike import drunet_color.pth --network drunet --sigma 0 --sigma 55 -o ann.h5
+      nspike import trained.pt -o snn.h5
     """
     from nspike.converting.checking import check_output
     from nspike.converting.importing import assumptions, import_checkpoint
     from nspike.errors import UsageError
-    from nspike.model.file import read_info, save
+    from nspike.model.file import read_info
+    from nspike.restoration.opening import save
 
     parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
     keep_apart("-o", output, (checkpoint, *plugins))
@@ -114,13 +117,14 @@ def command(
     checked = check_output(model, *check) if check else None
     save(output, model)
     written = read_info(output)
-    parameters = sum(int(array.size) for array in model.parameters.values())
+    parameters = model.network.parameter_count
     text = (
         f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
         + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
-        f"from {model.info.provenance['format']}, {size(written.size)}\ndigest {written.digest}"
+        f"from {model.info.provenance.get('format', 'a state dict of nspike')}, {size(written.size)}\ndigest {written.digest}"
     )
-    text += "\n" + "\n".join(assumptions(model))
+    assumed = assumptions(model) if model.spiking is None else []
+    text += "".join(f"\n{line}" for line in assumed)
     if check and checked:
         text += f"\nchecked: the {checked.of}'s output differs by {checked.largest:.2g} at most from {check[1]}"
     report = {
@@ -130,7 +134,7 @@ def command(
         "convolutions": len(model.network.convs),
         "parameters": parameters,
         "digest": written.digest,
-        "assumed": assumptions(model),
+        "assumed": assumed,
         "check": checked,
     }
     emit(text, report, json_file)

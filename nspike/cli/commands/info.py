@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from nspike.model.model import Model
 
 
-_TOLD = ("stride", "dilation", "groups", "tied", "function", "factor", "heads", "meaning", "signed")
+_TOLD = ("stride", "dilation", "groups", "repeats", "steps", "tied", "function", "factor", "heads", "meaning", "signed")
 """Numbers of layers that are shown where they are not 1."""
+
+_THOP = (
+    "papers' counter `thop` sees layers of torch.nn alone, and none of SpikingJelly's, of which such networks are built"
+)
 
 
 @click.command()
@@ -43,16 +47,20 @@ def command(model: str, json_file: str | None) -> None:
 
 
 def _text(model: "Model", file: "FileInfo") -> str:
+    from nspike.graph.geometry import needs_everything
+
     info, spiking, network = model.info, model.spiking, model.network
     lines = [
         ("name", info.name),
         ("task", f"{info.task} ({in_words(info.degradation)})" if info.degradation else info.task),
         ("colour", info.colour),
-        ("network", f"{network.name}, {len(network.convs)} convolutions, {_parameters(model):,} parameters"),
-        ("receptive radius", f"{network.radius} pixels"),
+        ("network", f"{network.name}, {len(network.convs)} convolutions, {network.parameter_count:,} parameters"),
+        ("receptive radius", "the whole image" if needs_everything(network.layers) else f"{network.radius} pixels"),
         ("MACs", f"{network.macs_per_pixel:,} per pixel"),
-        ("spiking", "no: convert it with `nspike convert`" if spiking is None else f"T = {spiking.timesteps}"),
+        ("spiking", _spiking(model)),
     ]
+    if (counted := thop_count(model)) is not None:
+        lines.insert(4, ("thop", f"{counted:,} parameters: {_THOP}"))
     if spiking is not None:
         lines += [("neuron", spiking.neuron), ("head", spiking.head)]
     lines += [
@@ -65,6 +73,25 @@ def _text(model: "Model", file: "FileInfo") -> str:
     if info.provenance:
         text += "\n\nprovenance\n" + "\n".join(f"  {name}: {_value(v)}" for name, v in info.provenance.items())
     return f"{text}\n\n{table(('layer', 'kind', 'reads', 'shape', 'size', 'λ', 'θ', 'parameters'), _layers(model))}"
+
+
+def _spiking(model: "Model") -> str:
+    from nspike.graph.values import values
+
+    if model.spiking is not None:
+        return f"T = {model.spiking.timesteps}"
+    if "plain" in values(model.network.layers).values():
+        return "no, and `nspike convert` says why not: run it with --ann"
+    return "no: convert it with `nspike convert`"
+
+
+def thop_count(model: "Model") -> int | None:
+    """How many parameters `thop` would count in the published code; None where it would count all, or nothing is known."""
+    from nspike.registry.plugins import registry
+
+    name = model.info.provenance.get("architecture", model.network.name)
+    known = {architecture.name: architecture for architecture in registry().networks.values()}
+    return known[name].thop_count(model.network) if name in known else None
 
 
 def _layers(model: "Model") -> list[tuple[object, ...]]:
@@ -108,10 +135,6 @@ def _value(value: Any) -> str:
     return in_words(value) if isinstance(value, dict) else str(value)
 
 
-def _parameters(model: "Model") -> int:
-    return sum(int(array.size) for array in model.parameters.values())
-
-
 def _report(model: "Model", file: "FileInfo") -> dict[str, Any]:
     spiking = model.spiking
     report: dict[str, Any] = {
@@ -124,7 +147,8 @@ def _report(model: "Model", file: "FileInfo") -> dict[str, Any]:
         "network": model.network.to_dict(),
         "receptive_radius": model.network.radius,
         "macs_per_pixel": model.network.macs_per_pixel,
-        "parameters": _parameters(model),
+        "parameters": model.network.parameter_count,
+        "parameters_thop": thop_count(model),
         "spiking": None,
     }
     if spiking is not None:

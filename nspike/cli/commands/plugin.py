@@ -10,7 +10,7 @@ from nspike.cli.values import numbers
 
 @click.group()
 def command() -> None:
-    """Write a neuron of your own, and check that it keeps the contract; both have --json.
+    """Write a neuron of your own, and check that it, or a method, keeps the contract; both have --json.
 
     \b
     Examples:
@@ -55,21 +55,28 @@ def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> N
 @click.option("--conserves", is_flag=True, help="Check that a neuron with its own kernel keeps charge.")
 @json_option
 def check(name: str, parameters: tuple[str, ...], conserves: bool, json_file: str | None) -> int:
-    """Check that a neuron keeps the contract: NAME of a registered one, or path/to/file.py.
+    """Check that a neuron or method keeps the contract: NAME of a registered one, or path/to/file.py.
 
-    Ends with 0 if it does, with 1 if a check fails. The checks are those of nspike.testing; a trace worked out by hand is
-    given in the neuron's own tests.
+    Where a neuron and a method have the same name, say neuron:NAME or method:NAME. Ends with 0 if it does, with 1 if a check
+    fails. The checks are those of nspike.testing; a trace worked out by hand is given in the neuron's own tests.
 
     \b
     Examples:
       nspike plugin check mprn
       nspike plugin check my_neuron.py --conserves
+      nspike plugin check method:qcfs
     """
+    from nspike.errors import UsageError
     from nspike.registry.plugins import registry
-    from nspike.testing import examine_neuron
+    from nspike.testing import examine_method, examine_neuron
 
     keep_apart("--json", json_file, (name,))
-    _, neuron = registry().resolve(name, ["neuron"])
-    report = examine_neuron(neuron, parameters=numbers(parameters), conserves=True if conserves else None)
+    kind, plugin = registry().resolve(name, ["neuron", "method"])
+    if kind == "method":
+        if parameters or conserves:
+            raise UsageError("--set and --conserves are for neurons; a method says its parameters itself")
+        report = examine_method(plugin)
+    else:
+        report = examine_neuron(plugin, parameters=numbers(parameters), conserves=True if conserves else None)
     emit(report.to_text(), report.to_dict(), json_file)
     return 0 if report.passed else 1
