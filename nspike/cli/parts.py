@@ -1,7 +1,6 @@
 """What `--plugin` and the options that name a plugin of one kind ask for, found in the registry."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 ENERGY = ("horowitz45",)
@@ -29,22 +28,11 @@ def resolve(specs: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, Any]]
         try:
             resolved.append(registry().resolve(spec, kinds))
         except PluginError as error:
-<<<<<<< HEAD
             others = [kind for kind in KINDS if kind not in kinds and is_plugin(spec, kind)]
             if not others:
                 raise
             raise UsageError(
                 f"--plugin {spec}: a plugin of kind {' and '.join(others)} cannot be used here, only of kind "
-=======
-            others = []  # a name may be one of several kinds
-            for kind in KINDS:
-                with suppress(PluginError):
-                    others += [registry().resolve(spec, [kind])[0]] if kind not in kinds else []
-            if not others:
-                raise
-            raise UsageError(
-                f"--plugin {spec}: a plugin of kind {' or '.join(others)} cannot be used here, only of kind "
->>>>>>> tasks
                 f"{' or '.join(kinds)}"
             ) from error
     return resolved
