@@ -204,6 +204,22 @@ def test_they_are_converted_fine_tuned_and_audited(desk, capsys, name):
     assert done.code == 0, done.out + done.err
 
 
+def test_its_method_is_compared(desk, capsys):
+    """It stands among the built-in ones, in the list and in a table, and its row is what its neuron does."""
+    listed = json.loads(run(capsys, "plugins", "--kind", "method", "--json", "-").out)["plugins"]
+    assert ("falling-threshold", "nspike-outside") in {(e["name"], e["package"]) for e in listed}
+    options = ["--data", "photos", "--limit", 1, "--calibrate", "photos", "--crops", 2, "-o", "table"]
+    methods = ["--methods", "rueckauer,falling-threshold", "--timesteps", 4]
+    done = run(capsys, "compare", "--network", "dncnn-s25", *methods, *options, "--json", "r.json")
+    assert done.code == 0, done.err
+    assert "falling-threshold" in done.out
+    rows = {row["label"]: row for row in json.loads((desk / "r.json").read_text())["rows"]}
+    mine, plain = rows["falling-threshold"], rows["rueckauer"]
+    assert (mine["model"]["neuron"], plain["model"]["neuron"]) == ("falling", "if")
+    swapped, _ = nspike.swap(nspike.load("table/" + plain["model"]["file"]), neuron="falling", parameters={"last": 0.5})
+    assert nspike.evaluate(swapped, "photos", limit=1).mean().psnr == mine["mean"]["psnr"] != plain["mean"]["psnr"]
+
+
 def test_only_a_declared_neuron_trains_through_time(desk, capsys):
     """And what cannot be says what can."""
     told = ("--data", "photos", "-o", "tuned.h5", "--batch", 2, "--patch", 16, "--steps", 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nspike.comparing.plan import Entry
 from nspike.registry.plugins import registry
+from nspike.restoration.execute import MEMORY
 
 AGAIN = "again"
 """The folder that the command writes to."""
@@ -30,6 +31,7 @@ class Commands:
     energy: Sequence[str]
     lpips: str | None
     inexact: bool
+    memory: int
     models: Mapping[str, str]
     recipes: Mapping[str, str]
 
@@ -56,6 +58,7 @@ class Commands:
             "--crops": None if self.crops == CROPS else self.crops,
             "--crop-size": None if self.crop_size == CROP_SIZE else self.crop_size,
             "--lpips": self.lpips,
+            "--memory": None if self.memory == MEMORY else f"{-(-self.memory // 2**20)}M",
         }
         for option, value in values.items():
             if value is not None:

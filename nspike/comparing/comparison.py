@@ -174,6 +174,7 @@ def compare(
             energy=[model.name for model in prices],
             lpips=None if lpips is None else _typed(lpips),
             inexact=inexact,
+            memory=memory,
             models={label: _typed(model) for label, model in (models or {}).items()},
             recipes={label: os.fspath(path) for label, path in (recipes or {}).items()},
         ),

@@ -59,10 +59,11 @@ def test_all_tables_are_written(here, capsys):
 
 
 def test_a_rows_command_gives_the_same_results(here, capsys):
-    assert run(capsys, *compare("--limit", 1, "--sigma", 15, "--model", "mine=tiny.h5")).code == 0
+    assert run(capsys, *compare("--limit", 1, "--sigma", 15, "--model", "mine=tiny.h5", "--memory", "64M")).code == 0
     for key, row in rows(here / "table").items():
         words = shlex.split(row["command"])
         assert words[0] == "nspike"
+        assert words[words.index("--memory") + 1] == "64M"
         assert run(capsys, *words[1:-1], f"again-{key}").code == 0
         again = rows(here / f"again-{key}")[key]
         assert (again["digest"], again["model"]["digest"]) == (row["digest"], row["model"]["digest"])

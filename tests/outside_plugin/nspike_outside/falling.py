@@ -3,7 +3,7 @@
 What is left in the membrane is so rounded to the nearest spike, more and more, as time runs out.
 """
 
-from nspike import Neuron, Parameter, hookimpl
+from nspike import Method, Neuron, Parameter, hookimpl
 
 
 def fire(parameters, step, timesteps):
@@ -29,3 +29,18 @@ NEURON = Neuron(
 def register_neurons(register):
     """Register the neuron."""
     register(NEURON)
+
+
+@hookimpl
+def register_methods(register):
+    """Register the method: the usual scales, and this neuron."""
+    register(
+        Method(
+            name="falling-threshold",
+            summary="a threshold that falls from step to step",
+            source="the tests of nspike",
+            neuron="falling",
+            neuron_parameters={"last": 0.5},
+            timesteps=4,
+        )
+    )
