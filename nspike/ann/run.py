@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nspike.ann.field import Buffers, Region
 from nspike.ann.layers import Plan
-from nspike.ann.packed import pack
+from nspike.ann.packed import Packed, pack
 from nspike.ann.tile import live_channels, run_tile, scaled
 from nspike.errors import BadInputError, ModelError
 from nspike.graph.folding import fold_batch_norm as fold_batch_norm
@@ -46,6 +46,7 @@ def run(
     memory: int = MEMORY,
     progress: Progress | None = None,
     capture: dict[str, Any] | None = None,
+    packed: Packed | None = None,
 ) -> Floats:
     """Run the ANN.
 
@@ -56,6 +57,7 @@ def run(
     memory : about how many bytes the layers of a tile may take.
     capture : for each layer's name among its keys, is given that layer's values, float32 (N, channels, h, w), at the size
         that it has.
+    packed : the parameters as `nspike.ann.packed.pack` gives them, for a network that runs many times.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def run(
     Raises BadInputError for a plane of another shape, ModelError for parameters that do not fit the network.
     """
     plane = _checked(network, plane)
-    packed = pack(network, parameters)
+    packed = pack(network, parameters) if packed is None else packed
     capture = {} if capture is None else capture
     count, _, height, width = plane.shape
     shapes = network.shapes(height, width)
