@@ -91,7 +91,7 @@ def ledger(model, result, neuron, head):
     """layer -> its figures; None -> those of the whole run."""
     network, timesteps = model.network, model.spiking.timesteps
     fires = head != "membrane"
-    head_size = {"cpm": 3, "recycling": 1}.get(head, 0)
+    head_size = {"cpm": 3, "mapper": 3, "recycling": 1}.get(head, 0)
     kinds = kinds_of(network, neuron)
     figures = {}
     for name, spikes in result.spikes.items():

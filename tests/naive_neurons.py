@@ -137,10 +137,13 @@ class Burst(IF):
         self.most = int(p["gamma"])
 
     def step(self, current, post):
-        u = self.v + current
-        n = np.clip(u // self.theta, 0, self.most)
-        self.v = u - n * self.theta
-        return np.stack([n >> i & 1 for i in range(3)]) > 0
+        u, spikes, left = self.v + current, [], self.v + current
+        for sign in (1, -1)[: len(self.planes) // 3]:
+            n = np.clip(sign * u // self.theta, 0, self.most)
+            spikes += [n >> i & 1 for i in range(3)]
+            left = left - sign * n * self.theta
+        self.v = left
+        return np.stack(spikes) > 0
 
 
 class Ternary(IF):
@@ -184,9 +187,8 @@ class DietSNN(IF):
 
     def step(self, current, post):
         u = ((self.v * self.keep + 32768) >> 16) + current
-        fires = u > self.theta
-        self.v = np.where(fires, u - self.theta, u)
-        return fires[None]
+        self.v = u
+        return self.spend(self.theta + 1, self.theta)  # of whole numbers: u > θ
 
 
 class Lan(IF):
