@@ -111,11 +111,20 @@ class Chooser:
                 sigma = noise.sigma
                 notes.append(f"noise estimated: {noise}")
         colour = pixels.ndim == 3
-        shipped, model, digest, changes = self._load(self._name(sigma, colour))
+        of_image = {
+            "colour": colour,
+            "jpeg": blocks is not None,
+            "in_channel": None if noise is None else noise.in_channel,
+        }
+        shipped, model, digest, changes = self._load(self._name(sigma, **of_image))
+        if noise is not None and shipped.info.colour != "rgb":
+            sigma = noise.in_channel
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = models.noise_levels(shipped.info)[:1]
-            smallest = models.default_for(self.task, sigma=0.0, colour=colour, plain=request.ann)
+            smallest = models.default_for(
+                self.task, sigma=0.0, colour=colour, plain=request.ann, jpeg=blocks is not None
+            )
             if (
                 request.spare
                 and least
@@ -159,11 +168,11 @@ class Chooser:
             return models.purpose(weights.read_info(models.find(self.request.model)).info)
         return "denoise" if self.request.scale is None else "superres"
 
-    def _name(self, sigma: float | None, colour: bool = False) -> str:
+    def _name(self, sigma: float | None, **of_image: Any) -> str:
         """The model to load for a noise level."""
         request = self.request
         return request.model or models.default_for(
-            self.task, sigma=sigma, scale=request.scale, colour=colour, plain=request.ann
+            self.task, sigma=sigma, scale=request.scale, plain=request.ann, **of_image
         )
 
     def _load(self, name: str) -> tuple[Model, Model, str, tuple[str, ...]]:

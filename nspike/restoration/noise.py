@@ -23,10 +23,20 @@ _OF_INDEPENDENT = math.sqrt(math.fsum(weight * weight for weight in _LUMA))
 
 @dataclass(frozen=True)
 class Noise:
-    """An image's noise in units of 1/255, and up to what noise its compression hides all of it (0: not compressed)."""
+    """An image's noise in units of 1/255, and up to what noise its compression hides all of it (0: not compressed).
+
+    channel : what a network that takes one channel at a time has to remove. In a JPEG of colours it is less: chroma, and
+        with it what makes the channels' noises differ, is mostly gone, and luma has the noise of a weighted mean.
+    """
 
     sigma: float
     hidden: float = 0.0
+    channel: float | None = None
+
+    @property
+    def in_channel(self) -> float:
+        """`channel`, or where it is the same, `sigma`."""
+        return self.sigma if self.channel is None else self.channel
 
     @property
     def at_least(self) -> bool:
@@ -72,7 +82,7 @@ def _before_jpeg(pixels: NDArray[Any], blocks: Blocks) -> Noise | None:
         if max(np.mean(np.abs(red - green)), np.mean(np.abs(blue - green))) >= 1:
             share = _OF_INDEPENDENT
     found = estimate_before_jpeg(luma, blocks.steps)
-    return None if found is None else Noise(found.sigma / share, found.hidden / share)
+    return None if found is None else Noise(found.sigma / share, found.hidden / share, found.sigma)
 
 
 def estimate_noise(image: ImageLike) -> float:

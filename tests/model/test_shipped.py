@@ -145,6 +145,15 @@ def test_colour_is_denoised_together_where_the_range_covers_the_noise(spikerir, 
     assert models.default_for("denoise", sigma=16, colour=True) == "dncnn-s15", "the preference can be turned round"
 
 
+def test_a_blind_denoiser_of_colours_does_not_serve_jpegs(spikerir, monkeypatch):
+    jpeg = {"colour": True, "jpeg": True}
+    assert models.default_for("denoise", sigma=23, in_channel=15.4, **jpeg) == "dncnn-s15"
+    assert models.default_for("denoise", sigma=23, in_channel=15.4, colour=True) == "spikerir-denoise"
+    assert models.default_for("dehaze", **jpeg) == "spikerir-dehaze"
+    monkeypatch.setattr(models, "BLIND_ON_JPEGS", True)
+    assert models.default_for("denoise", sigma=23, in_channel=15.4, **jpeg) == "spikerir-denoise"
+
+
 def test_plain_networks_have_an_order_of_their_own(spikerir):
     told = small_ann(name="drunet-color", colour="rgb", degradation={"sigma": [0.0, 55.0]})
     save(spikerir / "zdrunet.h5", replace(told, network=replace(told.network, name="drunet")))

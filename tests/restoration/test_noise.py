@@ -58,6 +58,15 @@ def test_subsampled_chroma_does_not_matter():
     )
 
 
+def test_in_one_channel_of_a_jpeg_there_is_the_noise_of_luma():
+    image = photo("chelsea", 20, 70)
+    found = noise_of(image.pixels, image.blocks)
+    assert found.in_channel == pytest.approx(0.669 * found.sigma, rel=1e-3)
+    assert noise_of(image.pixels).in_channel == noise_of(image.pixels).sigma
+    grey = photo("camera", 20, 70)
+    assert noise_of(grey.pixels, grey.blocks).in_channel == noise_of(grey.pixels, grey.blocks).sigma
+
+
 def test_grey_in_three_channels_has_the_noise_of_grey():
     image = photo("camera", 20, 60)
     grey = noise_of(image.pixels, image.blocks)
