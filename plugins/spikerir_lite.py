@@ -127,5 +127,6 @@ ARCHITECTURE = Architecture(
         Option("channels", 3, "of the image", choices=(1, 3)),
     ),
     make=make,
+    trained="spiking",
     thop=lambda network: (network.output,),
 )

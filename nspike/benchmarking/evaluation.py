@@ -15,7 +15,7 @@ from nspike.degradations.layouts import has_pairs
 from nspike.degradations.protocols import PROTOCOLS, Case, Given, Protocol, Quality, Settings, Window
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.images.metrics import conversion_rate
-from nspike.model.model import Model
+from nspike.model.model import Model, Trained, check_plain
 from nspike.model.result import Result
 from nspike.model.shipped import noise_levels
 from nspike.registry.plugins import registry
@@ -65,6 +65,7 @@ class Evaluation:
     ann: bool
     timesteps: int
     images: tuple[ImageScore, ...]
+    trained: Trained = "plain"
 
     def mean(self, of: str = "quality") -> Quality:
         """The mean of "quality", "input" or "ann" over the images."""
@@ -101,8 +102,8 @@ class Evaluation:
         """Plain values for JSON; `mean.ssim` is the one of the protocol's primary window, both are beside it."""
         mean: dict[str, Any] = self._quality(self.mean())
         mean["input"] = self._quality(self.mean("input"))
-        if self.compared:
-            mean["ann"] = self._quality(self.mean("ann"))
+        if self.compared or self.trained == "spiking":
+            mean["ann"] = self._quality(self.mean("ann")) if self.compared else None
             mean["conversion_rate"] = self.conversion_rate
         if not self.ann:
             mean["spikes"] = _mean(image.spikes for image in self.images)
@@ -113,6 +114,7 @@ class Evaluation:
         return {
             "model": self.model,
             "ran": "ann" if self.ann else "snn",
+            "trained": self.trained,
             "timesteps": None if self.ann else self.timesteps,
             "protocol": {
                 "name": self.protocol,
@@ -183,7 +185,7 @@ def evaluate(
     protocol : "gray", "y-crop", "rgb" or "y"; default: the usual one for the model.
     sigma, seed : of the noise, for "gray" (default: the sigma that the model was trained for) and "rgb".
     scale : for "y-crop"; default: the smallest that the model was trained for.
-    baseline : whether to run the plain ANN beside the spiking network.
+    baseline : whether to run the plain ANN beside the spiking network, unless the model was trained as a spiking one.
     limit : so many images at most.
     energy : the energy model.
     tile, memory, threads : as in `Model.run`.
@@ -196,12 +198,15 @@ def evaluate(
     Raises
     ------
     UsageError
-        an unknown protocol, one that does not suit the model, numbers out of range.
+        an unknown protocol, one that does not suit the model, numbers out of range; `ann` for a model that was trained as a
+        spiking one.
     BadInputError
         a folder without images or pairs, an image that cannot be read.
     ModelError, PluginError
         as in `Model.run`.
     """
+    if ann:
+        check_plain(model)
     chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))
     if limit is not None and limit < 1:
         raise UsageError(f"limit = {limit} is out of range; expected at least 1")
@@ -213,7 +218,7 @@ def evaluate(
         _check_pairs(model, Path(folder))
     sources = sources_of(chosen, folder, settings)[:limit]
     count = len(sources)
-    runs = 1 if ann or not baseline else 2
+    runs = 1 if ann or not baseline or model.info.trained == "spiking" else 2
     scores = []
     for number, case in enumerate(chosen.case(source, settings) for source in sources):
         done = _Steps(progress, number * runs, count * runs)
@@ -233,6 +238,7 @@ def evaluate(
         ann=ann,
         timesteps=model.spiking.timesteps if model.spiking and not ann else 0,
         images=tuple(scores),
+        trained=model.info.trained,
     )
 
 

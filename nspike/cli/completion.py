@@ -20,10 +20,10 @@ def script(shell: str, group: click.Command) -> str:
 
 
 class Completed(type(click.STRING)):  # type: ignore[misc]  # its name differs between versions of click
-    """Text of which some names are known. path : "file" or "dir" where one may be given."""
+    """Text of which some names are known. path : "file" or "dir" where one may be given; listed : names with commas between."""
 
-    def __init__(self, names: Names | None = None, path: str | None = None) -> None:
-        self._names, self._path = names, path
+    def __init__(self, names: Names | None = None, path: str | None = None, *, listed: bool = False) -> None:
+        self._names, self._path, self._listed = names, path, listed
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The names that begin so, and where a path may stand, whatever the shell finds."""
@@ -33,7 +33,8 @@ class Completed(type(click.STRING)):  # type: ignore[misc]  # its name differs b
         paths = (
             [CompletionItem(incomplete, type=self._path)] if self._path else []
         )  # first: bash forgets what is before
-        return paths + [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        before, comma, begun = incomplete.rpartition(",") if self._listed else ("", "", incomplete)
+        return paths + [CompletionItem(before + comma + name) for name in names if name.startswith(begun)]
 
 
 def complete(name: str, command: click.Command) -> None:
@@ -98,6 +99,9 @@ _BY_NAME = (
         "head": Completed(_plugins("head")),
         "kind": Completed(_kinds),
         "activation": Completed(lambda: ["relu", "clipped", "qcfs"]),
+        "methods": Completed(_plugins("method"), listed=True),
+        "calibration": _FOLDER,
+        "lpips": _FILE,
         "protocol": Completed(lambda: ["gray", "y-crop", "rgb"]),
     }
 )
@@ -108,5 +112,7 @@ _OF_ONE = {
     ("finetune", "source"): Completed(_models, "file"),
     ("check", "name"): Completed(_plugins("neuron"), "file"),
     ("new", "output"): _FOLDER,
+    ("compare", "network"): Completed(_models, "file"),
+    ("compare", "output"): _FOLDER,
 }
 """(command, parameter) -> the same."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nspike.cli.parts import ENERGY
 from nspike.cli.streams import verbose
-from nspike.pricing.units import joules, percent
+from nspike.pricing.units import compared_with, joules, percent
 
 if TYPE_CHECKING:
     from nspike.cli.times import Times
@@ -41,7 +41,8 @@ def describe(report: Mapping[str, Any]) -> str:
     asked = verbose() or tuple(report["energy"]) != ENERGY
     for name, model in report["energy"].items() if asked else ():
         lines.append(_line("energy", f"{name} ({model['note']})"))
-        lines += [_line("", _column(label, column)) for label, column in model["columns"].items()]
+        dense = compared_with(report["trained"])
+        lines += [_line("", _column(label, column, dense)) for label, column in model["columns"].items()]
     height, width = report["size"][:2]
     speed = f"{report['seconds']:.2f} s, {report['megapixels_per_second']:.3g} MP/s"
     lines.append(_line("time", f"{speed} ({width}x{height})"))
@@ -49,7 +50,12 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def energy_text(
-    models: Sequence["EnergyModel"], ledger: "Ledger", times: "Times", ann: "Times | None", extra: str = "digests"
+    models: Sequence["EnergyModel"],
+    ledger: "Ledger",
+    times: "Times",
+    ann: "Times | None",
+    extra: str = "digests",
+    trained: str = "plain",
 ) -> str:
     """What the energy models say, side by side; what each computes; and what was measured."""
     from nspike.cli.text import table
@@ -62,9 +68,11 @@ def energy_text(
         for column, rate in zip(model.price(ledger), break_even(model, ledger), strict=True)
     ]
     header = ("model", "column", "SNN", "ANN", "SNN/ANN", "pays below")
+    what = [f"ANN: {compared_with(trained)}, as there is no plain network"] if trained == "spiking" else []
     lines = [
         f"energy, {MODELLED}; the SNN fired at {100 * ledger.firing_rate:.3g} %, and pays below the rate in the last column",
         table(header, rows),
+        *what,
         "",
         *(explain_energy(model) for model in models),
         "",
@@ -115,8 +123,8 @@ def _decibels(value: float | None) -> str:
     return "infinite" if value is None else f"{value:.2f}"
 
 
-def _column(name: str, column: Mapping[str, float]) -> str:
+def _column(name: str, column: Mapping[str, float], dense: str) -> str:
     if "snn" not in column:
         return f"{name}: ANN {joules(column['ann'])}"
     share, rate = f"{100 * column['ratio']:.1f} %", percent(column["break_even"])
-    return f"{name}: {joules(column['snn'])}, the ANN {joules(column['ann'])} ({share}); pays below {rate} firing"
+    return f"{name}: {joules(column['snn'])}, {dense} {joules(column['ann'])} ({share}); pays below {rate} firing"

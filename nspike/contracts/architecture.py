@@ -33,6 +33,7 @@ class Architecture:
     task, colour : what such networks usually do, and the image they take: grey, RGB, or luma with chroma enlarged aside.
     read : a checkpoint's tensors by name -> (network, its parameters). Raises BadInputError that lists the keys that are
         missing and those that are not known.
+    trained : "spiking" if its published checkpoints are of spiking networks, whose ReLUs never ran (`nspike.Info`).
     thop : network -> the names of the layers whose parameters the counter `thop` would count in the published code, which
         are those of torch.nn types; None where it counts all.
     told : whether `read` takes a second argument, for what no file says: what the network was trained to undo, such as
@@ -56,6 +57,7 @@ class Architecture:
     same_keys: tuple[str, ...] = ()
     told: bool = False
     thop: Callable[[Network], Iterable[str]] | None = None
+    trained: Literal["plain", "spiking"] = "plain"
 
     def network_of(
         self, tensors: Mapping[str, NDArray[np.generic]], degradation: Mapping[str, Any]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nspike.errors import BadInputError, DifferenceError
 from nspike.files.foreign import Refused, open_regular
 from nspike.graph.mode import restored
-from nspike.model.model import Model
+from nspike.model.model import Model, check_plain
 
 TOLERANCE = 1e-3
 """Of black to white: float32 sums in another order differ by less than a hundredth of it, another network by far more."""
@@ -49,6 +49,7 @@ def check_output(model: Model, given: str | os.PathLike[str], expected: str | os
     from nspike.ann.run import run
     from nspike.graph.folding import fold_batch_norm
 
+    check_plain(model)
     image, output = _array(model, given), _array(model, expected)
     network, parameters = fold_batch_norm(model.network, model.parameters)
     scale, multiple = network.scale, network.size_multiple

@@ -87,6 +87,11 @@ def convert(
     do not fit, PluginError for a converter that breaks its contract.
     """
     fit = fit and converter.calibrates
+    if converter.calibrates and model.info.trained == "spiking":
+        raise UsageError(
+            f"converter {converter.name} goes by what the plain network computes, and model {model.info.name} was trained as a "
+            "spiking one; take it as it is, with the converter direct and the threshold, neuron and T of its training"
+        )
     values = converter.values(best_options(converter, options) if fit else options)
     if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")
@@ -143,9 +148,9 @@ def convert(
         note = (
             f"nothing is calibrated, fitted or compared: with {converter.name} the network is taken as it was trained"
         )
-        return converted.with_provenance(converter=converter.name, converter_options=values), ConversionReport(
-            note=note
-        )
+        provenance = {**kept, "converter": converter.name, "converter_options": values}
+        info = replace(model.info, provenance=provenance, trained="spiking")
+        return replace(converted, info=info), ConversionReport(note=note)
     report = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=lambda: step(len(images)))
     if fit and (others := left_out(network)):
         listed = ", ".join(others)

@@ -99,6 +99,7 @@ def import_checkpoint(
         degradation=undone,
         licence=licence,
         provenance=provenance,
+        trained=architecture.trained if architecture is not None else "plain",
     )
     return Model(info, graph, parameters)
 

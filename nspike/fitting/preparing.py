@@ -12,6 +12,7 @@ from nspike.converting.regression import fit
 from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.kinds import Degradation, degradation_of
+from nspike.errors import UsageError
 from nspike.fitting.direct import Start, start
 from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Watch
@@ -89,6 +90,11 @@ def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
     model = stretched(_converted(model, recipe, degradation), recipe.stretch)
     if recipe.warm_start == "none":
         return model
+    if model.info.trained == "spiking":
+        raise UsageError(
+            f"warm_start fits kernels to the plain network, and model {model.info.name} was trained as a spiking one; "
+            "leave it out"
+        )
     crops = CropBatches(
         model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
     )

@@ -39,5 +39,6 @@ def with_baseline(model: Model, baseline: Model) -> Model:
     origin = baseline.info.provenance
     of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline")
     of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
-    compared = replace(model, network=network, parameters=parameters)
+    info = replace(model.info, trained=baseline.info.trained)
+    compared = replace(model, info=info, network=network, parameters=parameters)
     return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})

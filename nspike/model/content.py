@@ -14,13 +14,15 @@ from nspike.contracts.architecture import Colour, Task
 from nspike.errors import ModelError
 from nspike.graph.geometry import parameter_shapes
 from nspike.graph.network import Network
-from nspike.model.model import OUTPUT, Info, Model, Spiking
+from nspike.model.model import OUTPUT, Info, Model, Spiking, Trained
 
 Integers = Mapping[str, Mapping[str, NDArray[Any]]]
 """Layer name -> array name -> integers (or finite float64), as the engine uses them."""
 
 _LARGEST = 2**16  # channels; and far more layers than any network has
 _MAY_BE_0 = ("first", "batch_norm_eps", "eps")
+_UNSAID: dict[str, Any] = {"trained": "plain"}
+"""What a description means where it does not say it."""
 _PARTS = ("scales", "thresholds", "weights", "biases")
 
 
@@ -29,7 +31,7 @@ def to_content(model: Model) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     network, spiking = model.network, model.spiking
     texts = {
         "network": _json(network.to_dict(), "network"),
-        "info": _json({f.name: getattr(model.info, f.name) for f in dataclasses.fields(Info)}, "info"),
+        "info": _json(_described(model.info), "info"),
     }
     arrays = {f"ann/{name}": np.asarray(array) for name, array in _ordered(model.parameters, ann_shapes(network))}
     if spiking is not None:
@@ -76,7 +78,7 @@ def read_network(texts: Mapping[str, str]) -> Network:
 
 def read_info(texts: Mapping[str, str]) -> Info:
     """The description in a model's texts. Raises ModelError."""
-    values = _object(texts, "info")
+    values = _UNSAID | _object(texts, "info")
     fields = {f.name for f in dataclasses.fields(Info)}
     if set(values) != fields:
         raise ModelError(f"the description of the model has the fields {sorted(values)}; expected {sorted(fields)}")
@@ -86,8 +88,16 @@ def read_info(texts: Mapping[str, str]) -> Info:
     texts_ok = isinstance(info.name, str) and isinstance(info.licence, str)
     if not texts_ok or not all(isinstance(v, dict) for v in (info.degradation, info.provenance, info.quality)):
         raise ModelError("the description of the model has values of the wrong type")
+    if info.trained not in get_args(Trained):
+        raise ModelError(f"the model was trained as {info.trained!r}; expected plain or spiking")
     _check_degradation(info.degradation)
     return info
+
+
+def _described(info: Info) -> dict[str, Any]:
+    """A description as plain values; what goes without saying is left out, so that files stay as they were before it."""
+    values = {f.name: getattr(info, f.name) for f in dataclasses.fields(Info)}
+    return {name: value for name, value in values.items() if name not in _UNSAID or value != _UNSAID[name]}
 
 
 def _check_degradation(degradation: Mapping[str, Any]) -> None:

@@ -3,18 +3,20 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.architecture import Colour, Task
-from nspike.errors import ModelError
+from nspike.errors import ModelError, UsageError
 from nspike.graph.network import Network
 from nspike.model.result import Result
 
 ImageLike: TypeAlias = str | os.PathLike[str] | NDArray[Any]
 Images: TypeAlias = list[ImageLike] | list[NDArray[Any]] | list[str] | tuple[ImageLike, ...]
+
+Trained = Literal["plain", "spiking"]
 
 OUTPUT = "output"
 """The name of the output layer among scales, thresholds and ledgers."""
@@ -25,7 +27,8 @@ class Info:
     """What a model is for and where it comes from; plain values, all of them kept in the model file.
 
     degradation: what it was trained to undo, such as {"sigma": 25.0} or {"scales": [2, 3, 4]}; provenance: such as
-    training data, recipe, checkpoint digest, converter and its options; quality: measured figures.
+    training data, recipe, checkpoint digest, converter and its options; quality: measured figures. trained: "spiking" if its
+    spiking form alone was trained, so that the plain network, with ReLUs for its neurons, computes nothing of use.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Info:
     licence: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    trained: Trained = "plain"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,20 @@ class Model:
         def run(self, image: Images, **options: Any) -> list[Result]: ...
         def run(self, image: ImageLike | Images, **options: Any) -> Result | list[Result]:
             """Restore an image, or several."""
+
+
+def check_plain(model: Model) -> None:
+    """Raise UsageError if the plain network of `model` computes nothing of use, saying what to do."""
+    if model.info.trained == "spiking":
+        todo = (
+            "convert it with `nspike convert --converter direct`"
+            if model.spiking is None
+            else "leave out --ann (ann=True)"
+        )
+        raise UsageError(
+            f"model {model.info.name} was trained as a spiking network: its plain network, with ReLUs for its neurons, was "
+            f"never trained; {todo}"
+        )
 
 
 def spiking_of(model: Model) -> Spiking:

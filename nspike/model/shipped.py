@@ -89,7 +89,8 @@ def default_for(
     sigma : the noise in grey levels; the model trained for the nearest one is chosen, `DEFAULT` if None.
     scale : the factor of super-resolution; the model must have been trained for it.
     colour : whether the image is in colour; see `COLOURS`.
-    plain : whether the plain network is to be run; without it only models with a spiking form are chosen.
+    plain : whether the plain network is to be run: only models with one that was trained are chosen; without it only
+        models with a spiking form.
 
     Raises
     ------
@@ -103,7 +104,10 @@ def default_for(
     if scale is not None and task != "superres":
         raise UsageError(f"a scale has no meaning for the task {task}; it is for superres")
     fitting = {name: file for name, file in _infos().items() if purpose(file.info) == task}
-    fitting = {name: file for name, file in fitting.items() if plain or file.timesteps is not None}
+    runs = {
+        name: file.info.trained == "plain" if plain else file.timesteps is not None for name, file in fitting.items()
+    }
+    fitting = {name: file for name, file in fitting.items() if runs[name]}
     if scale is not None:
         scales = {name: file.info.degradation.get("scales", []) for name, file in fitting.items()}
         fitting = {name: file for name, file in fitting.items() if scale in scales[name]}

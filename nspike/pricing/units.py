@@ -9,6 +9,11 @@ def joules(value: float) -> str:
     return f"{value / 1e-9:.4g} nJ"
 
 
+def compared_with(trained: str) -> str:
+    """What the energy of a spiking network is compared with, in words: of one trained as such there is no ANN."""
+    return "the same layers done densely" if trained == "spiking" else "the ANN"
+
+
 def percent(rate: float | None) -> str:
     """A firing rate up to which the spiking network pays."""
     if rate is None:

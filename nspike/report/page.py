@@ -17,7 +17,7 @@ from nspike.errors import UsageError
 from nspike.files.atomic import write_bytes
 from nspike.inspection.auditing import Audit
 from nspike.inspection.certificate import dumps
-from nspike.pricing.units import joules, percent
+from nspike.pricing.units import compared_with, joules, percent
 from nspike.report.maps import RateMaps
 from nspike.report.residual import SIDE, Residual
 from nspike.runtime.version import VERSION
@@ -48,6 +48,7 @@ class Story:
     times, ann_times : (wall, processor) seconds of the run, and of the plain ANN's, if measured.
     quality : "input" and "output" -> {"psnr": dB, "ssim_gauss11": ...} against a clean image, None where there is none;
         a figure is None where it is infinite or cannot be computed, and "input" may be missing.
+    trained : as the model's `nspike.Info` has it.
     """
 
     image: str
@@ -63,6 +64,7 @@ class Story:
     times: "Spent"
     ann_times: "Spent | None" = None
     quality: Mapping[str, Mapping[str, float | None]] | None = None
+    trained: str = "plain"
 
 
 def check_extra() -> None:
@@ -123,6 +125,7 @@ def _values(story: Story) -> dict[str, Any]:
         "energy": [_energy(model, ledger) for model in story.energy],
         "times": story.times,
         "ann_times": story.ann_times,
+        "dense": "ANN" if story.trained == "plain" else compared_with(story.trained),
         "quality": None if story.quality is None else _quality(story.quality),
         "certificate": certificate,
         "certificate_uri": f"data:application/json;base64,{base64.b64encode(text.encode()).decode()}",

@@ -16,7 +16,7 @@ from nspike.errors import UsageError
 from nspike.images.jpeg_blocks import Blocks
 from nspike.model import file as weights
 from nspike.model import shipped as models
-from nspike.model.model import Model
+from nspike.model.model import Model, check_plain
 from nspike.registry.parts import check, swap
 from nspike.restoration.noise import Noise, noise_of
 from nspike.restoration.opening import load_file
@@ -173,7 +173,9 @@ class Chooser:
             shipped = load_file(path)
             digest = weights.read_info(path).digest
             model, changes = shipped, list[str]()
-            if not self.request.ann:
+            if self.request.ann:
+                check_plain(shipped)
+            else:
                 check(shipped)
                 model, changes = swap(
                     shipped,

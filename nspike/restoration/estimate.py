@@ -63,4 +63,4 @@ def estimated(
     expected = seconds(ann)
     if expected < LONG:
         return None
-    return Estimate(expected, None if ann else seconds(True))
+    return Estimate(expected, None if ann or model.info.trained == "spiking" else seconds(True))

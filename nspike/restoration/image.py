@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from nspike.model.model import ImageLike, Images, Model
+from nspike.model.model import ImageLike, Images, Model, check_plain
 from nspike.model.result import Result
 from nspike.restoration import plain
 from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
@@ -108,6 +108,8 @@ def _restore(
     **options: Any,
 ) -> Result:
     """Restore one image."""
+    if ann:
+        check_plain(model)
     if not ann:
         ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
         result = ready.run(progress=progress, **options)

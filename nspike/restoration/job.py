@@ -196,6 +196,7 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
         "model": choice.name,
         "model_digest": choice.digest,
         "network": "ann" if ann else "snn",
+        "trained": choice.model.info.trained,
         "changes": list(choice.changes),
         "notes": list(choice.notes),
         "warnings": list(choice.warnings),

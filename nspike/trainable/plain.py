@@ -50,7 +50,7 @@ class DifferentiableAnn:
     ) -> None:
         network, parameters = ann.fold_batch_norm(model.network, model.parameters)
         self.network, self.kind, self.levels, self.overshoot = network, kind, levels, overshoot
-        self._model = replace(model, network=network, spiking=None)
+        self._model = replace(model, info=replace(model.info, trained="plain"), network=network, spiking=None)
         self._parameters = {
             name: Tensor(np.array(array, np.float32), requires_grad=True) for name, array in parameters.items()
         }

@@ -139,6 +139,7 @@ def torch_of(layer, torch):
         "silu": lambda x, w: f.silu(x),
         "hard_sigmoid": lambda x, w: f.hardsigmoid(x),
         "hard_swish": lambda x, w: f.hardswish(x),
+        "complement": lambda x, w: 1 - x,
         "PixelShuffle": lambda x, w: f.pixel_shuffle(x, layer.factor),
         "PixelUnshuffle": lambda x, w: f.pixel_unshuffle(x, layer.factor),
         "ChannelShuffle": lambda x, w: f.channel_shuffle(x, layer.groups),

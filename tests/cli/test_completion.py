@@ -68,6 +68,8 @@ def test_commands():
         (["plugins", "--kind", "n"], ["neuron", "network"]),
         (["plugin", "check", "li"], ["lif", "lif_hard"]),
         (["train", "aod"], ["aodnet"]),
+        (["compare", "--methods", "rueckauer,bu"], ["rueckauer,burst"]),
+        (["compare", "--network", "vd"], ["vdsr"]),
         (["trace", "--over"], ["--overwrite"]),
     ],
 )
@@ -77,7 +79,12 @@ def test_names(words, names):
 
 @pytest.mark.parametrize(
     ("words", "kind"),
-    [(["run", "pho"], "file"), (["info", "m"], "file"), (["evaluate", "m.h5", "--data", "x"], "dir")],
+    [
+        (["run", "pho"], "file"),
+        (["info", "m"], "file"),
+        (["evaluate", "m.h5", "--data", "x"], "dir"),
+        (["compare", "-o", "t"], "dir"),
+    ],
 )
 def test_paths_are_left_to_the_shell(words, kind):
     assert completed(*words)[0] == (kind, words[-1])

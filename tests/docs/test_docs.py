@@ -40,6 +40,7 @@ KEYS = {
         ["finetune", "dncnn-s25", "--data", "photos", "--validation", "photos", "--steps", "1", "-o", "tuned.h5"]
     ],
     "evaluate": [["evaluate", "dncnn-s25", "--data", "photos", "--limit", "1"]],
+    "compare": [["compare", "--network", "dncnn-s25", "--data", "photos", "--limit", "1", "-o", "table"]],
     "plugins": [["plugins"]],
     "plugin": [["plugin", "check", "if"], ["plugin", "new", "my-neuron"]],
     "models": [["models"]],

@@ -65,7 +65,8 @@ def test_a_grid_twice_as_fine_would_not_do(seed):
     network, spiking = model.network, model.spiking
     parts = components(network)
     neurons = neurons_of(network, neuron)
-    amplitudes = {"mprn_beta": (1.0, {0: 1.0, 1: 1.3}[int(not network.of_kind(Gate))])}.get(neuron.name, (1.0, 1.0))
+    released = {0: 1.0, 1: 1.3}[int(not network.of_kind(Gate))]
+    amplitudes = {"mprn_beta": (1.0, released), "atif": (0.9, 0.9)}.get(neuron.name, (1.0, 1.0))
     spikes = Spikes(neurons, lambda name: amplitudes)
     exponent = {w.name: w.exponent for w in integers.writers} | {
         s.layer.name: s.integer.exponent for s in integers.stages

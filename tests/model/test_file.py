@@ -97,6 +97,16 @@ def test_round_trip_of_odd_descriptions(tmp_path):
     assert digest(load(path)) == digest(model)
 
 
+def test_how_it_was_trained(tmp_path):
+    save(tmp_path / "plain.h5", small_ann())
+    save(tmp_path / "spiking.h5", small_ann(trained="spiking"))
+    assert [read_info(tmp_path / f"{name}.h5").info.trained for name in ("plain", "spiking")] == ["plain", "spiking"]
+    with h5py.File(tmp_path / "plain.h5") as file:
+        assert "trained" not in json.loads(file.attrs["info"])
+    with pytest.raises(ModelError, match="the model was trained as 'twice'; expected plain or spiking"):
+        save(tmp_path / "other.h5", small_ann(trained="twice"))
+
+
 def test_equal_models_give_equal_files(tmp_path):
     save(tmp_path / "a.h5", small_snn(), INTEGERS)
     save(tmp_path / "b.h5", small_snn(), INTEGERS)
@@ -143,6 +153,7 @@ def test_digest_is_what_the_documentation_says():
     model = small_ann()
     sha = hashlib.sha256()
     info = dataclasses.asdict(model.info)
+    assert info.pop("trained") == "plain"  # goes without saying
     for name, value in (("info", info), ("network", model.network.to_dict())):
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         sha.update(b"@" + name.encode() + b"\0utf-8\0%d\0" % len(text) + text)

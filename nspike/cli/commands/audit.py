@@ -101,6 +101,7 @@ def _make(
     from nspike.images import file as images
     from nspike.inspection.auditing import audit
     from nspike.inspection.certificate import dumps
+    from nspike.model.model import check_plain
     from nspike.restoration.choice import Chooser, Request
 
     parts, energy = parts_of(wanted.plugins, KINDS)
@@ -119,6 +120,8 @@ def _make(
     original = images.read(image, max_pixels=how["max_pixels"])
     pixels = original.pixels
     choice = chooser.choose(pixels, original.blocks)
+    if ann:
+        check_plain(choice.model)
     refuse_head_parameters(choice.model, wanted)
     clean = None if reference is None else clean_image(reference, pixels, choice.scale, how["max_pixels"])
     announce_compilation()
@@ -148,7 +151,9 @@ def _make(
     click.echo(printable(_describe(image, choice, done)))
     if measured is not None:
         click.echo(printable(f"against {reference}: {in_words(measured)}"))
-    click.echo(printable("\n" + energy_text(energy, done.result.ledger, times, ann_times, extra)))
+    click.echo(
+        printable("\n" + energy_text(energy, done.result.ledger, times, ann_times, extra, choice.model.info.trained))
+    )
     for what, file in (("certificate", json_file), ("report", report_file)):
         if file is not None:
             click.echo(printable(f"{what} written to {file}"))
@@ -224,6 +229,7 @@ def _write_report(
         changes=choice.changes,
         notes=[*choice.notes, *(f"warning: {warning}" for warning in choice.warnings)],
         command=command,
+        trained=choice.model.info.trained,
         **told,
     )
     write(file, story)

@@ -12,7 +12,7 @@ from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
 from nspike.cli.values import numbers
-from nspike.pricing.units import joules
+from nspike.pricing.units import compared_with, joules
 
 if TYPE_CHECKING:
     from nspike.benchmarking.evaluation import Evaluation
@@ -69,7 +69,7 @@ def command(
     rgb     pairs, as in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
     y       the same pairs on 8-bit luma (deraining)
 
-    The spiking network is compared with its ANN; --ann measures the ANN alone.
+    The spiking network is compared with its ANN, if that was trained; --ann measures the ANN alone.
 
     \b
     Examples:
@@ -135,15 +135,16 @@ def _text(evaluation: "Evaluation", changes: list[str]) -> str:
 def _table(evaluation: "Evaluation") -> str:
     header = ["image", "input dB", "dB", "SSIM gauss11", "SSIM uniform7", "MAE"]
     if not evaluation.ann:
-        header += ["ANN dB", "spikes", "synops", "firing %"]
+        header += [*(["ANN dB"] if evaluation.compared else []), "spikes", "synops", "firing %"]
     rows: list[list[Any]] = []
     for image in evaluation.images:
         quality = image.quality
         row = [image.name, f"{image.input.psnr:.2f}", f"{quality.psnr:.2f}"]
         row += [f"{quality.gauss11:.4f}", f"{quality.uniform7:.4f}", f"{quality.mae:.4f}"]
         if image.ann is not None:
-            row += [f"{image.ann.psnr:.2f}", f"{image.spikes:,}", f"{image.synops:,}"]
-            row.append(f"{100 * image.firing_rate:.2f}")
+            row.append(f"{image.ann.psnr:.2f}")
+        if not evaluation.ann:
+            row += [f"{image.spikes:,}", f"{image.synops:,}", f"{100 * image.firing_rate:.2f}"]
         rows.append(row)
     return table(header, rows)
 
@@ -153,16 +154,17 @@ def _summary(evaluation: "Evaluation") -> list[str]:
         f"mean of {len(evaluation.images)}: {_quality(evaluation.mean())}",
         f"input: {_quality(evaluation.mean('input'))}",
     ]
-    if not evaluation.ann:
+    if evaluation.compared:
         rate = f"conversion rate {evaluation.conversion_rate:.2f} %"
         lines.append(f"ANN: {_quality(evaluation.mean('ann'))}; {rate}")
+    dense = compared_with(evaluation.trained)
     lines.append(f"energy of an image, {evaluation.energy_model} (modelled, not measured)")
     for column in evaluation.mean_energy:
         if evaluation.ann:
             lines.append(f"  {column.name}: ANN {joules(column.ann)}")
         else:
             share = 100 * column.ratio
-            lines.append(f"  {column.name}: {joules(column.snn)}, the ANN {joules(column.ann)} ({share:.1f} %)")
+            lines.append(f"  {column.name}: {joules(column.snn)}, {dense} {joules(column.ann)} ({share:.1f} %)")
     return lines
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _TOLD = ("stride", "dilation", "groups", "repeats", "steps", "tied", "function", "factor", "heads", "meaning", "signed")
 """Numbers of layers that are shown where they are not 1."""
 
+_TRAINED = {
+    "plain": "as a plain network",
+    "spiking": "as a spiking network; with ReLUs for its neurons it computes nothing of use",
+}
 _THOP = (
     "papers' counter `thop` sees layers of torch.nn alone, and none of SpikingJelly's, of which such networks are built"
 )
@@ -57,6 +61,7 @@ def _text(model: "Model", file: "FileInfo") -> str:
         ("network", f"{network.name}, {len(network.convs)} convolutions, {network.parameter_count:,} parameters"),
         ("receptive radius", "the whole image" if needs_everything(network.layers) else f"{network.radius} pixels"),
         ("MACs", f"{network.macs_per_pixel:,} per pixel"),
+        ("trained", _TRAINED[info.trained]),
         ("spiking", _spiking(model)),
     ]
     if (counted := thop_count(model)) is not None:
@@ -80,6 +85,8 @@ def _spiking(model: "Model") -> str:
 
     if model.spiking is not None:
         return f"T = {model.spiking.timesteps}"
+    if model.info.trained == "spiking":
+        return "no: convert it with `nspike convert --converter direct`"
     if "plain" in values(model.network.layers).values():
         return "no, and `nspike convert` says why not: run it with --ann"
     return "no: convert it with `nspike convert`"
