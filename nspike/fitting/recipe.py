@@ -207,7 +207,7 @@ class DirectRecipe(Recipe):
     spiking: bool = True
     network: str | None = None
     network_options: dict[str, Any] = field(default_factory=dict)
-    neuron: str = "lif"
+    neuron: str = "if"
     neuron_parameters: dict[str, float] = field(default_factory=dict)
     head: str = "membrane"
     timesteps: int = 4

@@ -148,7 +148,8 @@ def test_from_the_shell_to_an_audited_image(folder, capsys):
     """No plain network comes before; the file runs, is audited and fine-tuned like any other."""
     out, photos = folder / "out.h5", folder / "photos"
     made = nspike_command(
-        capsys, "train", "mine", "--spiking", "--plugin", folder / "mine.py", "-T", 3, "--data", photos, "--validation", photos,
+        capsys, "train", "mine", "--spiking", "--set", "neuron=lif",
+        "--plugin", folder / "mine.py", "-T", 3, "--data", photos, "--validation", photos,
         "--set", 'degradation={kind = "noise", sigma = 25}', "--steps", 4, "--batch", 2, "--patch", 16, "--name", "mine",
         "-o", out,
     )  # fmt: skip
@@ -169,13 +170,11 @@ def test_from_the_shell_to_an_audited_image(folder, capsys):
 
 def test_from_a_recipe(folder):
     text = f'network = "mine"\nspiking = true\nplugins = ["mine.py"]\ntimesteps = 2\ndata = ["{folder / "photos"}"]\n'
-    text += (
-        'steps = 2\nbatch = 2\npatch = 16\nneuron = "if"\nthreshold = 0.5\n[degradation]\nkind = "noise"\nsigma = 25\n'
-    )
+    text += 'steps = 2\nbatch = 2\npatch = 16\nthreshold = 0.5\n[degradation]\nkind = "noise"\nsigma = 25\n'
     (folder / "direct.toml").write_text(text)
     first = nspike.train(folder / "direct.toml").model
     again = nspike.train(folder / "direct.toml").model
-    assert first.spiking.timesteps == 2
+    assert (first.spiking.neuron, first.spiking.timesteps) == ("if", 2)
     for name, array in first.parameters.items():
         np.testing.assert_array_equal(array, again.parameters[name])
     (folder / "tune.toml").write_text(

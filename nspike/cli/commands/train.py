@@ -42,7 +42,7 @@ def command(
       nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
       nspike train ann.h5 --activation qcfs --data photos/ -o quantised.h5
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
-      nspike train unet --spiking -T 4 --data photos/ -o spiking.h5
+      nspike train spikerir_lite --spiking -T 4 --data photos/ -o spiking.h5
     """
     options = Given(**given)
     if source is not None and source.endswith(".h5"):
