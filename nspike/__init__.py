@@ -63,6 +63,7 @@ _HOME = {
     "Ledger": "restoration.method",
     "load": "restoration.opening",
     "Loss": "contracts.loss",
+    "LossInput": "contracts.loss",
     "mae": "images.metrics",
     "MaxPool": "graph.plain_layer",
     "memory_energy": "pricing.memory",
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
     from nspike.contracts.head import convolve_spikes as convolve_spikes
     from nspike.contracts.head import convolve_spikes_gradient as convolve_spikes_gradient
     from nspike.contracts.loss import Loss as Loss
+    from nspike.contracts.loss import LossInput as LossInput
     from nspike.contracts.markers import hookimpl as hookimpl
     from nspike.contracts.method import Method as Method
     from nspike.contracts.neuron import NEVER as NEVER

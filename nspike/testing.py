@@ -1,4 +1,4 @@
-"""The conformance kit: what a neuron must do to run exactly, and a method to be compared, checked.
+"""The conformance kit: what a neuron must do to run exactly, a loss to be trained on, a method to be compared, checked.
 
 In the tests of a plugin:
 
@@ -7,17 +7,18 @@ In the tests of a plugin:
     def test_it_conforms():
         check_neuron(NEURON, trace=HandWorked(inputs=[6, 6, 6], spikes=[0, 0, 1], membranes=[6, 12, 2]))
 
-`nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about, and
-docs/how-to/write_a_method.md those of `check_method`.
+`nspike plugin check NAME` prints the same report. docs/how-to/write_a_neuron.md says what each check is about, write_a_method.md
+there those of `check_method`, write_a_loss.md those of `check_loss`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from nspike.authoring.conformance import alone, declaration, in_networks, method, training
+from nspike.authoring.conformance import alone, declaration, in_networks, losses, method, training
 from nspike.authoring.conformance.report import ConformanceError, Fault, Report, Result, Skip
 from nspike.authoring.conformance.subject import Check, HandWorked, Subject
+from nspike.contracts.loss import Loss
 from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 from nspike.errors import NspikeError
@@ -30,6 +31,7 @@ __all__ = [
     "HandWorked",
     "Report",
     "Result",
+    "check_loss",
     "check_method",
     "check_neuron",
     "examine_method",
@@ -88,6 +90,34 @@ def check_neuron(
     if not report.passed:
         raise ConformanceError(report)
     return report
+
+
+def check_loss(loss: Loss, *, options: Mapping[str, Any] | None = None, tolerance: float = 1e-6) -> float:
+    """Check that a loss keeps the contract of `nspike.Loss`; for the tests of a plugin.
+
+    It gets random images, steps, rates and features, in float32 and in float64, and must give one finite number, the same for the
+    same, leave what it is given as it is, and have the gradient that differences find.
+
+    Parameters
+    ----------
+    loss : the loss. options : its own, where they are not the defaults.
+    tolerance : the largest error of the gradient relative to the largest difference met.
+
+    Returns
+    -------
+    float
+        The largest error of the gradient, relative to the largest difference met.
+
+    Raises
+    ------
+    PluginError
+        a loss that fails, or gives what it must not.
+    DifferenceError
+        a gradient that is not that of its value.
+    UsageError
+        options that it does not have, or out of range.
+    """
+    return losses.examine(loss, options, tolerance)
 
 
 def examine_neuron(

@@ -48,6 +48,7 @@ def run(
     memory: int = MEMORY,
     progress: Progress | None = None,
     capture: dict[str, Any] | None = None,
+    packed: Packed | None = None,
 ) -> Floats:
     """Run the ANN.
 
@@ -59,6 +60,7 @@ def run(
         `least_memory`.
     capture : for each layer's name among its keys, is given that layer's values, float32 (N, channels, h, w), at the size
         that it has.
+    packed : the parameters as `nspike.ann.packed.pack` gives them, for a network that runs many times.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def run(
     Raises BadInputError for a plane of another shape, ModelError for parameters that do not fit the network.
     """
     plane = _checked(network, plane)
-    packed = pack(network, parameters)
+    packed = pack(network, parameters) if packed is None else packed
     capture = {} if capture is None else capture
     count, _, height, width = plane.shape
     shapes = network.shapes(height, width)

@@ -132,6 +132,41 @@ def interpolate(x: Array, factor: int) -> Array:
     return np.asarray(rows @ x @ columns.T)
 
 
+def bilinear(size: int, wanted: int) -> Array:
+    """Bilinear interpolation along an axis to any size, (wanted, size): pixel centres kept, edges repeated."""
+    at = np.clip((np.arange(wanted) + 0.5) * size / wanted - 0.5, 0.0, size - 1)
+    low = np.minimum(at.astype(int), size - 1)
+    matrix = np.zeros((wanted, size))
+    rows = np.arange(wanted)
+    np.add.at(matrix, (rows, low), 1 - (at - low))
+    np.add.at(matrix, (rows, np.minimum(low + 1, size - 1)), at - low)
+    return matrix
+
+
+def adaptive_average(size: int, wanted: int) -> Array:
+    """Averages of neighbours along an axis to any smaller size, (wanted, size), as PyTorch's adaptive pooling takes them."""
+    matrix = np.zeros((wanted, size))
+    for i in range(wanted):
+        first, last = i * size // wanted, -(-(i + 1) * size // wanted)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
+
+
+def _along(x: Array, matrix: Array, axis: int) -> Array:
+    first = np.tensordot(matrix.astype(x.dtype), x, axes=(1, axis))
+    return np.ascontiguousarray(np.moveaxis(first, 0, axis))
+
+
+def _d_mapped(g: Array, out: Array, x: Array, matrix: Array, axis: int) -> Array:
+    return _along(g, matrix.T, axis)
+
+
+@operation(_d_mapped)
+def mapped(x: Array, matrix: Array, axis: int) -> Array:
+    """A linear map along an axis, matrix (wanted, size)."""
+    return _along(x, matrix, axis)
+
+
 def _d_spectral_norm(g: Array, out: Array, x: Array) -> Array:
     from scipy import fft
 

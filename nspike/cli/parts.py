@@ -16,17 +16,24 @@ def resolve(specs: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, Any]]
     from nspike.registry.loading import KINDS
     from nspike.registry.plugins import registry
 
+    def is_plugin(spec: str, kind: str) -> bool:
+        try:
+            registry().resolve(spec, [kind])
+        except PluginError:
+            return False
+        return True
+
     resolved = []
     for spec in specs:
         try:
             resolved.append(registry().resolve(spec, kinds))
         except PluginError as error:
-            try:
-                other, _ = registry().resolve(spec, [kind for kind in KINDS if kind not in kinds])
-            except PluginError:
-                raise error from None
+            others = [kind for kind in KINDS if kind not in kinds and is_plugin(spec, kind)]
+            if not others:
+                raise
             raise UsageError(
-                f"--plugin {spec}: a plugin of kind {other} cannot be used here, only of kind {' or '.join(kinds)}"
+                f"--plugin {spec}: a plugin of kind {' and '.join(others)} cannot be used here, only of kind "
+                f"{' or '.join(kinds)}"
             ) from error
     return resolved
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
+from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
 from nspike.engine.plan import Op, Plan
 from nspike.engine.prepared import Prepared
@@ -25,7 +26,8 @@ from nspike.graph.geometry import Role, geometry
 from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import currents, wide
+from nspike.kernels import currents, streams, wide
+from nspike.runtime.buffers import Pool
 
 Ints = NDArray[np.int32]
 
@@ -34,26 +36,33 @@ ROWS = 32
 CURRENTS = 1 << 18
 """How many numbers of a current a thread keeps at a time where neurons fire from it at once."""
 
+MEMORY = Pool()
+"""Of the currents that flows make."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
     """A tile while it runs.
 
-    integers, plan, prepared, wired : of the program; pad : the border of the spikes.
+    integers, plan, prepared, wired, flows : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
-    tensors : the tensors that are alive, by name.
+    tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
+    places : of currents in memory that was another's, the rectangle that it covers.
     """
 
     integers: IntegerNetwork
     plan: Plan
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
+    flows: Mapping[str, Flow]
     pad: int
     rects: Mapping[str, Rect]
     limits: Mapping[str, tuple[int, int]]
     pool: Executor
     threads: int
     tensors: dict[str, Any] = field(default_factory=dict)
+    fired: dict[str, WideSpikes] = field(default_factory=dict)
+    places: dict[str, Rect] = field(default_factory=dict)
 
     def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
         """Call function(first, last) over bands of up to `most` of `count` rows or steps."""
@@ -62,13 +71,23 @@ class Tile:
         for _ in self.pool.map(lambda band: function(*band), bands):
             pass
 
+    def place(self, name: str) -> Rect:
+        """The rectangle that a tensor's array covers: that which is needed of it, or more."""
+        return self.places.get(name, self.rects[name])
+
+    def forget(self, name: str) -> None:
+        """Let go of a tensor."""
+        held = self.tensors.pop(name)
+        if held is not None and name in self.flows and not any(other is held for other in self.tensors.values()):
+            MEMORY.give(held)
+
     def sources(self, op: Op) -> list[Source]:
         """What an op reads, with the shifts of its currents."""
         shifts = {name: shift for (to, name), shift in self.integers.shifts.items() if to == op.name}
         return [
             Source(
                 self.tensors[name],
-                self.rects[name],
+                self.place(name),
                 shifts[name].astype(np.int32) if name in shifts else None,
             )
             for name in op.reads
@@ -76,20 +95,26 @@ class Tile:
 
 
 def run(tile: Tile, op: Op) -> Any:
-    """The tensor of an op that is not one of neurons."""
+    """The tensor of an op that is not one of neurons; None of a current that is never stored."""
+    if op.name in tile.flows:
+        return _flow(tile, op, tile.flows[op.name])
+    if op.name in tile.plan.unstored:
+        return None
     return MAKE[geometry(op.layer).role](tile, op)
 
 
 def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     """The spikes of an op of neurons and, if `membranes`, the membranes at the end, int32 (C, rows, columns), else nothing."""
     assert op.stage is not None
+    if op.name in tile.fired:
+        return tile.fired.pop(op.name), np.zeros((0, 0, 0), np.int32)
     stage, rect, prepared = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
     if not stage.fused:
         name = stage.layer.name
-        _fire(tile, prepared, tile.tensors[name], rect.within(tile.rects[name]), out, v_out)
+        _fire(tile, prepared, tile.tensors[name], rect.within(tile.place(name)), out, v_out)
     elif prepared.weights.size:
         _plain(tile, op, prepared, out, v_out)
     elif stage.sources and stage.neuron.step is None and not stage.gate.size:
@@ -187,6 +212,41 @@ def _fire_rows(
         fire_block(neurons, t, out.words, into, block)
 
 
+def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
+    """The current of a flow, or None where nothing else reads it; its neurons' spikes are kept until they are asked for."""
+    rect, steps, source = tile.rects[op.at], tile.integers.steps, tile.tensors[flow.source]
+    out = base = None
+    p = next(iter(tile.prepared.values()))  # of any neurons, where none are fired
+    base_at, current_at = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    if flow.base is not None:
+        base, inside = tile.tensors[flow.base], rect.within(tile.place(flow.base))
+        base_at[:] = inside.y0, inside.x0
+    spikes, border = None, 0
+    if flow.neurons is not None and tile.rects[flow.neurons] == rect:
+        p = tile.prepared[flow.neurons]
+        out = WideSpikes.empty(rect.height, rect.width, steps, p.stage.channels, tile.pad)
+        tile.fired[flow.neurons], spikes, border = out, out.words, out.pad
+    current = None
+    if flow.kept or out is None:
+        if flow.reused and flow.base is not None:
+            current, current_at = base, base_at
+            tile.places[op.name] = tile.place(flow.base)
+        else:
+            current = MEMORY.take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
+    at = tile.rects[flow.source]
+    places = np.array([rect.y0, rect.x0, source.pad - at.y0, source.pad - at.x0], np.int64)
+    numbers = (p.v0, p.threshold, p.reset, p.dynamics)
+    laid = (flow.factor, flow.chunks, flow.ends, flow.tables, flow.woven, flow.bias)
+    added = (base, base_at, flow.shift, current, current_at, spikes, border)
+
+    def rows(first: int, last: int) -> None:
+        block = np.array([first, last, 0, rect.width], np.int64)
+        streams.flow(source.words, places, *laid, *added, *numbers, block)
+
+    tile.each(rows, rect.height, ROWS)
+    return current
+
+
 def _like_image(tile: Tile, op: Op) -> bool:
     return all(tile.plan.carries[name] == "image" for name in op.reads)
 
@@ -235,7 +295,7 @@ def current(tile: Tile, op: Op) -> Ints:
     rect = tile.rects[op.at]
     if op.stage is not None and not op.stage.fused:
         name = op.stage.layer.name
-        rows, columns = rect.within(tile.rects[name]).slices
+        rows, columns = rect.within(tile.place(name)).slices
         return np.asarray(tile.tensors[name][:, rows, columns])
     channels = tile.integers.network.widths[op.at if op.stage is None else op.stage.layer.name]
     steps = 1 if _like_image(tile, op) else tile.integers.steps
@@ -281,16 +341,12 @@ def _arranged_planes(tile: Tile, op: Op) -> Ints:
 
 
 def _arranged_spikes(tile: Tile, op: Op) -> WideSpikes:
-    rect, limits, steps = tile.rects[op.at], tile.limits[op.reads[0]], tile.integers.steps
+    rect, steps = tile.rects[op.at], tile.integers.steps
     planes, read = len(tile.integers.planes(op.name)), tile.sources(op)
     channels = tile.integers.network.widths[op.name] * planes
     out = WideSpikes.empty(rect.height, rect.width, steps, channels, tile.pad)
 
-    def each(first: int, last: int) -> None:
-        for t in range(first, last):
-            linear.moved_spikes(op.layer, read, rect, limits, planes, t, out)
-
-    tile.each(each, steps, 1)
+    tile.each(linear.move_spikes(op.layer, read, rect, planes, out), rect.height, ROWS)
     return out
 
 

@@ -6,16 +6,18 @@ Currents are int32 (steps, rows, columns, C), or (1, rows, columns, C): the same
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.spikes import WideSpikes, bits_of, words_of
+from nspike.engine.spikes import WideSpikes
 from nspike.engine.window import Rect
 from nspike.graph.arrange import move
 from nspike.graph.geometry import geometry
 from nspike.graph.layer import Add, AveragePool, Bilinear, Layer
+from nspike.kernels import moving
 
 Ints = NDArray[np.int32]
 
@@ -112,22 +114,37 @@ def moved_planes(layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple
     return np.ascontiguousarray(_moved(layer, parts, source, rect))
 
 
-def moved_spikes(
-    layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int], planes: int, t: int, out: WideSpikes
-) -> None:
-    """Write an arranging layer's spikes of step t over `rect`, which is that of `out`."""
-    source = read_rect(layer, rect, limits)
-    parts = []
-    for each in read:
-        spikes, (y, x) = each.value, (source.y0 - each.rect.y0, source.x0 - each.rect.x0)
-        top, left = y + spikes.pad, x + spikes.pad
-        words = spikes.words[top : top + source.height, left : left + source.width, t]
-        bits = bits_of(words, spikes.channels).transpose(2, 0, 1)
-        parts.append(bits.reshape(planes, -1, *bits.shape[1:]))
-    joined = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-    made = _moved(layer, [joined.reshape(-1, *joined.shape[2:])], source, rect, planes).transpose(1, 2, 0)
-    pad = out.pad
-    out.words[pad : pad + rect.height, pad : pad + rect.width, t] = words_of(made, out.words.shape[3])
+@lru_cache(maxsize=256)
+def _targets(layer: Layer, channels: tuple[int, ...], planes: int) -> tuple[int, int, list[NDArray[np.int32]]]:
+    """down, up and, of each tensor that a layer reads, targets of `nspike.kernels.moving.move`; channels: planes and all."""
+    scale = geometry(layer).scale(layer) or Fraction(1)
+    down, up = scale.denominator, scale.numerator
+    area, ends = down**2, np.cumsum(channels)
+    sources = np.split(np.arange(ends[-1] * area), ends[:-1] * area)
+    joined = np.concatenate([each.reshape(planes, -1, down, down) for each in sources], axis=1)
+    made = move(layer, [joined.reshape(-1, down, down)], planes)
+    targets = np.full((up**2, area, ends[-1]), -1, np.int32)
+    for (bit, y, x), source in np.ndenumerate(made):
+        targets[y * up + x, source % area, source // area] = bit
+    return down, up, [np.ascontiguousarray(each) for each in np.split(targets, ends[:-1], axis=2)]
+
+
+def move_spikes(
+    layer: Layer, read: Sequence[Source], rect: Rect, planes: int, out: WideSpikes
+) -> Callable[[int, int], None]:
+    """rows(first, last): write these rows of an arranging layer's spikes over `rect`, which is that of `out`."""
+    down, up, targets = _targets(layer, tuple(each.value.channels for each in read), planes)
+    places = [
+        np.array([rect.y0, rect.x0, each.value.pad - each.rect.y0, each.value.pad - each.rect.x0], np.int64)
+        for each in read
+    ]
+
+    def rows(first: int, last: int) -> None:
+        block = np.array([first, last, 0, rect.width], np.int64)
+        for source, at, bits in zip(read, places, targets, strict=True):
+            moving.move(source.value.words, at, down, up, bits, out.words, out.pad, block)
+
+    return rows
 
 
 def constant(layer: Any, rect: Rect, unit: int) -> Ints:

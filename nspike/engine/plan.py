@@ -5,7 +5,7 @@ tile share one frame, and the fused kernels run them. In every other network eac
 resolution.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -49,6 +49,7 @@ class Plan:
     finished : for each op, the names of the tensors that nothing reads after it.
     carries : what each layer's tensor holds; constant : the currents that are the same at every step up to T.
     head : how many pixels around the output the head reads.
+    unstored : the ops whose currents are never stored; reuses : currents that take the memory of one that they add.
     known : what has been asked for along an axis: (first, last, size of the image) -> positions of each layer.
     """
 
@@ -59,6 +60,8 @@ class Plan:
     carries: Mapping[str, Value]
     constant: frozenset[str]
     head: int
+    unstored: frozenset[str] = frozenset()
+    reuses: Mapping[str, str] = field(default_factory=dict)
     known: dict[tuple[int, int, int], dict[str, Interval]] = field(default_factory=dict, compare=False, repr=False)
 
     def scale(self, at: str) -> Fraction:
@@ -135,7 +138,7 @@ def plan(integers: IntegerNetwork, given: str | None = None) -> Plan:
         network,
         is_chain(integers),
         tuple(kept),
-        _finished(kept),
+        finished(kept),
         carries,
         frozenset(constant),
         integers.head.kernel // 2,
@@ -166,9 +169,13 @@ def _kept(ops: list[Op], given: str | None) -> list[Op]:
     return kept[::-1]
 
 
-def _finished(ops: list[Op]) -> tuple[tuple[str, ...], ...]:
+def finished(ops: Sequence[Op], at: Mapping[str, str] | None = None) -> tuple[tuple[str, ...], ...]:
+    """For each op, the names of the tensors that nothing reads after it; `at`: ops that are done later, with another."""
+    places = {op.name: i for i, op in enumerate(ops)}
     last = {op.name: i for i, op in enumerate(ops[:-1])}
-    last |= {name: i for i, op in enumerate(ops) for name in op.reads if name != IMAGE}
+    for op in ops:
+        done = places[(at or {}).get(op.name, op.name)]
+        last |= {name: max(done, last.get(name, 0)) for name in op.reads if name != IMAGE}
     return tuple(tuple(name for name, at in last.items() if at == i) for i in range(len(ops)))
 
 

@@ -93,10 +93,10 @@ def _prepare(stage: Stage, integers: IntegerNetwork, packing: str, laid: bool) -
         size=size,
         source_channels=source_channels,
         weights=weights,
-        bias=_padded(bias, columns),
-        v0=_padded(stage.v0, columns),
-        threshold=_padded(stage.threshold, columns, NEVER_FIRES),
-        reset=_padded(stage.reset, columns),
+        bias=padded(bias, columns),
+        v0=padded(stage.v0, columns),
+        threshold=padded(stage.threshold, columns, NEVER_FIRES),
+        reset=padded(stage.reset, columns),
         dynamics=_dynamics(stage),
     )
 
@@ -106,7 +106,7 @@ def _dynamics(stage: Stage) -> firing.Form:
     return firing.form(stage.channels, d.keep, d.input_factor, d.to_zero, d.up, d.down, d.most)
 
 
-def _padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) -> NDArray[_Number]:
+def padded(array: NDArray[_Number], columns: int, value: np.int32 | int = 0) -> NDArray[_Number]:
     """Pad the last axis to `columns`."""
     widths = [(0, 0)] * (array.ndim - 1) + [(0, columns - array.shape[-1])]
     return np.ascontiguousarray(np.pad(array, widths, constant_values=value))
@@ -139,13 +139,13 @@ def _narrow(weights: NDArray[np.int16]) -> NDArray[np.int16]:
     """Taps in the order (dy, channel, dx) of the masks, padded to a multiple of four."""
     phases, channels = weights.shape[:2]
     taps = weights.transpose(0, 1, 3, 2, 4).reshape(phases, channels, -1)
-    return _padded(taps, -(-taps.shape[-1] // TAIL) * TAIL)
+    return padded(taps, -(-taps.shape[-1] // TAIL) * TAIL)
 
 
 def _conv_weights(stage: Stage, source_channels: tuple[int, ...], columns: int, narrow: bool) -> _Weights:
     if not stage.sources:
         kernel = stage.integer.weights[0].astype(np.int64)
-        return kernel if narrow else _padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
+        return kernel if narrow else padded(kernel.transpose(2, 3, 1, 0).reshape(-1, stage.channels), columns)
     return _narrow(stage.integer.weights) if narrow else _wide(stage.integer.weights, source_channels, columns)
 
 

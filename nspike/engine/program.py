@@ -14,6 +14,7 @@ import numpy as np
 
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
 from nspike.engine.plan import Plan, is_plain, plan
 from nspike.engine.prepared import Prepared, prepare
@@ -34,6 +35,7 @@ class Program:
     plan : what is computed, in order.
     prepared : its stages by name, for the kernels.
     wired : the convolutions and gates that the fused kernels do not run, by name; none of a chain.
+    flows : the parts of the plan that are done in one pass, by the name of the current that they make.
     readers : stage name -> the layers that read its spikes.
     pad : the largest radius of a convolution that the fused kernels run, in pixels.
     given : the spikes of a layer that are given instead of computed, or None.
@@ -43,6 +45,7 @@ class Program:
     plan: Plan
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
+    flows: Mapping[str, Flow]
     readers: Mapping[str, tuple[Reader, ...]]
     pad: int
     given: Given | None = None
@@ -62,8 +65,8 @@ def build(model: Model, neuron: Neuron, head: Head, given: Given | None = None) 
     return compiled(integers, given)
 
 
-def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
-    """The program of an integer network; `given` as of `build`."""
+def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = True) -> Program:
+    """The program of an integer network; `given` as of `build`; `fuse`: whether it may have flows, which change no bit."""
     name = None if given is None else given.layer
     steps = plan(integers, name)
     if given is not None:
@@ -72,12 +75,18 @@ def compiled(integers: IntegerNetwork, given: Given | None = None) -> Program:
     laid = [s for s in fused if steps.chain or _runs_plain(s, integers)]
     names = {stage.name for stage in laid}
     prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)
-    alone: list[Stage | Writer] = [*integers.writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
+    found: dict[str, Flow] = {}
+    if fuse and given is None:
+        steps, found = flows(integers, steps)
+    inside = steps.unstored | found.keys()
+    writers = [writer for writer in integers.writers if writer.name not in inside]
+    alone: list[Stage | Writer] = [*writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
     return Program(
         integers=integers,
         plan=steps,
         prepared=prepared,
         wired={} if steps.chain else {part.layer.name: wire(integers, part) for part in alone},
+        flows=found,
         readers=readers(integers, steps),
         pad=max((prepared[name].radius for name in names), default=0),
         given=given,

@@ -238,6 +238,7 @@ class _General:
             plan=plan,
             prepared=program.prepared,
             wired=program.wired,
+            flows=program.flows,
             pad=program.pad,
             rects=plan.regions(window.core, window.height, window.width),
             limits={name: plan.size(name, window.height, window.width) for name in plan.network.scales},
@@ -271,7 +272,7 @@ class _General:
 
     def forget(self, names: Iterable[str]) -> None:
         for name in names:
-            del self._tile.tensors[name]
+            self._tile.forget(name)
 
     def read(self) -> NDArray[np.float64]:
         rect = self.rect(self._last)

@@ -87,16 +87,15 @@ def bytes_of_tile(integers: IntegerNetwork, plan: Plan, size: int, height: int, 
     sizes = {op.name: _bytes(integers, plan, op, regions[op.at]) for op in plan.ops}
     image = regions[IMAGE]
     sizes[IMAGE] = 4 * integers.network.channels * image.height * image.width
+    for name, base in plan.reuses.items():
+        sizes[name] = sizes[base]
+    reused = set(plan.reuses.values())
     most = alive = 0
     for op, finished in zip(plan.ops, plan.finished, strict=True):
-        alive += sizes[op.name]
-        spikes = (
-            plan.carries[op.at] == "spikes" and op.stage is None
-        )  # moved by way of a byte for each spike, in two steps
-        unpacked = 16 * sum(sizes[name] for name in (*op.reads, op.name)) // max(integers.steps, 1) if spikes else 0
+        alive += 0 if op.name in plan.reuses else sizes[op.name]
         joined = sum(sizes[name] for name in op.reads) if op.stage is not None and len(op.reads) > 1 else 0
-        most = max(most, alive + unpacked + joined)
-        alive -= sum(sizes[name] for name in finished)
+        most = max(most, alive + joined)
+        alive -= sum(sizes[name] for name in finished if name not in reused)
     output = regions[integers.network.output]
     return most + sizes[IMAGE] + 48 * integers.stages[-1].channels * output.height * output.width
 
@@ -141,6 +140,8 @@ def _bytes(integers: IntegerNetwork, plan: Plan, op: Op, rect: Rect) -> int:
         return pixels * integers.steps * -(-channels * len(op.stage.neuron.planes) // 64) * 8
     if plan.carries[op.at] == "spikes":
         return pixels * integers.steps * -(-channels * len(integers.planes(op.at)) // 64) * 8
+    if op.name in plan.unstored:
+        return 0
     steps = integers.steps if plan.carries[op.at] == "current" and op.name not in plan.constant else 1
     return pixels * channels * steps * 4
 

@@ -10,7 +10,7 @@ from nspike.contracts.head import Head, convolve_spikes
 from nspike.contracts.neuron import Neuron
 from nspike.engine import run as engine
 from nspike.engine.program import build
-from nspike.graph.layer import IMAGE, Activation, Add, Conv, Gate, PixelShuffle
+from nspike.graph.layer import IMAGE, Activation, Add, ChannelShuffle, Conv, Gate, PixelShuffle, PixelUnshuffle
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
 
@@ -45,6 +45,29 @@ def _graph(signed: bool) -> Model:
     return _filled(Network("warmup", 1, layers, "last", "image"))
 
 
+def _streams() -> Model:
+    """With currents that convolutions are added to, and spikes that are moved."""
+    layers = (
+        Conv("conv1", IMAGE, 1, 16, 3),
+        Activation("relu1", "conv1", 16),
+        Conv("conv2", "relu1", 16, 16, 3, groups=16),
+        Activation("relu2", "conv2", 16),
+        Conv("conv3", "relu2", 16, 16, 1, groups=4),
+        ChannelShuffle("shuffled", "conv3", 4),
+        Add("sum", ("conv1", "shuffled")),
+        Activation("relu3", "sum", 16),
+        PixelUnshuffle("small", "relu3", 2),
+        Conv("conv4", "small", 64, 64, 1),
+        Activation("relu4", "conv4", 64),
+        Conv("conv5", "relu4", 64, 64, 1),
+        PixelShuffle("large", "conv5", 2),
+        Add("both", ("large", "sum")),
+        Activation("relu5", "both", 16),
+        Conv("last", "relu5", 16, 1, 3),
+    )
+    return _filled(Network("warmup", 1, layers, "last", "image"))
+
+
 def _filled(network: Network) -> Model:
     """The same with numbers."""
     channels = network.channels
@@ -70,6 +93,9 @@ def warm_up(neurons: list[Neuron], head: Head, progress: Callable[[int, int], No
             progress(i + 1, len(tasks))
     for signed in (False, True):
         engine.run(build(_graph(signed), neurons[0], head), image, sink=lambda _: None, threads=1, digest=True)
+    for neuron in neurons:
+        if neuron.step is None and neuron.planes == (1,) and not neuron.post_steps:
+            engine.run(build(_streams(), neuron, head), image, sink=lambda _: None, threads=1, digest=True)
     for most in (1, 1 << 20):  # sums of 32 and of 64 bits
         convolve_spikes(np.full((1, 8, 8), most, np.int32), np.ones((1, 1, 3, 3)))
     return time.perf_counter() - start

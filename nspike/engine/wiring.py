@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.prepared import Prepared, aligned, spike_channels
+from nspike.engine.prepared import Prepared, aligned, padded, spike_channels
 from nspike.engine.spikes import WideSpikes, bits_of
 from nspike.engine.window import Rect
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.currents import gate_weights
+from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
-from nspike.kernels import masked, strided
+from nspike.kernels import depthwise, masked, strided
 from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
@@ -47,7 +48,7 @@ class ImageConv:
     """A convolution of the image or what is like it; see `nspike.kernels.strided.image_current`."""
 
     taps: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    weights: NDArray[np.float64]
     bias: Ints
 
     def fill(self, read: Any, around: Around) -> Fill:
@@ -89,6 +90,35 @@ class SpikeConv:
             places, block = _places(around, 0, read.pad), _block(around, first, last)
             numbers = (around.timesteps, p.bias, block, out.words, p.v0, p.threshold, p.reset, p.dynamics, v_out)
             self.kernel(read.words, places, self.taps, *self.layout, *numbers)
+
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(SpikeConv):
+    """A depthwise convolution that `nspike.kernels.depthwise` can run where declared neurons of one plane integrate it.
+
+    offsets, rows : its offsets and weights.
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int16]
+
+    def fire(self, read: WideSpikes, around: Around, neurons: Prepared, out: WideSpikes, v_out: Ints) -> Rows:
+        """As of `SpikeConv`."""
+        p, (_, wide, steps, words) = neurons, read.words.shape
+        if v_out.size or p.stage.neuron.planes != (1,) or steps > around.timesteps:
+            return super().fire(read, around, neurons, out, v_out)
+        along, across = (self.offsets * (wide, 1)).sum(axis=1), np.arange(len(self.offsets))
+        inside, apart = (tuple((each * steps * words).tolist()) for each in (along, across))
+        columns = words * WORD
+        numbers = (padded(p.v0, columns), padded(p.threshold, columns, NEVER_FIRES), padded(p.reset, columns))
+        bias = padded(p.bias[0], columns)
+
+        def rows(first: int, last: int) -> None:
+            places, block = _places(around, 0, read.pad), _block(around, first, last)
+            laid = (self.offsets, inside, apart, self.rows, bias, block, out.words, out.pad)
+            depthwise.convolve(read.words, places, *laid, *numbers, p.dynamics)
 
         return rows
 
@@ -165,14 +195,27 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
     weights, bias, _ = _numbers(part)
     taps = np.array([conv.kernel, conv.stride, conv.dilation, conv.pads[0]], np.int64)
     if not part.sources:
-        kernel = weights[0].astype(np.int64).transpose(2, 3, 1, 0)
-        return ImageConv(taps, np.ascontiguousarray(kernel.reshape(-1, *kernel.shape[2:])), bias)
+        return ImageConv(taps, _image_weights(weights[0], conv.groups), bias)
     both = np.stack([bias, np.zeros_like(bias)])
     group, channel = _bits(integers, part, conv)
     each = conv.out_channels // conv.groups
     if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:
-        return SpikeConv(masked.convolve, taps, masked_layout(weights, each, group, channel), both)
+        layout = masked_layout(weights, each, group, channel)
+        total = np.abs(weights.astype(np.int64)).sum(axis=(2, 3, 4))
+        if each == conv.stride == len(layout[1]) == len(weights) and total.max() <= depthwise.LARGEST:
+            return Depthwise(masked.convolve, taps, layout, both, *depthwise_layout(weights, conv))
+        return SpikeConv(masked.convolve, taps, layout, both)
     return SpikeConv(strided.convolve, taps, in_blocks(weights, conv.groups, group, channel), both)
+
+
+def _image_weights(weights: NDArray[np.int16], groups: int) -> NDArray[np.float64]:
+    """Weights int16 (C, I, k, k) for `nspike.kernels.strided.image_current`, zeros between the groups."""
+    channels, read, size, _ = weights.shape
+    rows = np.zeros((size, size, groups * read, -(-channels // LANES) * LANES))
+    for first in range(0, channels, channels // groups):
+        group, last = first * groups // channels, first + channels // groups
+        rows[:, :, group * read : (group + 1) * read, first:last] = weights[first:last].transpose(2, 3, 1, 0)
+    return rows.reshape(-1, rows.shape[-1])
 
 
 def masked_layout(
@@ -188,6 +231,16 @@ def masked_layout(
     table = aligned((phases, parts * count * WORD))
     table[:] = rows.reshape(phases, count, parts, WORD).transpose(0, 2, 1, 3).reshape(phases, -1)
     return each, starts, table
+
+
+def depthwise_layout(weights: NDArray[np.int16], conv: Conv) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """Offsets and weights of `nspike.kernels.depthwise.convolve`, from int16 (1, C, 1, k, k)."""
+    taps = np.stack(np.meshgrid(*[np.arange(conv.kernel) * conv.dilation - conv.pads[0]] * 2, indexing="ij"), axis=-1)
+    words, count = -(-conv.out_channels // WORD), conv.kernel**2
+    rows = aligned((words, count, WORD))
+    kernel = padded(weights.reshape(conv.out_channels, count).T, words * WORD)
+    rows[:] = kernel.reshape(count, words, WORD).transpose(1, 0, 2)
+    return taps.reshape(-1, 2), rows.reshape(-1)
 
 
 SMALL = (1, 2, 4, 8)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from nspike.errors import UsageError
-from nspike.fitting.recipe import FineTuningRecipe, Recipe
+from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe
 from nspike.model.model import Model
 
 _GIB = 2**30
@@ -33,6 +33,8 @@ def _of_layers(recipe: Recipe, model: Model) -> int:
     """The bytes that a step keeps for each crop: a float32 of every neuron, at every step in time if it goes back there."""
     steps = 1
     options: Any = recipe.options
+    if isinstance(recipe, DirectRecipe) and not options.recompute and options.gradient != "rate":
+        steps = recipe.timesteps
     if isinstance(recipe, FineTuningRecipe) and not options.recompute and options.gradient == "time":
         steps = recipe.timesteps or (model.spiking.timesteps if model.spiking is not None else 1)
     scales = model.network.scales

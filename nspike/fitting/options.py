@@ -21,9 +21,10 @@ class Options:
     ----------
     steps : how many in all; 0 to prepare the model alone.
     optimiser, rate, weight_decay : "adam", "adamw" or "sgd", its learning rate, and the decay of kernels.
-    schedule : "cosine" down to `floor` times the rate, "step" (times `gamma` after each `every` steps), "one_cycle", or
-        "constant".
-    pixel : the name of the loss, or names with their weights.
+    schedule : "cosine" down to `floor` times the rate, after a rise over the share `warmup` of the steps; "step" (times `gamma`
+        after each `every` steps), "one_cycle", or "constant".
+    pixel : the name of the loss, or names with their weights; in place of a weight a table of `weight`, 1 by default, and
+        the loss's options.
     clip : the largest norm of all gradients together.
     """
 
@@ -33,9 +34,10 @@ class Options:
     weight_decay: float = 0.0
     schedule: Literal["cosine", "step", "one_cycle", "constant"] = "cosine"
     floor: float = 0.01
+    warmup: float = 0.0
     every: int = 1000
     gamma: float = 0.1
-    pixel: str | dict[str, float] = "mse"
+    pixel: str | dict[str, Any] = "mse"
     clip: float = 1.0
 
     def __post_init__(self) -> None:
@@ -52,6 +54,8 @@ class Options:
             raise UsageError(
                 f"the recipe has pixel = {self.pixel!r}; expected a loss, or losses with their weights: {{ mse = 1.0 }}"
             )
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"the recipe has warmup = {self.warmup}; expected a share of the steps, from 0 to below 1")
         above = (self.rate, self.clip, self.gamma)
         if self.steps < 0 or self.every < 1 or not min(above) > 0 or min(self.weight_decay, self.floor) < 0:
             raise UsageError("a recipe needs rate and clip above 0, and no negative numbers")
@@ -69,7 +73,7 @@ class Options:
     def factor(self) -> Schedule:
         """The factor by which learning rates are multiplied at a step, counted from 0."""
         return {
-            "cosine": lambda: cosine(self.steps, floor=self.floor),
+            "cosine": lambda: cosine(self.steps, floor=self.floor, warmup=round(self.warmup * self.steps)),
             "step": lambda: step(self.every, gamma=self.gamma),
             "one_cycle": lambda: one_cycle(self.steps),
             "constant": constant,
@@ -80,5 +84,15 @@ class Options:
         """The losses on pixels, each with its weight."""
         if isinstance(self.pixel, str):
             return {self.pixel: 1.0}
-        numbers = {name: weight for name, weight in self.pixel.items() if isinstance(weight, int | float)}
-        return {name: float(numbers.get(name, math.nan)) for name in self.pixel}
+        return {name: _weight(given) for name, given in self.pixel.items()}
+
+    def loss_options(self, name: str) -> dict[str, Any]:
+        """What the recipe gives for the options of a loss on pixels."""
+        given = {} if isinstance(self.pixel, str) else self.pixel.get(name)
+        return {key: value for key, value in given.items() if key != "weight"} if isinstance(given, Mapping) else {}
+
+
+def _weight(given: Any) -> float:
+    """The weight of a loss, itself or in its table; NaN for what is no number."""
+    weight = given.get("weight", 1.0) if isinstance(given, Mapping) else given
+    return float(weight) if isinstance(weight, int | float) else math.nan

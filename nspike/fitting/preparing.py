@@ -13,30 +13,54 @@ from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.kinds import Degradation, degradation_of
 from nspike.errors import UsageError
-from nspike.fitting.recipe import FineTuningRecipe, Recipe, TrainingRecipe
+from nspike.fitting.direct import Start, start
+from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Watch
 from nspike.graph.initialise import initial_parameters, without_batch_norm
+from nspike.graph.network import Network
 from nspike.model.model import Info, Model
 from nspike.registry.parts import spiking_of, swap
 from nspike.registry.plugins import registry
 
 CONVERTER = "rueckauer"
+TAU = 2.0
+"""The time constant of leaky neurons in a network that is trained directly: SpikingJelly's default."""
 
 
 def from_scratch(recipe: TrainingRecipe) -> Model:
     """The recipe's architecture with initial parameters."""
+    info, network = _architecture(recipe)
+    network = without_batch_norm(network)
+    return Model(info, network, initial_parameters(network, recipe.seed))
+
+
+def directly(recipe: DirectRecipe) -> Start:
+    """The recipe's architecture as a spiking network with random kernels."""
+    info, network = _architecture(recipe)
+    neuron = registry().neurons[recipe.neuron]
+    leak = {"tau": TAU} if any(parameter.name == "tau" for parameter in neuron.parameters) else {}
+    return start(
+        network,
+        info,
+        neuron,
+        head=registry().heads[recipe.head].name,
+        timesteps=recipe.timesteps,
+        threshold=recipe.threshold,
+        parameters={**leak, **recipe.neuron_parameters},
+        seed=recipe.seed,
+    )
+
+
+def _architecture(recipe: TrainingRecipe | DirectRecipe) -> tuple[Info, Network]:
+    """The recipe's network, and what a model of it says of itself."""
     assert recipe.network is not None
     architecture: Architecture = registry().networks[recipe.network]
-    network = without_batch_norm(architecture.network(recipe.network_options))
+    network = architecture.network(recipe.network_options)
     degradation = recipe.undoes()
     task = (degradation and degradation.task) or architecture.task
-    info = Info(
-        recipe.name or architecture.name,
-        task,
-        architecture.colour_of(network),
-        provenance={"architecture": architecture.name},
-    )
-    return Model(info, network, initial_parameters(network, recipe.seed))
+    name = recipe.name or architecture.name
+    provenance = {"architecture": architecture.name}
+    return Info(name, task, architecture.colour_of(network), provenance=provenance), network
 
 
 def batches_of(model: Model, recipe: Recipe) -> CropBatches:

@@ -6,15 +6,19 @@ from typing import Any
 
 from nspike.converting.lowering import lower
 from nspike.errors import UsageError
-from nspike.fitting.recipe import FineTuningRecipe, Recipe
+from nspike.fitting.distilling import DIRECT
+from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Trained
 from nspike.model.model import Model
 from nspike.registry.parts import spiking_of
 
+KEYS = {TrainingRecipe: "training", FineTuningRecipe: "fine_tuning", DirectRecipe: DIRECT}
+"""Under which key of the provenance a recipe of each kind stands."""
+
 
 def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str, Any]) -> Model:
     """The model with recipe and `more` in its provenance and, nested, the provenance of an earlier training of `given`."""
-    model, key = trained.model, "fine_tuning" if isinstance(recipe, FineTuningRecipe) else "training"
+    model, key = trained.model, KEYS[type(recipe)]
     values = {**recipe.to_dict(), **more, "done": trained.done, "step": trained.step}
     if (earlier := given.info.provenance.get(key)) is not None:
         values["before"] = earlier

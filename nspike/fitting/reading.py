@@ -57,7 +57,11 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         own = {"of": [placed_kernels(part) for part in parts]} if isinstance(parts, list) else {}
         return {**value, **own} | ({"folder": placed(value["folder"])} if "folder" in value else {})
 
-    placers = dict.fromkeys(PATHS, placed) | {"degradation": placed_kernels}
+    def placed_model(value: Any) -> Any:
+        """A teacher, its model placed."""
+        return {**value, "model": placed(value["model"])} if isinstance(value, dict) and "model" in value else value
+
+    placers = dict.fromkeys(PATHS, placed) | {"degradation": placed_kernels, "teacher": placed_model}
     return {key: placers[key](value) if key in placers else value for key, value in values.items()}
 
 

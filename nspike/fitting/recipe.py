@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, Self, TypeGuard, Union, get_args, get
 
 from nspike.degradations.kinds import KINDS, Degradation
 from nspike.errors import UsageError, nearest
+from nspike.fitting.direct import DirectOptions
+from nspike.fitting.distilling import TeacherKeys
 from nspike.fitting.finetuning import FineTuningOptions
 from nspike.fitting.options import Options
 from nspike.fitting.reading import PATHS
@@ -42,6 +44,7 @@ class Recipe:
     batch, patch, seed : crops in a batch, their side, and the seed of everything.
     validation : a folder, measured every `validation_every` steps (0: at both ends alone); `validation_limit` images of
         it, at `validation_scale` for super-resolution, with noise of `validation_sigma` for denoising.
+    teacher : a plain network to learn features from: its model, taps and match (`nspike.fitting.distilling`).
     name, licence : of the model that comes out. threads : all by default. minutes : after which the state is saved again.
     options : how to train.
     """
@@ -59,6 +62,7 @@ class Recipe:
     validation_limit: int | None = None
     validation_scale: int | None = None
     validation_sigma: float | None = None
+    teacher: dict[str, Any] | None = None
     name: str | None = None
     licence: str | None = None
     threads: int | None = None
@@ -87,6 +91,8 @@ class Recipe:
             raise UsageError("a recipe needs seed, validation_every and minutes from 0")
         if self.degradation is not None:
             self.undoes()
+        if self.teacher is not None:
+            TeacherKeys.of(self.teacher)
 
     def undoes(self) -> Degradation | None:
         """The degradation that the network learns to undo, or None if the recipe names none."""
@@ -106,6 +112,10 @@ class Recipe:
                 own[key] = Path(own[key]).name
             elif isinstance(own.get(key), Model):
                 own[key] = own[key].info.name
+        if self.teacher is not None:
+            given = self.teacher["model"]
+            named = given.info.name if isinstance(given, Model) else Path(given).name
+            own["teacher"] = {**self.teacher, "model": named}
         undoes = self.undoes()
         if undoes is not None and undoes.has_files:  # of paths the names alone
             own["degradation"] = {"kind": undoes.kind, **undoes.to_dict()}
@@ -180,8 +190,48 @@ class TrainingRecipe(Recipe):
             raise UsageError("network_options are for networks from scratch; the model has its own")
 
 
-def recipe_of(values: Mapping[str, Any]) -> TrainingRecipe | FineTuningRecipe:
-    """The recipe of plain values: of fine-tuning if it has a key that training does not know. Raises UsageError."""
+@dataclass(frozen=True, kw_only=True)
+class DirectRecipe(Recipe):
+    """How to train a spiking network from scratch.
+
+    Parameters
+    ----------
+    spiking : true; what tells this recipe from that of a plain network.
+    network, network_options : the architecture.
+    neuron, neuron_parameters, head, timesteps : its neurons and their parameters, of which `tau` is 2 here, its head, T.
+    threshold : of every layer of neurons, in units of what a spike is worth.
+    """
+
+    OPTIONS: ClassVar[type[Options]] = DirectOptions
+
+    spiking: bool = True
+    network: str | None = None
+    network_options: dict[str, Any] = field(default_factory=dict)
+    neuron: str = "lif"
+    neuron_parameters: dict[str, float] = field(default_factory=dict)
+    head: str = "membrane"
+    timesteps: int = 4
+    threshold: float = 0.15
+
+    def check(self) -> None:
+        """Raise UsageError for values out of range or settings that exclude each other."""
+        super().check()
+        if self.network is None or self.model != "":
+            raise UsageError(
+                'a spiking network from scratch needs an architecture, network = "...", and no model; a model is trained on by '
+                "`nspike finetune`"
+            )
+        if self.timesteps < 1 or not self.threshold > 0:
+            raise UsageError("a spiking network needs timesteps of 1 or more, and a threshold above 0")
+
+
+def recipe_of(values: Mapping[str, Any]) -> TrainingRecipe | FineTuningRecipe | DirectRecipe:
+    """The recipe of plain values: direct training if they say `spiking`, else fine-tuning if they have a key that training does
+    not know. Raises UsageError.
+    """
+    if values.get("spiking") is True:
+        return DirectRecipe.of(values)
+    values = {key: value for key, value in values.items() if key != "spiking"}
     training_keys = {*get_type_hints(TrainingRecipe), *get_type_hints(TrainingRecipe.OPTIONS)}
     own = {*get_type_hints(FineTuningRecipe), *get_type_hints(FineTuningRecipe.OPTIONS)} - training_keys
     return (FineTuningRecipe if own & {*values} else TrainingRecipe).of(values)

@@ -13,15 +13,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nspike.autograd.tensor import Array, Tensor
-from nspike.contracts.loss import Loss
+from nspike.contracts.loss import Loss, LossInput
 from nspike.errors import BadInputError, ModelError, UsageError
+from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
 from nspike.fitting.state import Record, State, Validation, read_state, write_state
 from nspike.images.metrics import psnr
@@ -36,13 +37,29 @@ DIVERGED = 1000.0
 """A loss that is so many times the first one has diverged."""
 
 
-@dataclass(frozen=True)
-class BatchResult:
-    """What a batch gave: images (N, C, H, W), not clipped, and the firing rates of the layers of neurons."""
+NO_TEACHER = "the recipe names no teacher: give a [teacher] with model and taps"
+"""Why there is nothing to compare features with."""
 
-    restored: Tensor
-    target: Tensor
-    rates: Mapping[str, Tensor] = field(default_factory=dict)
+
+class WeightedLoss(NamedTuple):
+    """A loss of a recipe, its weight and its options."""
+
+    loss: Loss
+    weight: float
+    options: Mapping[str, Any]
+
+    def compute(self, seen: LossInput) -> Tensor:
+        """The loss, not yet weighted."""
+        return self.loss.compute(replace(seen, options=self.options))
+
+
+def losses_of(options: Options) -> list[WeightedLoss]:
+    """The losses on pixels. Raises PluginError for an unknown one, UsageError for an option that it does not have."""
+    losses = registry().losses
+    return [
+        WeightedLoss(losses[name], weight, losses[name].values(options.loss_options(name)))
+        for name, weight in options.pixels.items()
+    ]
 
 
 class _Good(NamedTuple):
@@ -66,6 +83,7 @@ class TrainingRun(ABC):
     energy : the name of the loss that prices spikes, if there are any.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
     settings : plain values beside the options on which the run depends, compared with the state's.
+    distillation : the teacher whose features losses see, if there is one.
     rates : factors on the rate, by parameter. decays : the parameters that weight decay applies to.
 
     Raises BadInputError for a state that is damaged, UsageError for one of something else.
@@ -80,14 +98,16 @@ class TrainingRun(ABC):
         energy: str | None = None,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        distillation: Distillation | None = None,
         rates: Mapping[str, float] | None = None,
         decays: set[str] | None = None,
     ) -> None:
-        self.options, self.parameters = options, dict(parameters)
+        self.options, self.distillation = options, distillation
+        self.parameters = dict(parameters) | ({} if distillation is None else distillation.parameters())
         self.state = None if state is None else Path(state)
-        losses = registry().losses
-        self.pixels: list[tuple[Loss, float]] = [(losses[name], weight) for name, weight in options.pixels.items()]
-        self.energy: Loss | None = None if energy is None else losses[energy]
+        self.pixels = losses_of(options)
+        self.energy: Loss | None = None if energy is None else registry().losses[energy]
+        self._check_needs()
         make = OPTIMISERS[options.optimiser]
         self.optimiser: Optimiser = make(
             self.parameters, options.rate, rates=rates, weight_decay=options.weight_decay, decays=decays
@@ -96,7 +116,7 @@ class TrainingRun(ABC):
         self.history: list[Record] = []
         self.validations: list[Validation] = []
         self._best: tuple[int, dict[str, Array]] | None = None
-        self._settings = dict(settings or {})
+        self._settings = dict(settings or {}) | ({} if distillation is None else distillation.settings())
         self._origin = _fingerprint(start, self.parameters)
         if self.state is not None and self.state.exists():
             self._resume(self.state)
@@ -105,7 +125,7 @@ class TrainingRun(ABC):
     # ----- defined by subclasses -----
 
     @abstractmethod
-    def forward(self, number: int) -> BatchResult:
+    def forward(self, number: int) -> LossInput:
         """The network on batch `number`."""
 
     @abstractmethod
@@ -116,6 +136,39 @@ class TrainingRun(ABC):
     @abstractmethod
     def model(self) -> Model:
         """The model with the current parameters."""
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """The needs of losses that cannot be met here: each with why, and what to do."""
+        lacks = {"steps": "a plain network has no time steps"}
+        return lacks if self.distillation is not None else lacks | {"teacher": NO_TEACHER}
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers whose features are compared with a teacher's."""
+        return () if self.distillation is None else tuple(self.distillation.taps)
+
+    def with_teacher(self, seen: LossInput, degraded: Array, clean: Array, sigmas: Array | None) -> LossInput:
+        """`seen`, whose features are the network's own, with those of the teacher beside them, if there is one."""
+        if self.distillation is None:
+            return seen
+        features, teacher = self.distillation.compared(seen.features, degraded, clean, sigmas)
+        return replace(seen, features=features, teacher=teacher)
+
+    def needs(self, what: str) -> bool:
+        """Whether a loss needs `what`, of `nspike.contracts.loss.NEEDS`."""
+        losses = [each.loss for each in self.pixels] + ([] if self.energy is None else [self.energy])
+        return any(what in loss.needs for loss in losses)
+
+    def _check_needs(self) -> None:
+        for loss in [*(each.loss for each in self.pixels), self.energy]:
+            for need in loss.needs if loss is not None else ():
+                if loss is not None and need in self.lacks:
+                    raise UsageError(f"loss {loss.name} needs the {need}: {self.lacks[need]}")
+        if self.distillation is not None and not self.needs("teacher"):
+            raise UsageError(
+                'the recipe has a teacher, but no loss that compares with it; give one, such as pixel = "hkd"'
+            )
 
     def energy_weight(self, number: int) -> float:
         """What the energy weighs at step `number` from 0."""
@@ -131,12 +184,12 @@ class TrainingRun(ABC):
     def step(self) -> Record:
         """Take one step. Raises ModelError if the loss diverges; the parameters are then those before the step."""
         start, number, options = time.perf_counter(), self.done, self.options
-        outcome = self.forward(number)
-        of_pixels = [
-            loss.compute(outcome.restored, outcome.target, outcome.rates) * weight for loss, weight in self.pixels
-        ]
+        seen = self.forward(number)
+        of_pixels = [each.compute(seen) * each.weight for each in self.pixels]
         pixel = sum(of_pixels[1:], start=of_pixels[0])
-        energy = None if self.energy is None else self.energy.compute(outcome.restored, outcome.target, outcome.rates)
+        energy = None
+        if self.energy is not None:
+            energy = self.energy.compute(replace(seen, options=self.energy.values()))
         weight = self.energy_weight(number)
         loss = pixel if energy is None else pixel + energy * weight
         first = self.history[0].loss if self.history else math.inf
@@ -151,15 +204,15 @@ class TrainingRun(ABC):
         factor = self.factor(number)
         self.optimiser.step(factor)
         self.constrain()
-        restored = np.clip(outcome.restored.data, 0, 1)
+        restored = np.clip(seen.output.data, 0, 1)
         record = Record(
             number + 1,
             loss.item(),
             pixel.item(),
             0.0 if energy is None else energy.item(),
             weight,
-            float(np.mean([psnr(a, b, 1.0) for a, b in zip(restored, outcome.target.data, strict=True)])),
-            float(np.mean([rate.item() for rate in outcome.rates.values()])) if outcome.rates else math.nan,
+            float(np.mean([psnr(a, b, 1.0) for a, b in zip(restored, seen.target.data, strict=True)])),
+            float(np.mean([rate.item() for rate in seen.rates.values()])) if seen.rates else math.nan,
             norm,
             options.rate * factor,
             time.perf_counter() - start,

@@ -14,7 +14,7 @@ from nspike.errors import OutputError
 from nspike.files.atomic import write_bytes
 from nspike.fitting.curves import Curve, Panel, draw
 from nspike.fitting.history import HistoryFile
-from nspike.fitting.recipe import Recipe
+from nspike.fitting.recipe import DirectRecipe, Recipe
 from nspike.fitting.run import TrainingRun
 from nspike.fitting.state import Record, Validation
 from nspike.model.model import Model
@@ -163,7 +163,7 @@ def quality_of(model: Model, recipe: Recipe) -> dict[str, Any]:
     """What is measured of a model on the validation folder, by the folder's name; nothing without one."""
     if recipe.validation is None:
         return {}
-    evaluation = _evaluate(model, recipe, baseline=True)
+    evaluation = _evaluate(model, recipe, baseline=not isinstance(recipe, DirectRecipe))
     name, scale = Path(recipe.validation).name, evaluation.settings.scale
     return {f"{name} x{scale}" if scale else name: evaluation.summary()}
 

@@ -15,12 +15,23 @@ from typing import Any
 from nspike.converting.importing import import_checkpoint
 from nspike.degradations.sources import find_sources
 from nspike.errors import UsageError
+from nspike.fitting.direct import DirectTraining
+from nspike.fitting.distilling import Distillation, TeacherKeys
 from nspike.fitting.finetuning import FineTuning
 from nspike.fitting.memory import check_memory
-from nspike.fitting.preparing import batches_of, from_scratch, named, settings_of, spiking
+from nspike.fitting.preparing import batches_of, directly, from_scratch, named, settings_of, spiking
 from nspike.fitting.provenance import described, with_baseline
 from nspike.fitting.reading import read_recipe
-from nspike.fitting.recipe import COMMON, FineTuningRecipe, Recipe, TrainingRecipe, is_recipe, recipe_of, with_plugins
+from nspike.fitting.recipe import (
+    COMMON,
+    DirectRecipe,
+    FineTuningRecipe,
+    Recipe,
+    TrainingRecipe,
+    is_recipe,
+    recipe_of,
+    with_plugins,
+)
 from nspike.fitting.run import TrainingRun
 from nspike.fitting.runs import NOBODY, Files, Trained, Watch, carry_out, quality_of
 from nspike.fitting.training import Training
@@ -33,6 +44,7 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 PLUGINS: Mapping[type[Recipe], tuple[str, ...]] = {
     TrainingRecipe: ("network", "loss"),
     FineTuningRecipe: ("neuron", "head", "converter", "loss"),
+    DirectRecipe: ("network", "neuron", "head", "loss"),
 }
 """The kinds of plugins that a recipe may name."""
 
@@ -85,18 +97,19 @@ def train(
     watch: Watch | None = None,
     **keys: Any,
 ) -> Trained:
-    """Train a plain network, from scratch or from a model.
+    """Train a plain network, from scratch or from a model; or, with `spiking`, a spiking network from scratch.
 
     Parameters
     ----------
     recipe : a recipe file, or its values; see `nspike.fitting.recipe.TrainingRecipe` and
-        `nspike.fitting.training.TrainingOptions`.
+        `nspike.fitting.training.TrainingOptions`, with `spiking` `nspike.fitting.recipe.DirectRecipe` and
+        `nspike.fitting.direct.DirectOptions`.
     output, overwrite, watch, keys : as `finetune` takes them.
 
     Returns
     -------
     Trained
-        whose model is an ANN without a spiking form.
+        whose model is an ANN without a spiking form, unless the recipe says `spiking`.
 
     Raises
     ------
@@ -104,13 +117,24 @@ def train(
         as `finetune` does.
     """
     work = _Work(output, overwrite, watch or NOBODY, {key: keys[key] for key in COMMON if key in keys})
-    return work.carry_out(TrainingRecipe.of(_gathered(recipe, keys, TrainingRecipe)), output)
+    values = _values(recipe)
+    direct = keys.get("spiking", values.get("spiking", False))
+    if not isinstance(direct, bool):
+        raise UsageError(f"the recipe has spiking = {direct!r}; expected true or false")
+    if direct:
+        return work.carry_out(DirectRecipe.of(_gathered(values, keys, DirectRecipe)), output)
+    values, keys = ({key: value for key, value in each.items() if key != "spiking"} for each in (values, keys))
+    return work.carry_out(TrainingRecipe.of(_gathered(values, keys, TrainingRecipe)), output)
+
+
+def _values(recipe: Source | None) -> dict[str, Any]:
+    """The values of a recipe, read if it is a file."""
+    return dict(recipe or {}) if recipe is None or isinstance(recipe, Mapping) else read_recipe(recipe)
 
 
 def _gathered(recipe: Source | None, keys: Mapping[str, Any], kind: type[Recipe]) -> dict[str, Any]:
     """The values of a recipe, and in their place those of `keys`; plugins under the keys that they are for."""
-    values = dict(recipe or {}) if recipe is None or isinstance(recipe, Mapping) else read_recipe(recipe)
-    values = with_plugins(values, PLUGINS[kind])
+    values = with_plugins(_values(recipe), PLUGINS[kind])
     if "model" in keys:
         values.pop("network_options", None)  # the model's are what they are
     return values | with_plugins(keys, PLUGINS[kind], beside=values)
@@ -155,11 +179,23 @@ class _Work:
         """The run of a recipe, where its saved state left it."""
         batches = batches_of(given, recipe)
         kind: Any = Training
-        if isinstance(recipe, FineTuningRecipe):
-            given, kind = spiking(given, recipe, self.watch), FineTuning
+        more: dict[str, Any] = {}
+        if isinstance(recipe, DirectRecipe):
+            start: Any = replace(directly(recipe), model=given)
+            kind, more["threshold"] = DirectTraining, recipe.threshold
+        elif isinstance(recipe, FineTuningRecipe):
+            given = start = spiking(given, recipe, self.watch)
+            kind = FineTuning
+        else:
+            start = given = replace(given, spiking=None)
+        if recipe.teacher is not None:
+            keys = TeacherKeys.of(recipe.teacher)
+            more["distillation"] = Distillation(
+                self.model(keys.model), given, keys.taps, match=keys.match, seed=recipe.seed, patch=batches.patch
+            )
         state = None if files is None else files.adopted()
-        settings = settings_of(recipe, batches)
-        run: TrainingRun = kind(given, recipe.options, batches, state=state, settings=settings, sigmas=batches.sigmas)
+        more |= {"settings": settings_of(recipe, batches), "sigmas": batches.sigmas}
+        run: TrainingRun = kind(start, recipe.options, batches, state=state, **more)
         return run
 
     def check(self, recipe: Recipe, *within: Path) -> None:
@@ -167,7 +203,8 @@ class _Work:
         degradation = recipe.undoes()
         for folder in recipe.data:
             find_sources(folder, pairs=degradation is None or degradation.kind == "pairs")
-        for given in (recipe.model, getattr(recipe, "baseline", None)):
+        teacher = None if recipe.teacher is None else recipe.teacher["model"]
+        for given in (recipe.model, getattr(recipe, "baseline", None), teacher):
             if is_recipe(given):
                 path = Path(given).resolve()
                 if path in within:
@@ -184,6 +221,8 @@ class _Work:
 
     def start_of(self, recipe: Recipe) -> Model:
         """What training starts from: a model, an imported checkpoint, or a network from scratch."""
+        if isinstance(recipe, DirectRecipe):
+            return directly(recipe).model
         network = recipe.network if isinstance(recipe, TrainingRecipe) else None
         if isinstance(recipe, TrainingRecipe) and not recipe.model:
             return from_scratch(recipe)

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nspike.autograd.tensor import Tensor
+from nspike.contracts.loss import LossInput
 from nspike.degradations.batches import Batch, Levels, untold
 from nspike.errors import UsageError, nearest
+from nspike.fitting.distilling import Distillation
 from nspike.fitting.options import Options
-from nspike.fitting.run import BatchResult, TrainingRun
+from nspike.fitting.run import TrainingRun
 from nspike.model.model import Model
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 
@@ -75,7 +77,7 @@ class Training(TrainingRun):
     options : how.
     batches : number from 0 -> (degraded, clean), float32 (N, C, H, W); a function of the number alone.
     state : the file to go on from, if it is there, and to save to; None to keep nothing.
-    settings : plain values on which the batches depend.
+    settings : plain values on which the batches depend. distillation : a teacher.
     sigmas : number from 0 -> the noise level of each image of the batch, of 255, (N,), for a network that is told it; None
         for what the network says.
 
@@ -90,6 +92,7 @@ class Training(TrainingRun):
         *,
         state: str | os.PathLike[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        distillation: Distillation | None = None,
         sigmas: Callable[[int], Levels] = untold,
     ) -> None:
         self.batches, self.sigmas = batches, sigmas
@@ -109,6 +112,7 @@ class Training(TrainingRun):
             parameters,
             state=state,
             settings=settings,
+            distillation=distillation,
             rates=dict.fromkeys(limits, options.ceiling_rate / options.rate),
             decays={name for name in parameters if name.endswith(".weight")},
         )
@@ -118,10 +122,14 @@ class Training(TrainingRun):
         """The model with the current parameters."""
         return self.network.to_model()
 
-    def forward(self, number: int) -> BatchResult:
+    def forward(self, number: int) -> LossInput:
         """The plain network on batch `number`."""
         degraded, clean = self.batches(number)
-        return BatchResult(self.network.run(degraded, seed=number, sigmas=self.sigmas(number)), Tensor(clean))
+        levels = self.sigmas(number)
+        features = dict.fromkeys(self.taps, Tensor(degraded))
+        restored = self.network.run(degraded, seed=number, sigmas=levels, features=features)
+        seen = LossInput(restored, Tensor(clean), Tensor(degraded), features=features)
+        return self.with_teacher(seen, degraded, clean, levels)
 
     def constrain(self) -> None:
         """Keep the ceilings above 0."""

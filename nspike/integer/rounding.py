@@ -83,6 +83,7 @@ class IntegerNetwork:
     shifts : (a sum, what it reads) -> int64 (C,), by how many bits that current is shifted left to the sum's grid; 0 if left
         out. Means and bilinear enlargement keep all bits: the sum of a block of size², and weights 9, 3, 3, 1, so that
         their exponents are larger by 2·log2(size) and by 4.
+    exponents : of every current by its layer, int64 (C,).
     """
 
     network: Network
@@ -94,6 +95,7 @@ class IntegerNetwork:
     output_scale: NDArray[np.float64]
     writers: tuple[Writer, ...] = ()
     shifts: Mapping[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
+    exponents: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -165,7 +167,7 @@ def build(model: Model, neuron: Neuron, head: Head, given: Mapping[str, Neuron] 
             raise ModelError(f"the head's {key} holds NaN or infinity")
     scale = np.asarray(spiking.scales[OUTPUT], np.float64)
     return IntegerNetwork(
-        network, tuple(stages), timesteps, post_steps, head, parameters, scale, tuple(writers), parts.shifts
+        network, tuple(stages), timesteps, post_steps, head, parameters, scale, tuple(writers), parts.shifts, grids
     )
 
 

@@ -23,9 +23,11 @@ BITS = 16
 ONE = 1 << BITS
 
 
-Form = tuple[tuple[int, int] | None, int, tuple[int, ...], tuple[int, ...], int, int] | None
-"""(m of the membrane and of the input or none, the mask of a hard reset, a 1 for each plane of positive spikes, and of
-negative ones, the most spikes at a step, C), or None: see `form`."""
+Factor = tuple[int, ...] | None
+"""None for 1, (m,), or, for m a power of two, (m, n, half): (x + half) >> n is then the same."""
+Form = tuple[tuple[Factor, Factor] | None, bool | None, tuple[int, ...], tuple[int, ...], int, int] | None
+"""(factors of the membrane and of the input or none, True for a hard reset and else None, a 1 for each plane of positive
+spikes, and of negative ones, the most spikes at a step, C), or None: see `form`."""
 
 
 def form(
@@ -40,16 +42,29 @@ def form(
     """The `dynamics` of C = `channels` neurons a pixel, from whole numbers: see `nspike.integer.dynamics.Dynamics`."""
     if (keep, input_factor, to_zero, up, down) == (ONE, ONE, False, 1, 0):
         return None
-    leak = (keep, input_factor) if (keep, input_factor) != (ONE, ONE) else None
-    return leak, -int(to_zero), (1,) * up, (1,) * down, most, channels
+    leak = (_factor(keep), _factor(input_factor)) if (keep, input_factor) != (ONE, ONE) else None
+    return leak, to_zero or None, (1,) * up, (1,) * down, most, channels
+
+
+def _factor(m: int) -> Factor:
+    if m == ONE:
+        return None
+    n = BITS - m.bit_length() + 1
+    return (m, n, 1 << n - 1) if m and m == ONE >> n else (m,)
+
+
+@inline
+def _times(x, factor):
+    if factor is None:
+        return np.int64(x)
+    return (np.int64(x) * factor[0] + ONE // 2) >> BITS
 
 
 @inline
 def _leaked(v, current, leak):
     if leak is None:
         return np.int64(v) + current
-    kept, arriving = np.int64(v) * leak[0], np.int64(current) * leak[1]
-    return ((kept + ONE // 2) >> BITS) + ((arriving + ONE // 2) >> BITS)
+    return _times(v, leak[0]) + _times(current, leak[1])
 
 
 @inline
@@ -61,10 +76,10 @@ def potential(v, current, dynamics):
 
 
 class _Dynamics(NamedTuple):
-    """The same in LLVM: m of the membrane and of the input, the mask of a hard reset, Γ - 1, as vectors; C."""
+    """The same in LLVM: the factors of the membrane and of the input, Γ - 1, as vectors; C."""
 
-    leak: tuple[ir.Value, ...] | None
-    zero: ir.Value | None
+    leak: tuple[tuple[ir.Value, ...] | None, ...] | None
+    hard: bool
     up: int
     down: int
     most: ir.Value | None
@@ -75,24 +90,37 @@ class _Dynamics(NamedTuple):
         return self.up + self.down
 
 
-def _dynamics(builder, kind, value):
+def dynamics_of(builder, kind, value):
+    """The dynamics of an argument."""
     if isinstance(kind, types.NoneType | types.Omitted):
-        return _Dynamics(None, None, 1, 0, None, None)
-    leak, zero, _, _, most, channels = (builder.extract_value(value, i) for i in range(6))
+        return _Dynamics(None, False, 1, 0, None, None)
+    leak, _, _, _, most, channels = (builder.extract_value(value, i) for i in range(6))
     vector = lambda number: broadcast(builder, builder.trunc(number, _I32), _LANES)  # noqa: E731
-    factors = None
-    if not isinstance(kind[0], types.NoneType):
-        factors = tuple(vector(builder.extract_value(leak, i)) for i in range(2))
+
+    def factor(i):
+        if isinstance(kind[0][i], types.NoneType):
+            return None
+        numbers = builder.extract_value(leak, i)
+        return tuple(vector(builder.extract_value(numbers, j)) for j in range(len(kind[0][i])))
+
+    leaks = None if isinstance(kind[0], types.NoneType) else (factor(0), factor(1))
     most = vector(builder.sub(most, ir.Constant(_I64, 1)))
-    return _Dynamics(factors, vector(zero), len(kind[2]), len(kind[3]), most, channels)
+    hard = not isinstance(kind[1], types.NoneType)
+    return _Dynamics(leaks, hard, len(kind[2]), len(kind[3]), most, channels)
 
 
 def _number(value):
     return ir.Constant(_LANES, [value] * NARROW)
 
 
-def _scaled(builder, x, m):
+def _scaled(builder, x, factor):
     """(x·m + 2^15) >> 16 without 64 bits: the halves of x apart, so that nothing overflows for m up to 2^16."""
+    if factor is None:
+        return x
+    if len(factor) == 3:
+        _, n, half = factor
+        return builder.ashr(builder.add(x, half), n)
+    (m,) = factor
     high = builder.mul(builder.ashr(x, _number(BITS)), m)
     low = builder.mul(builder.and_(x, _number(ONE - 1)), m)
     return builder.add(high, builder.lshr(builder.add(low, _number(ONE // 2)), _number(BITS)))
@@ -116,27 +144,32 @@ def _spikes(builder, u, threshold, reset, planes, most):
     return fired, builder.sub(start, left)
 
 
-def _fire_part(builder, dynamics, current, membrane, threshold, reset):
-    """16 neurons: `current` and the numbers are vectors, `membrane` a pointer; the spikes of each plane, vectors of bits."""
-    v = load(builder, membrane, _LANES, 4)
+def fire_vector(builder, dynamics, v, current, threshold, reset):
+    """16 neurons, all as vectors: the spikes of each plane, vectors of bits, and the membranes after them."""
     if dynamics.leak is not None:
         v, current = _scaled(builder, v, dynamics.leak[0]), _scaled(builder, current, dynamics.leak[1])
-    u = builder.add(v, current)
-    if dynamics.zero is None:
+    u, zero = builder.add(v, current), _number(0)
+    if (dynamics.up, dynamics.down) == (1, 0):
         fired = builder.icmp_signed(">=", u, threshold)
-        store(builder, builder.sub(u, builder.select(fired, reset, _number(0))), membrane, 4)
-        return [fired]
-    fired, taken = _spikes(builder, u, threshold, reset, dynamics.up, dynamics.most)
+        after = zero if dynamics.hard else builder.sub(u, reset)
+        return [fired], builder.select(fired, after, u)
+    spikes, taken = _spikes(builder, u, threshold, reset, dynamics.up, dynamics.most)
     after = builder.sub(u, taken)
     if dynamics.down:
-        negative = builder.sub(_number(0), u)
-        more, taken = _spikes(builder, negative, threshold, reset, dynamics.down, dynamics.most)
-        fired, after = fired + more, builder.add(after, taken)
-    any_fired = fired[0]
-    for bits in fired[1:]:
-        any_fired = builder.or_(any_fired, bits)
-    kept = builder.not_(builder.and_(builder.sext(any_fired, _LANES), dynamics.zero))
-    store(builder, builder.and_(after, kept), membrane, 4)
+        more, taken = _spikes(builder, builder.sub(zero, u), threshold, reset, dynamics.down, dynamics.most)
+        spikes, after = spikes + more, builder.add(after, taken)
+    if dynamics.hard:
+        any_fired = spikes[0]
+        for bits in spikes[1:]:
+            any_fired = builder.or_(any_fired, bits)
+        after = builder.select(any_fired, zero, after)
+    return spikes, after
+
+
+def _fire_part(builder, dynamics, current, membrane, threshold, reset):
+    """The same with a pointer to the membranes."""
+    fired, after = fire_vector(builder, dynamics, load(builder, membrane, _LANES, 4), current, threshold, reset)
+    store(builder, after, membrane, 4)
     return fired
 
 
@@ -218,7 +251,7 @@ def _fire_pixel(
         _, first, _, bias_at, _, _, _, at, columns, _, _, out_at, words = args
         where = ((0, first), (2, bias_at), (4, ir.Constant(_I64, 0)), (5, at), (6, at), (10, out_at))
         currents, *numbers, into = (data(context, builder, signature, args, i, o) for i, o in where)
-        parts = _dynamics(builder, dynamics, args[9])
+        parts = dynamics_of(builder, dynamics, args[9])
 
         def sums(first, lanes):
             return load(builder, builder.gep(currents, [first]), ir.VectorType(_I32, lanes), 4)
@@ -256,7 +289,7 @@ def _sum_fire_pixel(
         _, first, count, _, offset, _, bias_at, _, _, _, at, columns, _, _, out_at, words = args
         where = ((0, first), (3, offset), (5, bias_at), (7, ir.Constant(_I64, 0)), (8, at), (9, at), (13, out_at))
         index, rows, *numbers, into = (data(context, builder, signature, args, i, o) for i, o in where)
-        parts = _dynamics(builder, dynamics, args[12])
+        parts = dynamics_of(builder, dynamics, args[12])
 
         def sums(first, lanes):
             return sum_events(builder, index, count, builder.gep(rows, [first]), columns, lanes)
@@ -277,7 +310,7 @@ def _fire_row(typingctx, v, first, current, at, bias, threshold, reset, dynamics
         where = ((0, first), (2, at), (9, out_at))
         membranes, currents, into = (data(context, builder, signature, args, i, o) for i, o in where)
         bias, threshold, reset = (broadcast(builder, n, _LANES) for n in (bias, threshold, reset))
-        parts = _dynamics(builder, dynamics, args[7])
+        parts = dynamics_of(builder, dynamics, args[7])
         words = [ir.Constant(_I64, 0)] * parts.planes
         for lane in range(0, WIDE, NARROW):
             place = ir.Constant(_I64, lane)
@@ -297,12 +330,14 @@ def _fire_row(typingctx, v, first, current, at, bias, threshold, reset, dynamics
 # ----- The same in plain Python, for runs without the compiler -----
 
 
-def _python_part(dynamics, v, current, threshold, reset):
+def python_step(dynamics, v, current, threshold, reset):
     """The membranes after a step, int64, and the spikes bool (planes, ...)."""
-    leak, zero, up, down, most, _ = dynamics or (None, 0, (1,), (), 1, 0)
+    leak, hard, up, down, most, _ = dynamics or (None, None, (1,), (), 1, 0)
     v, current = np.int64(v), np.int64(current)
     if leak is not None:
-        v, current = ((x * m + ONE // 2) >> BITS for x, m in zip((v, current), leak, strict=True))
+        v, current = (
+            x if f is None else (x * f[0] + ONE // 2) >> BITS for x, f in zip((v, current), leak, strict=True)
+        )
     u = v + current
     n, fired = np.zeros_like(u), []
     for sign, planes in ((1, len(up)), (-1, len(down))):
@@ -312,13 +347,13 @@ def _python_part(dynamics, v, current, threshold, reset):
         n += sign * spikes
         fired += [spikes >> i & 1 > 0 for i in range(planes)]
     after = u - n * reset
-    return np.where((n != 0) & (zero != 0), 0, after), np.stack(fired)
+    return np.where((n != 0) & (hard is not None), 0, after), np.stack(fired)
 
 
 def _python_fire_pixel(current, first, bias, bias_at, v, threshold, reset, at, columns, dynamics, out, out_at, words):
     numbers = slice(at, at + columns)
     arriving = current[first : first + columns].astype(np.int64) + bias[bias_at : bias_at + columns]
-    v[:], fired = _python_part(dynamics, v, arriving, threshold[numbers], reset[numbers])
+    v[:], fired = python_step(dynamics, v, arriving, threshold[numbers], reset[numbers])
     if words:
         bits, channels = np.zeros(64 * words, np.uint8), dynamics[5] if dynamics else min(columns, 64 * words)
         bits[: len(fired) * channels] = fired[:, :channels].ravel()
@@ -336,7 +371,7 @@ def _python_sum_fire_pixel(
 def _python_fire_row(v, first, current, at, bias, threshold, reset, dynamics, mask, out, out_at, stride):
     part = slice(first, first + 64)
     arriving = current[at : at + 64].astype(np.int64) + bias
-    v[part], fired = _python_part(dynamics, v[part], arriving, threshold, reset)
+    v[part], fired = python_step(dynamics, v[part], arriving, threshold, reset)
     for plane, bits in enumerate(fired):
         out[out_at + plane * stride] = pack(bits) & mask
 

@@ -15,7 +15,7 @@ import numpy as np
 from nspike.kernels._jit import kernel
 from nspike.kernels.firing import fire_pixel, sum_fire_pixel
 from nspike.kernels.unit import UNIT
-from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide
+from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide, weigh
 
 SEGMENT = 64
 """How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
@@ -247,31 +247,26 @@ def convolve(
 
 @kernel
 def image_current(plane, places, taps, weights, bias, block, out):
-    """The constant currents of the image: Σ w·p in int64, divided by 65535 and rounded once; p is on the grid 1/65535.
+    """The constant currents of the image: Σ w·p, divided by 65535 and rounded once; p is on the grid 1/65535.
 
-    plane int32 (C_in, rows, columns); weights int64 (k·k, C_in per group, C); bias int32 (C,); out int32 (1, rows, columns, C);
-    else as `convolve`. The quotient is never half-way between two integers, 65535 being odd.
+    plane int32 (C_in, rows, columns); weights float64 (k·k·C_in, columns), whole numbers, `columns` being C padded to a multiple
+    of 16; bias int32 (C,); out int32 (1, rows, columns, C); else as `convolve`. Sums stay below 2^53, so that they are exact. The
+    quotient is never half-way between two integers, 65535 being odd.
     """
     size, stride, dilation, padding = taps
-    _, read, channels = weights.shape
-    groups = plane.shape[0] // read
-    reached = channels // groups
-    total = np.empty(channels, np.int64)
+    colours, (count, columns), channels = plane.shape[0], weights.shape, bias.shape[0]
+    flat_weights, total, seen = weights.reshape(-1), np.empty(columns), np.empty(count)
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
-            total[:] = 0
-            for dy in range(size):
-                source_y = y * stride - padding + dy * dilation
-                if not 0 <= source_y < places[4]:
-                    continue
-                for dx in range(size):
-                    source_x = x * stride - padding + dx * dilation
-                    if not 0 <= source_x < places[5]:
-                        continue
-                    for i in range(plane.shape[0]):
-                        p = np.int64(plane[i, source_y + places[0], source_x + places[1]])
-                        first = i // read * reached
-                        for c in range(first, first + reached):
-                            total[c] += p * weights[dy * size + dx, i % read, c]
+            for tap in range(size * size):
+                source_y = y * stride - padding + tap // size * dilation
+                source_x = x * stride - padding + tap % size * dilation
+                inside = 0 <= source_y < places[4] and 0 <= source_x < places[5]
+                for i in range(colours):
+                    p = plane[i, source_y + places[0], source_x + places[1]] if inside else 0
+                    seen[tap * colours + i] = p
+            for c in range(0, columns, NARROW):
+                weigh(seen, count, flat_weights, c, columns, total)
+            row, column = y + places[2], x + places[3]
             for c in range(channels):
-                out[0, y + places[2], x + places[3], c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]
+                out[0, row, column, c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]

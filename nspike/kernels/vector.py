@@ -22,10 +22,10 @@ NARROW = 16
 _I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 
 
-def data(context, builder, signature, args, i, offset):
-    """A pointer to element `offset` of array argument `i`."""
+def data(context, builder, signature, args, i, offset=None):
+    """A pointer to element `offset` of array argument `i`, by default the first."""
     array = context.make_array(signature.args[i])(context, builder, args[i])
-    return builder.gep(array.data, [offset])
+    return array.data if offset is None else builder.gep(array.data, [offset])
 
 
 def load(builder, pointer, vector, align):
@@ -208,7 +208,33 @@ def _gate(typingctx, word, gates, first, out):
     return signature, codegen
 
 
+@intrinsic
+def _weigh(typingctx, values, count, weights, first, stride, out):
+    intp = types.intp
+    signature = types.void(values, intp, weights, intp, intp, out)
+
+    def codegen(context, builder, signature, args):
+        _, count, _, first, stride, _ = args
+        values = data(context, builder, signature, args, 0)
+        rows = data(context, builder, signature, args, 2, first)
+        vector = ir.VectorType(ir.DoubleType(), NARROW)
+        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * NARROW))
+        with cgutils.for_range(builder, count) as loop:
+            value = broadcast(builder, builder.load(builder.gep(values, [loop.index])), vector)
+            row = load(builder, builder.gep(rows, [builder.mul(loop.index, stride)]), vector, 8)
+            builder.store(builder.fadd(builder.load(total), builder.fmul(value, row)), total)
+        store(builder, builder.load(total), data(context, builder, signature, args, 5, first), 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 # ----- The same in plain Python, for runs without the compiler -----
+
+
+def _python_weigh(values, count, weights, first, stride, out):
+    rows = weights[first + stride * np.arange(count)[:, None] + np.arange(NARROW)]
+    out[first : first + NARROW] = (values[:count, None] * rows).sum(axis=0)
 
 
 def python_sum_rows(lanes):
@@ -281,3 +307,6 @@ sum_masked = _python_sum_masked if INTERPRETED else _sum_masked
 """(masks int16, base, offsets int32, weights int16, first, count, out int32 (64,)): Σ masks[base+offset+lane] & weight."""
 gate = _python_gate if INTERPRETED else _gate
 """(word, gates int32, first, out int32 (64,)): gates where the word's bits are set, else 0."""
+weigh = _python_weigh if INTERPRETED else _weigh
+"""(values float64, count, weights float64 flat, first, stride, out float64): out[first:][:16] = Σ values[i]·weights[first +
+i·stride:][:16]."""

@@ -341,28 +341,31 @@ def count(spikes, at, mask, fan_y, fan_x, events, weighted):
     mask uint64 (words,): which channels to count; fan_y int64 (n, rows), fan_x int64 (n, columns): for each reader, how
     many of its taps reach the row, the column; events (steps,); weighted (n, steps) += Σ spikes·fan_y·fan_x.
     """
-    steps, words = spikes.shape[2:]
+    _, wide, steps, words = spikes.shape
     readers, height = fan_y.shape
-    width = fan_x.shape[1]
-    bits = np.zeros(steps, np.int64)
+    width, each = fan_x.shape[1], steps * words
+    flat, masks, bits = spikes.reshape(-1), np.empty(each, np.uint64), np.zeros(each, np.int64)
     row_events = np.zeros(steps, np.int64)
     row_weighted = np.zeros((readers, steps), np.int64)
+    for i in range(each):
+        masks[i] = mask[i % words]
     for y in range(height):
         row_events[:] = 0
         row_weighted[:] = 0
-        for x in range(width):
-            pixel = spikes[y + at[0], x + at[1]]
-            for t in range(steps):
-                n = count_bits(pixel[t, 0] & mask[0])
-                for w in range(1, words):
-                    n += count_bits(pixel[t, w] & mask[w])
-                bits[t] = n
-            for t in range(steps):
-                row_events[t] += bits[t]
+        source = ((y + at[0]) * wide + at[1]) * each
+        for x in range(width):  # columns of the same number of taps are counted together
+            for i in range(each):
+                bits[i] += count_bits(flat[source + i] & masks[i])
+            source += each
+            same = x + 1 < width
             for r in range(readers):
-                fan = fan_x[r, x]
-                for t in range(steps):
-                    row_weighted[r, t] += bits[t] * fan
+                same = same and fan_x[r, x] == fan_x[r, x + 1]
+            if not same:
+                for i in range(each):
+                    row_events[i // words] += bits[i]
+                    for r in range(readers):
+                        row_weighted[r, i // words] += bits[i] * fan_x[r, x]
+                    bits[i] = 0
         for t in range(steps):
             events[t] += row_events[t]
             for r in range(readers):

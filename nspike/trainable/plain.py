@@ -81,15 +81,22 @@ class DifferentiableAnn:
         return replace(self._model, network=network, parameters=arrays)
 
     def run(
-        self, plane: NDArray[np.float32], *, seed: int | None = None, sigmas: NDArray[np.float64] | None = None
+        self,
+        plane: NDArray[np.float32],
+        *,
+        seed: int | None = None,
+        sigmas: NDArray[np.float64] | None = None,
+        features: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """The restored images (N, C, H, W), not clipped; with the overshoot that `seed` gives, or without.
 
         plane : float32 (N, C, H, W), its sides multiples of the network's `size_multiple`. A network that enlarges gives
         images that are larger by its `scale`. sigmas : the noise level of each image, of 255, (N,), for a network that is
-        told it; None for what the network says.
+        told it; None for what the network says. features : for each layer's name among its keys, is given that layer's values.
         """
         values = self._values(np.asarray(plane, np.float32), seed, sigmas)
+        if features is not None:
+            features.update({name: values[name] for name in features})
         restored_image: Tensor = restored(self.network.mode, values[IMAGE], values[self.network.output])
         return restored_image
 

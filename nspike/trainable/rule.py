@@ -56,7 +56,8 @@ class Rule(ABC):
 
         spikes : what `spread` gives, or the layers after, or None. added : float32 (steps,), for all neurons.
         end : ∂L/∂v after the last step, float64 (N, H, W, C). charge : a gradient with respect to the input of every step,
-        likewise. theta : one with respect to θ, float64 (C,), beside what spikes and membranes give.
+        likewise, or, for gradients through time, one of each step, (steps, N, H, W, C). theta : one with respect to θ, float64
+        (C,), beside what spikes and membranes give.
         """
 
     def of_threshold(self, of_theta: Doubles) -> Doubles:

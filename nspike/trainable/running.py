@@ -25,6 +25,7 @@ from nspike.integer.writer import Writer
 from nspike.model.model import OUTPUT
 from nspike.trainable import current as currents
 from nspike.trainable import layer as layers
+from nspike.trainable.course import course
 from nspike.trainable.current import Current, GivenInput, joined
 from nspike.trainable.forward import Forward
 from nspike.trainable.kinds import KINDS
@@ -33,6 +34,7 @@ from nspike.trainable.moving import moved, moved_back, moved_train
 from nspike.trainable.noise_map import planes
 from nspike.trainable.rule import Rule
 from nspike.trainable.spike_train import SpikeTrain
+from nspike.trainable.time_norm import NormedBatch, TimeNorm
 from nspike.trainable.written import Source, Written
 
 
@@ -48,6 +50,7 @@ class Running:
     factors : λ/λ_current of each layer of neurons.
     output_fires_until : the steps after which the output layer is silent.
     rule : how gradients go back; None for a forward pass alone.
+    norms : the batch norms that take the batch's own statistics, by convolution.
     known : the tensors so far, by name. made : the convolutions and gates that have run, or are about to.
     """
 
@@ -59,6 +62,7 @@ class Running:
     factors: Mapping[str, Doubles]
     output_fires_until: int
     rule: type[Rule] | None
+    norms: Mapping[str, TimeNorm] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Written] = field(default_factory=dict)
 
@@ -101,6 +105,7 @@ class Running:
         _, height, width, _ = self.shared.plane.shape
         shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
+        norm = self.norms.get(part.layer.name)
         made = self.made[part.layer.name] = Written(
             kind=KINDS[type(part.layer)],
             part=part,
@@ -110,7 +115,8 @@ class Running:
             image=self.shared.plane if part.sources else self.tensor(read),
             size=shape[1:],
             inputs=inputs(self.network, part.layer.name, groups, gains) if part.sources else None,
-            fast=plain,
+            fast=plain and norm is None,
+            norm=None if norm is None else NormedBatch(norm, self.shared.timesteps),
         )
         return made
 
@@ -121,6 +127,11 @@ class Running:
         parameters = self.neurons[own]
         neuron: Neuron = self.shared.integers.stage(own).neuron
         return Source(train, neuron, parameters.values, parameters.trained if own == name else {})
+
+    def worth(self, name: str) -> Doubles:
+        """What a spike of activation `name` is worth at each step, float64 (steps,)."""
+        own: Neuron = self.shared.integers.stage(name).neuron
+        return course(own, self.neurons[name].values, self.shared.timesteps, self.shared.steps).amplitudes
 
     def free(self) -> None:
         """Forget the numbers of currents, which gradients through time do not ask for."""

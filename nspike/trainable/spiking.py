@@ -6,14 +6,14 @@ parameters.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.autograd.tensor import Tensor, record
-from nspike.contracts.head import Head, OutputLayer
+from nspike.autograd.tensor import Tensor
+from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron, Parameter
 from nspike.engine.plan import is_plain
 from nspike.engine.prepared import prepare
@@ -24,18 +24,21 @@ from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.integer.normalise import threshold_factors
-from nspike.integer.rounding import IntegerNetwork, build
+from nspike.integer.rounding import build
 from nspike.model.model import OUTPUT, Model, Spiking, spiking_of
 from nspike.trainable.course import slopes
+from nspike.trainable.features import feature
 from nspike.trainable.kinds import KINDS
 from nspike.trainable.layer import KernelParameters, NeuronParameters, Shared
 from nspike.trainable.rate_rule import RateRule
+from nspike.trainable.readout import Readout
 from nspike.trainable.rule import Rule
 from nspike.trainable.running import Running
 from nspike.trainable.spike_train import SpikeTrain, rate
 from nspike.trainable.surrogate import Surrogate, find
-from nspike.trainable.time_norm import TimeNorm
+from nspike.trainable.time_norm import NormedBatch, TimeNorm
 from nspike.trainable.time_rule import TimeRule
+from nspike.trainable.written import Written
 
 LEAST_THRESHOLD = 0.05
 GRADIENTS: Mapping[str, type[Rule]] = {"time": TimeRule, "rate": RateRule}
@@ -54,12 +57,16 @@ class Outcome:
 
     restored : float64 (N, C, H, W), the images, not clipped. output : the network's, in units of the ANN's.
     rates : firing rate of each layer of neurons but the output, a number each. trains : its spikes.
+    steps : what each step up to T alone would restore, float64 (T, N, C, H, W), if it was asked for.
+    features : the mean over T of the layers that were asked for, float32 (N, C, h, w) (`nspike.trainable.features`).
     """
 
     restored: Tensor
     output: Tensor
     rates: Mapping[str, Tensor]
     trains: Mapping[str, SpikeTrain]
+    steps: Tensor | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class DifferentiableNetwork:
@@ -77,7 +84,12 @@ class DifferentiableNetwork:
         (`nspike.trainable.rate_rule`), which serves neurons with a kernel of their own too, and trains no parameter of a
         neuron but its threshold. By default "time" for declared neurons, and "rate" for others.
     batch_norm : a batch, as `run` takes it, to start batch norm over time from (`nspike.trainable.time_norm`), which all
-        convolutions then have whose currents neurons integrate; None for none. sigmas : the noise levels of that batch.
+        convolutions then have whose currents neurons integrate, the network staying as it is; None for none. sigmas : the noise
+        levels of that batch.
+    normed : with `batch_norm`, the convolutions that have it instead, and how many of their channels, one after the other, share
+        it; they start with γ = `gain` and β = 0, and other kernels over the image so large that their current is about as much.
+
+    settled : whether batch norm runs on its frozen running means, as the exported network does, instead of the batch's.
 
     Raises ModelError for a model without a spiking form, PluginError for a head that says nothing of its gradient, and for
     "time" with a neuron that has a kernel of its own; UsageError for another gradient.
@@ -96,6 +108,8 @@ class DifferentiableNetwork:
         gradient: str | None = None,
         batch_norm: NDArray[np.int32] | None = None,
         sigmas: NDArray[np.float64] | None = None,
+        normed: Mapping[str, int] | None = None,
+        gain: float = 1.0,
     ) -> None:
         spiking = spiking_of(model)
         self.gradient = gradient or ("time" if neuron.step is None else "rate")
@@ -113,8 +127,9 @@ class DifferentiableNetwork:
         names = [*(activation.name for activation in model.network.activations), OUTPUT]
         self._neurons = {name: self._neuron_parameters(name, spiking, per) for name in names}
         self._norms: dict[str, TimeNorm] = {}
+        self.settled = False
         if batch_norm is not None:
-            self._start_norms(batch_norm, sigmas)
+            self._start_norms(batch_norm, sigmas, normed, gain)
 
     def parameters(self) -> dict[str, Tensor]:
         """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
@@ -139,19 +154,55 @@ class DifferentiableNetwork:
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
 
-    def _start_norms(self, plane: NDArray[np.int32], sigmas: NDArray[np.float64] | None) -> None:
-        """Batch norm with the statistics of a batch, but not where only the output is made; the network stays as it is."""
-        network, running = self.model.network, self._running(plane, None, sigmas)
-        for activation in network.activations:
+    def _start_norms(
+        self,
+        plane: NDArray[np.int32],
+        sigmas: NDArray[np.float64] | None,
+        normed: Mapping[str, int] | None,
+        gain: float,
+    ) -> None:
+        """Batch norm with the statistics of a batch, but not where only the output is made."""
+        made = self._made(plane, sigmas)
+        if normed is not None:
+            self._scale_analog(made, normed, gain)
+            norms = {name: TimeNorm(self._kernels[name], together) for name, together in normed.items() if name in made}
+            self._norms = norms
+            for norm in norms.values():
+                norm.begin(gain)
+            for _ in range(2):  # the first run's grids are those of kernels that nothing has scaled yet
+                for name, written in self._made(plane, sigmas).items():
+                    if written.norm is not None:
+                        norms[name].follow(written.norm, 1.0)
+            return
+        norms = {
+            conv.name: TimeNorm(self._kernels[conv.name]) for conv in self.model.network.convs if conv.name in made
+        }
+        for name, norm in norms.items():
+            batch = NormedBatch(norm, spiking_of(self.model).timesteps)
+            batch.normalised(made[name].currents(), made[name].integer)
+            norm.keep(batch)
+        self._norms = norms
+
+    def _scale_analog(self, made: Mapping[str, Written], normed: Collection[str], wanted: float) -> None:
+        """Scale kernels that read the image and have no batch norm, so that the mean square of their current is `wanted`²."""
+        for name, written in made.items():
+            weight = self._kernels[name].weight
+            if weight is None or written.sources or name in normed:
+                continue
+            currents = np.ldexp(written.currents().astype(np.float64), -written.integer.exponent)
+            size = np.sqrt(np.mean(np.square(currents)))
+            weight.data = weight.data * np.float32(wanted / size if size > 0 else 1.0)
+
+    def _made(self, plane: NDArray[np.int32], sigmas: NDArray[np.float64] | None) -> Mapping[str, Written]:
+        """The convolutions and gates that the neurons of a batch read, after it has run."""
+        running = self._running(plane, None, sigmas)
+        for activation in self.model.network.activations:
             running.tensor(activation.name)
-        names = [conv.name for conv in network.convs if conv.name in running.made]
-        self._norms = {name: TimeNorm(self._kernels[name]) for name in names}
-        for name, norm in self._norms.items():
-            norm.start(running.made[name])
+        return running.made
 
     def _folded(self) -> dict[str, KernelParameters]:
         """The kernels and biases that run, by layer."""
-        return self._kernels | {name: norm.folded() for name, norm in self._norms.items()}
+        return self._kernels | {name: norm.folded(self.settled) for name, norm in self._norms.items()}
 
     def _of_neurons(self, name: str) -> dict[str, Tensor | None]:
         floats = self._neurons[name]
@@ -200,23 +251,40 @@ class DifferentiableNetwork:
         )
         return self.model.with_spiking(trained)
 
-    def run(self, plane: NDArray[np.int32], *, sigmas: NDArray[np.float64] | None = None) -> Outcome:
+    @property
+    def gives_steps(self) -> bool:
+        """Whether `run` can say what each step alone would restore: a head without spikes, gradients through time."""
+        return self.gradient == "time" and not self.head.fires
+
+    def run(
+        self,
+        plane: NDArray[np.int32],
+        *,
+        sigmas: NDArray[np.float64] | None = None,
+        steps: bool = False,
+        taps: Collection[str] = (),
+    ) -> Outcome:
         """Run a batch, int32 (N, C, H, W) on the input plane's grid 1/65535.
 
         sigmas : the noise level of each image, of 255, (N,), for a network that is told it; None for what the network says.
+        steps : whether to give the steps; only if `gives_steps`. taps : the layers whose features to give.
         """
         network, rule = self.model.network, GRADIENTS[self.gradient]
         running = self._running(plane, rule, sigmas)
         integers = running.shared.integers
         trains: dict[str, SpikeTrain] = {a.name: running.tensor(a.name) for a in network.activations}
-        output = self._read(rule(running.layer(OUTPUT), membranes=True), integers)
-        for name, norm in self._norms.items():
-            norm.update(running.made[name])
+        last = Readout(rule(running.layer(OUTPUT), membranes=True), integers, self.head, self._head)
+        output, at_steps = last.with_steps() if steps else (last.tensor(), None)
+        features = {name: feature(running, self.model, name, self.gradient == "rate") for name in taps}
+        for name, norm in running.norms.items():
+            if (batch := running.made[name].norm) is not None:
+                norm.follow(batch)
         if self.gradient == "time" and not self.recompute:
             running.free()
         image = Tensor(plane / UNIT)
         rates = {name: rate(train, integers.timesteps) for name, train in trains.items()}
-        return Outcome(restored(network.mode, image, output), output, rates, trains)
+        by_step = None if at_steps is None else restored(network.mode, image, at_steps)
+        return Outcome(restored(network.mode, image, output), output, rates, trains, by_step, features)
 
     def spikes(
         self, plane: NDArray[np.int32], names: Collection[str], known: Mapping[str, SpikeTrain] | None = None
@@ -279,6 +347,7 @@ class DifferentiableNetwork:
             factors=threshold_factors(model.network, model.spiking),
             output_fires_until=shared.timesteps if self.head.fires else 0,
             rule=rule,
+            norms={} if self.settled else self._norms,
         )
 
     def _neuron_parameters(self, name: str, spiking: Spiking, per: str) -> NeuronParameters:
@@ -295,38 +364,6 @@ class DifferentiableNetwork:
                 if trains and self.gradient == "time":
                     values[parameter.name] = Tensor(np.float64(numbers[parameter.name]), requires_grad=True)
         return NeuronParameters(threshold, theta / one, values)
-
-    def _read(self, rule: Rule, integers: IntegerNetwork) -> Tensor:
-        """What the head makes of the output layer, float64 (N, C, H, W) in units of the ANN's output."""
-        stage, timesteps, scale = rule.layer.prepared.stage, integers.timesteps, integers.output_scale[:, None, None]
-        theta = stage.integer.theta.astype(np.int64)
-        numbers = {name: tensor.data for name, tensor in self._head.items()}
-        left = (rule.v - stage.v0).transpose(0, 3, 1, 2)
-        fired = np.zeros(left.shape, np.int32)
-        if self.head.fires:
-            fired = rule.train.dense().sum(axis=1, dtype=np.int32)
-        charge = left.astype(np.int64) + fired * theta[:, None, None]
-        residual = left if self.head.fires else np.zeros_like(left)
-        seen = [
-            OutputLayer(charge[n], fired[n], residual[n], theta, stage.integer.exponent, timesteps)
-            for n in range(len(left))
-        ]
-        read = np.stack([np.asarray(self.head.read(one, numbers), np.float64) * scale for one in seen])
-
-        def backward(g: Any) -> list[Any]:
-            assert self.head.gradient is not None
-            parts = [self.head.gradient(one, numbers, g[n] * scale) for n, one in enumerate(seen)]
-            maps = {
-                key: np.stack([each[key] for each in parts]).transpose(0, 2, 3, 1)
-                for key in ("charge", "spikes", "residual")
-                if key in parts[0]
-            }
-            of_theta = np.sum([each["theta"] for each in parts], axis=0) if "theta" in parts[0] else None
-            spikes = rule.spread(maps["spikes"]) if "spikes" in maps else None
-            of_layer = rule.back(spikes, end=maps.get("residual"), charge=maps.get("charge"), theta=of_theta)
-            return [*of_layer, *(sum(each[name] for each in parts) for name in self._head)]
-
-        return record(read, [*rule.parents, *self._head.values()], backward)
 
 
 def _kernel(model: Model, driver: Driver) -> KernelParameters:

@@ -125,7 +125,7 @@ class TimeRule(Rule):
             currents = np.ascontiguousarray(currents[..., :channels])
         sums, crossings, worths = totals.sum(axis=0)
         if charge is not None:
-            currents += charge.reshape(pixels, -1).astype(np.float32)
+            currents += charge.reshape(-1, pixels, channels).astype(np.float32)  # of all steps, or of each
         if charge is not None or silent:
             sums = currents.sum(axis=1, dtype=np.float64)
         currents = currents.reshape(steps, *self.layer.shape, channels)

@@ -24,6 +24,7 @@ from nspike.runtime.parallel import each
 from nspike.trainable.course import FloatCourse, course
 from nspike.trainable.layer import Doubles, Floats, Ints, KernelParameters, Shared
 from nspike.trainable.spike_train import SpikeTrain
+from nspike.trainable.time_norm import NormedBatch
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Written:
     size : (H, W) of its current.
     inputs : which spike channels each group reads; None without spikes.
     fast : whether the kernels of plain convolutions sum it up while they fire.
+    norm : how its currents are normalised by the batch's own statistics; None where they are not.
     """
 
     kind: Kind
@@ -102,6 +104,7 @@ class Written:
     size: tuple[int, int]
     inputs: Inputs | None
     fast: bool = False
+    norm: NormedBatch | None = None
 
     hands_on = False
 
@@ -163,7 +166,8 @@ class Written:
     def parents(self) -> list[Tensor]:
         """Spikes, kernel, bias, and what trains the worth of the spikes."""
         theirs = [worth.tensor for worth in self.kind.worth(self)]
-        return [*self.trains, *self.parameters.tensors, *theirs]
+        normed = [] if self.norm is None else [self.norm.norm.gain, self.norm.norm.shift]
+        return [*self.trains, *self.parameters.tensors, *theirs, *normed]
 
     def currents(self) -> Ints:
         """The current with its biases, int32 (N, steps, H, W, C), or (N, 1, H, W, C) of the image."""
@@ -180,7 +184,7 @@ class Written:
                 fills[n](top, bottom, out[n], top)
 
         each(some, count * height)
-        return out
+        return out if self.norm is None else self.norm.normalised(out, self.integer)
 
     def spikes_of(self, n: int) -> WideSpikes:
         """The spikes of image n that it reads, side by side."""
@@ -193,13 +197,16 @@ class Written:
 
     def back_in_time(self, currents: Floats, sums: Doubles) -> list[Any]:
         """The gradients of `parents` from ∂L/∂I (steps, N, H, W, C) and its sum for each channel up to T, (C,)."""
+        of_norm: list[Any] = []
+        if self.norm is not None:
+            currents, of_norm = self.norm.back(currents)
         of_sources, of_kernel, of_worth = self.kind.back_in_time(self, currents)
         gradients: list[Any] = list(of_sources)
         if self.parameters.weight is not None:
             gradients.append(of_kernel)
         if self.parameters.bias is not None:
             gradients.append(sums.astype(np.float32))
-        return [*gradients, *of_worth]
+        return [*gradients, *of_worth, *of_norm]
 
     def read(self) -> Floats:
         """What it has read in all, float32 (N, H, W, C_in): the image T times, or n of each channel."""
@@ -213,14 +220,18 @@ class Written:
         """What arrives at all steps together, float32 (N, H, W, C), from the floats' kernel as it was rounded."""
         integer, timesteps = self.integer, self.shared.timesteps
         bias = np.ldexp(timesteps * integer.bias.astype(np.float64), -integer.exponent).astype(np.float32)
-        return self.kind.charge(self, self.read(), bias)
+        charge = self.kind.charge(self, self.read(), bias)
+        return charge if self.norm is None else self.norm.charge(charge, integer)
 
     def back_through_rate(self, charge: Floats) -> list[Any]:
         """The gradients of `parents` from that of `charge`."""
+        of_norm: list[Any] = []
+        if self.norm is not None:
+            charge, of_norm = self.norm.back_through_rate(charge)
         gradients = self.kind.back_to_sources(self, charge)
         if self.parameters.weight is not None:
             gradients.append(self.kind.rate_products(self, self.read(), charge))
         if self.parameters.bias is not None:
             total = charge.sum(axis=(0, 1, 2), dtype=np.float64)
             gradients.append((self.shared.timesteps * total).astype(np.float32))
-        return gradients
+        return [*gradients, *of_norm]

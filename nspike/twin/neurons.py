@@ -59,13 +59,15 @@ class Cells:
     """A layer's neurons; tensors of channels are (C, 1, 1), in units of the scale of the current that they integrate.
 
     v0 : the first membranes. threshold, reset : of each step; None where they are silent. dynamics : leak, planes, reset.
-    unit : of the grid. factor : the neurons' own scale over that of their current. surrogate, follow_reset : for gradients.
+    keep : what is left of the membrane, as a float. unit : of the grid. factor : what the surrogate's argument is over: the
+    neurons' own scale over that of their current, or θ. surrogate, follow_reset : for gradients.
     """
 
     v0: Any
     threshold: list[Any]
     reset: list[Any]
     dynamics: Dynamics
+    keep: Any
     unit: Any
     factor: Any
     surrogate: Surrogate
@@ -81,7 +83,10 @@ class Cells:
 
     def _step(self, v: Any, current: Any, threshold: Any, reset: Any) -> tuple[Any, Any]:
         own = self.dynamics
-        u = self._times(v, own.keep) + self._times(current, own.input_factor) if own.leaks else v + current
+        u = v + current
+        if own.leaks:
+            u = self._times(v, own.keep, self.keep)
+            u = u + self._times(current, own.input_factor, own.input_factor / ONE)
         if threshold is None:
             return u, torch.zeros_like(u).repeat(1, own.up + own.down, 1, 1)
         up = [self._fire(u - (threshold + k * reset)) for k in range(min(own.most, (1 << own.up) - 1))]
@@ -98,10 +103,10 @@ class Cells:
     def _fire(self, x: Any) -> Any:
         return _Fire.apply(x, self.factor, self.surrogate)
 
-    def _times(self, values: Any, m: int) -> Any:
-        """(x·m + 2^15) >> 16 on the grid, its rounding passed straight through."""
+    def _times(self, values: Any, m: int, factor: Any) -> Any:
+        """(x·m + 2^15) >> 16 on the grid; what is rounded, the factor too, is passed straight through."""
         whole = torch.floor((values.detach() / self.unit * m + ONE // 2) / ONE)
-        return through(whole * self.unit, values * (m / ONE))
+        return through(whole * self.unit, values * factor)
 
 
 def _plane(fired: list[Any], plane: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from nspike.errors import ModelError
 from nspike.graph.layer import IMAGE, Activation, Add, Constant, Conv, Gate, Layer
 from nspike.graph.mode import restored
 from nspike.graph.plain_layer import Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
@@ -20,9 +21,14 @@ _MOMENTUM = 0.1
 
 
 class PlainTwin(Twin):
-    """A model's plain network; its spiking form, if it has one, is not kept."""
+    """A model's plain network; its spiking form, if it has one, is not kept.
+
+    Raises ModelError for a layer of a kind that is not here.
+    """
 
     def __init__(self, model: Model) -> None:
+        if unknown := [layer.name for layer in model.network.layers if type(layer) not in LAYERS]:
+            raise ModelError(f"network {model.network.name}: {', '.join(unknown)} cannot be made in PyTorch")
         super().__init__(model, "plain")
 
     def forward(self, images: Any, sigma: Any = None) -> Any:

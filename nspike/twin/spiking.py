@@ -271,7 +271,17 @@ class _Pass:
         _, bias, unit = self._numbers(gate.name)
         each = (self.plane / UNIT - 1.0) * self.tensor(self.drivers[gate.name].gate)[:, None, None]
         grid = self.tensor(unit)[:, None, None]
-        return self._until(read[0] * (torch.round(each / grid) * grid), self._bias(gate.name, bias, unit))
+        return self._until(
+            self._counted(gate, read[0]) * (torch.round(each / grid) * grid), self._bias(gate.name, bias, unit)
+        )
+
+    def _counted(self, gate: Gate, spikes: Any) -> Any:
+        """n of each neuron that a gate reads: its spikes of all planes, each as often as its gain says."""
+        widths = [(self.integers.planes(part), self.network.widths[part]) for part in parts(self.network, gate.name)]
+        found = []
+        for part, (gains, _) in zip(spikes.split([len(g) * n for g, n in widths], 2), widths, strict=True):
+            found.append(sum(gain * one for gain, one in zip(gains, part.chunk(len(gains), 2), strict=True)))
+        return torch.cat(found, 2)
 
     # ----- Neurons -----
 
@@ -317,13 +327,15 @@ class _Pass:
             f, a = (1.0, 1.0) if name == OUTPUT else (self._fires(name, t), self._amplitude(name, t))
             thresholds.append(through(self.tensor(stage.threshold[t] * unit), f * theta)[:, None, None])
             resets.append(through(self.tensor(stage.reset[t] * unit), a * theta)[:, None, None])
+        argument = theta.detach() if stage.neuron.surrogate_unit == "threshold" else factor
         return Cells(
             start[:, None, None],
             thresholds,
             resets,
             stage.dynamics,
+            1.0 if name == OUTPUT else self._follow(name, lambda c: c.keep),
             self.tensor(unit)[:, None, None],
-            factor[:, None, None],
+            argument[:, None, None],
             self.twin.surrogate,
             self.twin.follow_reset,
         )

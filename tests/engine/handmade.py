@@ -1,4 +1,4 @@
-"""Three networks that are no chains, by hand: a U-Net, one with residual currents, one of depthwise and grouped layers."""
+"""Networks that are no chains, by hand: U-Nets, one with residual currents, one of depthwise and grouped layers."""
 
 from nspike.graph.layer import (
     IMAGE,
@@ -92,4 +92,44 @@ def grouped(c=8):
     return Network("grouped", 1, layers, "last", "image")
 
 
-NETWORKS = {network.name: network for network in (unet(), residual(), grouped())}
+def streams(c=16, group=4):
+    """Currents that depthwise and grouped convolutions add to, their channels shuffled, at two sizes: spikerir_lite's form."""
+    layers = [Conv("first", IMAGE, 3, c, 3)]
+
+    def block(name, wide):
+        source = layers[-1].name
+        layers.extend(
+            [
+                Activation(f"{name}_a", source, wide),
+                Conv(f"{name}_dw", f"{name}_a", wide, wide, 3, groups=wide),
+                Activation(f"{name}_b", f"{name}_dw", wide),
+                Conv(f"{name}_gp", f"{name}_b", wide, wide, 1, groups=wide // group),
+                ChannelShuffle(f"{name}_shuffle", f"{name}_gp", wide // group),
+                Add(name, (source, f"{name}_shuffle")),
+            ]
+        )
+
+    block("one", c)
+    block("two", c)
+    layers.extend(
+        [
+            Activation("down_a", "two", c),
+            PixelUnshuffle("unshuffle", "down_a", 2),
+            Conv("down", "unshuffle", 4 * c, 2 * c, 1, groups=c),
+        ]
+    )
+    block("deep", 2 * c)
+    layers.extend(
+        [
+            Activation("up_a", "deep", 2 * c),
+            Conv("up", "up_a", 2 * c, 4 * c, 1, groups=c // 2),
+            PixelShuffle("large", "up", 2),
+            Add("skip", ("large", "two")),
+        ]
+    )
+    block("three", c)
+    layers.extend([Activation("out_a", "three", c), Conv("out", "out_a", c, 3, 3)])
+    return Network("streams", 3, tuple(layers), "out", "add")
+
+
+NETWORKS = {network.name: network for network in (unet(), residual(), grouped(), streams())}

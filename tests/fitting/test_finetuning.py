@@ -255,3 +255,20 @@ def test_of_equal_validations_the_first_is_the_best():
     assert run.best.step == 0
     assert not np.array_equal(run.parameters["conv1.weight"].data, before["conv1.weight"])
     np.testing.assert_array_equal(best.spiking.weights["conv1"], before["conv1.weight"])
+
+
+def test_a_loss_of_every_step():
+    """TET lowers the loss of every step; heads that fire and gradients of rates are refused before anything runs."""
+    options = FineTuningOptions(steps=6, rate=3e-3, pixel={"tet": {"loss": "l1", "lambda": 0.01, "phi": 0.5}})
+    run = FineTuning(tiny_model(timesteps=3), options, lambda number: batches(0))
+    run.run()
+    assert run.history[-1].loss < run.history[0].loss
+    seen = run.forward(0)
+    assert seen.steps.shape == (3, *seen.output.shape)
+    assert run.pixels[0].options == {"loss": "l1", "lambda": 0.01, "phi": 0.5}
+    with pytest.raises(UsageError, match=r"tet needs the steps: head cpm .* gives no image at each step; take a head"):
+        FineTuning(nspike.swap(tiny_model(), head="cpm")[0], options, batches)
+    with pytest.raises(UsageError, match="gradient 'rate' gives no image at each step"):
+        FineTuning(tiny_model(), FineTuningOptions(pixel="tet", gradient="rate"), batches)
+    with pytest.raises(UsageError, match=r"hkd needs the teacher: the recipe names no teacher: give a \[teacher\]"):
+        FineTuning(tiny_model(), FineTuningOptions(pixel="hkd"), batches)

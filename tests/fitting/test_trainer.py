@@ -191,7 +191,7 @@ LOSS = """from nspike import Loss, hookimpl
 
 @hookimpl
 def register_losses(register):
-    register(Loss("mine", "the error, squared twice", "here", lambda a, b, rates: (a - b).square().square().mean()))
+    register(Loss("mine", "the error, squared twice", "here", lambda seen: (seen.output - seen.target).square().square().mean()))
 """
 
 

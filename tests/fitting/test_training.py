@@ -58,7 +58,7 @@ def test_overshoot_disturbs_training_alone():
         Training(tiny_model(), TrainingOptions(activation="qcfs", overshoot=overshoot), batches)
         for overshoot in (0.0, 0.4)
     ]
-    plain, disturbed = ([run.forward(n).restored.data for n in (0, 0, 1)] for run in given)
+    plain, disturbed = ([run.forward(n).output.data for n in (0, 0, 1)] for run in given)
     np.testing.assert_array_equal(disturbed[0], disturbed[1])
     assert np.abs(disturbed[0] - plain[0]).max() > 1e-3
     settled = [run.network.run(batches(0)[0]).data for run in given]

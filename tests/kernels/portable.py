@@ -7,7 +7,7 @@ import sys
 from numba.core import config
 
 from nspike.kernels._jit import INTERPRETED
-from tests.engine.handmade import grouped
+from tests.engine.handmade import grouped, streams
 from tests.graphs import branched, chain, image, random_model, run
 from tests.own_neurons import BURST
 from tests.random_graphs import tie
@@ -16,6 +16,7 @@ CASES = (
     (chain(3, 2, channels=3), (1, 3, 4, 66), "mprn", "cpm"),
     (chain(17, 65), (1, 1, 3, 4), "mprn_beta", "cpm"),
     (branched(3, 9, 2, channels=3, gate=True), (2, 3, 4, 5), "if", "membrane"),
+    (streams(), (1, 3, 4, 6), "lif_hard", "membrane"),
     (grouped(4), (1, 1, 8, 4), "mprn", "membrane"),
     (chain(2, 12), (1, 1, 4, 5), "lif", "rate"),
     (chain(3), (1, 1, 3, 5), BURST.fast, "recycling"),

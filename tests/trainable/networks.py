@@ -172,3 +172,36 @@ def edsr(channels=3, width=8, blocks=1):
         Conv("tail", "large", w, channels, 3),
     ]
     return Network("edsr", channels, tuple(layers), "tail", "image")
+
+
+def shortcuts(width=8, channels=3, eps=1e-5):
+    """Two levels of membrane shortcuts, as SpikerIR's: depthwise and grouped convolutions, shuffles, sums of currents."""
+    layers = [Conv("embed", IMAGE, channels, width, 3, False)]
+
+    def block(name, wide):
+        source = layers[-1].name
+        layers.extend([
+            Activation(f"{name}_lif1", source, wide),
+            Conv(f"{name}_dw", f"{name}_lif1", wide, wide, 3, False, eps, groups=wide),
+            Activation(f"{name}_lif2", f"{name}_dw", wide),
+            Conv(f"{name}_gp", f"{name}_lif2", wide, wide, 1, False, eps, groups=wide // 4),
+            ChannelShuffle(f"{name}_shuffle", f"{name}_gp", wide // 4),
+            Add(name, (source, f"{name}_shuffle")),
+        ])  # fmt: skip
+
+    block("enc", width)
+    layers.extend([
+        Activation("down_lif", "enc", width),
+        PixelUnshuffle("unshuffled", "down_lif", 2),
+        Conv("down", "unshuffled", 4 * width, 2 * width, 1, False, eps, groups=width),
+    ])  # fmt: skip
+    block("latent", 2 * width)
+    layers.extend([
+        Activation("up_lif", "latent", 2 * width),
+        Conv("up", "up_lif", 2 * width, 4 * width, 1, False, eps, groups=width // 2),
+        PixelShuffle("up_shuffle", "up", 2),
+        Add("skip", ("up_shuffle", "enc")),
+    ])  # fmt: skip
+    block("dec", width)
+    layers.extend([Activation("out_lif", "dec", width), Conv("out", "out_lif", width, channels, 3)])
+    return Network("shortcuts", channels, tuple(layers), "out", "add")

@@ -140,7 +140,7 @@ def agree(compared):
     assert max(errors.values()) < 2e-4, {key: error for key, error in errors.items() if error >= 2e-4}
 
 
-@pytest.mark.parametrize(("neuron", "head"), [("mprn_beta", "cpm"), ("lif_hard", "membrane")])
+@pytest.mark.parametrize(("neuron", "head"), [("mprn_beta", "cpm"), ("lif_hard", "membrane"), ("dietsnn", "membrane")])
 def test_gradients_are_those_of_training_here(neuron, head):
     network = everything()
     network = replace(network, layers=tuple(_renamed(layer) for layer in network.layers))

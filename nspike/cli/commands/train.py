@@ -15,17 +15,23 @@ from nspike.errors import UsageError
 @click.option("--model", metavar="NAME|FILE", help="What to start from, if not from scratch.")
 @click.option("--activation", metavar="NAME", help="relu, clipped or qcfs. [relu]")
 @click.option("--levels", type=int, metavar="L", help="Levels of qcfs. [8]")
-@plugin_option("network or loss; replaces the recipe's")
+@click.option("--spiking", is_flag=True, default=None, help="A spiking network, from scratch, through time.")
+@click.option("-T", "--timesteps", type=int, metavar="N", help="Steps in time of a spiking network. [4]")
+@plugin_option("network or loss, of a spiking network neuron or head; replaces the recipe's")
 @training_options
 def command(
     source: str | None,
     model: str | None,
     activation: str | None,
     levels: int | None,
+    spiking: bool | None,
+    timesteps: int | None,
     plugins: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Train a plain network, without PyTorch; from scratch, or from a model, by its file or with --model.
+
+    With --spiking the network is a spiking one from the first step on: it needs no plain network and no conversion.
 
     With --activation qcfs its activations are those of a spiking network, quantised and clipped: `nspike convert` with the
     converter qcfs then loses little. A recipe may start from what another makes, which is made first. Stopped and started
@@ -36,6 +42,7 @@ def command(
       nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
       nspike train ann.h5 --activation qcfs --data photos/ -o quantised.h5
       nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
+      nspike train unet --spiking -T 4 --data photos/ -o spiking.h5
     """
     options = Given(**given)
     if source is not None and source.endswith(".h5"):
@@ -48,6 +55,7 @@ def command(
     keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
     own = {"model": model, "activation": activation, "levels": levels, "plugins": plugins}
+    own |= {"spiking": spiking, "timesteps": timesteps}
     options.carry_out(_work, source, "network", **own)
 
 

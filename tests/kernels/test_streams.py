@@ -1,0 +1,62 @@
+"""Currents that grow by pointwise convolutions, and their neurons, against the definition."""
+
+import numpy as np
+import pytest
+
+from nspike.engine.flows import _laid
+from nspike.graph.arrange import move
+from nspike.graph.layer import ChannelShuffle, PixelShuffle
+from nspike.kernels import streams
+from tests.kernels.test_firing import Cells, inner
+from tests.kernels.test_wide import pack, padded
+
+MOVES = {
+    "none": (None, 48, 4, 16),
+    "none, dense": (None, 32, 1, 70),
+    "shuffled": (ChannelShuffle("s", "x", 4), 48, 4, 12),
+    "shuffled, eight": (ChannelShuffle("s", "x", 8), 128, 8, 9),
+    "enlarged": (PixelShuffle("s", "x", 2), 64, 16, 4),
+    "enlarged, dense": (PixelShuffle("s", "x", 4), 256, 1, 3),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("based", [None, "constant", "each step"])
+@pytest.mark.parametrize("extreme", [False, True])
+def test_against_the_definition(name, based, extreme):
+    """The current and the spikes, in two bands; then without each of them."""
+    layer, channels, groups, read = MOVES[name]
+    draw, steps, (height, width) = np.random.default_rng(len(name)), 7, (3, 4)
+    weights = draw.integers(-4095, 4096, (channels, read)).astype(np.int16)
+    if extreme:
+        weights[:] = 4095
+    seen = draw.random((steps, groups * read, height, width)) < (1.0 if extreme else 0.4)
+    bias = draw.integers(-999, 999, channels).astype(np.int32)
+    split = seen.reshape(steps, groups, read, height, width).astype(np.int64)
+    sums = np.einsum("tgihw,goi->tgohw", split, weights.reshape(groups, -1, read).astype(np.int64))
+    sums = sums.reshape(steps, channels, height, width) + bias[:, None, None]
+    expected = np.stack([move(layer, [each]) for each in sums]) if layer else sums
+    _, made, height, width = expected.shape
+    base = draw.integers(-9999, 9999, (1 if based == "constant" else steps, made, height, width))
+    shift = draw.integers(0, 3, made)
+    expected = expected + (base << shift[:, None, None] if based else 0)
+
+    cells = Cells(1, made, {"keep": 32768, "factor": 32768, "zero": True})
+    cells.steps = steps
+    cells.threshold, cells.reset = (np.resize(each, (steps, made)) for each in (cells.threshold, cells.reset))
+    spikes, _ = cells.expected(expected)
+    factor, chunks, ends, tables, orders, woven = _laid(weights, groups, layer)
+    laid = (factor, chunks, ends, tables, woven, np.stack([bias[order] for order in orders]))
+    given = None if based is None else np.ascontiguousarray(base.transpose(0, 2, 3, 1), np.int32)
+    numbers = (padded(cells.v0, made), padded(cells.threshold, made), padded(cells.reset, made), cells.dynamics)
+    zero, at = np.zeros(2, np.int64), np.array([0, 0, 1, 1])
+    for kept, fires in ((True, True), (True, False), (False, True)):
+        current = np.full((steps, height, width, made), 7, np.int32) if kept else None
+        fired = np.zeros_like(pack(spikes, 1)) if fires else None
+        added = (given, zero, shift.astype(np.int32), current, zero, fired, 1)
+        for block in ([0, 1, 0, width], [1, height, 0, 3], [1, height, 3, width]):
+            streams.flow(pack(seen, 1), at, *laid, *added, *numbers, np.array(block))
+        if kept:
+            np.testing.assert_array_equal(current.transpose(0, 3, 1, 2), expected)
+        if fires:
+            np.testing.assert_array_equal(inner(fired), inner(pack(spikes, 1)))
