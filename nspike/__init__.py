@@ -20,6 +20,7 @@ _HOME = {
     "BadInputError": "errors",
     "Bilinear": "graph.layer",
     "Calibration": "contracts.converter",
+    "ChannelPool": "graph.plain_layer",
     "ChannelShuffle": "graph.layer",
     "check_gradients": "autograd.checking",
     "Checkpoint": "contracts.format",
@@ -47,6 +48,7 @@ _HOME = {
     "finetune": "fitting.trainer",
     "from_torch": "twin.making",
     "Format": "contracts.format",
+    "FrequencySplit": "graph.plain_layer",
     "Gate": "graph.layer",
     "GlobalPool": "graph.plain_layer",
     "HDF5File": "files.guarded",
@@ -85,6 +87,7 @@ _HOME = {
     "PixelUnshuffle": "graph.layer",
     "PluginError": "errors",
     "Pointwise": "graph.plain_layer",
+    "Prompt": "graph.plain_layer",
     "psnr": "images.metrics",
     "quantised_energy": "pricing.quantised",
     "read_costs": "pricing.costs",
@@ -95,6 +98,7 @@ _HOME = {
     "save": "restoration.opening",
     "Scales": "contracts.converter",
     "shorten": "contracts.architecture",
+    "Shrink": "graph.plain_layer",
     "Slice": "graph.layer",
     "spectral_norm": "autograd.spatial",
     "Spiking": "model.model",
@@ -193,12 +197,16 @@ if TYPE_CHECKING:
     from nspike.graph.layer import Slice as Slice
     from nspike.graph.network import Network as Network
     from nspike.graph.plain_layer import Attention as Attention
+    from nspike.graph.plain_layer import ChannelPool as ChannelPool
+    from nspike.graph.plain_layer import FrequencySplit as FrequencySplit
     from nspike.graph.plain_layer import GlobalPool as GlobalPool
     from nspike.graph.plain_layer import LayerNorm as LayerNorm
     from nspike.graph.plain_layer import Leaky as Leaky
     from nspike.graph.plain_layer import MaxPool as MaxPool
     from nspike.graph.plain_layer import Multiply as Multiply
     from nspike.graph.plain_layer import Pointwise as Pointwise
+    from nspike.graph.plain_layer import Prompt as Prompt
+    from nspike.graph.plain_layer import Shrink as Shrink
     from nspike.graph.plain_layer import StepAttention as StepAttention
     from nspike.graph.plain_layer import StepMean as StepMean
     from nspike.images.metrics import mae as mae

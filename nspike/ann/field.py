@@ -1,6 +1,7 @@
 """Feature maps of a tile, in memory that is used again."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,10 @@ class Field:
         return self.view[y : y + region[2] - region[0], x : x + region[3] - region[1]]
 
 
+FREE = 4
+"""How many feature maps' memory is kept to be used again."""
+
+
 class Buffers:
     """Memory that is used again: fresh pages cost as much as a tenth of a convolution."""
 
@@ -48,8 +53,7 @@ class Buffers:
         """Memory for a feature map, its margin set to 0, readable `slack` pixels past its end."""
         height, width = (region[i + 2] - region[i] + 2 * margin for i in (0, 1))
         size = (height * width + slack) * channels
-        fitting = [i for i, flat in enumerate(self.free) if size <= flat.size <= 4 * size]
-        best = min(fitting, key=lambda i: self.free[i].size, default=None)
+        best = fitting([flat.size for flat in self.free], size)
         if best is None:  # those that are much too small are not needed any more
             self.free = [flat for flat in self.free if 4 * flat.size < size]
         field = Field(np.empty(size, np.float32) if best is None else self.free.pop(best), region, margin, channels)
@@ -60,4 +64,10 @@ class Buffers:
 
     def give(self, field: Field) -> None:
         """Take back the memory of a feature map that is not read any more."""
-        self.free = [*self.free[-3:], field.flat]
+        self.free = [*self.free[-(FREE - 1) :], field.flat]
+
+
+def fitting(free: Sequence[int], size: int) -> int | None:
+    """Which of some free sizes is taken for `size` numbers: the least that suffices and is not much too large."""
+    suffice = [i for i, other in enumerate(free) if size <= other <= 4 * size]
+    return min(suffice, key=lambda i: free[i], default=None)

@@ -1,22 +1,23 @@
 """How each kind of layer is run in a tile of the plain ANN.
 
-Every value is computed in one order from the same numbers, whatever the tile: only layers that look at the whole image, which
-is then one tile, sum over pixels.
+Every value is computed in one order from the same numbers, whatever the tile. Layers that look at the whole image are run with
+what they have added up of it before, see `nspike.ann.whole`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.ann.field import Buffers, Field, Floats, Region
-from nspike.ann.packed import Packed
+from nspike.ann.packed import Packed, PackedConv
 from nspike.ann.pointwise import POINTWISE
-from nspike.ann.steps import attend, fire, mean_over_steps
+from nspike.ann.steps import attend, fire, gates, mean_over_steps
+from nspike.ann.whole import AttentionSums, FrequencySums, PoolSums
 from nspike.graph import arrange, geometry
 from nspike.graph.layer import (
     IMAGE,
@@ -38,12 +39,16 @@ from nspike.graph.layer import (
 from nspike.graph.network import Network
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -56,8 +61,8 @@ _0, _1 = np.float32(0), np.float32(1)
 class Plan:
     """What is known of a network before it runs.
 
-    kept : the layers whose values are handed out; fused : convolutions that the activation after them computes; last_use : for
-    each layer and the image, the index of the last layer that reads it; margins, slack : of their fields.
+    kept : the layers whose values are handed out; fused : convolutions that the activation after them computes; margins,
+    slack : of the fields of each layer and the image.
     """
 
     network: Network
@@ -89,15 +94,6 @@ class Plan:
         return self.network.layer(name).sources if name in self.fused else (name,)
 
     @cached_property
-    def last_use(self) -> dict[str, int]:
-        """For each layer and the image: the index of the last layer that reads its field, its own if none does."""
-        last = {IMAGE: -1} | {layer.name: i for i, layer in enumerate(self.network.layers)}
-        for i, layer in enumerate(self.network.layers):
-            for name in self.reads(layer):
-                last[name] = max(last[name], i)
-        return last
-
-    @cached_property
     def margins(self) -> dict[str, int]:
         """How many zeros a field has around it: what convolutions read there."""
         return self._most(lambda conv: max(conv.pads), 0)
@@ -120,12 +116,14 @@ class Plan:
 class Tile:
     """A tile while it runs: what has been computed is in `fields`, by layer.
 
-    regions : what is computed of each layer, and of the image; sizes : (height, width) of each on the whole image.
+    regions : what is computed of each layer, and of the image; sizes : (height, width) of each on the whole image; whole : what
+    layers that look at the whole image have made of their sums.
     """
 
     plan: Plan
     regions: Mapping[str, Region]
     sizes: Mapping[str, tuple[int, int]]
+    whole: Mapping[str, Any]
     buffers: Buffers
     pool: Executor
     fields: dict[str, Field]
@@ -151,14 +149,15 @@ class Tile:
 def _conv(tile: Tile, conv: Conv) -> None:
     if conv.name not in tile.plan.fused:
         ends = conv.name == tile.plan.network.output and conv.name not in tile.plan.kept
-        _convolve(tile, conv.name, tile.empty(conv.name), ends and tile.plan.network.rectify)
+        packed = tile.plan.packed.convs[conv.name]
+        _convolve(tile, packed, tile.empty(conv.name), ends and tile.plan.network.rectify)
 
 
 def _activation(tile: Tile, layer: Activation) -> None:
     out = tile.empty(layer.name)
     values = out.values
     if layer.source in tile.plan.fused:
-        _convolve(tile, layer.source, out, not layer.signed)
+        _convolve(tile, tile.plan.packed.convs[layer.source], out, not layer.signed)
     elif layer.signed:
         values[...] = tile.read(layer)[0]
     else:
@@ -181,11 +180,10 @@ def _limit(layer: Activation, values: Floats) -> None:
         row[...] = top * (np.clip(np.floor(row * (levels / top) + np.float32(0.5)), least, levels) / levels)
 
 
-def _convolve(tile: Tile, name: str, out: Field, rectify: bool) -> None:
-    """The convolution `name` on the region of `out`, in chunks of rows on all threads."""
+def _convolve(tile: Tile, packed: PackedConv, out: Field, rectify: bool) -> None:
+    """A convolution on the region of `out`, in chunks of rows on all threads."""
     from nspike.kernels import dense, dense_general
 
-    packed = tile.plan.packed.convs[name]
     conv, source = packed.conv, tile.fields[packed.conv.source]
     target = out.values
     row = source.view.shape[1] * source.channels
@@ -316,33 +314,78 @@ def _multiply(tile: Tile, layer: Multiply) -> None:
 
 
 def _global_pool(tile: Tile, layer: GlobalPool) -> None:
-    tile.empty(layer.name).values[...] = tile.fields[layer.source].values.mean((0, 1), dtype=np.float64)
+    tile.empty(layer.name).values[...] = tile.whole[layer.name]
 
 
 def _attention(tile: Tile, layer: Attention) -> None:
+    _convolve(tile, tile.whole[layer.name], tile.empty(layer.name), False)
+
+
+def _mixing(plan: "Plan", layer: Attention, sums: AttentionSums) -> PackedConv:
+    return sums.mixing(plan.packed.others[f"{layer.name}.temperature"])
+
+
+def _frequency_split(tile: Tile, layer: FrequencySplit) -> None:
+    shares = tile.fields[layer.sources[1]].values
+    region = tile.regions[layer.name]
+    values = tile.fields[layer.sources[0]].inside(region)
+    tile.whole[layer.name].split(values, shares, region, tile.in_rows, tile.empty(layer.name).values)
+
+
+def _shrink(tile: Tile, layer: Shrink) -> None:
+    top, left, bottom, right = (side * layer.factor for side in tile.regions[layer.name])
+    first, step = layer.factor // 2 - 1, layer.factor
+    source = tile.fields[layer.source].inside((top, left, bottom, right))
+    values = tile.empty(layer.name).values
+    values[...] = source[first::step, first::step]
+    for y, x in ((0, 1), (1, 0), (1, 1)):
+        values += source[first + y :: step, first + x :: step]
+    values *= np.float32(0.25)
+
+
+def _channel_pool(tile: Tile, layer: ChannelPool) -> None:
+    from nspike.kernels.whole_image import pool_channels
+
+    values, out = tile.read(layer)[0], tile.empty(layer.name).values
+    tile.in_rows(len(out), lambda first, last: pool_channels(values, first, last, out))
+
+
+def _prompt(tile: Tile, layer: Prompt) -> None:
+    scores = tile.fields[layer.sources[1]].values.ravel().astype(np.float64)
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    planes = tile.plan.packed.others[f"{layer.name}.weight"]
+    mixed = np.einsum("k,kchw->hwc", shares, planes)
+    top, left, bottom, right = tile.regions[layer.name]
+
+    def along(first: int, last: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+        """For outputs first .. last-1 of `size`: the planes' pixel before, the one after, and the share of that."""
+        at = np.maximum((np.arange(first, last) + 0.5) * layer.size / size - 0.5, 0.0)
+        before = at.astype(np.intp)
+        return before, np.minimum(before + 1, layer.size - 1), at - before
+
     height, width = tile.sizes[layer.name]
-    q, k, v = tile.read(layer, (0, 0, height, width))
-    each = layer.channels // layer.heads
-    temperature = tile.plan.packed.others[f"{layer.name}.temperature"].astype(np.float64)
-
-    def heads(rows: Floats) -> NDArray[np.float64]:
-        """(heads, pixels, channels of a head) of some rows."""
-        return rows.reshape(-1, layer.heads, each).swapaxes(0, 1).astype(np.float64)
-
-    products = np.zeros((layer.heads, each, each))
-    squares = np.zeros((2, layer.heads, each))
-    for y in range(0, height, _ROWS):
-        queries, keys = heads(q[y : y + _ROWS]), heads(k[y : y + _ROWS])
-        products += queries.swapaxes(1, 2) @ keys
-        squares += (queries**2).sum(1), (keys**2).sum(1)
-    lengths = np.maximum(np.sqrt(squares), 1e-12)
-    scores = products / (lengths[0][:, :, None] * lengths[1][:, None, :]) * temperature[:, None, None]
-    weights = np.exp(scores - scores.max(2, keepdims=True))
-    weights /= weights.sum(2, keepdims=True)
+    above, below, down = along(top, bottom, height)
+    before, after, across = along(left, right, width)
+    tall = mixed[above] * (1 - down)[:, None, None] + mixed[below] * down[:, None, None]
     out = tile.empty(layer.name).values
-    for y in range(0, height, _ROWS):
-        mixed = heads(v[y : y + _ROWS]) @ weights.swapaxes(1, 2)
-        out[y : y + _ROWS] = mixed.swapaxes(0, 1).reshape(-1, width, layer.channels)
+    for y, row in enumerate(tall):
+        out[y] = row[before] * (1 - across)[:, None] + row[after] * across[:, None]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How a layer that looks at the whole image is prepared.
+
+    reads : layer -> the names of what it adds up; begin : (layer, height, width of these) -> its sums, whose
+    `add(in_rows, first, *rows)` is given rows in order, of which the first is row `first`; end : (plan, layer, sums) -> what
+    its `run` finds in `Tile.whole`; around : layer -> how many pixels around its own `run` reads.
+    """
+
+    reads: Callable[[Any], tuple[str, ...]]
+    begin: Callable[[Any, int, int], Any]
+    end: Callable[[Plan, Any, Any], Any] = lambda plan, layer, sums: sums
+    around: Callable[[Any], int] = lambda layer: 0
 
 
 def _leaky(tile: Tile, layer: Leaky) -> None:
@@ -351,9 +394,30 @@ def _leaky(tile: Tile, layer: Leaky) -> None:
 
 
 def _step_attention(tile: Tile, layer: StepAttention) -> None:
-    others = tile.plan.packed.others
-    own = {part: others[f"{layer.name}.{part}"] for part in layer.parameter_shapes}
-    attend(layer, own, tile.read(layer)[0], tile.empty(layer.name).values, tile.in_rows)
+    (top, left, bottom, right), half = tile.regions[layer.name], layer.kernel // 2
+    height, width = tile.sizes[layer.name]
+    y, x = max(0, top - half), max(0, left - half)
+    values = tile.fields[layer.source].inside((y, x, min(height, bottom + half), min(width, right + half)))
+    kernel = tile.plan.packed.others[f"{layer.name}.space"]
+    attend(kernel, tile.whole[layer.name], values, (top - y, left - x), tile.empty(layer.name).values, tile.in_rows)
+
+
+class _StepSums:
+    """Means and largest values."""
+
+    def __init__(self, layer: StepAttention, height: int, width: int) -> None:
+        kinds: tuple[Literal["mean", "max"], ...] = ("mean", "max")
+        self.pools = [PoolSums(GlobalPool(layer.name, layer.source, kind), height, width) for kind in kinds]
+
+    def add(self, in_rows: Callable[[int, Callable[[int, int], None]], None], first: int, x: Floats) -> None:
+        """Add rows (h, W, T·C)."""
+        for pool in self.pools:
+            pool.add(in_rows, first, x)
+
+
+def _gates(plan: Plan, layer: StepAttention, sums: _StepSums) -> Floats:
+    own = {part: plan.packed.others[f"{layer.name}.{part}"] for part in layer.parameter_shapes}
+    return gates(layer, own, sums.pools[0].value(), sums.pools[1].value())
 
 
 def _step_mean(tile: Tile, layer: StepMean) -> None:
@@ -365,11 +429,13 @@ def _step_mean(tile: Tile, layer: StepMean) -> None:
 class Kind:
     """How a kind of layer is run: (tile, layer), which puts its values into a field of the tile.
 
-    reads : layer -> the names of what it reads, the image too where it needs it beside its sources.
+    reads : layer -> the names of what it then reads, the image too where it needs it beside its sources; whole : what comes
+    before where it looks at the whole image.
     """
 
     run: Callable[[Tile, Any], None]
     reads: Callable[[Any], tuple[str, ...]] = lambda layer: tuple(layer.sources)
+    whole: Whole | None = None
 
 
 PLAIN: dict[type[Layer], Kind] = {
@@ -388,12 +454,27 @@ PLAIN: dict[type[Layer], Kind] = {
     Constant: Kind(_constant),
     Pointwise: Kind(_pointwise),
     MaxPool: Kind(_max_pool),
-    GlobalPool: Kind(_global_pool),
+    GlobalPool: Kind(
+        _global_pool,
+        reads=lambda layer: (),
+        whole=Whole(lambda layer: tuple(layer.sources), PoolSums, lambda plan, layer, sums: sums.value()),
+    ),
     LayerNorm: Kind(_layer_norm),
     Multiply: Kind(_multiply),
-    Attention: Kind(_attention),
     Leaky: Kind(_leaky),
-    StepAttention: Kind(_step_attention),
+    StepAttention: Kind(
+        _step_attention,
+        whole=Whole(lambda layer: tuple(layer.sources), _StepSums, _gates, lambda layer: layer.kernel // 2),
+    ),
     StepMean: Kind(_step_mean),
+    Attention: Kind(
+        _attention,
+        reads=lambda layer: layer.sources[2:],
+        whole=Whole(lambda layer: layer.sources[:2], AttentionSums, _mixing),
+    ),
+    Shrink: Kind(_shrink),
+    ChannelPool: Kind(_channel_pool),
+    Prompt: Kind(_prompt, reads=lambda layer: layer.sources[1:]),
+    FrequencySplit: Kind(_frequency_split, whole=Whole(lambda layer: layer.sources[:1], FrequencySums)),
 }
 """Every kind of layer."""

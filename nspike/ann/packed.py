@@ -52,10 +52,11 @@ def pack(network: Network, parameters: Mapping[str, Floats]) -> Packed:
                 )
             if layer.name not in names:
                 others[name] = np.asarray(values, np.float32)
-    return Packed({conv.name: _pack(conv, parameters) for conv in network.convs}, others)
+    return Packed({conv.name: pack_conv(conv, parameters) for conv in network.convs}, others)
 
 
-def _pack(conv: Conv, parameters: Mapping[str, Floats]) -> PackedConv:
+def pack_conv(conv: Conv, parameters: Mapping[str, Floats]) -> PackedConv:
+    """A convolution with its parameters, of which batch norm is folded."""
     from nspike.kernels.dense import pack as pack_kernel
     from nspike.kernels.dense_general import pack_groups
 

@@ -1,7 +1,7 @@
 """The functions of each value that a plain network may have, float32 to float32.
 
-What no processor computes exactly is computed in float64 by SciPy, value by value, so that neither tiles nor threads
-change a bit.
+What no processor computes exactly is computed in float64, value by value, by SciPy or a kernel, so that neither tiles nor
+threads change a bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,10 +33,11 @@ def _tanh(x: Floats) -> Floats:
 
 
 def _gelu(x: Floats) -> Floats:
-    from scipy.special import erf
+    from nspike.kernels.gelu import gelu
 
-    wide = x.astype(np.float64)
-    return np.asarray(wide * (0.5 + 0.5 * erf(wide * np.sqrt(0.5))), np.float32)
+    out = np.empty(x.shape, np.float32)
+    gelu(x, out)
+    return out
 
 
 def _silu(x: Floats) -> Floats:

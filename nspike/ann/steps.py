@@ -40,29 +40,41 @@ def mean_over_steps(layer: StepMean, values: Floats, out: Floats) -> None:
     np.multiply(total, np.float32(1 / layer.steps), out=out)
 
 
-def attend(layer: StepAttention, parameters: Mapping[str, Floats], x: Floats, out: Floats, in_rows: InRows) -> None:
-    """Gates over time, channels and places, and a ReLU, on the whole image."""
+def gates(layer: StepAttention, parameters: Mapping[str, Floats], averages: Floats, most: Floats) -> Floats:
+    """The gates over time and channels together, (T·C,), from the means and the largest values over the whole image."""
     each = layer.channels // layer.steps
-    means = x.sum((0, 1), dtype=np.float64).reshape(layer.steps, each) / (x.shape[0] * x.shape[1])
-    largest = x.max((0, 1)).reshape(layer.steps, each).astype(np.float64)
+    means, largest = (values.astype(np.float64).reshape(layer.steps, each) for values in (averages, most))
     time = _gate(parameters["time1"], parameters["time2"], means.mean(1), largest.max(1))[:, None]
     # gates are positive: the largest of what is gated is the largest gated
     channel = _gate(parameters["channel1"], parameters["channel2"], (time * means).mean(0), (time * largest).max(0))
-    gate = (time * channel).ravel().astype(np.float32)
-    pooled = np.empty((*x.shape[:2], 2))
+    return np.asarray((time * channel).ravel(), np.float32)
+
+
+def attend(kernel: Floats, gate: Floats, x: Floats, at: tuple[int, int], out: Floats, in_rows: InRows) -> None:
+    """Those gates, the one over places and a ReLU.
+
+    x : what is gated, with as many pixels around `out` as the kernel (1, 2, k, k) reads, but for those outside the image; at :
+    the first pixel of `out` in it.
+    """
+    half, (height, width) = kernel.shape[2] // 2, out.shape[:2]
+    pooled = np.zeros((height + 2 * half, width + 2 * half, 2))
+    y, z = half - at[0], half - at[1]
+    inside = pooled[y : y + x.shape[0], z : z + x.shape[1]]
+    core = x[at[0] : at[0] + height, at[1] : at[1] + width]
 
     def pool(first: int, last: int) -> None:
-        z = x[first:last] * gate
-        pooled[first:last, :, 0] = z.mean(2, dtype=np.float64)
-        pooled[first:last, :, 1] = z.max(2)
+        for row, own in zip(x[first:last], inside[first:last], strict=True):
+            gated = row * gate
+            own[:, 0] = gated.mean(1, dtype=np.float64)
+            own[:, 1] = gated.max(1)
 
     def finish(first: int, last: int) -> None:
-        np.maximum(x[first:last] * gate, _0, out=out[first:last])
+        np.maximum(core[first:last] * gate, _0, out=out[first:last])
         out[first:last] *= place[first:last, :, None]
 
     in_rows(len(x), pool)
-    place = _places(parameters["space"], pooled)
-    in_rows(len(x), finish)
+    place = _places(kernel, pooled)
+    in_rows(height, finish)
 
 
 def _gate(first: Floats, second: Floats, *pooled: Doubles) -> Doubles:
@@ -74,13 +86,12 @@ def _gate(first: Floats, second: Floats, *pooled: Doubles) -> Doubles:
     return np.asarray(expit(answers))
 
 
-def _places(kernel: Floats, pooled: Doubles) -> Floats:
-    """σ of the zero-padded convolution of (rows, columns, 2), float32 (rows, columns)."""
+def _places(kernel: Floats, padded: Doubles) -> Floats:
+    """σ of the convolution of (rows + k - 1, columns + k - 1, 2), float32 (rows, columns)."""
     from scipy.special import expit
 
     size = kernel.shape[2]
-    padded = np.pad(pooled, ((size // 2,) * 2, (size // 2,) * 2, (0, 0)))
-    rows, columns = pooled.shape[:2]
+    rows, columns = (side - size + 1 for side in padded.shape[:2])
     total = np.zeros((rows, columns))
     for i in range(size):
         for j in range(size):

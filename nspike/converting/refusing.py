@@ -12,12 +12,16 @@ from nspike.graph.layer import Activation, Layer
 from nspike.graph.network import Network
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -38,7 +42,7 @@ INSTEAD: Mapping[type[Layer], Callable[[Any], tuple[str, str]]] = {
         "the largest of several spike counts is known only after the last step",
         "train a convolution of stride 2 or an average pool in its place",
     ),
-    GlobalPool: lambda layer: ("a mean over the whole image is not local", _TEACHER),
+    GlobalPool: lambda layer: ("what it takes of the whole image is not local", _TEACHER),
     LayerNorm: lambda layer: (
         "it divides by a standard deviation that each pixel has for itself",
         "train with batch norm, which folds into the convolution, or: " + _TEACHER,
@@ -55,6 +59,16 @@ INSTEAD: Mapping[type[Layer], Callable[[Any], tuple[str, str]]] = {
         _LITE,
     ),
     StepMean: lambda layer: ("a mean over steps that stand side by side", _LITE),
+    Shrink: lambda layer: (
+        "it leaves out pixels between those that it takes",
+        "train an average pool or a convolution with a stride in its place",
+    ),
+    ChannelPool: lambda layer: ("the largest of several spike counts is known only after the last step", _TEACHER),
+    Prompt: lambda layer: ("its planes are weighted by a softmax over the whole image", _TEACHER),
+    FrequencySplit: lambda layer: (
+        "a Fourier transform looks at the whole image, and spikes have no absolute value",
+        _TEACHER,
+    ),
 }
 """For each kind of layer that only plain networks have: (why it has no spiking form, what to train instead)."""
 

@@ -63,6 +63,29 @@ def bad_steps(layer: Any, channels: int) -> str | None:
     return not_a_size(layer.name, "steps", layer.steps, channels)
 
 
+def bad_pool(layer: Any) -> str | None:
+    """The fault of a pool over the whole image; None if it has none."""
+    if layer.function not in ("mean", "max"):
+        return f"layer {layer.name!r} takes the {layer.function!r}, expected mean or max"
+    return None
+
+
+def bad_factor(layer: Any) -> str | None:
+    """The fault of what a layer shrinks by; None if it has none."""
+    if type(layer.factor) is not int or layer.factor < 2 or layer.factor % 2:
+        return f"layer {layer.name!r} shrinks by {layer.factor!r}, expected an even number"
+    return None
+
+
+def bad_numbers(layer: Any, *names: str) -> str | None:
+    """The fault of fields that must be positive integers; None if all are."""
+    values = {name: getattr(layer, name) for name in names}
+    if all(type(value) is int and value >= 1 for value in values.values()):
+        return None
+    listed = ", ".join(f"{name} {value!r}" for name, value in values.items())
+    return f"layer {layer.name!r} has {listed}, expected positive integers"
+
+
 def not_a_size(name: str, what: str, value: int, channels: int | None = None, parts: int | None = None) -> str | None:
     """The fault of a factor or a number of groups, by which (or by `parts`) `channels` must be divisible."""
     if type(value) is not int or value < 1:

@@ -13,7 +13,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.faults import bad_activation, bad_conv, bad_plain, bad_steps, not_a_size
+from nspike.graph.faults import (
+    bad_activation,
+    bad_conv,
+    bad_factor,
+    bad_numbers,
+    bad_plain,
+    bad_pool,
+    bad_steps,
+    not_a_size,
+)
 from nspike.graph.layer import (
     IMAGE,
     Activation,
@@ -33,12 +42,16 @@ from nspike.graph.layer import (
 )
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -226,7 +239,12 @@ GEOMETRY: dict[type[Layer], Geometry] = {
         scale=lambda layer: Fraction(1, layer.size),
         needs=lambda layer, first, last: _blocks(layer.size, first, last),
     ),
-    GlobalPool: Geometry(role="plain", scale=lambda layer: None, needs=lambda *_: EVERYWHERE),
+    GlobalPool: Geometry(
+        role="plain",
+        fault=lambda layer, read: bad_pool(layer),
+        scale=lambda layer: None,
+        needs=lambda *_: EVERYWHERE,
+    ),
     LayerNorm: Geometry(
         role="plain",
         expects=_ones,
@@ -236,7 +254,9 @@ GEOMETRY: dict[type[Layer], Geometry] = {
         role="plain",
         broadcasts=True,
         fault=lambda layer, read: (
-            None if len(read) == 2 and read[0] == read[1] else f"layer {layer.name!r} multiplies {list(read)} channels"
+            None
+            if len(read) == 2 and read[1] in (read[0], 1)
+            else f"layer {layer.name!r} multiplies {list(read)} channels"
         ),
     ),
     Attention: Geometry(
@@ -262,6 +282,33 @@ GEOMETRY: dict[type[Layer], Geometry] = {
         role="plain",
         channels=lambda layer, read: read[0] // layer.steps,
         fault=lambda layer, read: not_a_size(layer.name, "steps", layer.steps, read[0]),
+    ),
+    Shrink: Geometry(
+        role="plain",
+        fault=lambda layer, read: bad_factor(layer),
+        scale=lambda layer: Fraction(1, layer.factor),
+        needs=lambda layer, first, last: _blocks(layer.factor, first, last),
+    ),
+    ChannelPool: Geometry(role="plain", channels=lambda layer, read: 2),
+    Prompt: Geometry(
+        role="plain",
+        broadcasts=True,
+        channels=lambda layer, read: layer.channels,
+        expects=lambda layer, count: None,
+        fault=lambda layer, read: (
+            bad_numbers(layer, "channels", "count", "size")
+            or (None if read[1:] == [layer.count] else f"layer {layer.name!r} reads {read[1:]} scores of {layer.count}")
+        ),
+        parameters=lambda layer: {"weight": (layer.count, layer.channels, layer.size, layer.size)},
+    ),
+    FrequencySplit: Geometry(
+        role="plain",
+        broadcasts=True,
+        channels=lambda layer, read: 2 * layer.channels,
+        expects=lambda layer, count: [layer.channels, 2],
+        fault=lambda layer, read: bad_numbers(layer, "channels", "block"),
+        needs=lambda *_: EVERYWHERE,
+        macs=lambda layer, height, width: 8 * layer.channels * (width // layer.block) * height * width,
     ),
 }
 

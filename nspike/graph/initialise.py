@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nspike.graph.geometry import GEOMETRY
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import Attention, LayerNorm, Pointwise, StepAttention
+from nspike.graph.plain_layer import Attention, LayerNorm, Pointwise, Prompt, StepAttention
 
 SMALL = 0.1
 
@@ -74,6 +74,11 @@ def _step_attention(layer: StepAttention, _: Network, draw: np.random.Generator)
     }
 
 
+def _prompt(layer: Prompt, network: Network, draw: np.random.Generator) -> Parameters:
+    shape = (layer.count, layer.channels, layer.size, layer.size)
+    return {f"{layer.name}.weight": draw.random(shape, np.float32)}
+
+
 def _nothing(*_: Any) -> Parameters:
     return {}
 
@@ -85,5 +90,6 @@ INITIAL: dict[type[Layer], Callable[[Any, Network, np.random.Generator], Paramet
     LayerNorm: _layer_norm,
     Attention: _attention,
     StepAttention: _step_attention,
+    Prompt: _prompt,
 }
 """How each kind of layer starts: (layer, network, generator) -> its parameters by name."""

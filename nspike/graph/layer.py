@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -209,7 +213,21 @@ class Constant(Reads):
     meaning: str = ""
 
 
-PlainLayer = Pointwise | MaxPool | GlobalPool | LayerNorm | Multiply | Attention | Leaky | StepAttention | StepMean
+PlainLayer = (
+    Pointwise
+    | MaxPool
+    | GlobalPool
+    | LayerNorm
+    | Multiply
+    | Attention
+    | Shrink
+    | ChannelPool
+    | Prompt
+    | FrequencySplit
+    | Leaky
+    | StepAttention
+    | StepMean
+)
 """Layers that only a plain network may have: conversion refuses them."""
 
 Layer = (
@@ -255,6 +273,10 @@ KINDS: dict[str, type[Layer]] = {
     "leaky": Leaky,
     "step_attention": StepAttention,
     "step_mean": StepMean,
+    "shrink": Shrink,
+    "channel_pool": ChannelPool,
+    "prompt": Prompt,
+    "frequency_split": FrequencySplit,
 }
 """Every kind of layer, by its name in model files. Everything else about a kind is in tables with these kinds as keys."""
 

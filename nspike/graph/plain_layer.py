@@ -34,10 +34,11 @@ class MaxPool(Reads):
 
 @dataclass(frozen=True)
 class GlobalPool(Reads):
-    """The mean of each channel over the whole image, (C, 1, 1)."""
+    """The mean of each channel over the whole image, (C, 1, 1); or the largest value."""
 
     name: str
     source: str
+    function: Literal["mean", "max"] = "mean"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class LayerNorm(Reads):
 
 @dataclass(frozen=True)
 class Multiply:
-    """The product of two layers; the second may be (C, 1, 1)."""
+    """The product of two layers; the second may be (C, 1, 1), or (1, H, W) for all channels."""
 
     name: str
     sources: tuple[str, str]
@@ -70,6 +71,56 @@ class Attention:
     sources: tuple[str, str, str]
     channels: int
     heads: int
+
+
+@dataclass(frozen=True)
+class Shrink(Reads):
+    """1/factor of the size, bilinear between pixel centres without smoothing: the mean of the middle 2×2 of each block.
+
+    PyTorch's `interpolate` (align_corners=False) to a size of which the input's is an even multiple, `factor`.
+    """
+
+    name: str
+    source: str
+    factor: int
+
+
+@dataclass(frozen=True)
+class ChannelPool(Reads):
+    """Two channels: the largest of each pixel's channels, and their mean (the order of CBAM's spatial gate)."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Learnt planes at the size of a layer (PromptIR): Σₖ softmax(s)ₖ·Pₖ, enlarged or shrunk bilinearly.
+
+    sources : a layer whose size it takes, and the scores s (count, 1, 1); parameter `weight` P (count, channels, size, size).
+    The resizing is between pixel centres, without smoothing (align_corners=False).
+    """
+
+    name: str
+    sources: tuple[str, str]
+    channels: int
+    count: int
+    size: int
+
+
+@dataclass(frozen=True)
+class FrequencySplit:
+    """Low and high frequencies of each channel (AdaIR), 2·C channels: |F⁻¹(B·F x)|, then |F⁻¹((1 - B)·F x)|.
+
+    sources : x (C, H, W), and shares s in [0, 1] (2, 1, 1). The box B holds the frequencies -h ... h-1 and -w ... w-1 with
+    h = ⌊⌊H/block⌋·s₀⌋ and w = ⌊⌊W/block⌋·s₁⌋, H×W being the whole feature map. Where a side is below `block`, B is empty:
+    the low part is 0.
+    """
+
+    name: str
+    sources: tuple[str, str]
+    channels: int
+    block: int = 128
 
 
 # ----- Spiking networks in floats: T steps side by side, channel t·C + c being channel c at step t -----

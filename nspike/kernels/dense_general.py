@@ -67,18 +67,44 @@ def convolve_channels(x, origin, row, channels, weights, size, stride, dilation,
     totals = sums[:channels]
     for y in range(first, last):
         for p in range(width):
-            totals[:] = bias
-            for dy in range(size):
-                start = origin + (y * stride + dy * dilation) * row + p * stride * channels
-                for dx in range(size):
-                    at = start + dx * dilation * channels
-                    taken = (dy * size + dx) * channels
-                    values, factors = x[at : at + channels], weights[taken : taken + channels]
-                    for c in range(channels):
-                        totals[c] += values[c] * factors[c]
+            start = origin + y * stride * row + p * stride * channels
+            if size == 3:
+                three_by_three(x, start, dilation * row, dilation * channels, weights, bias, totals)
+            else:
+                totals[:] = bias
+                for dy in range(size):
+                    for dx in range(size):
+                        at = start + dilation * (dy * row + dx * channels)
+                        taken = (dy * size + dx) * channels
+                        values, factors = x[at : at + channels], weights[taken : taken + channels]
+                        for c in range(channels):
+                            totals[c] += values[c] * factors[c]
             for c in range(channels):
                 value = totals[c]
                 out[y, p, c] = np.float32(0) if rectify and value < 0 else value
+
+
+@kernel
+def three_by_three(x, at, row, step, weights, bias, totals):
+    """All channels of one pixel of a depthwise 3×3 convolution: the taps are `row` and `step` apart, the first at `at`."""
+    n = totals.shape[0]
+    a, b, c = x[at : at + n], x[at + step : at + step + n], x[at + 2 * step : at + 2 * step + n]
+    at += row
+    d, e, f = x[at : at + n], x[at + step : at + step + n], x[at + 2 * step : at + 2 * step + n]
+    at += row
+    g, h, i = x[at : at + n], x[at + step : at + step + n], x[at + 2 * step : at + 2 * step + n]
+    upper, middle, lower = weights[: 3 * n], weights[3 * n : 6 * n], weights[6 * n : 9 * n]
+    for k in range(n):
+        total = bias[k] + a[k] * upper[k]
+        total += b[k] * upper[n + k]
+        total += c[k] * upper[2 * n + k]
+        total += d[k] * middle[k]
+        total += e[k] * middle[n + k]
+        total += f[k] * middle[2 * n + k]
+        total += g[k] * lower[k]
+        total += h[k] * lower[n + k]
+        total += i[k] * lower[2 * n + k]
+        totals[k] = total
 
 
 def is_depthwise(channels: int, kept: int, groups: int) -> bool:

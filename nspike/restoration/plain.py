@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.ledger import Ledger
+from nspike.errors import UsageError
 from nspike.graph.geometry import needs_everything
 from nspike.graph.network import Network
 from nspike.images.plane import UNIT
@@ -30,12 +31,15 @@ def run(
 ) -> None:
     """Run the plain network on planes (N, C, H, W), in bands of rows whose floats take about half of `memory` bytes.
 
-    sink, progress : as the engine's.
+    A network that looks at the whole image is given all of it at once. sink, progress : as the engine's. Raises UsageError if
+    such a network takes more than `memory`.
     """
     from nspike.ann import run as ann
     from nspike.engine.window import Part, Rect
 
     count, channels, height, width = network_planes.shape
+    if needs_everything(model.network.layers):
+        memory = 2 * _room(model.network, height, width, memory)
     multiple, scale = model.network.size_multiple, model.network.scale
     halo = -(-model.network.radius // multiple) * multiple
     rows = max(memory // (16 * channels * width) - 2 * halo, _LEAST_BAND)
@@ -62,6 +66,21 @@ def run(
             part = output[:, scale * (y - y0) : scale * (last - y0)].astype(np.float64)
             core = Rect(y, last, 0, width)
             sink(Part(n, core, integers(network_planes[n, :, y:last]), part))
+
+
+def _room(network: Network, height: int, width: int, memory: int) -> int:
+    """The bytes that are left for the layers of a network that looks at the whole image. Raises UsageError."""
+    from nspike.ann import run as ann
+
+    planes = 4 * network.channels * height * width * (1 + network.scale**2)
+    least = planes + ann.least_memory(network, height, width)
+    if least > memory:
+        raise UsageError(
+            f"network {network.name} looks at the whole image: on {width}×{height} pixels it takes at least "
+            f"{-(-least // 2**20)} MiB, and may take {memory // 2**20} MiB; allow more (--memory {-(-least // 2**20)}M) or "
+            "give it a smaller image; it has no tiles"
+        )
+    return memory - planes
 
 
 def ledger(network: Network, shape: tuple[int, ...]) -> Ledger:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.autograd import attention, pointwise, spatial, steps
+from nspike.autograd import attention, gating, pointwise, spatial, steps
 from nspike.autograd.activation import sigmoid
 from nspike.autograd.convolve import conv2d
 from nspike.autograd.tensor import Tensor, add, concatenate, multiply
@@ -29,12 +29,16 @@ from nspike.graph.layer import (
 )
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -97,7 +101,19 @@ def _pointwise(network: Network, layer: Pointwise, read: Sequence[Tensor], value
 
 
 def _global_pool(network: Network, layer: GlobalPool, read: Sequence[Tensor], values: Values) -> Tensor:
+    if layer.function == "max":
+        return gating.largest(read[0], axes=(2, 3))
     return read[0].mean(axis=(2, 3)).reshape(*read[0].shape[:2], 1, 1)
+
+
+def _channel_pool(network: Network, layer: ChannelPool, read: Sequence[Tensor], values: Values) -> Tensor:
+    n, _, height, width = read[0].shape
+    return concatenate([gating.largest(read[0], axes=(1,)), read[0].mean(axis=1).reshape(n, 1, height, width)])
+
+
+def _prompt(network: Network, layer: Prompt, read: Sequence[Tensor], values: Values) -> Tensor:
+    height, width = read[0].shape[2:]
+    return gating.prompt(read[1], network.parameters[f"{layer.name}.weight"], (height, width))
 
 
 def _layer_norm(network: Network, layer: LayerNorm, read: Sequence[Tensor], values: Values) -> Tensor:
@@ -164,5 +180,9 @@ OPERATIONS: Mapping[type[Layer], Operation] = {
     Leaky: _leaky,
     StepAttention: _step_attention,
     StepMean: _step_mean,
+    Shrink: lambda network, layer, read, values: gating.shrink(read[0], factor=layer.factor),
+    ChannelPool: _channel_pool,
+    Prompt: _prompt,
+    FrequencySplit: lambda network, layer, read, values: gating.frequencies(read[0], read[1], block=layer.block),
 }
 """What computes each kind of layer: (the network, the layer, what it reads, all values so far) -> its value."""

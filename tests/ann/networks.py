@@ -24,12 +24,16 @@ from nspike.graph.network import Network
 from nspike.graph.plain_layer import (
     FUNCTIONS,
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -81,6 +85,7 @@ class _Builder:
         if self.plain:
             kinds += ["pointwise"] * 3 + ["max", "norm", "attention", "squeeze", "multiply"]
             kinds += ["leaky", "gates", "mean", "repeated"]
+            kinds += ["shrink", "spatial", "prompt", "split"]
         kind = draw.choice(kinds)
         if kind == "conv":
             self.conv(name, source)
@@ -89,7 +94,11 @@ class _Builder:
             levels = int(draw.integers(2, 6)) if ceiling is not None and draw.random() < 0.3 and self.plain else None
             self.add(Activation(name, source, channels, ceiling, levels, bool(draw.random() < 0.3)), channels, scale)
         elif kind == "tied":
-            free = [c for c in self.layers if isinstance(c, Conv) and c.tied is None and c.batch_norm_eps is None]
+            free = [
+                c
+                for c in self.layers
+                if isinstance(c, Conv) and c.tied is None and c.batch_norm_eps is None and c.repeats == 1
+            ]
             owner = free[draw.integers(len(free))] if free else None
             read = self.pick(
                 lambda c, s: owner is not None and (c, s) == (owner.in_channels, self.known[owner.source][1])
@@ -144,9 +153,29 @@ class _Builder:
             }[kind]()
             self.add(layer, out, scale)
         elif kind == "squeeze":
-            self.add(GlobalPool(f"{name}.pool", source), channels, None)
+            self.add(GlobalPool(f"{name}.pool", source, str(draw.choice(["mean", "max"]))), channels, None)
             self.add(Pointwise(f"{name}.gate", f"{name}.pool", channels, "sigmoid"), channels, None)
             self.add(Multiply(name, (source, f"{name}.gate")), channels, scale)
+
+        elif kind == "shrink" and scale > Fraction(1, 4):
+            self.add(Shrink(name, source, 2), channels, scale / 2)
+        elif kind == "spatial":
+            self.add(ChannelPool(f"{name}.pool", source), 2, scale)
+            self.add(Conv(f"{name}.gate", f"{name}.pool", 2, 1, 3), 1, scale)
+            self.add(Multiply(name, (source, f"{name}.gate")), channels, scale)
+        elif kind == "prompt":
+            self.add(GlobalPool(f"{name}.pool", source), channels, None)
+            self.add(Conv(f"{name}.scores", f"{name}.pool", channels, 3, 1), 3, None)
+            self.add(Prompt(name, (source, f"{name}.scores"), 4, 3, int(draw.integers(1, 6))), 4, scale)
+        elif kind == "split" and channels < 12:
+            self.add(GlobalPool(f"{name}.pool", source), channels, None)
+            self.add(Conv(f"{name}.rate", f"{name}.pool", channels, 2, 1), 2, None)
+            self.add(Pointwise(f"{name}.share", f"{name}.rate", 2, "sigmoid"), 2, None)
+            self.add(
+                FrequencySplit(name, (source, f"{name}.share"), channels, int(draw.choice([2, 3, 5]))),
+                2 * channels,
+                scale,
+            )
 
     def finish(self, scale_to_one):
         source = self.layers[-1].name if self.layers else IMAGE

@@ -97,6 +97,11 @@ def _blocks(layer, x):
     return x.reshape(len(x), x.shape[1] // s, s, x.shape[2] // s, s)
 
 
+def _middle(f, x):
+    taken = slice(f // 2 - 1, f // 2 + 1)
+    return x.reshape(len(x), x.shape[1] // f, f, x.shape[2] // f, f)[:, :, taken, :, taken]
+
+
 def _pointwise(layer, network, p, x):
     sigmoid = 1 / (1 + np.exp(-x))
     return {
@@ -158,6 +163,39 @@ def _step_attention(layer, network, p, x):
     return np.maximum(z / (1 + np.exp(-place)), 0)
 
 
+def _prompt(layer, network, p, x, scores):
+    shares = np.exp(scores[:, 0, 0])
+    planes = np.einsum("k,kcij->cij", shares / shares.sum(), np.asarray(p[f"{layer.name}.weight"], float))
+    out = np.zeros((layer.channels, *x.shape[1:]))
+    for y in range(x.shape[1]):
+        for z in range(x.shape[2]):
+            for c in range(layer.channels):
+                at = [
+                    min(max((i + 0.5) * layer.size / n - 0.5, 0), layer.size - 1)
+                    for i, n in zip((y, z), x.shape[1:], strict=True)
+                ]
+                for i in range(layer.size):
+                    for j in range(layer.size):
+                        share = max(0, 1 - abs(at[0] - i)) * max(0, 1 - abs(at[1] - j))
+                        out[c, y, z] += share * planes[c, i, j]
+    return out
+
+
+def _frequency_split(layer, network, p, x, shares):
+    """By Fourier transforms of all, whose middle is moved to the middle of the array."""
+    height, width = x.shape[1:]
+    half = [
+        int(np.float32(side // layer.block) * np.float32(s))
+        for side, s in zip(x.shape[1:], shares.ravel(), strict=True)
+    ]
+    mask = np.zeros((height, width))
+    y, z = height // 2, width // 2
+    mask[y - half[0] : y + half[0], z - half[1] : z + half[1]] = 1
+    moved = np.fft.fftshift(np.fft.fft2(x), axes=(1, 2))
+    parts = [np.abs(np.fft.ifft2(np.fft.ifftshift(moved * m, axes=(1, 2)))) for m in (mask, 1 - mask)]
+    return np.concatenate(parts)
+
+
 SLOW = {
     "Conv": _conv,
     "Activation": _activation,
@@ -174,13 +212,17 @@ SLOW = {
     "Constant": lambda layer, network, p, x: np.array(layer.values)[:, None, None] + np.zeros((1, *x.shape[1:])),
     "Pointwise": _pointwise,
     "MaxPool": lambda layer, network, p, x: _blocks(layer, x).max((2, 4)),
-    "GlobalPool": lambda layer, network, p, x: x.mean((1, 2), keepdims=True),
+    "GlobalPool": lambda layer, network, p, x: getattr(x, layer.function)((1, 2), keepdims=True),
     "LayerNorm": _layer_norm,
     "Multiply": lambda layer, network, p, x, y: x * y,
     "Attention": _attention,
     "Leaky": _leaky,
     "StepAttention": _step_attention,
     "StepMean": lambda layer, network, p, x: sum(np.split(x, layer.steps)) / layer.steps,
+    "Shrink": lambda layer, network, p, x: _middle(layer.factor, x).mean((2, 4)),
+    "ChannelPool": lambda layer, network, p, x: np.stack([x.max(0), x.mean(0)]),
+    "Prompt": _prompt,
+    "FrequencySplit": _frequency_split,
 }
 
 

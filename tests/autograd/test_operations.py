@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nspike import autograd as ag
-from nspike.autograd import Tensor, check_gradients, operation
+from nspike.autograd import Tensor, check_gradients, gating, operation
 from nspike.errors import DifferenceError
 
 draw = np.random.default_rng(0)
@@ -67,6 +67,12 @@ CASES = {
     "matmul": (ag.matmul, A, np.swapaxes(B, 2, 3)),
     "softmax": (ag.softmax, A),
     "spectral_norm": (lambda a, b: ag.spectral_norm(a - b), IMAGE, draw.normal(size=IMAGE.shape)),
+    "largest": (lambda a: gating.largest(a, axes=(2, 3)), IMAGE),
+    "largest_channel": (lambda a: gating.largest(a, axes=(1,)), IMAGE),
+    "shrink": (lambda a: gating.shrink(a, factor=2), IMAGE[:, :, :6]),
+    "resize": (lambda a: gating.resize(a, size=(3, 9)), IMAGE),
+    "prompt": (lambda s, p: gating.prompt(s, p, (4, 3)), IMAGE[:, :, :1, :1], IMAGE.transpose(1, 0, 2, 3)),
+    "frequencies": (lambda a: gating.frequencies(a, np.full((len(IMAGE), 2, 1, 1), 0.6), block=2), IMAGE),
     "reused": (lambda a, b: (a * b + a).square() - b * (a - b), A, B),
 }
 
@@ -287,6 +293,16 @@ TWINS = {
         lambda a: ag.interpolate(a, factor=2),
         lambda torch, a: torch.nn.functional.interpolate(a, scale_factor=2, mode="bilinear", align_corners=False),
         IMAGE,
+    ),
+    "resize": (
+        lambda a: gating.resize(a, size=(3, 9)),
+        lambda torch, a: torch.nn.functional.interpolate(a, (3, 9), mode="bilinear", align_corners=False),
+        IMAGE,
+    ),
+    "shrink": (
+        lambda a: gating.shrink(a, factor=6),
+        lambda torch, a: torch.nn.functional.interpolate(a, (1, 1), mode="bilinear", align_corners=False),
+        IMAGE[:, :, :6, :6],
     ),
     "spectral_norm": (ag.spectral_norm, lambda torch, a: torch.fft.fft2(a).abs().mean(), IMAGE),
     "sigmoid": (ag.sigmoid, lambda torch, a: torch.sigmoid(a), 40 * A),

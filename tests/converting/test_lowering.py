@@ -24,7 +24,19 @@ from nspike.graph.layer import (
     Slice,
 )
 from nspike.graph.network import Network
-from nspike.graph.plain_layer import FUNCTIONS, Attention, GlobalPool, LayerNorm, MaxPool, Multiply, Pointwise
+from nspike.graph.plain_layer import (
+    FUNCTIONS,
+    Attention,
+    ChannelPool,
+    FrequencySplit,
+    GlobalPool,
+    LayerNorm,
+    MaxPool,
+    Multiply,
+    Pointwise,
+    Prompt,
+    Shrink,
+)
 from nspike.graph.values import not_spiking
 from nspike.integer.components import components
 from tests.ann.networks import random_network, random_parameters
@@ -260,14 +272,23 @@ def test_everything_that_has_no_spiking_form_is_named_at_once():
         Attention("attention", ("norm", "norm", "norm"), 4, 2),
         GlobalPool("mean", "attention"),
         Multiply("times", ("attention", "mean")),
-        PixelShuffle("end", "times", 2),
+        Conv("scores", "mean", 4, 2, 1),
+        Prompt("prompt", ("times", "scores"), 1, 2, 4),
+        FrequencySplit("split", ("prompt", "scores"), 1),
+        ChannelPool("pool", "split"),
+        Shrink("small", "pool", 2),
+        Nearest("large", "small", 2),
+        Concat("both", ("times", "large", "pool")),
+        Conv("join", "both", 8, 4, 1),
+        PixelShuffle("end", "join", 2),
     ]
     network = network_of(*layers)
     with pytest.raises(UsageError) as error:
         lower(network, random_parameters(network))
     message = str(error.value)
-    assert f"{len(FUNCTIONS) + 5} of its layers have no spiking form" in message
-    for name in (*(f"'f{i}'" for i in range(len(FUNCTIONS))), "'max'", "'norm'", "'attention'", "'mean'", "'times'"):
+    assert f"{len(FUNCTIONS) + 9} of its layers have no spiking form" in message
+    named = ("max", "norm", "attention", "mean", "times", "prompt", "split", "pool", "small")
+    for name in (*(f"'f{i}'" for i in range(len(FUNCTIONS))), *(f"'{name}'" for name in named)):
         assert message.count(name) == 1
     assert "convolution of stride 2 or an average pool" in message
     assert "distil" in message

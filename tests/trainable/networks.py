@@ -22,12 +22,16 @@ from nspike.graph.network import Network
 from nspike.graph.plain_layer import (
     FUNCTIONS,
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -99,6 +103,29 @@ def teacher():
         Add("out", ("tail", "back")),
     ]
     return Network("teacher", 3, tuple(layers), "out", "add")
+
+
+def gated():
+    """What networks of prompts and frequencies have besides."""
+    layers = (
+        Conv("head", IMAGE, 3, 4, 3),
+        Shrink("half", "head", 2),
+        GlobalPool("mean", "half"),
+        GlobalPool("most", "half", "max"),
+        Multiply("both", ("mean", "most")),
+        Conv("scores", "both", 4, 3, 1),
+        Prompt("prompt", ("half", "scores"), 5, 3, 4),
+        Slice("rate", "most", 1, 2),
+        Pointwise("share", "rate", 2, "sigmoid"),
+        FrequencySplit("split", ("half", "share"), 4, 3),
+        Concat("all", ("prompt", "split")),
+        ChannelPool("pool", "all"),
+        Conv("gate", "pool", 2, 1, 3),
+        Multiply("weighted", ("all", "gate")),
+        Conv("up", "weighted", 13, 12, 3),
+        PixelShuffle("tail", "up", 2),
+    )
+    return Network("gated", 3, layers, "tail", "add")
 
 
 def unet(channels=1, width=8):

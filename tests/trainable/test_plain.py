@@ -16,7 +16,7 @@ from nspike.model.model import Info, Model
 from nspike.trainable.operations import FUNCTIONS, OPERATIONS
 from nspike.trainable.plain import DifferentiableAnn, initial_ceilings
 from tests.tiny import tiny_model
-from tests.trainable.networks import edsr, everything, model_of, teacher, unet
+from tests.trainable.networks import edsr, everything, gated, model_of, teacher, unet
 
 
 def aodnet():
@@ -32,7 +32,7 @@ MODELS = {
     "aodnet": aodnet(),
 }
 
-GENERAL = {network.name: model_of(network) for network in (everything(), teacher(), unet(), edsr())}
+GENERAL = {network.name: model_of(network) for network in (everything(), teacher(), gated(), unet(), edsr())}
 
 
 def plane_for(model, count=2):
