@@ -26,7 +26,7 @@ def ternary_step(v, current, state, params, phase, out):
 
 
 class Ternary(naive.IF):
-    name, planes, defaults = "ternary", (1, -1), {"v_init": 0.0}
+    name, planes, defaults = "own_ternary", (1, -1), {"v_init": 0.0}
     fired = False
 
     def step(self, current, post):
@@ -55,7 +55,7 @@ def burst_step(v, current, state, params, phase, out):
 
 
 class Burst(naive.IF):
-    name, planes, post_steps, defaults = "burst", (1, 2, 4), 2, {"v_init": 0.0}
+    name, planes, post_steps, defaults = "own_burst", (1, 2, 4), 2, {"v_init": 0.0}
 
     def step(self, current, post):
         self.v = self.v + current

@@ -5,13 +5,15 @@ Each of them is an op of the plan and is counted as such; only the currents in b
 declared neurons of one plane without post steps, and for multiples of 16 channels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.plan import Op, Plan, finished
-from nspike.graph.layer import Add, ChannelShuffle, Conv, PixelShuffle
+from nspike.graph.layer import Add, ChannelShuffle, Conv, Layer, PixelShuffle
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels.streams import CHUNK
 from nspike.kernels.vector import NARROW
@@ -72,15 +74,15 @@ def flows(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, Flow]]:
 
 def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
     """The flow that begins with an op, or none."""
-    writer, conv = op.writer, op.layer
-    if writer is None or not isinstance(conv, Conv) or len(writer.sources) != 1 or conv.kernel_shape[2:] != (1, 1):
+    writer, conv = op.writer, _part(op, "convolution")
+    if writer is None or conv is None or len(writer.sources) != 1 or conv.kernel_shape[2:] != (1, 1):
         return None
     source, plain = writer.sources[0], (conv.stride, conv.pads) == (1, (0, 0))
     if not plain or len(writer.weights) != 1 or integers.planes(source) != (1,):
         return None
     last, moved = op, None
     after = _readers(plan, last)
-    if len(after) == 1 and isinstance(after[0].layer, ChannelShuffle | PixelShuffle) and _is_current(plan, after[0]):
+    if len(after) == 1 and _part(after[0], "move") is not None and _is_current(plan, after[0]):
         last, moved = after[0], after[0].layer
         after = _readers(plan, last)
     laid = _laid(writer.weights[0, :, :, 0, 0], conv.groups, moved)
@@ -88,7 +90,7 @@ def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
     if laid is None or channels % NARROW:
         return None
     base, ops, shift = None, [op.name, last.name], np.zeros(channels, np.int64)
-    if len(after) == 1 and isinstance(after[0].layer, Add) and len(set(after[0].reads)) == 2 == len(after[0].reads):
+    if len(after) == 1 and _part(after[0], "sum") is not None and len(set(after[0].reads)) == 2 == len(after[0].reads):
         end = after[0]
         others = [name for name in end.reads if name != last.name]
         own = integers.shifts.get((end.name, last.name))
@@ -116,6 +118,22 @@ def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
     )
 
 
+PARTS: dict[type[Layer], str] = {Conv: "convolution", ChannelShuffle: "move", PixelShuffle: "move", Add: "sum"}
+"""What a layer can be in a flow."""
+
+
+FACTORS: dict[type[Layer], Callable[[Any], int]] = {
+    PixelShuffle: lambda layer: int(layer.factor),
+    ChannelShuffle: lambda layer: 1,
+}
+"""By how much a move enlarges."""
+
+
+def _part(op: Op, part: str) -> Any:
+    """The op's layer where it can be that part of a flow, or None."""
+    return op.layer if PARTS.get(type(op.layer)) == part else None
+
+
 def _readers(plan: Plan, op: Op) -> list[Op]:
     return [other for other in plan.ops for name in other.reads if name == op.name]
 
@@ -133,15 +151,14 @@ Laid = tuple[int, Ints, Ints, NDArray[np.int16], list[Ints], bool]
 """factor, chunks, ends, tables, for each position the convolution's channel that each of the current's is, woven"""
 
 
-def _laid(weights: NDArray[np.int16], groups: int, moved: ChannelShuffle | PixelShuffle | None) -> Laid | None:
+def _laid(weights: NDArray[np.int16], groups: int, moved: Any) -> Laid | None:
     """Weights int16 (C, I) in `groups` as tables, or none where no order of theirs is known here."""
     channels, each = len(weights), len(weights) // groups
-    factor, woven = 1, False
-    orders = [np.arange(channels)]
-    if isinstance(moved, PixelShuffle):
-        factor = moved.factor
+    woven, orders = False, [np.arange(channels)]
+    factor = 1 if moved is None else FACTORS[type(moved)](moved)
+    if factor > 1:
         orders = [np.arange(channels // factor**2) * factor**2 + phase for phase in range(factor**2)]
-    elif isinstance(moved, ChannelShuffle):
+    elif moved is not None:
         if moved.groups != groups or each > NARROW or groups < 4 or groups & groups - 1:
             return None
         woven = True

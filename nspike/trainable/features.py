@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nspike.autograd.tensor import Tensor, record
 from nspike.errors import UsageError, nearest
-from nspike.graph.layer import Activation
 from nspike.graph.network import Network
 from nspike.graph.values import values
 from nspike.integer.normalise import current_scales, spikes_scale
@@ -30,7 +29,7 @@ def check_tap(network: Network, name: str) -> None:
         raise UsageError(f"network {network.name} has no layer {name!r} to tap.{nearest(name, known)}")
     readers = [layer for layer in network.layers for source in layer.sources if source == name]
     driven = name in {driver.name for driver in network.drivers}
-    if driven and len(readers) == 1 and isinstance(readers[0], Activation):
+    if driven and len(readers) == 1 and readers[0] in network.activations:
         raise UsageError(
             f"network {network.name}: the current {name!r} is summed up inside the neurons {readers[0].name!r} alone; "
             f"tap {readers[0].name!r}"

@@ -258,7 +258,7 @@ def test_bad_certificates(here, capsys, content, code, message):
         (["photo.png", "--tile", "100"], 2, "multiple of 64"),
         (["photo.png", "--max-pixels", "100"], 3, "too large"),
         (["photo.png", "--plugin", "mprm"], 4, "'mprn'"),
-        (["photo.png", "--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
+        (["photo.png", "--plugin", "rueckauer"], 2, "a plugin of kind converter and method cannot be used here"),
         (["photo.png", "--model", "dncn-s25"], 3, "'dncnn-s25'"),
         (["photo.png", "--task", "denois"], 2, "denoise"),
         (["photo.png", "--json", "none/c.json"], 5, "the folder none does not exist"),

@@ -116,7 +116,7 @@ def test_a_recipe_file(capsys, desk):
 def test_a_loss_as_a_plugin(capsys, desk, arguments, expected):
     (desk / "mine.py").write_text(
         "from nspike import Loss, hookimpl\n\n\n@hookimpl\ndef register_losses(register):\n"
-        "    price = lambda restored, target, rates: next(iter(rates.values())).square()\n"
+        "    price = lambda seen: next(iter(seen.rates.values())).square()\n"
         '    register(Loss("mine", "the first layer\'s rate, squared", "here", price, of_spikes=True))\n'
     )
     registry.cache_clear()

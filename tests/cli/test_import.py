@@ -55,7 +55,7 @@ def test_report(capsys, checkpoint, tmp_path):
             2,
             "two plugins of kind network are given, vdsr and dncnn; give one",
         ),
-        (["--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
+        (["--plugin", "rueckauer"], 2, "a plugin of kind converter and method cannot be used here"),
     ],
 )
 def test_wrong_use(capsys, checkpoint, tmp_path, arguments, code, error):

@@ -157,7 +157,7 @@ def test_another_neuron_on_a_shipped_model_still_restores(tmp_path, monkeypatch,
     for path in (noisy, clean):
         pixels = images.read(path).pixels[:48, :48]
         images.write(path.name, images.ImageData(pixels))
-    arguments = (noisy.name, "--sigma", 25, "--reference", clean.name, "--plugin", "if", "--json", "-")
+    arguments = (noisy.name, "--model", "dncnn-s25", "--reference", clean.name, "--plugin", "if", "--json", "-")
     quality = json.loads(run(capsys, "run", *arguments).out)["files"][0]["quality"]
     assert quality["output"]["psnr"] > quality["input"]["psnr"] + 5
     assert quality["shipped"]["psnr"] > quality["output"]["psnr"]
@@ -333,7 +333,7 @@ def test_what_is_wrong_for_all_stops_the_run(folder, here, capsys, monkeypatch):
         (["--model", "dncn-s25"], 3, "'dncnn-s25'"),
         (["--model", "a.png"], 3, "not an nspike model file"),
         (["--plugin", "mprm"], 4, "'mprn'"),
-        (["--plugin", "rueckauer"], 2, "a plugin of kind converter cannot be used here"),
+        (["--plugin", "rueckauer"], 2, "a plugin of kind converter and method cannot be used here"),
         (["--plugin", "dncnn"], 2, "a plugin of kind network cannot be used here"),
         (["--plugin", "if", "--plugin", "lif"], 2, "two plugins of kind neuron are given, if and lif"),
         (["--plugin", "missing.py"], 4, "missing.py"),

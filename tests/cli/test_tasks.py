@@ -39,11 +39,15 @@ def test_a_network_is_imported_and_run(capsys, tmp_path, monkeypatch, photo, tas
     assert (tmp_path / f"photo_{task}.png").exists()
 
 
-@pytest.mark.parametrize("task", ["derain", "deblur", "defocus"])
-def test_a_task_without_a_bundled_model_or_image(capsys, tmp_path, monkeypatch, photo, task):
+def test_a_task_without_a_bundled_model(capsys, tmp_path, monkeypatch, photo):
     monkeypatch.chdir(tmp_path)
-    outcome = run(capsys, "run", photo, "--task", task)
-    assert (outcome.code, f"no model for the task {task}" in outcome.err) == (3, True)
+    outcome = run(capsys, "run", photo, "--task", "deblur")
+    assert (outcome.code, "no model for the task deblur" in outcome.err) == (3, True)
+
+
+@pytest.mark.parametrize("task", ["derain", "deblur", "defocus"])
+def test_a_task_without_a_bundled_image(capsys, tmp_path, monkeypatch, photo, task):
+    monkeypatch.chdir(tmp_path)
     save_file(dncnn_tensors(channels=3), "rainy.safetensors")
     assert run(capsys, "import", "rainy.safetensors", "--network", "dncnn", "--task", task, "-o", "ann.h5").code == 0
     outcome = run(capsys, "run", "--model", "ann.h5", "--ann")

@@ -46,7 +46,8 @@ for neuron in registry().neurons:
         if model is gated and registry().neurons[neuron].planes != (1,):
             continue  # a gate takes spikes of one kind
         for head in registry().heads:
-            model.run(pixels, neuron=neuron, head=head, threads=2, tile=64, digest=True)
+            tile = 64 if registry().neurons[neuron].scope == "pixel" else None
+            model.run(pixels, neuron=neuron, head=head, threads=2, tile=tile, digest=True)
             model.run(pixels, neuron=neuron, head=head)
 json.dump({"before": before, "after": after, "new": sorted(kept() - warm), "kept": len(warm)}, sys.stdout)
 """

@@ -46,9 +46,9 @@ def test_a_plain_network():
     model = from_scratch(TrainingRecipe.of({**RECIPE, "data": ["x"], "degradation": RANGE}))
     plane = np.random.default_rng(0).random((2, model.network.channels, 16, 24), np.float32)
     batches, options = (lambda n: (plane, plane)), TrainingOptions(steps=1)
-    told = Training(model, options, batches, sigmas=lambda n: SIGMAS).forward(0).restored.data
+    told = Training(model, options, batches, sigmas=lambda n: SIGMAS).forward(0).output.data
     np.testing.assert_allclose(told, alone(model, plane), atol=1e-5)
-    untold = Training(model, options, batches).forward(0).restored.data
+    untold = Training(model, options, batches).forward(0).output.data
     assert np.abs(untold - told).max() > 1e-3
 
 
