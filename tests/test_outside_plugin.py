@@ -23,6 +23,8 @@ from tests.graphs import agree, branched, chain, image, random_model
 from tests.graphs import run as engine
 from tests.tiny import tiny_model
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parent / "outside_plugin"
 NAMES = ("adaptive", "falling")
 

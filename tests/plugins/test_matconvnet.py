@@ -11,6 +11,8 @@ from nspike import BadInputError
 from tests.mutants import refused
 from tests.plugins.mat_files import hdf5_order, write_v5, write_v73
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 FIRST, MIDDLE, LAST = (
     RNG.standard_normal(shape).astype(np.float32) for shape in ((4, 1, 3, 5), (4, 4, 3, 5), (1, 4, 3, 5))

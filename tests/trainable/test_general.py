@@ -22,6 +22,8 @@ from tests.trainable.networks import edsr, everything, unet
 from tests.trainable.test_spiking import agrees_with_the_engine
 from tests.trainable.twin import Twin
 
+pytestmark = pytest.mark.slow
+
 
 def signed(network: Network, wanted: bool) -> Network:
     """With signed activations, or without any."""
