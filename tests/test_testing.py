@@ -17,6 +17,8 @@ from nspike.testing import CHECKS, NEEDED, ConformanceError, HandWorked, check_n
 from tests.faulty_neurons import FAULTS, GOOD_TRACE, good, stepping
 from tests.own_neurons import BURST, LEAKY, TERNARY
 
+pytestmark = pytest.mark.slow
+
 
 def units(n):
     """The planes of a number of sixteenths."""

@@ -13,6 +13,8 @@ import pytest
 
 from nspike.kernels._jit import compile_step, plain_step
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 OFFSET = 3
 
