@@ -15,12 +15,16 @@ from nspike.graph.layer import IMAGE, Activation, Add, Constant, Conv, Gate, Lay
 from nspike.graph.mode import restored
 from nspike.graph.plain_layer import (
     Attention,
+    ChannelPool,
+    FrequencySplit,
     GlobalPool,
     LayerNorm,
     Leaky,
     MaxPool,
     Multiply,
     Pointwise,
+    Prompt,
+    Shrink,
     StepAttention,
     StepMean,
 )
@@ -157,6 +161,26 @@ _FUNCTIONS: Mapping[str, Callable[[Any, Any, Any], Any]] = {
     "complement": lambda net, layer, x: 1 - x,
 }
 
+
+def _prompt(net: PlainTwin, layer: Prompt, read: list[Any], image: Any, sigma: Any) -> Any:
+    size, shares = read[0].shape[2:], torch.softmax(read[1].flatten(1), 1)
+    mixed = torch.einsum("nk,kchw->nchw", shares, net.own(layer.name).weight)
+    return functional.interpolate(mixed, tuple(size), mode="bilinear", align_corners=False)
+
+
+def _split(net: PlainTwin, layer: FrequencySplit, read: list[Any], image: Any, sigma: Any) -> Any:
+    x, inside = read[0], []
+    for axis in (0, 1):
+        length = x.shape[2 + axis]
+        half = torch.floor(length // layer.block * read[1][:, axis].flatten())[:, None]
+        frequency = torch.arange(length, device=x.device)
+        frequency = torch.where(frequency < (length + 1) // 2, frequency, frequency - length)
+        inside.append((frequency >= -half) & (frequency < half))
+    box = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
+    spectrum = torch.fft.fft2(x)
+    return torch.cat([torch.fft.ifft2(spectrum * part).abs() for part in (box, ~box)], 1)
+
+
 LAYERS: Mapping[type[Layer], Callable[..., Any]] = {
     Conv: _conv,
     Activation: _activation,
@@ -165,7 +189,17 @@ LAYERS: Mapping[type[Layer], Callable[..., Any]] = {
     Constant: lambda net, layer, read, _, sigma: constant(layer, read[0], sigma),
     Pointwise: lambda net, layer, read, *_: _FUNCTIONS[layer.function](net, layer, read[0]),
     MaxPool: lambda net, layer, read, *_: functional.max_pool2d(read[0], layer.size),
-    GlobalPool: lambda net, layer, read, *_: read[0].mean((2, 3), keepdim=True),
+    GlobalPool: lambda net, layer, read, *_: (
+        read[0].amax((2, 3), keepdim=True) if layer.function == "max" else read[0].mean((2, 3), keepdim=True)
+    ),
+    Shrink: lambda net, layer, read, *_: functional.interpolate(
+        read[0], tuple(side // layer.factor for side in read[0].shape[2:]), mode="bilinear", align_corners=False
+    ),
+    ChannelPool: lambda net, layer, read, *_: torch.cat(
+        [read[0].amax(1, keepdim=True), read[0].mean(1, keepdim=True)], 1
+    ),
+    Prompt: _prompt,
+    FrequencySplit: _split,
     LayerNorm: _layer_norm,
     Multiply: lambda net, layer, read, *_: read[0] * read[1],
     Attention: _attention,
