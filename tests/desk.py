@@ -17,7 +17,6 @@ MODELS = {
     "dncnn-s50": {"degradation": {"sigma": 50.0}, "seed": 2},
     "aodnet": {"task": "dehaze", "colour": "rgb", "mode": "image"},
     "vdsr": {"task": "superres", "colour": "y", "mode": "add"},
-    "spikerir-derain": {"task": "derain", "colour": "rgb", "mode": "add"},
 }
 
 
@@ -49,7 +48,6 @@ def lay_out(folder, monkeypatch):
     write(here / "noisy.png", 40, 48, seed=1)
     write(here / "clean.png", 40, 48, seed=2)
     write(here / "hazy.png", 30, 34, 3)
-    write(here / "rainy.png", 30, 34, 3)
     write(here / "small.png", 20, 24, 3)
     for i in range(2):
         write(here / "photos" / f"p{i}.png", 64, 66, seed=i)
