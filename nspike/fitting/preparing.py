@@ -95,6 +95,11 @@ def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
             f"warm_start fits kernels to the plain network, and model {model.info.name} was trained as a spiking one; "
             "leave it out"
         )
+    if recipe.converter is None and "baseline" in model.info.provenance:
+        raise UsageError(
+            f"warm_start fits kernels to the plain network that a model was converted from, and that of {model.info.name} is "
+            "another, to be compared with; leave it out, or name a converter to convert anew"
+        )
     crops = CropBatches(
         model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
     )
