@@ -2,9 +2,9 @@
 
     D = decode(encode(round(255·x), quality)) / 255,    x clipped to [0, 1]
 
-Pillow's libjpeg does both, as it does when an image is read: of the quality follow the steps by which the coefficients of 8x8 blocks are
-quantised, and chroma has full resolution (4:4:4) or half of it in both directions (4:2:0). Noise comes out coarse, without its
-finest detail, and alike in all channels. Blocks begin at the upper left.
+Pillow's libjpeg does both, as it does when an image is read. The quality decides by which steps the coefficients of 8x8 blocks
+are quantised, and chroma has full resolution (4:4:4) or half of it in both directions (4:2:0). Noise comes out coarse, without
+its finest detail, and alike in all channels. Blocks begin at the upper left.
 """
 
 import io

@@ -41,7 +41,7 @@ def directly(recipe: DirectRecipe) -> Start:
     leak = {"tau": TAU} if any(parameter.name == "tau" for parameter in neuron.parameters) else {}
     return start(
         network,
-        info,
+        replace(info, trained="spiking"),
         neuron,
         head=registry().heads[recipe.head].name,
         timesteps=recipe.timesteps,
