@@ -123,13 +123,10 @@ class Chooser:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = models.noise_levels(shipped.info)[:1]
             smallest = self._name(0.0, colour=colour, jpeg=blocks is not None)
-            if (
-                request.spare
-                and least
-                and sigma < least[0] / models.NEAR
-                and shipped.info.name == self._load(smallest)[0].info.name
-            ):
-                enough = least[0] / models.NEAR
+            blind = 0.0 if shipped.network.takes_noise_level else models.WORTH
+            worth = max(least[0] / models.NEAR, blind) if least else 0.0
+            if request.spare and sigma < worth and shipped.info.name == self._load(smallest)[0].info.name:
+                enough = worth
         if request.model is None and not request.ann and (made := _made_with(shipped, request.neuron, request.head)):
             notes.append(f"model {shipped.info.name} was made with {made}")
         told = sigma if shipped.network.takes_noise_level else None
