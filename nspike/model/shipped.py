@@ -28,8 +28,8 @@ NETWORKS: dict[bool, tuple[str, ...]] = {False: ("spikerir_lite", "spikerir_wide
 then by name."""
 
 WORTH = 3.0
-"""Noise, in grey levels, below which a denoiser takes as much as it gives: at 3 `spikerir-denoise` has 38.8 dB on crops of BSDS500
-that have 38.6, without noise 41."""
+"""Noise, in grey levels, below which a denoiser takes as much as it gives: at 3 `spikerir-denoise` has 38.8 dB on crops of
+BSDS500 that have 38.6, without noise 41."""
 
 NEAR = 1.4
 """A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
