@@ -214,7 +214,7 @@ def _fire_rows(
 
 def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
     """The current of a flow, or None where nothing else reads it; its neurons' spikes are kept until they are asked for."""
-    rect, steps, source = tile.rects[op.at], tile.integers.steps, tile.tensors[flow.source]
+    rect, steps = tile.rects[op.at], tile.integers.steps
     out = base = None
     p = next(iter(tile.prepared.values()))  # of any neurons, where none are fired
     base_at, current_at = np.zeros(2, np.int64), np.zeros(2, np.int64)
@@ -227,21 +227,30 @@ def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
         out = WideSpikes.empty(rect.height, rect.width, steps, p.stage.channels, tile.pad)
         tile.fired[flow.neurons], spikes, border = out, out.words, out.pad
     current = None
-    if flow.kept or out is None:
+    if flow.kept or (out is None and flow.neurons is not None):
         if flow.reused and flow.base is not None:
             current, current_at = base, base_at
             tile.places[op.name] = tile.place(flow.base)
         else:
             current = MEMORY.take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
-    at = tile.rects[flow.source]
-    places = np.array([rect.y0, rect.x0, source.pad - at.y0, source.pad - at.x0], np.int64)
-    numbers = (p.v0, p.threshold, p.reset, p.dynamics)
-    laid = (flow.factor, flow.chunks, flow.ends, flow.tables, flow.woven, flow.bias)
+    if current is None and out is None:
+        return None
+    where = np.zeros((len(flow.terms), 6), np.int64)
+    for i, term in enumerate(flow.terms):
+        source, at = tile.tensors[term.source], tile.rects[term.source]
+        _, width, _, words = source.words.shape
+        begin = (source.pad - at.y0, source.pad - at.x0)
+        where[i] = source.words.ctypes.data, width * steps * words, steps * words, term.factor, *begin
+    chunks = flow.chunks.copy()
+    chunks[:, 2] = [tile.tensors[flow.terms[term].source].words.shape[3] for term in chunks[:, 0]]
+    numbers = (p.v0, p.threshold, p.reset, p.dynamics, steps)
+    laid = (flow.factor, chunks.ravel(), flow.ends, flow.tables, flow.woven, flow.bias)
     added = (base, base_at, flow.shift, current, current_at, spikes, border)
+    first_at = np.array([rect.y0, rect.x0], np.int64)
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
-        streams.flow(source.words, places, *laid, *added, *numbers, block)
+        streams.flow(where, first_at, *laid, *added, *numbers, block)
 
     tile.each(rows, rect.height, ROWS)
     return current

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nspike.engine.flows import _laid
+from nspike.engine.flows import _laid_out, _Part, _term
 from nspike.graph.arrange import move
 from nspike.graph.layer import ChannelShuffle, PixelShuffle
 from nspike.kernels import streams
@@ -45,17 +45,21 @@ def test_against_the_definition(name, based, extreme):
     cells.steps = steps
     cells.threshold, cells.reset = (np.resize(each, (steps, made)) for each in (cells.threshold, cells.reset))
     spikes, _ = cells.expected(expected)
-    factor, chunks, ends, tables, orders, woven = _laid(weights, groups, layer)
-    laid = (factor, chunks, ends, tables, woven, np.stack([bias[order] for order in orders]))
+    term = _term("s", weights, bias, groups, layer)
+    flow = _laid_out(_Part("x", (term,), None, None, (), None, shift), True)
+    words = pack(seen, 1)
+    chunks, where = flow.chunks.copy(), [words.ctypes.data, words[0].size, words[0, 0].size, term.factor, 1, 1]
+    chunks[:, 2] = words.shape[3]
+    laid = (flow.factor, chunks.ravel(), flow.ends, flow.tables, flow.woven, flow.bias)
     given = None if based is None else np.ascontiguousarray(base.transpose(0, 2, 3, 1), np.int32)
     numbers = (padded(cells.v0, made), padded(cells.threshold, made), padded(cells.reset, made), cells.dynamics)
-    zero, at = np.zeros(2, np.int64), np.array([0, 0, 1, 1])
+    zero = np.zeros(2, np.int64)
     for kept, fires in ((True, True), (True, False), (False, True)):
         current = np.full((steps, height, width, made), 7, np.int32) if kept else None
         fired = np.zeros_like(pack(spikes, 1)) if fires else None
         added = (given, zero, shift.astype(np.int32), current, zero, fired, 1)
         for block in ([0, 1, 0, width], [1, height, 0, 3], [1, height, 3, width]):
-            streams.flow(pack(seen, 1), at, *laid, *added, *numbers, np.array(block))
+            streams.flow(np.array([where]), zero, *laid, *added, *numbers, steps, np.array(block))
         if kept:
             np.testing.assert_array_equal(current.transpose(0, 3, 1, 2), expected)
         if fires:
