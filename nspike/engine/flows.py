@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.plan import Op, Plan, finished
+from nspike.engine.tables import WORD, Listing, Table, every_sum, passes
 from nspike.graph.layer import Add, ChannelShuffle, Conv, Layer, PixelShuffle
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels.streams import CHUNK
@@ -22,7 +23,6 @@ from nspike.kernels.vector import NARROW
 
 Ints = NDArray[np.int64]
 
-WORD = 64
 MOST_LOOKED_UP = 24
 """A current that takes more tables for 16 of its channels is stored: each costs a few cycles, their 64 bytes to and from memory
 about as much as 50 of them."""
@@ -42,7 +42,7 @@ class Term:
     source: str
     factor: int
     woven: int
-    blocks: list[list[list[tuple[int, NDArray[np.int16]]]]]
+    blocks: list[list[list[tuple[int, Table]]]]
     bias: NDArray[np.int32]
 
     @property
@@ -199,9 +199,7 @@ def _can_fire(op: Op) -> bool:
     return stage is not None and not stage.fused and stage.neuron.step is None and stage.neuron.planes == (1,)
 
 
-def _term(
-    source: str, weights: NDArray[np.int16], bias: NDArray[np.int32], groups: int, moved: Any
-) -> Term | None:
+def _term(source: str, weights: NDArray[np.int16], bias: NDArray[np.int32], groups: int, moved: Any) -> Term | None:
     """Weights int16 (C, I) in `groups` as tables, or none where no order of theirs is known here."""
     channels, each = len(weights), len(weights) // groups
     woven, orders = 0, [np.arange(channels)]
@@ -234,36 +232,21 @@ def _laid_out(part: _Part, kept: bool) -> Flow:
     ]
     kinds = list(dict.fromkeys(term.woven for term in part.terms))
     across = max(woven or channels // NARROW for woven in kinds)
-    chunks: list[tuple[int, int, int, int, int, int]] = []
-    tables: list[NDArray[np.int16]] = []
-    rows, places = 0, {}
-    woven, ends = [], []
+    listing, woven, ends = Listing(), [], []
     for kind in kinds:
-        lists = []  # of each position and block, the chunks of each pass
-        for phase in range(factor**2):
-            for block in range(kind or channels // NARROW):
-                looked = []
-                for number, term in enumerate(part.terms):
-                    if term.woven != kind:
-                        continue
-                    for bit, table in term.blocks[squares[number][phase]][block]:
-                        if id(table) not in places:
-                            places[id(table)] = rows * 2 * NARROW
-                            tables.append(table)
-                            rows += len(table)
-                        looked.append((number, bit, table))
-                lists.append(_passes(looked))
-        for number in range(max(map(len, lists))):
-            at = np.zeros((factor**2, across + 1), np.int64)
-            for i, passes in enumerate(lists):
-                phase, block = divmod(i, kind or channels // NARROW)
-                if block == 0:
-                    at[phase] = len(chunks)
-                for term, bit, table in passes[number] if number < len(passes) else []:
-                    chunks.append((term, bit // WORD, 0, bit % WORD, len(table) - 1, places[id(table)]))
-                at[phase, block + 1 :] = len(chunks)
-            woven.append(kind)
-            ends.append(at)
+        numbered = [(i, term) for i, term in enumerate(part.terms) if term.woven == kind]
+        positions = [
+            [
+                passes(
+                    [(i, bit, table) for i, term in numbered for bit, table in term.blocks[squares[i][phase]][block]]
+                )
+                for block in range(kind or channels // NARROW)
+            ]
+            for phase in range(factor**2)
+        ]
+        ends.append(listing.add(positions, across))
+        woven += [kind] * len(ends[-1])
+    chunks, tables = listing.arrays()
     bias = sum(term.bias[square] for term, square in zip(part.terms, squares, strict=True))
     return Flow(
         name=part.name,
@@ -274,33 +257,16 @@ def _laid_out(part: _Part, kept: bool) -> Flow:
         kept=kept,
         reused=False,
         factor=factor,
-        chunks=np.array(chunks, np.int64),
-        ends=np.stack(ends),
-        tables=np.concatenate(tables).ravel(),
+        chunks=chunks,
+        ends=np.concatenate(ends),
+        tables=tables,
         woven=np.array(woven, np.int64),
         bias=np.ascontiguousarray(bias, np.int32),
         shift=np.ascontiguousarray(part.shift, np.int32),
     )
 
 
-Looked = list[tuple[int, int, NDArray[np.int16]]]
-
-
-def _passes(looked: Looked) -> list[Looked]:
-    """The tables of a block in as few parts as it takes for no sum of a part to leave 16 bits."""
-    low = high = np.zeros(NARROW, np.int64)
-    made: list[Looked] = []
-    for one in looked:
-        least, most = one[2].min(axis=0).astype(np.int64), one[2].max(axis=0).astype(np.int64)
-        low, high = low + least, high + most
-        if not made or low.min() < -(2**15) or high.max() >= 2**15:
-            made.append([])
-            low, high = least, most
-        made[-1].append(one)
-    return made
-
-
-def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[int, NDArray[np.int16]]]:
+def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[int, Table]]:
     """(first input channel, every sum of the weights of it and those after it, int16 (2^n, 16)) of up to 16 output channels."""
     read = weights.shape[1]
     inputs = np.unique(np.concatenate([np.arange(read) + wanted_group * read for wanted_group in wanted // each]))
@@ -314,7 +280,6 @@ def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[i
             for j in range(count):
                 if (start + j) // read == channel // each:
                     matrix[j, i] = weights[channel, (start + j) % read]
-        bits = np.arange(1 << count)[:, None] >> np.arange(count) & 1
-        parts.append((start, (bits @ matrix).astype(np.int16)))
+        parts.append((start, every_sum(matrix)))
         first += count
     return parts

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
+from nspike.engine.charge import Charge
 from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
 from nspike.engine.plan import Op, Plan
@@ -27,6 +28,7 @@ from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import currents, streams, wide
+from nspike.model.model import OUTPUT
 from nspike.runtime.buffers import Pool
 
 Ints = NDArray[np.int32]
@@ -44,7 +46,7 @@ MEMORY = Pool()
 class Tile:
     """A tile while it runs.
 
-    integers, plan, prepared, wired, flows : of the program; pad : the border of the spikes.
+    integers, plan, prepared, wired, flows, charge : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
     tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
     places : of currents in memory that was another's, the rectangle that it covers.
@@ -55,6 +57,7 @@ class Tile:
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
     flows: Mapping[str, Flow]
+    charge: Charge | None
     pad: int
     rects: Mapping[str, Rect]
     limits: Mapping[str, tuple[int, int]]
@@ -112,7 +115,11 @@ def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
-    if not stage.fused:
+    if op.name == OUTPUT and tile.charge is not None:
+        source, at = gathered(tile, op)
+        around = Around(at, rect, tile.limits[stage.layer.sources[0]], tile.integers.timesteps)
+        tile.each(tile.charge.rows(source, around, v_out), rect.height, ROWS)
+    elif not stage.fused:
         name = stage.layer.name
         _fire(tile, prepared, tile.tensors[name], rect.within(tile.place(name)), out, v_out)
     elif prepared.weights.size:

@@ -105,21 +105,21 @@ def _python_look_up(steps, blocks):
 
 
 @intrinsic
-def _interleave(typingctx, numbers, one, other, out, at):
+def _interleave(typingctx, numbers, one, other, at):
     intp = types.intp
 
     def codegen(context, builder, signature, args):
-        _, one, other, _, at = args
+        _, one, other, at = args
         both = [load(builder, data(context, builder, signature, args, 0, o), _ROW, 2) for o in (one, other)]
-        store(builder, _woven(builder, *both), data(context, builder, signature, args, 3, at), 2)
+        store(builder, _woven(builder, *both), data(context, builder, signature, args, 0, at), 2)
         return context.get_dummy_value()
 
-    return types.void(numbers, intp, intp, out, intp), codegen
+    return types.void(numbers, intp, intp, intp), codegen
 
 
-def _python_interleave(numbers, one, other, out, at):
-    out[at : at + 2 * NARROW : 2] = numbers[one : one + NARROW]
-    out[at + 1 : at + 2 * NARROW : 2] = numbers[other : other + NARROW]
+def _python_interleave(numbers, one, other, at):
+    numbers[at : at + 2 * NARROW : 2] = numbers[one : one + NARROW]
+    numbers[at + 1 : at + 2 * NARROW : 2] = numbers[other : other + NARROW]
 
 
 @intrinsic
@@ -265,7 +265,7 @@ look_up_four = _look_up(AT_ONCE, 4)
 look_up_four_one = _look_up(1, 4)
 """That for one step."""
 interleave = _python_interleave if INTERPRETED else _interleave
-"""(numbers int16, one, other, out int16, at): 16 numbers from `one` on and 16 from `other` on in turn to out[at:at+32]."""
+"""(numbers int16, one, other, at): 16 numbers from `one` on and 16 from `other` on in turn to numbers[at:at+32]."""
 settle = _python_settle if INTERPRETED else _settle
 """(sums int16, passes, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32
 or None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps,
@@ -300,14 +300,15 @@ def flow(
 ):
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output, at all steps.
 
-    where int64 (terms, 6): of the spikes of each term, uint64 (rows, columns, steps, words) and to be kept alive by the caller,
-    the address, the words of a row and those of a pixel, by how much the output is higher and wider, and the row and column
-    there of position (0, 0). at int64 (2,): the position of output (0, 0). factor: a multiple of those. chunks int64 (n·6,), tables
-    int16: see `look_up_some`; ends int64 (passes, factor², blocks + 1): where the chunks of each block of a position begin and
-    end. woven int64 (passes,): how many blocks are woven, a power of two of at least 4, or 0 for C/16 blocks as they are. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or
-    None; base_at, current_at int64 (2,): where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps,
-    rows, columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
-    (C,); threshold, reset int32 (steps, C). C is a multiple of 16.
+    where int64 (terms, 6): of the spikes of each term, uint64 (rows, columns, steps, words) and to be kept alive by the
+    caller, the address, the words of a row and those of a pixel, by how much the output is higher and wider, and the row and
+    column there of position (0, 0). at int64 (2,): the position of output (0, 0). factor: a multiple of those. chunks int64
+    (n·6,), tables int16: see `look_up_some`; ends int64 (passes, factor², blocks + 1): where the chunks of each block of a
+    position begin and end. woven int64 (passes,): how many blocks are woven, a power of two of at least 4, or 0 for C/16 blocks
+    as they are. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at, current_at int64 (2,):
+    where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps, rows, columns, C) or None. fired uint64
+    (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32 (C,); threshold, reset int32
+    (steps, C). C is a multiple of 16.
     """
     channels, terms = bias.shape[1], where.shape[0]
     flat_bias = bias.reshape(-1)
@@ -321,7 +322,8 @@ def flow(
         fired_across = fired.shape[3]
     passes, blocks = ends.shape[0], ends.shape[2] - 1
     across = blocks * NARROW
-    sums, other = np.zeros(passes * steps * across, np.int16), np.zeros(2 * across, np.int16)
+    spare = passes * steps * across
+    sums = np.zeros(spare + 2 * steps * across, np.int16)  # and room to weave
     rows, pixels = np.empty(terms, np.int64), np.empty(terms, np.int64)
     for y in range(block[0], block[1]):
         up = y + at[0]
@@ -338,7 +340,7 @@ def flow(
                 first, end = k * steps * across, (k * ends.shape[1] + phase) * ends.shape[2]
                 apart = woven[k] // 4
                 for b in range(apart if apart else channels // NARROW):
-                    place = first + b * (4 * NARROW if apart else NARROW)
+                    place = (spare if apart > 1 else first) + b * (4 * NARROW if apart else NARROW)
                     t = 0
                     while t + AT_ONCE <= steps:
                         if apart:
@@ -354,23 +356,18 @@ def flow(
                             look_up_one(pixels, t, chunks, ends, end + b, 1, tables, sums, place, across)
                         place += across
                         t += 1
-                if apart > 1:  # rows of 64 in pairs, the first with that half the rows further on, until one is left
+                # rows of 64 in pairs, the first with that half the rows further on, until one is left
+                left_over, length, source = apart, 4 * NARROW, spare
+                while left_over > 1:
+                    left_over //= 2
+                    into = first if left_over == 1 else 2 * spare + steps * across - source
                     for t in range(steps):
-                        start = first + t * across
-                        left_over, length, source, into = apart, 4 * NARROW, -1, 0
-                        while left_over > 1:
-                            left_over //= 2
-                            for i in range(left_over):
-                                for j in range(i * length, (i + 1) * length, NARROW):
-                                    further = j + left_over * length
-                                    if source < 0:
-                                        interleave(sums, start + j, start + further, other, into + 2 * j)
-                                    else:
-                                        interleave(other, source + j, source + further, other, into + 2 * j)
-                            source, into = into, across - into
-                            length *= 2
-                        for j in range(across):
-                            sums[start + j] = other[source + j]
+                        for i in range(left_over):
+                            for j in range(i * length, (i + 1) * length, NARROW):
+                                one = source + t * across + j
+                                interleave(sums, one, one + left_over * length, into + t * across + 2 * j)
+                    source = into
+                    length *= 2
             if base is not None:
                 base_first = ((y + base_at[0]) * base.shape[2] + x + base_at[1]) * channels
             if current is not None:
