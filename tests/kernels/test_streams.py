@@ -64,3 +64,36 @@ def test_against_the_definition(name, based, extreme):
             np.testing.assert_array_equal(current.transpose(0, 3, 1, 2), expected)
         if fires:
             np.testing.assert_array_equal(inner(fired), inner(pack(spikes, 1)))
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_several_terms(steps):
+    """Two woven ones, one in order and one of twice the size below, whose sums together need more than one pass."""
+    draw, height, width, channels = np.random.default_rng(steps), 4, 6, 128
+    layouts = [(ChannelShuffle("s", "x", 8), 128, 8, 9)] * 2 + [
+        (None, 128, 16, 4),
+        (PixelShuffle("s", "x", 2), 512, 32, 6),
+    ]
+    expected, terms, words = np.zeros((steps, channels, height, width), np.int64), [], []
+    for number, (layer, wide, groups, read) in enumerate(layouts):
+        factor = 2 if isinstance(layer, PixelShuffle) else 1
+        weights = draw.integers(3000, 4096, (wide, read)).astype(np.int16)
+        bias = draw.integers(-999, 999, wide).astype(np.int32)
+        seen = draw.random((steps, groups * read, height // factor, width // factor)) < 0.7
+        split = seen.reshape(steps, groups, read, *seen.shape[2:]).astype(np.int64)
+        sums = np.einsum("tgihw,goi->tgohw", split, weights.reshape(groups, -1, read).astype(np.int64))
+        sums = sums.reshape(steps, wide, *seen.shape[2:]) + bias[:, None, None]
+        expected += np.stack([move(layer, [each]) for each in sums]) if layer else sums
+        terms.append(_term(str(number), weights, bias, groups, layer))
+        words.append(pack(seen, 1))
+    flow = _laid_out(_Part("x", tuple(terms), None, None, (), None, np.zeros(channels, np.int64)), True)
+    assert len(flow.woven) > 3
+    where = [[w.ctypes.data, w[0].size, w[0, 0].size, t.factor, 1, 1] for w, t in zip(words, terms, strict=True)]
+    chunks = flow.chunks.copy()
+    chunks[:, 2] = [words[term].shape[3] for term in chunks[:, 0]]
+    zero, none = np.zeros(2, np.int64), np.zeros(channels, np.int32)
+    current, numbers = np.empty((steps, height, width, channels), np.int32), np.zeros((steps, channels), np.int32)
+    laid = (flow.factor, chunks.ravel(), flow.ends, flow.tables, flow.woven, flow.bias)
+    added = (None, zero, none, current, zero, None, 0, none, numbers, numbers, None, steps)
+    streams.flow(np.array(where), zero, *laid, *added, np.array([0, height, 0, width]))
+    np.testing.assert_array_equal(current.transpose(0, 3, 1, 2), expected)
