@@ -1,7 +1,5 @@
 """`spikerir_lite` with random kernels and thresholds that make every layer fire at an asked rate."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ from nspike.engine.program import build
 from nspike.graph.layer import Activation, Add, ChannelShuffle, Conv, PixelShuffle, PixelUnshuffle
 from nspike.graph.network import Network
 from nspike.model.model import OUTPUT, Info, Model, Spiking
-from nspike.registry.plugins import registry
 
 LIF = {"tau": 2.0, "decay_input": 1.0, "v_init": 0.0}
 """The neuron that `lif_hard` networks are trained with."""
@@ -73,21 +70,6 @@ def random_model(network: Network, neuron: str = "lif_hard", timesteps: int = 4,
     own = {neuron: {a.name: given for a in network.activations}}
     spiking = Spiking(neuron, "membrane", timesteps, ones, ones, neuron_parameters=own)
     return Model(Info(network.name, "denoise", "rgb"), network, parameters, spiking)
-
-
-def balanced(model: Model, plane: NDArray[np.int32], rates: Mapping[str, float]) -> Model:
-    """The same with the threshold of each layer, from the first on, such that it fires at its rate on `plane`."""
-    assert model.spiking is not None
-    thetas = dict(model.spiking.thresholds)
-    neuron, head = registry().neurons[model.spiking.neuron], registry().heads[model.spiking.head]
-    for name, rate in rates.items():
-        low, high = 0.01, 8.0
-        for _ in range(9):
-            thetas[name] = np.full(thetas[name].shape, np.sqrt(low * high))
-            changed = model.with_spiking(replace(model.spiking, thresholds=thetas))
-            found = firing(changed, neuron, head, plane)[name]
-            low, high = (np.sqrt(low * high), high) if found > rate else (low, np.sqrt(low * high))
-    return changed
 
 
 def firing(model: Model, neuron: Neuron, head: Any, plane: NDArray[np.int32]) -> dict[str, float]:

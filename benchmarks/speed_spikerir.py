@@ -12,7 +12,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from _common import WEIGHTS, gray_plane, hazy_plane, median, parser, report, say
 from _models import shipped
 from _peers import DenseAnn
 from _speed import run_engine
-from _spikerir import balanced, firing, random_model, shared_rates, spikerir_lite
+from _spikerir import firing, random_model, shared_rates, spikerir_lite
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,16 +45,54 @@ LAYERS: dict[type, Callable[[Any, list[Tensor]], Tensor]] = {
 }
 
 
+class Neurons:
+    """Neurons as modules write them, the same as nspike's: τ = 2, the input decays and hard reset, or IF with soft reset."""
+
+    def __init__(self, theta: float, leaky: bool) -> None:
+        self.theta, self.leaky, self.v = theta, leaky, 0.0
+
+    def reset(self) -> None:
+        self.v = 0.0 if self.leaky else self.theta / 2
+
+    def __call__(self, current: Tensor) -> Tensor:
+        v = self.v + (current - self.v) / 2 if self.leaky else self.v + current
+        fired = v >= self.theta
+        self.v = v.masked_fill(fired, 0.0) if self.leaky else v - self.theta * fired
+        return fired.to(current.dtype)
+
+
+class SpikingJelly:
+    """SpikingJelly's neurons."""
+
+    def __init__(self, theta: float, leaky: bool) -> None:
+        from spikingjelly.activation_based import neuron
+
+        kind = neuron.LIFNode(2.0, True, theta, 0.0) if leaky else neuron.IFNode(theta, None)
+        self.node, self.start = kind.eval(), 0.0 if leaky else theta / 2
+
+    def reset(self) -> None:
+        self.node.reset()
+        self.node.v = self.start
+
+    def __call__(self, current: Tensor) -> Tensor:
+        return self.node(current)
+
+
+Node = Callable[[float, bool], Any]
+
+
 class Peer:
     """The network in PyTorch: plain with ReLU, or as spikes with nodes of one's own choice, a step at a time."""
 
-    def __init__(self, model: Model, plane: NDArray[np.int32], node: Callable[[float], Any] | None) -> None:
-        self.network, self.steps = model.network, 1 if node is None else model.spiking.timesteps  # type: ignore[union-attr]
+    def __init__(self, model: Model, plane: NDArray[np.int32], node: Node | None) -> None:
+        self.network, self.spiking = model.network, model.spiking
+        self.steps = 1 if node is None else model.spiking.timesteps  # type: ignore[union-attr]
         self.image = torch.from_numpy((plane / UNIT).astype(np.float32))
         self.kernels = {name: torch.from_numpy(array) for name, array in model.parameters.items()}
-        names = [layer.name for layer in model.network.layers if isinstance(layer, Activation)]
-        thetas = {name: float(model.spiking.thresholds[name][0]) for name in names}  # type: ignore[union-attr]
-        self.nodes = {name: F.relu if node is None else node(thetas[name]) for name in names}
+        self.nodes: dict[str, Any] = {}
+        for layer in self.network.of_kind(Activation):
+            theta = float(self.spiking.thresholds[layer.name][0])  # type: ignore[union-attr]
+            self.nodes[layer.name] = F.relu if node is None else node(theta, is_leaky(model))
 
     def run(self) -> Tensor:
         """The mean of the output over the steps."""
@@ -66,37 +105,43 @@ class Peer:
     def _step(self) -> Tensor:
         values = {IMAGE: self.image}
         for layer in self.network.layers:
-            read = [values[name] for name in layer.sources]
-            if isinstance(layer, Conv):
-                weight, bias = (self.kernels[f"{layer.name}.{part}"] for part in ("weight", "bias"))
-                values[layer.name] = F.conv2d(read[0], weight, bias, padding=layer.pads[0], groups=layer.groups)
-            elif isinstance(layer, Activation):
-                values[layer.name] = self.nodes[layer.name](read[0])
-            else:
-                values[layer.name] = LAYERS[type(layer)](layer, read)
+            values[layer.name] = self.layer(layer, [values[name] for name in layer.sources])
         return values[self.network.output]
 
-
-class Lif:
-    """τ = 2, the input decays, hard reset."""
-
-    def __init__(self, theta: float) -> None:
-        self.theta, self.v = theta, 0.0
-
-    def reset(self) -> None:
-        self.v = 0.0
-
-    def __call__(self, current: Tensor) -> Tensor:
-        v = self.v + (current - self.v) / 2
-        fired = v >= self.theta
-        self.v = v.masked_fill(fired, 0.0)
-        return fired.to(current.dtype)
+    def layer(self, layer: Any, read: list[Tensor]) -> Tensor:
+        """What a layer makes of what it reads."""
+        if isinstance(layer, Conv):
+            weight, bias = (self.kernels[f"{layer.name}.{part}"] for part in ("weight", "bias"))
+            return F.conv2d(read[0], weight, bias, padding=layer.pads[0], groups=layer.groups)
+        return self.nodes[layer.name](read[0]) if isinstance(layer, Activation) else LAYERS[type(layer)](layer, read)
 
 
-def spikingjelly(theta: float) -> Any:
-    from spikingjelly.activation_based import neuron
+def is_leaky(model: Model) -> bool:
+    return model.spiking.neuron.startswith("lif")  # type: ignore[union-attr]
 
-    return neuron.LIFNode(tau=2.0, decay_input=True, v_threshold=theta, v_reset=0.0).eval()
+
+def balanced(model: Model, plane: NDArray[np.int32], rates: Mapping[str, float]) -> Model:
+    """The same with the threshold of each layer, from the first on, such that it fires at its rate on `plane`.
+
+    In one pass, with float32: each layer's currents of all steps are known once those before it fire as they should.
+    """
+    assert model.spiking is not None
+    thetas, peer, steps = dict(model.spiking.thresholds), Peer(model, plane, None), model.spiking.timesteps
+    values = {IMAGE: [peer.image] * steps}
+    for layer in model.network.layers:
+        read = [values[name] for name in layer.sources]
+        if not isinstance(layer, Activation):
+            values[layer.name] = [peer.layer(layer, [each[t] for each in read]) for t in range(steps)]
+            continue
+        low, high = 0.01, 8.0
+        for _ in range(12):
+            node = Neurons(float(np.sqrt(low * high)), is_leaky(model))
+            node.reset()
+            values[layer.name] = [node(current) for current in read[0]]
+            found = float(torch.stack(values[layer.name]).mean())
+            low, high = (node.theta, high) if found > rates[layer.name] else (low, node.theta)
+        thetas[layer.name] = np.full(thetas[layer.name].shape, node.theta)
+    return model.with_spiking(replace(model.spiking, thresholds=thetas))
 
 
 def noisy(height: int, width: int) -> NDArray[np.int32]:
@@ -143,10 +188,10 @@ def main() -> None:
         "nspike, without flows": lambda: engine.run(general, plane, sink=lambda _: None, threads=args.threads),
         "nspike, plain": lambda: ann.run(model.network, model.parameters, pixels, threads=args.threads),
         "PyTorch, plain": Peer(model, plane, None).run,
-        "PyTorch, spiking": Peer(model, plane, Lif).run,
+        "PyTorch, spiking": Peer(model, plane, Neurons).run,
     }
     try:
-        runs["SpikingJelly"] = Peer(model, plane, spikingjelly).run
+        runs["SpikingJelly"] = Peer(model, plane, SpikingJelly).run
     except ImportError:
         say("SpikingJelly is not installed")
     if not args.no_dncnn:

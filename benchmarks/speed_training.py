@@ -1,11 +1,12 @@
 """One training step, nspike against SpikingJelly on PyTorch, and the ANN's against PyTorch; float32, the same threads.
 
-    python benchmarks/speed_training.py [--rate 10] [--rounds 3] [--threads 2] [--json FILE]
+    python benchmarks/speed_training.py [--spikerir] [--rate 10] [--rounds 3] [--threads 2] [--json FILE]
 
 DnCNN (17 layers of 64), T = 10, 8 crops of 48×48, integrate-and-fire neurons with soft reset, sigmoid surrogate (k = 4),
 gradients through the reset, mean squared error, AdamW. The network has random kernels, balanced so that every layer fires
 at --rate percent. Everybody runs in a process of its own, in turns; the peak of its memory is the process's, its imports
-included. nspike's MPRN, the neuron of SpikingIR, has a step more.
+included. nspike's MPRN, the neuron of SpikingIR, has a step more. With --spikerir it is the network of `spikerir-denoise`
+instead, with its weights: see `_spikerir_training.py`.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _spikerir_training
 import numpy as np
-from _common import gray_plane, median, parser, report, say
+from _common import WEIGHTS, gray_plane, median, parser, report, say
 
 BATCH, PATCH, WARM, STEPS = 8, 48, 2, 3
 SPIKING = {
@@ -32,6 +34,11 @@ SPIKING = {
     "SpikingJelly, multi-step, channels-last": ("jelly", "m last"),
     "SpikingJelly, single-step": ("jelly", "s"),
     "SpikingJelly, single-step, channels-last": ("jelly", "s last"),
+}
+SPIKERIR = {
+    "nspike": ("nspike_lite", ""),
+    "nspike, recomputing": ("nspike_lite", "recompute"),
+    **{name: ("jelly_lite", options) for name, (_, options) in SPIKING.items() if name.startswith("SpikingJelly")},
 }
 PLAIN = {
     "nspike ANN": ("nspike_ann", ""),
@@ -178,7 +185,7 @@ def child(args: argparse.Namespace) -> None:
         from nspike.runtime import parallel
 
         parallel.set_threads(args.threads)
-    step = globals()[make](Path(args.model), options)
+    step = (globals() | vars(_spikerir_training))[make](Path(args.model), options)
     seconds, used, losses = [], [], []
     for number in range(WARM + STEPS):
         start, processor = time.perf_counter(), time.process_time()
@@ -233,6 +240,7 @@ def compare(contenders: dict[str, tuple[str, str]], model: Path, args: argparse.
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rate", type=float, default=10.0, help="firing rate of every layer, in percent")
+    options.add_argument("--spikerir", action="store_true", help="spikerir_lite instead of DnCNN")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--threads", type=int, default=os.cpu_count())
     options.add_argument("--only", choices=("spiking", "plain"), help="half of the comparison")
@@ -241,6 +249,11 @@ def main() -> None:
     args = options.parse_args()
     if args.child:
         child(args)
+        return
+    if args.spikerir:
+        rows = compare(SPIKERIR, WEIGHTS / "spikerir-denoise.h5", args)
+        title = f"One training step of spikerir_lite, 8 patches of 64×64, T = 4, {args.threads} threads"
+        report(args, title, rows, rounds=args.rounds)
         return
     from _models import random_dncnn
 

@@ -1,11 +1,13 @@
 """Parts of a network that one pass of `nspike.kernels.streams` runs: a pointwise convolution of spikes, a shuffle of its
 current, the sum with one other current, and the neurons that integrate that.
 
-Each of them is an op of the plan and is counted as such; only the currents in between are never stored. A flow is for
-declared neurons of one plane without post steps, and for multiples of 16 channels.
+Each of them is an op of the plan and is counted as such; only the currents in between are never stored. Nor is the other
+current where a flow makes it: what that looks up is looked up again, which costs less than the traffic of 32 bits a number
+where spikes take one. A flow is for declared neurons of one plane without post steps, and for multiples of 16 channels.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine.plan import Op, Plan, finished
+from nspike.engine.tables import WORD, Listing, Table, every_sum, passes
 from nspike.graph.layer import Add, ChannelShuffle, Conv, Layer, PixelShuffle
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels.streams import CHUNK
@@ -20,14 +23,39 @@ from nspike.kernels.vector import NARROW
 
 Ints = NDArray[np.int64]
 
-WORD = 64
+MOST_LOOKED_UP = 24
+"""A current that takes more tables for 16 of its channels is stored: each costs a few cycles, their 64 bytes to and from memory
+about as much as 50 of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """A pointwise convolution of spikes as tables.
+
+    source : the spikes. factor : how much higher and wider its current is than they are.
+    woven : how many blocks of channels are woven, or 0 where the blocks of 16 channels are in order.
+    blocks : for each position within a factor × factor square and each block, the first input channel of each table, and the
+    table, every sum of the weights of it and those after it, int16 (2^n, 16).
+    bias : int32 (factor², C).
+    """
+
+    source: str
+    factor: int
+    woven: int
+    blocks: list[list[list[tuple[int, Table]]]]
+    bias: NDArray[np.int32]
+
+    @property
+    def looked_up(self) -> int:
+        """In how many tables a block is looked up at most."""
+        return max(len(tables) for blocks in self.blocks for tables in blocks)
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
     """One pass.
 
-    name : the current that it makes; source : the spikes that it reads; base : the current that is added, or none.
+    name : the current that it makes; terms : what it looks up; base : the current that is added, or none.
     ops : of the plan that it does beside that of its name, but for the neurons.
     neurons : the op of the neurons that it fires, or none. kept : whether anything else reads the current.
     reused : whether nothing reads the base afterwards, so that its memory becomes the current's.
@@ -35,7 +63,7 @@ class Flow:
     """
 
     name: str
-    source: str
+    terms: tuple[Term, ...]
     base: str | None
     ops: tuple[str, ...]
     neurons: str | None
@@ -45,23 +73,46 @@ class Flow:
     chunks: Ints
     ends: Ints
     tables: NDArray[np.int16]
-    woven: bool
+    woven: Ints
     bias: NDArray[np.int32]
     shift: NDArray[np.int32]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tensors that it reads."""
+        return (*(term.source for term in self.terms), *(() if self.base is None else (self.base,)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A flow before it is laid out; own : the current that its first op added, or none."""
+
+    name: str
+    terms: tuple[Term, ...]
+    base: str | None
+    own: str | None
+    ops: tuple[str, ...]
+    neurons: str | None
+    shift: Ints
 
 
 def flows(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, Flow]]:
     """The flows of a plan by their names, and the plan with what is needed until they run."""
     if integers.post_steps or plan.chain:
         return plan, {}
-    found = {}
+    parts: dict[str, _Part] = {}
     for op in plan.ops:
-        flow = _flow(integers, plan, op)
-        if flow is not None:
-            found[flow.name] = flow
+        part = _flow(integers, plan, op, parts)
+        if part is not None:
+            parts[part.name] = part
+    found = {name: _laid_out(part, name in _stored(integers, plan, parts)) for name, part in parts.items()}
     at = {name: flow.name for flow in found.values() for name in flow.ops}
     unstored = at.keys() | {name for name, flow in found.items() if not flow.kept}
-    plan = replace(plan, finished=finished(plan.ops, at), unstored=frozenset(unstored))
+    plan = replace(
+        plan,
+        finished=finished(plan.ops, at, {name: flow.reads for name, flow in found.items()}),
+        unstored=frozenset(unstored),
+    )
     done = dict(zip((op.name for op in plan.ops), plan.finished, strict=True))
     reuses = {
         name: flow.base
@@ -72,7 +123,20 @@ def flows(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, Flow]]:
     return replace(plan, reuses=reuses), found
 
 
-def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
+def _stored(integers: IntegerNetwork, plan: Plan, parts: Mapping[str, _Part]) -> set[str]:
+    """The currents of flows that something else reads."""
+    inside = {name: part.name for part in parts.values() for name in part.ops}
+    read = {integers.network.output}
+    for op in plan.ops:
+        flow = parts.get(inside.get(op.name, op.name))
+        for name in op.reads:
+            fires = name in parts and parts[name].neurons == op.name
+            if not fires and (flow is None or name == flow.base or name not in parts):
+                read.add(name)
+    return read & parts.keys()
+
+
+def _flow(integers: IntegerNetwork, plan: Plan, op: Op, parts: Mapping[str, _Part]) -> _Part | None:
     """The flow that begins with an op, or none."""
     writer, conv = op.writer, _part(op, "convolution")
     if writer is None or conv is None or len(writer.sources) != 1 or conv.kernel_shape[2:] != (1, 1):
@@ -85,37 +149,25 @@ def _flow(integers: IntegerNetwork, plan: Plan, op: Op) -> Flow | None:
     if len(after) == 1 and _part(after[0], "move") is not None and _is_current(plan, after[0]):
         last, moved = after[0], after[0].layer
         after = _readers(plan, last)
-    laid = _laid(writer.weights[0, :, :, 0, 0], conv.groups, moved)
+    term = _term(source, writer.weights[0, :, :, 0, 0], writer.bias, conv.groups, moved)
     channels = integers.network.widths[last.name]
-    if laid is None or channels % NARROW:
+    if term is None or channels % NARROW:
         return None
-    base, ops, shift = None, [op.name, last.name], np.zeros(channels, np.int64)
+    own, base, terms, ops, shift = None, None, (term,), [op.name, last.name], np.zeros(channels, np.int64)
     if len(after) == 1 and _part(after[0], "sum") is not None and len(set(after[0].reads)) == 2 == len(after[0].reads):
         end = after[0]
         others = [name for name in end.reads if name != last.name]
-        own = integers.shifts.get((end.name, last.name))
-        if own is None or not own.any():
-            base, last = others[0], end
-            shift = integers.shifts.get((end.name, base), shift)
-            after = _readers(plan, last)
+        moves = integers.shifts.get((end.name, last.name))
+        if moves is None or not moves.any():
+            own, last = others[0], end
+            shift = integers.shifts.get((end.name, own), shift)
+            base, after = own, _readers(plan, last)
+            before = parts.get(own)
+            if before is not None and not shift.any() and sum(t.looked_up for t in before.terms) <= MOST_LOOKED_UP:
+                base, terms, shift = before.base, (*before.terms, term), before.shift
     fired = next((other for other in after if _can_fire(other)), None)
-    factor, chunks, ends, tables, orders, woven = laid
-    return Flow(
-        name=last.name,
-        source=source,
-        base=base,
-        ops=tuple(name for name in dict.fromkeys(ops) if name != last.name),
-        neurons=None if fired is None else fired.name,
-        kept=len(after) > int(fired is not None) or last.name == integers.network.output,
-        reused=False,
-        factor=factor,
-        chunks=chunks,
-        ends=ends,
-        tables=tables,
-        woven=woven,
-        bias=np.stack([writer.bias[order] for order in orders]).astype(np.int32),
-        shift=np.ascontiguousarray(shift, np.int32),
-    )
+    ops = [name for name in dict.fromkeys(ops) if name != last.name]
+    return _Part(last.name, terms, base, own, tuple(ops), None if fired is None else fired.name, shift)
 
 
 PARTS: dict[type[Layer], str] = {Conv: "convolution", ChannelShuffle: "move", PixelShuffle: "move", Add: "sum"}
@@ -147,43 +199,74 @@ def _can_fire(op: Op) -> bool:
     return stage is not None and not stage.fused and stage.neuron.step is None and stage.neuron.planes == (1,)
 
 
-Laid = tuple[int, Ints, Ints, NDArray[np.int16], list[Ints], bool]
-"""factor, chunks, ends, tables, for each position the convolution's channel that each of the current's is, woven"""
-
-
-def _laid(weights: NDArray[np.int16], groups: int, moved: Any) -> Laid | None:
+def _term(source: str, weights: NDArray[np.int16], bias: NDArray[np.int32], groups: int, moved: Any) -> Term | None:
     """Weights int16 (C, I) in `groups` as tables, or none where no order of theirs is known here."""
     channels, each = len(weights), len(weights) // groups
-    woven, orders = False, [np.arange(channels)]
+    woven, orders = 0, [np.arange(channels)]
     factor = 1 if moved is None else FACTORS[type(moved)](moved)
     if factor > 1:
         orders = [np.arange(channels // factor**2) * factor**2 + phase for phase in range(factor**2)]
     elif moved is not None:
         if moved.groups != groups or each > NARROW or groups < 4 or groups & groups - 1:
             return None
-        woven = True
+        woven = groups
     if not woven and len(orders[0]) % NARROW:
         return None
     size = each if woven else NARROW
-    chunks: list[tuple[int, int, int, int]] = []
-    tables: list[NDArray[np.int16]] = []
-    ends = np.zeros((len(orders), len(orders[0]) // size + 1), np.int64)
-    rows = 0
-    for phase, order in enumerate(orders):
-        ends[phase, 0] = len(chunks)
-        for block, first in enumerate(range(0, len(order), size)):
-            wanted = order[first : first + size]
-            for bit, table in _tables(weights, wanted, each):
-                chunks.append((bit // WORD, bit % WORD, len(table) - 1, rows * NARROW))
-                tables.append(table)
-                rows += len(table)
-            ends[phase, block + 1] = len(chunks)
+    blocks = [
+        [_tables(weights, order[first : first + size], each) for first in range(0, len(order), size)]
+        for order in orders
+    ]
     if woven:
         orders = [orders[0].reshape(groups, each).T.ravel()]
-    return factor, np.array(chunks, np.int64), ends, np.concatenate(tables).ravel(), orders, woven
+    return Term(source, factor, woven, blocks, np.stack([bias[order] for order in orders]).astype(np.int32))
 
 
-def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[int, NDArray[np.int16]]]:
+def _laid_out(part: _Part, kept: bool) -> Flow:
+    """The tables of all terms one after the other, and which of them each pass looks up."""
+    factor = math.lcm(*(term.factor for term in part.terms))
+    channels = part.terms[0].bias.shape[1]
+    squares = [
+        [phase // factor % term.factor * term.factor + phase % factor % term.factor for phase in range(factor**2)]
+        for term in part.terms
+    ]
+    kinds = list(dict.fromkeys(term.woven for term in part.terms))
+    across = max(woven or channels // NARROW for woven in kinds)
+    listing, woven, ends = Listing(), [], []
+    for kind in kinds:
+        numbered = [(i, term) for i, term in enumerate(part.terms) if term.woven == kind]
+        positions = [
+            [
+                passes(
+                    [(i, bit, table) for i, term in numbered for bit, table in term.blocks[squares[i][phase]][block]]
+                )
+                for block in range(kind or channels // NARROW)
+            ]
+            for phase in range(factor**2)
+        ]
+        ends.append(listing.add(positions, across))
+        woven += [kind] * len(ends[-1])
+    chunks, tables = listing.arrays()
+    bias = sum(term.bias[square] for term, square in zip(part.terms, squares, strict=True))
+    return Flow(
+        name=part.name,
+        terms=part.terms,
+        base=part.base,
+        ops=part.ops,
+        neurons=part.neurons,
+        kept=kept,
+        reused=False,
+        factor=factor,
+        chunks=chunks,
+        ends=np.concatenate(ends),
+        tables=tables,
+        woven=np.array(woven, np.int64),
+        bias=np.ascontiguousarray(bias, np.int32),
+        shift=np.ascontiguousarray(part.shift, np.int32),
+    )
+
+
+def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[int, Table]]:
     """(first input channel, every sum of the weights of it and those after it, int16 (2^n, 16)) of up to 16 output channels."""
     read = weights.shape[1]
     inputs = np.unique(np.concatenate([np.arange(read) + wanted_group * read for wanted_group in wanted // each]))
@@ -197,7 +280,6 @@ def _tables(weights: NDArray[np.int16], wanted: Ints, each: int) -> list[tuple[i
             for j in range(count):
                 if (start + j) // read == channel // each:
                     matrix[j, i] = weights[channel, (start + j) % read]
-        bits = np.arange(1 << count)[:, None] >> np.arange(count) & 1
-        parts.append((start, (bits @ matrix).astype(np.int16)))
+        parts.append((start, every_sum(matrix)))
         first += count
     return parts

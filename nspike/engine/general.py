@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
+from nspike.engine.charge import Charge
 from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
 from nspike.engine.plan import Op, Plan
@@ -27,6 +28,7 @@ from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import currents, streams, wide
+from nspike.model.model import OUTPUT
 from nspike.runtime.buffers import Pool
 
 Ints = NDArray[np.int32]
@@ -44,7 +46,7 @@ MEMORY = Pool()
 class Tile:
     """A tile while it runs.
 
-    integers, plan, prepared, wired, flows : of the program; pad : the border of the spikes.
+    integers, plan, prepared, wired, flows, charge : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
     tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
     places : of currents in memory that was another's, the rectangle that it covers.
@@ -55,6 +57,7 @@ class Tile:
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
     flows: Mapping[str, Flow]
+    charge: Charge | None
     pad: int
     rects: Mapping[str, Rect]
     limits: Mapping[str, tuple[int, int]]
@@ -112,7 +115,11 @@ def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
-    if not stage.fused:
+    if op.name == OUTPUT and tile.charge is not None:
+        source, at = gathered(tile, op)
+        around = Around(at, rect, tile.limits[stage.layer.sources[0]], tile.integers.timesteps)
+        tile.each(tile.charge.rows(source, around, v_out), rect.height, ROWS)
+    elif not stage.fused:
         name = stage.layer.name
         _fire(tile, prepared, tile.tensors[name], rect.within(tile.place(name)), out, v_out)
     elif prepared.weights.size:
@@ -214,7 +221,7 @@ def _fire_rows(
 
 def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
     """The current of a flow, or None where nothing else reads it; its neurons' spikes are kept until they are asked for."""
-    rect, steps, source = tile.rects[op.at], tile.integers.steps, tile.tensors[flow.source]
+    rect, steps = tile.rects[op.at], tile.integers.steps
     out = base = None
     p = next(iter(tile.prepared.values()))  # of any neurons, where none are fired
     base_at, current_at = np.zeros(2, np.int64), np.zeros(2, np.int64)
@@ -227,21 +234,30 @@ def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
         out = WideSpikes.empty(rect.height, rect.width, steps, p.stage.channels, tile.pad)
         tile.fired[flow.neurons], spikes, border = out, out.words, out.pad
     current = None
-    if flow.kept or out is None:
+    if flow.kept or (out is None and flow.neurons is not None):
         if flow.reused and flow.base is not None:
             current, current_at = base, base_at
             tile.places[op.name] = tile.place(flow.base)
         else:
             current = MEMORY.take((steps, rect.height, rect.width, flow.bias.shape[1]), np.int32)
-    at = tile.rects[flow.source]
-    places = np.array([rect.y0, rect.x0, source.pad - at.y0, source.pad - at.x0], np.int64)
-    numbers = (p.v0, p.threshold, p.reset, p.dynamics)
-    laid = (flow.factor, flow.chunks, flow.ends, flow.tables, flow.woven, flow.bias)
+    if current is None and out is None:
+        return None
+    where = np.zeros((len(flow.terms), 6), np.int64)
+    for i, term in enumerate(flow.terms):
+        source, at = tile.tensors[term.source], tile.rects[term.source]
+        _, width, _, words = source.words.shape
+        begin = (source.pad - at.y0, source.pad - at.x0)
+        where[i] = source.words.ctypes.data, width * steps * words, steps * words, term.factor, *begin
+    chunks = flow.chunks.copy()
+    chunks[:, 2] = [tile.tensors[flow.terms[term].source].words.shape[3] for term in chunks[:, 0]]
+    numbers = (p.v0, p.threshold, p.reset, p.dynamics, steps)
+    laid = (flow.factor, chunks.ravel(), flow.ends, flow.tables, flow.woven, flow.bias)
     added = (base, base_at, flow.shift, current, current_at, spikes, border)
+    first_at = np.array([rect.y0, rect.x0], np.int64)
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
-        streams.flow(source.words, places, *laid, *added, *numbers, block)
+        streams.flow(where, first_at, *laid, *added, *numbers, block)
 
     tile.each(rows, rect.height, ROWS)
     return current

@@ -114,26 +114,60 @@ def moved_planes(layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple
     return np.ascontiguousarray(_moved(layer, parts, source, rect))
 
 
+@dataclass(frozen=True, eq=False)
+class _Moves:
+    """How the spikes of a tensor move; see `nspike.kernels.moving.move`."""
+
+    entries: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    tables: NDArray[np.uint64]
+
+
 @lru_cache(maxsize=256)
-def _targets(layer: Layer, channels: tuple[int, ...], planes: int) -> tuple[int, int, list[NDArray[np.int32]]]:
-    """down, up and, of each tensor that a layer reads, targets of `nspike.kernels.moving.move`; channels: planes and all."""
+def _moves(layer: Layer, channels: tuple[int, ...], planes: int) -> tuple[int, int, list[_Moves]]:
+    """down, up and how the spikes of each tensor move that a layer reads; channels: planes and all."""
     scale = geometry(layer).scale(layer) or Fraction(1)
     down, up = scale.denominator, scale.numerator
     area, ends = down**2, np.cumsum(channels)
     sources = np.split(np.arange(ends[-1] * area), ends[:-1] * area)
     joined = np.concatenate([each.reshape(planes, -1, down, down) for each in sources], axis=1)
     made = move(layer, [joined.reshape(-1, down, down)], planes)
-    targets = np.full((up**2, area, ends[-1]), -1, np.int32)
+    targets = np.full((up**2, area, ends[-1]), -1, np.int64)
     for (bit, y, x), source in np.ndenumerate(made):
         targets[y * up + x, source % area, source // area] = bit
-    return down, up, [np.ascontiguousarray(each) for each in np.split(targets, ends[:-1], axis=2)]
+    return down, up, [_by_eights(each, -(-len(made) // 64)) for each in np.split(targets, ends[:-1], axis=2)]
+
+
+def _by_eights(targets: NDArray[np.int64], words: int) -> _Moves:
+    """targets int64 (up², down², bits): which bit of an output each becomes, or -1; words: of an output."""
+    targets = np.pad(targets, [(0, 0), (0, 0), (0, -targets.shape[2] % 8)], constant_values=-1)
+    eights = targets.reshape(*targets.shape[:2], -1, 8)
+    ends = np.zeros((*eights.shape[:2], words + 1), np.int64)
+    entries: list[tuple[int, int, int]] = []
+    known: dict[tuple[int, ...], int] = {}
+    for phase, pixel in np.ndindex(*eights.shape[:2]):
+        ends[phase, pixel, 0] = len(entries)
+        for word in range(words):
+            for number, bits in enumerate(eights[phase, pixel]):
+                here = np.where(bits // 64 == word, bits % 64, -1)
+                if (here >= 0).any():
+                    table = known.setdefault(tuple(here.tolist()), len(known))
+                    entries.append((number // 8, number % 8 * 8, table))
+            ends[phase, pixel, word + 1] = len(entries)
+    seen = np.arange(256, dtype=np.uint64)
+    tables = np.zeros((len(known), 256), np.uint64)
+    for bits, table in known.items():
+        for i, bit in enumerate(bits):
+            if bit >= 0:
+                tables[table] |= (seen >> np.uint64(i) & np.uint64(1)) << np.uint64(bit)
+    return _Moves(np.array(entries, np.int64).reshape(-1, 3), ends, tables)
 
 
 def move_spikes(
     layer: Layer, read: Sequence[Source], rect: Rect, planes: int, out: WideSpikes
 ) -> Callable[[int, int], None]:
     """rows(first, last): write these rows of an arranging layer's spikes over `rect`, which is that of `out`."""
-    down, up, targets = _targets(layer, tuple(each.value.channels for each in read), planes)
+    down, up, moves = _moves(layer, tuple(each.value.channels for each in read), planes)
     places = [
         np.array([rect.y0, rect.x0, each.value.pad - each.rect.y0, each.value.pad - each.rect.x0], np.int64)
         for each in read
@@ -141,8 +175,9 @@ def move_spikes(
 
     def rows(first: int, last: int) -> None:
         block = np.array([first, last, 0, rect.width], np.int64)
-        for source, at, bits in zip(read, places, targets, strict=True):
-            moving.move(source.value.words, at, down, up, bits, out.words, out.pad, block)
+        for source, at, m in zip(read, places, moves, strict=True):
+            numbers = (m.entries, m.ends, m.tables)
+            moving.move(source.value.words, at, down, up, *numbers, out.words, out.pad, block)
 
     return rows
 

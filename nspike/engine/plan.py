@@ -169,13 +169,19 @@ def _kept(ops: list[Op], given: str | None) -> list[Op]:
     return kept[::-1]
 
 
-def finished(ops: Sequence[Op], at: Mapping[str, str] | None = None) -> tuple[tuple[str, ...], ...]:
-    """For each op, the names of the tensors that nothing reads after it; `at`: ops that are done later, with another."""
+def finished(
+    ops: Sequence[Op], at: Mapping[str, str] | None = None, more: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """For each op, the names of the tensors that nothing reads after it.
+
+    at : ops that are done later, with another; more : what ops read beside what they say.
+    """
     places = {op.name: i for i, op in enumerate(ops)}
     last = {op.name: i for i, op in enumerate(ops[:-1])}
     for op in ops:
         done = places[(at or {}).get(op.name, op.name)]
-        last |= {name: max(done, last.get(name, 0)) for name in op.reads if name != IMAGE}
+        reads = (*op.reads, *(more or {}).get(op.name, ()))
+        last |= {name: max(done, last.get(name, 0)) for name in reads if name != IMAGE}
     return tuple(tuple(name for name, at in last.items() if at == i) for i in range(len(ops)))
 
 

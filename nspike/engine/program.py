@@ -14,6 +14,7 @@ import numpy as np
 
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.engine.charge import Charge, charge_of
 from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
 from nspike.engine.plan import Plan, is_plain, plan
@@ -36,6 +37,7 @@ class Program:
     prepared : its stages by name, for the kernels.
     wired : the convolutions and gates that the fused kernels do not run, by name; none of a chain.
     flows : the parts of the plan that are done in one pass, by the name of the current that they make.
+    charge : of an output layer that only adds up its input, or None.
     readers : stage name -> the layers that read its spikes.
     pad : the largest radius of a convolution that the fused kernels run, in pixels.
     given : the spikes of a layer that are given instead of computed, or None.
@@ -46,6 +48,7 @@ class Program:
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
     flows: Mapping[str, Flow]
+    charge: Charge | None
     readers: Mapping[str, tuple[Reader, ...]]
     pad: int
     given: Given | None = None
@@ -66,7 +69,8 @@ def build(model: Model, neuron: Neuron, head: Head, given: Given | None = None) 
 
 
 def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = True) -> Program:
-    """The program of an integer network; `given` as of `build`; `fuse`: whether it may have flows, which change no bit."""
+    """The program of an integer network; `given` as of `build`; `fuse`: whether it may have flows and
+    a charge, which change no bit."""
     name = None if given is None else given.layer
     steps = plan(integers, name)
     if given is not None:
@@ -87,6 +91,7 @@ def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = 
         prepared=prepared,
         wired={} if steps.chain else {part.layer.name: wire(integers, part) for part in alone},
         flows=found,
+        charge=charge_of(integers, prepared[OUTPUT]) if fuse and given is None and not steps.chain else None,
         readers=readers(integers, steps),
         pad=max((prepared[name].radius for name in names), default=0),
         given=given,

@@ -239,6 +239,7 @@ class _General:
             prepared=program.prepared,
             wired=program.wired,
             flows=program.flows,
+            charge=program.charge,
             pad=program.pad,
             rects=plan.regions(window.core, window.height, window.width),
             limits={name: plan.size(name, window.height, window.width) for name in plan.network.scales},

@@ -55,7 +55,7 @@ class ImageConv:
         """read : int32 (C, rows, columns), the planes over `around.source`."""
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
-            places, block = _places(around, first - row, 0), _block(around, first, last)
+            places, block = places_of(around, first - row, 0), block_of(around, first, last)
             strided.image_current(read, places, self.taps, self.weights, self.bias, block, out)
 
         return rows
@@ -77,7 +77,7 @@ class SpikeConv:
         """read : the spikes over `around.source`, those of several sources side by side."""
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
-            places, block = _places(around, first - row, read.pad), _block(around, first, last)
+            places, block = places_of(around, first - row, read.pad), block_of(around, first, last)
             self.kernel(read.words, places, self.taps, *self.layout, around.timesteps, self.bias, block, out)
 
         return rows
@@ -87,7 +87,7 @@ class SpikeConv:
         p = neurons
 
         def rows(first: int, last: int) -> None:
-            places, block = _places(around, 0, read.pad), _block(around, first, last)
+            places, block = places_of(around, 0, read.pad), block_of(around, first, last)
             numbers = (around.timesteps, p.bias, block, out.words, p.v0, p.threshold, p.reset, p.dynamics, v_out)
             self.kernel(read.words, places, self.taps, *self.layout, *numbers)
 
@@ -116,7 +116,7 @@ class Depthwise(SpikeConv):
         bias = padded(p.bias[0], columns)
 
         def rows(first: int, last: int) -> None:
-            places, block = _places(around, 0, read.pad), _block(around, first, last)
+            places, block = places_of(around, 0, read.pad), block_of(around, first, last)
             laid = (self.offsets, inside, apart, self.rows, bias, block, out.words, out.pad)
             depthwise.convolve(read.words, places, *laid, *numbers, p.dynamics)
 
@@ -166,13 +166,15 @@ def spikes_at(
     return np.concatenate(parts, axis=-1)
 
 
-def _places(around: Around, first: int, pad: int) -> NDArray[np.int64]:
+def places_of(around: Around, first: int, pad: int) -> NDArray[np.int64]:
+    """`places` of `nspike.kernels.strided` for an output that begins at row `first` of the rectangle."""
     source, rect = around.source, around.rect
     begin = (pad - source.y0, pad - source.x0, -(rect.y0 + first), -rect.x0)
     return np.array([*begin, *around.limits], np.int64)
 
 
-def _block(around: Around, first: int, last: int) -> NDArray[np.int64]:
+def block_of(around: Around, first: int, last: int) -> NDArray[np.int64]:
+    """`block` of the kernels: rows first .. last-1 of the output's rectangle."""
     rect = around.rect
     return np.array([rect.y0 + first, rect.y0 + last, rect.x0, rect.x1], np.int64)
 

@@ -4,6 +4,8 @@ A tap's word of spikes masks one row of weights; the rows of all taps are summed
 plane and one kernel whose Σ|w| is at most `LARGEST` in every channel; `nspike.kernels.masked` does all others.
 """
 
+import sys
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -15,10 +17,11 @@ from nspike.kernels.firing import dynamics_of, fire_vector, python_step
 from nspike.kernels.vector import NARROW, WIDE, bits_of_word, data, load, pack
 
 LARGEST = 2**15 - 1
+HALF = WIDE // 2
 
 _I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 _LANES = ir.VectorType(_I32, NARROW)
-_SUMS = ir.VectorType(_I16, WIDE)
+_SUMS = ir.VectorType(_I16, HALF)
 
 
 @intrinsic
@@ -57,15 +60,21 @@ def _fire_word(
         v = [cgutils.alloca_once_value(builder, start) for start in starts]
         with cgutils.for_range(builder, steps) as loop:
             here = builder.gep(seen, [builder.mul(loop.index, across)])
-            total = ir.Constant(_SUMS, None)
+            totals = [ir.Constant(_SUMS, None)] * 2
             for tap, offset in enumerate(offsets):
-                fired = builder.bitcast(builder.load(builder.gep(here, [offset])), ir.VectorType(_I1, WIDE))
-                weight = load(builder, builder.gep(rows, [ir.Constant(_I64, tap * WIDE)]), _SUMS, 2)
-                total = builder.select(fired, builder.add(total, weight), total)
+                words = builder.bitcast(builder.gep(here, [offset]), _I32.as_pointer())
+                for half in range(2):
+                    place = ir.Constant(_I64, half if sys.byteorder == "little" else 1 - half)
+                    fired = builder.bitcast(builder.load(builder.gep(words, [place])), ir.VectorType(_I1, HALF))
+                    at = ir.Constant(_I64, tap * WIDE + half * HALF)
+                    more = builder.add(totals[half], load(builder, builder.gep(rows, [at]), _SUMS, 2))
+                    totals[half] = builder.select(fired, more, totals[half])
             step = builder.mul(loop.index, columns)
             word = none
             for lane, bias, membrane in zip(lanes, biases, v, strict=True):
-                chosen = ir.Constant(_LANES, list(range(lane.constant, lane.constant + NARROW)))
+                first = lane.constant % HALF
+                chosen = ir.Constant(_LANES, list(range(first, first + NARROW)))
+                total = totals[lane.constant // HALF]
                 part = builder.shuffle_vector(total, ir.Constant(_SUMS, ir.Undefined), chosen)
                 current = builder.add(builder.sext(part, _LANES), bias)
                 place = builder.add(step, lane)

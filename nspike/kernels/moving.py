@@ -1,24 +1,22 @@
-"""Moving packed spikes to other channels and pixels, spike by spike."""
+"""Moving packed spikes to other channels and pixels, eight at a time by tables."""
 
 import numpy as np
 
 from nspike.kernels._jit import kernel
-from nspike.kernels.vector import GROUP, list_few_bits
 
 
 @kernel
-def move(spikes, at, down, up, targets, out, pad, block):
+def move(spikes, at, down, up, entries, ends, tables, out, pad, block):
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of what moves spikes.
 
     spikes uint64 (rows, columns, steps, words); out the same at another resolution, with `pad` rows and columns around, its bits
     not set. Output (y, x), counted from at[:2], reads the down × down pixels from (y·down // up, x·down // up) on, counted
-    from row and column at[2:]. targets int32 (up², down², bits): of each bit that an output at (y, x) modulo `up` reads, which of
-    its own it becomes, or -1.
+    from row and column at[2:]. entries int64 (n, 3): a word, by how much it is shifted right, and the number of a table, for 8
+    bits of a pixel; tables uint64 (n, 256): which bits of a word of the output they become. ends int64 (up², down², words +
+    1): which entries belong to each of its words, at a position modulo `up` and of a pixel that it reads.
     """
-    steps, words = spikes.shape[2], spikes.shape[3]
-    flat, flat_out, flat_targets = spikes.reshape(-1), out.reshape(-1), targets.reshape(-1)
-    events = np.empty(64 * words + GROUP, np.int32)
-    bits, out_words = targets.shape[2], out.shape[3]
+    steps, words, out_words = spikes.shape[2], spikes.shape[3], out.shape[3]
+    flat, flat_out, flat_tables = spikes.reshape(-1), out.reshape(-1), tables.reshape(-1)
     for y in range(block[0], block[1]):
         row = y + at[0]
         for x in range(block[2], block[3]):
@@ -28,13 +26,11 @@ def move(spikes, at, down, up, targets, out, pad, block):
             for i in range(down * down):
                 source_y, source_x = row * down // up + i // down + at[2], column * down // up + i % down + at[3]
                 source = (source_y * spikes.shape[1] + source_x) * steps * words
-                first = (phase * down * down + i) * bits
-                for t in range(steps):
-                    count = 0
-                    for word in range(words):
-                        count += list_few_bits(flat, source + word, np.int32(64 * word), events, count)
-                    source += words
-                    for event in range(count):
-                        bit = flat_targets[first + events[event]]
-                        if bit >= 0:
-                            flat_out[target + t * out_words + bit // 64] |= np.uint64(1) << np.uint64(bit % 64)
+                for word in range(out_words):
+                    first, last = ends[phase, i, word], ends[phase, i, word + 1]
+                    for t in range(steps if last > first else 0):
+                        moved = np.uint64(0)
+                        for entry in range(first, last):
+                            bits = flat[source + t * words + entries[entry, 0]] >> np.uint64(entries[entry, 1])
+                            moved |= flat_tables[entries[entry, 2] * 256 + np.int64(bits & np.uint64(255))]
+                        flat_out[target + t * out_words + word] |= moved

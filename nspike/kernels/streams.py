@@ -1,15 +1,17 @@
-"""A current that grows by a pointwise convolution of spikes, and the neurons that integrate the sum, in one pass.
+"""A current that is a sum of pointwise convolutions of spikes and of another current, and the neurons that integrate it.
 
-    x'(t) = x(t)·2^shift + b + P Σ_j w_j·s_j(t)
+    x'(t) = x(t)·2^shift + b + Σ_k P_k Σ_j w_kj·s_kj(t)
 
 The weights are looked up: for the bits of up to `CHUNK` neighbouring input channels a table holds every sum of their weights, of
-16 output channels each. P is the order in which these blocks' channels become those of x: as they are, or woven as a
+16 output channels each. P_k is the order in which these blocks' channels become those of x: as they are, or woven as a
 channel shuffle does, the first of each block, then the second of each.
 
-Outputs may be `factor` times as high and wide as the spikes; then each position within a factor × factor square has its own
-tables, as a pixel shuffle needs.
+Sums are taken in passes as int16, woven as such, and added up as int32; the chunks of a pass are chosen so that none of its
+sums leaves 16 bits. Outputs may be `factor` times as high and wide as some spikes; then each position within a factor × factor
+square has its own tables, as a pixel shuffle needs.
 """
 
+import ctypes
 import sys
 
 import numpy as np
@@ -27,36 +29,50 @@ CHUNK = 6
 AT_ONCE = 4
 """How many steps are looked up at once."""
 
-_I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
+COLUMNS = 6
+"""Numbers of a chunk."""
+
+_I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
 _LANES, _ROW = ir.VectorType(_I32, NARROW), ir.VectorType(_I16, NARROW)
 
 
-def _make_look_up(steps):
+def _make_look_up(steps, blocks):
     @intrinsic
-    def look_up(typingctx, words, first, across, chunks, chunk, last, tables, out, at, stride):
+    def look_up(typingctx, where, first, chunks, ends, end, apart, tables, out, at, stride):
         intp = types.intp
-        kinds = (words, intp, intp, chunks, intp, intp, tables, out, intp, intp)
+        kinds = (where, intp, chunks, ends, intp, intp, tables, out, intp, intp)
 
         def codegen(context, builder, signature, args):
-            _, first, across, _, chunk, last, _, _, at, stride = args
-            seen, rows = data(context, builder, signature, args, 0, first), data(context, builder, signature, args, 6)
-            into = data(context, builder, signature, args, 7, at)
-            numbers = data(context, builder, signature, args, 3)
-            total = [cgutils.alloca_once_value(builder, ir.Constant(_LANES, None)) for _ in range(steps)]
-            with cgutils.for_range(builder, builder.sub(last, chunk)) as loop:
-                four = builder.mul(builder.add(chunk, loop.index), ir.Constant(_I64, 4))
-                word, low, mask, table = (
-                    builder.load(builder.gep(numbers, [builder.add(four, ir.Constant(_I64, i))])) for i in range(4)
-                )
-                here, there = builder.gep(seen, [word]), builder.gep(rows, [table])
-                for t in range(steps):
-                    bits = builder.load(builder.gep(here, [builder.mul(across, ir.Constant(_I64, t))]))
-                    index = builder.and_(builder.lshr(bits, low), mask)
-                    row = load(builder, builder.gep(there, [builder.shl(index, ir.Constant(_I64, 4))]), _ROW, 2)
-                    builder.store(builder.add(builder.load(total[t]), builder.sext(row, _LANES)), total[t])
+            _, first, _, _, end, apart, _, _, at, stride = args
+            number = lambda n: ir.Constant(_I64, n)  # noqa: E731
+            places, numbers = (data(context, builder, signature, args, i) for i in (0, 2))
+            rows = builder.bitcast(data(context, builder, signature, args, 6), _I8.as_pointer())
+            bounds, into = (data(context, builder, signature, args, i, o) for i, o in ((3, end), (7, at)))
+            total = [[cgutils.alloca_once(builder, _ROW) for _ in range(steps)] for _ in range(blocks)]
+            for block in range(blocks):
+                for sums in total[block]:
+                    builder.store(ir.Constant(_ROW, None), sums)
+                place = builder.gep(bounds, [builder.mul(apart, number(block))])
+                chunk, last = (builder.load(builder.gep(place, [number(i)])) for i in (0, 1))
+                with cgutils.for_range(builder, builder.sub(last, chunk)) as loop:
+                    here = builder.gep(numbers, [builder.mul(builder.add(chunk, loop.index), number(COLUMNS))])
+                    term, word, across, low, mask, table = (
+                        builder.load(builder.gep(here, [number(i)])) for i in range(COLUMNS)
+                    )
+                    spikes = builder.inttoptr(builder.load(builder.gep(places, [term])), _I64.as_pointer())
+                    here = builder.gep(spikes, [builder.add(word, builder.mul(first, across))])
+                    there = builder.gep(rows, [table])
+                    for t, sums in enumerate(total[block]):
+                        bits = builder.load(builder.gep(here, [builder.mul(across, number(t))]))
+                        index = builder.and_(builder.lshr(bits, low), mask)
+                        row = load(builder, builder.gep(there, [builder.shl(index, number(5))]), _ROW, 2)
+                        builder.store(builder.add(builder.load(sums), row), sums)
             for t in range(steps):
-                place = builder.gep(into, [builder.mul(stride, ir.Constant(_I64, t))])
-                store(builder, builder.load(total[t]), place, 4)
+                made = [builder.load(sums[t]) for sums in total]
+                while len(made) > 1:  # in pairs, the first with that half of them further on
+                    half = len(made) // 2
+                    made = [_woven(builder, made[i], made[i + half]) for i in range(half)]
+                store(builder, made[0], builder.gep(into, [builder.mul(stride, number(t))]), 2)
             return context.get_dummy_value()
 
         return types.void(*kinds), codegen
@@ -64,45 +80,53 @@ def _make_look_up(steps):
     return look_up
 
 
-def _python_look_up(steps):
-    def look_up(words, first, across, chunks, chunk, last, tables, out, at, stride):
+def _woven(builder, one, other):
+    """The elements of two vectors in turn."""
+    count = one.type.count
+    places = [n // 2 + n % 2 * count for n in range(2 * count)]
+    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, 2 * count), places))
+
+
+def _python_look_up(steps, blocks):
+    def look_up(where, first, chunks, ends, end, apart, tables, out, at, stride):
+        numbers = chunks.reshape(-1, COLUMNS)
+        flat_ends = ends.reshape(-1)
         for t in range(steps):
-            total = np.zeros(NARROW, np.int32)
-            for word, low, mask, table in chunks.reshape(-1, 4)[chunk:last].tolist():
-                row = table + NARROW * (int(words[first + word + t * across]) >> low & mask)
-                total += tables[row : row + NARROW]
-            out[at + t * stride : at + t * stride + NARROW] = total
+            total = np.zeros((blocks, NARROW), np.int16)
+            for block in range(blocks):
+                place = end + block * apart
+                for term, word, across, low, mask, table in numbers[flat_ends[place] : flat_ends[place + 1]].tolist():
+                    bits = ctypes.c_uint64.from_address(int(where[term]) + 8 * (word + (first + t) * across)).value
+                    row = table // 2 + NARROW * (bits >> low & mask)
+                    total[block] += tables[row : row + NARROW]
+            out[at + t * stride : at + t * stride + blocks * NARROW] = total.T.ravel()
 
     return look_up
 
 
 @intrinsic
-def _interleave(typingctx, numbers, one, other, out, at):
+def _interleave(typingctx, numbers, one, other, at):
     intp = types.intp
 
     def codegen(context, builder, signature, args):
-        _, one, other, _, at = args
-        both = [load(builder, data(context, builder, signature, args, 0, o), _LANES, 4) for o in (one, other)]
-        into = data(context, builder, signature, args, 3, at)
-        for half in range(2):
-            places = [n // 2 + half * NARROW // 2 + n % 2 * NARROW for n in range(NARROW)]
-            woven = builder.shuffle_vector(*both, ir.Constant(_LANES, places))
-            store(builder, woven, builder.gep(into, [ir.Constant(_I64, half * NARROW)]), 4)
+        _, one, other, at = args
+        both = [load(builder, data(context, builder, signature, args, 0, o), _ROW, 2) for o in (one, other)]
+        store(builder, _woven(builder, *both), data(context, builder, signature, args, 0, at), 2)
         return context.get_dummy_value()
 
-    return types.void(numbers, intp, intp, out, intp), codegen
+    return types.void(numbers, intp, intp, intp), codegen
 
 
-def _python_interleave(numbers, one, other, out, at):
-    out[at : at + 2 * NARROW : 2] = numbers[one : one + NARROW]
-    out[at + 1 : at + 2 * NARROW : 2] = numbers[other : other + NARROW]
+def _python_interleave(numbers, one, other, at):
+    numbers[at : at + 2 * NARROW : 2] = numbers[one : one + NARROW]
+    numbers[at + 1 : at + 2 * NARROW : 2] = numbers[other : other + NARROW]
 
 
 @intrinsic
 def _settle(
     typingctx,
     sums,
-    at,
+    passes,
     across,
     bias,
     bias_at,
@@ -129,11 +153,11 @@ def _settle(
     neurons = (v0, threshold, reset, dynamics, fired, intp, intp, intp, intp)
 
     def codegen(context, builder, signature, args):
-        _, at, across, _, bias_at, _, base_at, base_across, _, _, current_at, current_across, *rest = args
+        _, passes, across, _, bias_at, _, base_at, base_across, _, _, current_at, current_across, *rest = args
         *_, fired_at, fired_across, steps, parts = rest
         number = lambda n: ir.Constant(_I64, n)  # noqa: E731
         pointer = lambda i, o: data(context, builder, signature, args, i, o)  # noqa: E731
-        arriving, biases = pointer(0, at), pointer(3, bias_at)
+        arriving, biases = pointer(0, number(0)), pointer(3, bias_at)
         if not isinstance(base, none):
             added, shifts = pointer(5, base_at), pointer(8, number(0))
         if not isinstance(current, none):
@@ -157,7 +181,13 @@ def _settle(
                 builder.store(vector(starts, number(0), across), v)
             with cgutils.for_range(builder, steps) as loop:
                 t = loop.index
-                total = builder.add(vector(arriving, t, across), bias)
+                summed = cgutils.alloca_once_value(builder, ir.Constant(_LANES, None))
+                builder.store(bias, summed)
+                with cgutils.for_range(builder, passes) as each:
+                    place = builder.mul(builder.add(builder.mul(each.index, steps), t), across)
+                    row = load(builder, builder.gep(arriving, [builder.add(c, place)]), _ROW, 2)
+                    builder.store(builder.add(builder.load(summed), builder.sext(row, _LANES)), summed)
+                total = builder.load(summed)
                 if not isinstance(base, none):
                     total = builder.add(total, builder.shl(vector(added, t, base_across), shift))
                 if not isinstance(current, none):
@@ -179,7 +209,7 @@ def _settle(
 
 def _python_settle(
     sums,
-    at,
+    passes,
     across,
     bias,
     bias_at,
@@ -203,7 +233,8 @@ def _python_settle(
     columns = parts * NARROW
     v = None if fired is None else v0[:columns].astype(np.int64)
     for t in range(steps):
-        total = sums[at + t * across : at + t * across + columns] + bias[bias_at : bias_at + columns]
+        each = sums[: passes * steps * across].reshape(passes, steps, across)[:, t, :columns]
+        total = each.sum(axis=0, dtype=np.int32) + bias[bias_at : bias_at + columns]
         if base is not None:
             place = base_at + t * base_across
             total = total + (base.reshape(-1)[place : place + columns] << shift[:columns])
@@ -221,25 +252,31 @@ def _python_settle(
 
 # ----- What the kernels call -----
 
-look_up_some = _python_look_up(AT_ONCE) if INTERPRETED else _make_look_up(AT_ONCE)
-"""(words uint64, first, across, chunks int64 (n·4,), chunk, last, tables int16, out int32, at, stride): for each of `AT_ONCE`
-steps t, out[at + t·stride:][:16] = the sum of the rows of 16 that chunks number chunk .. last-1 find: of (word, low, mask,
-table) that is tables[table + 16·(words[first + word + t·across] >> low & mask):]."""
-look_up_one = _python_look_up(1) if INTERPRETED else _make_look_up(1)
+_look_up = _python_look_up if INTERPRETED else _make_look_up
+look_up_some = _look_up(AT_ONCE, 1)
+"""(where int64, first, chunks int64 (n·6,), ends int64, end, apart, tables int16, out int16, at, stride): for each of
+`AT_ONCE` steps t, out[at + t·stride:][:16] = the sum of the rows of 16 that chunks number ends[end] .. ends[end+1]-1 find: of
+(term, word, across, low, mask, table) that is the row (words[word + (first + t)·across] >> low & mask) of those from byte
+`table` of the tables on, words being uint64 at the address where[term]."""
+look_up_one = _look_up(1, 1)
 """The same for one step."""
+look_up_four = _look_up(AT_ONCE, 4)
+"""The same for four such sums, from ends[end], ends[end+apart], .. on, and these in turn to out[at + t·stride:][:64]."""
+look_up_four_one = _look_up(1, 4)
+"""That for one step."""
 interleave = _python_interleave if INTERPRETED else _interleave
-"""(numbers int32, one, other, out int32, at): 16 numbers from `one` on and 16 from `other` on in turn to out[at:at+32]."""
+"""(numbers int16, one, other, at): 16 numbers from `one` on and 16 from `other` on in turn to numbers[at:at+32]."""
 settle = _python_settle if INTERPRETED else _settle
-"""(sums int32, at, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32 or
-None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps,
-parts): the sums of step t, from at + t·across on, plus bias, plus base << shift, are a current, which is kept in `current` and
-integrated by neurons whose spikes are `fired`, each where it is not None; `parts` times 16 channels of a pixel, whose
-words are 0 before."""
+"""(sums int16, passes, across, bias int32, bias_at, base int32 or None, base_at, base_across, shift int32, current int32
+or None, current_at, current_across, v0, threshold, reset, dynamics, fired uint64 or None, fired_at, fired_across, steps,
+parts): the sums of step t of all passes, those of pass k from (k·steps + t)·across on, plus bias, plus base << shift, are a
+current, which is kept in `current` and integrated by neurons whose spikes are `fired`, each where it is not None; `parts`
+times 16 channels of a pixel, whose words are 0 before."""
 
 
 @kernel
 def flow(
-    spikes,
+    where,
     at,
     factor,
     chunks,
@@ -258,20 +295,22 @@ def flow(
     threshold,
     reset,
     dynamics,
+    steps,
     block,
 ):
     """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output, at all steps.
 
-    spikes uint64 (rows, columns, steps, words); at int64 (4,): what is added to an output's row and column before they are
-    divided by `factor`, and to that then. chunks int64 (n, 4), tables int16: see `look_up_some`; ends int64 (factor²,
-    blocks + 1): where the chunks of each block of a position begin and end. woven: whether the blocks' channels are woven,
-    their number being a power of two of at least 4. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or
-    None; base_at, current_at int64 (2,): where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps,
-    rows, columns, C) or None. fired uint64 (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32
-    (C,); threshold, reset int32 (steps, C). C is a multiple of 16.
+    where int64 (terms, 6): of the spikes of each term, uint64 (rows, columns, steps, words) and to be kept alive by the
+    caller, the address, the words of a row and those of a pixel, by how much the output is higher and wider, and the row and
+    column there of position (0, 0). at int64 (2,): the position of output (0, 0). factor: a multiple of those. chunks int64
+    (n·6,), tables int16: see `look_up_some`; ends int64 (passes, factor², blocks + 1): where the chunks of each block of a
+    position begin and end. woven int64 (passes,): how many blocks are woven, a power of two of at least 4, or 0 for C/16 blocks
+    as they are. bias int32 (factor², C); base int32 (steps or 1, rows, columns, C) or None; base_at, current_at int64 (2,):
+    where output (0, 0) lies there; shift int32 (C,), of the base. current int32 (steps, rows, columns, C) or None. fired uint64
+    (rows, columns, steps, words) with `border` rows and columns around, or None; v0 int32 (C,); threshold, reset int32
+    (steps, C). C is a multiple of 16.
     """
-    steps, words = spikes.shape[2], spikes.shape[3]
-    flat_spikes, flat_chunks, channels = spikes.reshape(-1), chunks.reshape(-1), bias.shape[1]
+    channels, terms = bias.shape[1], where.shape[0]
     flat_bias = bias.reshape(-1)
     flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
     base_first = base_across = current_first = current_across = fired_first = fired_across = 0
@@ -281,64 +320,54 @@ def flow(
         current_across = current[0].size
     if fired is not None:
         fired_across = fired.shape[3]
-    blocks = ends.shape[1] - 1
+    passes, blocks = ends.shape[0], ends.shape[2] - 1
     across = blocks * NARROW
-    sums, weaving = np.zeros(steps * across, np.int32), np.zeros(2 * across, np.int32)
+    spare = passes * steps * across
+    sums = np.zeros(spare + 2 * steps * across, np.int16)  # and room to weave
+    rows, pixels = np.empty(terms, np.int64), np.empty(terms, np.int64)
     for y in range(block[0], block[1]):
         up = y + at[0]
+        for term in range(terms):
+            row = up // where[term, 3] + where[term, 4]
+            rows[term] = where[term, 0] + 8 * (row * where[term, 1] + where[term, 5] * where[term, 2])
         for x in range(block[2], block[3]):
             left = x + at[1]
-            phase = up % factor * factor + left % factor
-            pixel = ((up // factor + at[2]) * spikes.shape[1] + left // factor + at[3]) * steps * words
-            for b in range(blocks):
-                chunk, last = ends[phase, b], ends[phase, b + 1]
-                t = 0
-                while t + AT_ONCE <= steps:
-                    look_up_some(
-                        flat_spikes,
-                        pixel + t * words,
-                        words,
-                        flat_chunks,
-                        chunk,
-                        last,
-                        tables,
-                        sums,
-                        t * across + b * NARROW,
-                        across,
-                    )
-                    t += AT_ONCE
-                while t < steps:
-                    look_up_one(
-                        flat_spikes,
-                        pixel + t * words,
-                        words,
-                        flat_chunks,
-                        chunk,
-                        last,
-                        tables,
-                        sums,
-                        t * across + b * NARROW,
-                        across,
-                    )
-                    t += 1
-            if woven:  # rows of 16 in pairs, the first with that half the rows further on, until one is left
-                for t in range(steps):
-                    rows, length, source, into = blocks, NARROW, 0, across
-                    while rows > 1:
-                        rows //= 2
-                        for i in range(rows):
+            for term in range(terms):
+                column = left if where[term, 3] == 1 else left // where[term, 3]
+                pixels[term] = rows[term] + 8 * column * where[term, 2]
+            phase = 0 if factor == 1 else up % factor * factor + left % factor
+            for k in range(passes):
+                first, end = k * steps * across, (k * ends.shape[1] + phase) * ends.shape[2]
+                apart = woven[k] // 4
+                for b in range(apart if apart else channels // NARROW):
+                    place = (spare if apart > 1 else first) + b * (4 * NARROW if apart else NARROW)
+                    t = 0
+                    while t + AT_ONCE <= steps:
+                        if apart:
+                            look_up_four(pixels, t, chunks, ends, end + b, apart, tables, sums, place, across)
+                        else:
+                            look_up_some(pixels, t, chunks, ends, end + b, 1, tables, sums, place, across)
+                        place += AT_ONCE * across
+                        t += AT_ONCE
+                    while t < steps:
+                        if apart:
+                            look_up_four_one(pixels, t, chunks, ends, end + b, apart, tables, sums, place, across)
+                        else:
+                            look_up_one(pixels, t, chunks, ends, end + b, 1, tables, sums, place, across)
+                        place += across
+                        t += 1
+                # rows of 64 in pairs, the first with that half the rows further on, until one is left
+                left_over, length, source = apart, 4 * NARROW, spare
+                while left_over > 1:
+                    left_over //= 2
+                    into = first if left_over == 1 else 2 * spare + steps * across - source
+                    for t in range(steps):
+                        for i in range(left_over):
                             for j in range(i * length, (i + 1) * length, NARROW):
-                                further = j + rows * length
-                                if length == NARROW:
-                                    one = t * across + j
-                                    interleave(sums, one, one + rows * length, weaving, source + 2 * j)
-                                elif rows == 1:
-                                    interleave(weaving, source + j, source + further, sums, t * across + 2 * j)
-                                else:
-                                    interleave(weaving, source + j, source + further, weaving, into + 2 * j)
-                        if length > NARROW:
-                            source, into = into, source
-                        length *= 2
+                                one = source + t * across + j
+                                interleave(sums, one, one + left_over * length, into + t * across + 2 * j)
+                    source = into
+                    length *= 2
             if base is not None:
                 base_first = ((y + base_at[0]) * base.shape[2] + x + base_at[1]) * channels
             if current is not None:
@@ -347,7 +376,7 @@ def flow(
                 fired_first = ((y + border) * fired.shape[1] + x + border) * steps * fired_across
             settle(
                 sums,
-                0,
+                passes,
                 across,
                 flat_bias,
                 phase * channels,

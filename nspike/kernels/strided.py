@@ -14,7 +14,6 @@ import numpy as np
 
 from nspike.kernels._jit import kernel
 from nspike.kernels.firing import fire_pixel, sum_fire_pixel
-from nspike.kernels.unit import UNIT
 from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide, weigh
 
 SEGMENT = 64
@@ -255,7 +254,9 @@ def image_current(plane, places, taps, weights, bias, block, out):
     """
     size, stride, dilation, padding = taps
     colours, (count, columns), channels = plane.shape[0], weights.shape, bias.shape[0]
-    flat_weights, total, seen = weights.reshape(-1), np.empty(columns), np.empty(count)
+    flat_weights, seen, current = weights.reshape(-1), np.empty(count), np.empty(columns, np.int32)
+    biases, flat_out = np.zeros(columns, np.int32), out.reshape(-1)
+    biases[:channels] = bias
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
             for tap in range(size * size):
@@ -266,7 +267,7 @@ def image_current(plane, places, taps, weights, bias, block, out):
                     p = plane[i, source_y + places[0], source_x + places[1]] if inside else 0
                     seen[tap * colours + i] = p
             for c in range(0, columns, NARROW):
-                weigh(seen, count, flat_weights, c, columns, total)
-            row, column = y + places[2], x + places[3]
+                weigh(seen, count, flat_weights, c, columns, biases, current)
+            target = ((y + places[2]) * out.shape[2] + x + places[3]) * channels
             for c in range(channels):
-                out[0, row, column, c] = np.int32(np.rint(total[c] / UNIT)) + bias[c]
+                flat_out[target + c] = current[c]

@@ -12,6 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nspike.kernels._jit import INTERPRETED
+from nspike.kernels.unit import UNIT
 
 GROUP = 8
 FEW = 4
@@ -209,12 +210,12 @@ def _gate(typingctx, word, gates, first, out):
 
 
 @intrinsic
-def _weigh(typingctx, values, count, weights, first, stride, out):
+def _weigh(typingctx, values, count, weights, first, stride, bias, out):
     intp = types.intp
-    signature = types.void(values, intp, weights, intp, intp, out)
+    signature = types.void(values, intp, weights, intp, intp, bias, out)
 
     def codegen(context, builder, signature, args):
-        _, count, _, first, stride, _ = args
+        _, count, _, first, stride, _, _ = args
         values = data(context, builder, signature, args, 0)
         rows = data(context, builder, signature, args, 2, first)
         vector = ir.VectorType(ir.DoubleType(), NARROW)
@@ -223,7 +224,13 @@ def _weigh(typingctx, values, count, weights, first, stride, out):
             value = broadcast(builder, builder.load(builder.gep(values, [loop.index])), vector)
             row = load(builder, builder.gep(rows, [builder.mul(loop.index, stride)]), vector, 8)
             builder.store(builder.fadd(builder.load(total), builder.fmul(value, row)), total)
-        store(builder, builder.load(total), data(context, builder, signature, args, 5, first), 8)
+        scaled = builder.fmul(builder.load(total), ir.Constant(vector, [1 / UNIT] * NARROW))
+        nearest = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector]), f"llvm.rint.v{NARROW}f64"
+        )
+        whole = builder.fptosi(builder.call(nearest, [scaled]), ir.VectorType(_I32, NARROW))
+        added, into = (data(context, builder, signature, args, i, first) for i in (5, 6))
+        store(builder, builder.add(whole, load(builder, added, whole.type, 4)), into, 4)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -232,9 +239,10 @@ def _weigh(typingctx, values, count, weights, first, stride, out):
 # ----- The same in plain Python, for runs without the compiler -----
 
 
-def _python_weigh(values, count, weights, first, stride, out):
+def _python_weigh(values, count, weights, first, stride, bias, out):
     rows = weights[first + stride * np.arange(count)[:, None] + np.arange(NARROW)]
-    out[first : first + NARROW] = (values[:count, None] * rows).sum(axis=0)
+    whole = np.rint((values[:count, None] * rows).sum(axis=0) * (1 / UNIT)).astype(np.int32)
+    out[first : first + NARROW] = whole + bias[first : first + NARROW]
 
 
 def python_sum_rows(lanes):
@@ -308,5 +316,6 @@ sum_masked = _python_sum_masked if INTERPRETED else _sum_masked
 gate = _python_gate if INTERPRETED else _gate
 """(word, gates int32, first, out int32 (64,)): gates where the word's bits are set, else 0."""
 weigh = _python_weigh if INTERPRETED else _weigh
-"""(values float64, count, weights float64 flat, first, stride, out float64): out[first:][:16] = Σ values[i]·weights[first +
-i·stride:][:16]."""
+"""(values float64, count, weights float64 flat, first, stride, bias int32, out int32): out[first:][:16] = bias[first:][:16] +
+Σ values[i]·weights[first + i·stride:][:16] / UNIT, rounded. All are whole numbers, the quotients below 2^31: they lie at least
+2^-17 from where rounding changes, the product with the reciprocal at most 2^-20 from them."""

@@ -38,11 +38,19 @@ def whole(integers, pixels, fuse, **options):
 def test_the_parts_of_a_network():
     made = found(streams())
     assert list(made) == ["one", "two", "down", "deep", "skip", "three"]
-    shapes = {name: (flow.source, flow.base, flow.neurons, flow.ops) for name, flow in made.items()}
-    assert shapes["two"] == ("two_b", "one", "down_a", ("two_gp", "two_shuffle"))
-    assert shapes["down"] == ("unshuffle", None, "deep_a", ())
-    assert shapes["skip"] == ("up_a", "two", "three_a", ("up", "large"))
+    shapes = {name: (flow.reads, flow.neurons, flow.ops) for name, flow in made.items()}
+    assert shapes["two"] == (("one_b", "two_b", "first"), "down_a", ("two_gp", "two_shuffle"))
+    assert shapes["down"] == (("unshuffle",), "deep_a", ())
+    assert shapes["skip"] == (("one_b", "two_b", "up_a", "first"), "three_a", ("up", "large"))
     assert [made[name].factor for name in ("two", "skip")] == [1, 2]
+    assert not any(flow.kept or flow.reused for flow in made.values())
+
+
+def test_what_is_stored(monkeypatch):
+    """Where looking up would take too long, a current is stored, and the next one takes its memory."""
+    monkeypatch.setattr("nspike.engine.flows.MOST_LOOKED_UP", 0)
+    made = found(streams())
+    assert made["skip"].reads == ("up_a", "two")
     assert [name for name, flow in made.items() if not flow.kept] == ["deep", "three"]
     assert [name for name, flow in made.items() if flow.reused] == ["two", "skip"]
 
