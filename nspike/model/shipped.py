@@ -94,6 +94,7 @@ def default_for(
     jpeg: bool = False,
     neuron: str | None = None,
     head: str | None = None,
+    timesteps: int | None = None,
 ) -> str:
     """The name of the shipped model for a task.
 
@@ -107,6 +108,7 @@ def default_for(
     jpeg : whether the image is a JPEG. What is left of noise there is coarse and alike in all channels: of RGB denoisers that
         are not told the noise, only those trained on JPEGs (degradation "jpeg") serve it.
     neuron, head : what is to run; models made with it come before others. RGB models come so for images in colour alone.
+    timesteps : T; of models that would do alike, one that was made for it comes first.
     plain : whether the plain network is to be run: only models with one that was trained are chosen; without it only
         models with a spiking form.
 
@@ -150,7 +152,7 @@ def default_for(
 
     if sigma is not None:
         groups = _of(groups, lambda file: _serves(file, level(file)))
-    group = groups[0]
+    group = {name: file for name, file in groups[0].items() if file.timesteps == timesteps} or groups[0]
     if sigma is None and DEFAULT in group:
         return DEFAULT
     return min(group, key=lambda name: (_distance(group[name], level(group[name])), _rank(group[name], plain), name))

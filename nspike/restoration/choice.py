@@ -127,7 +127,7 @@ class Chooser:
             worth = max(least[0] / models.NEAR, blind) if least else 0.0
             if request.spare and sigma < worth and shipped.info.name == self._load(smallest)[0].info.name:
                 enough = worth
-        if request.model is None and not request.ann and (made := _made_with(shipped, request.neuron, request.head)):
+        if request.model is None and not request.ann and (made := _made_with(shipped, request)):
             notes.append(f"model {shipped.info.name} was made with {made}")
         told = sigma if shipped.network.takes_noise_level else None
         if told is not None:
@@ -175,6 +175,7 @@ class Chooser:
             plain=request.ann,
             neuron=request.neuron,
             head=request.head,
+            timesteps=request.timesteps,
             **of_image,
         )
 
@@ -200,12 +201,17 @@ class Chooser:
         return self._loaded[name]
 
 
-def _made_with(model: Model, neuron: str | None, head: str | None) -> str:
+def _made_with(model: Model, request: Request) -> str:
     """The parts that are asked for and that a model has by itself, in words; empty if it has none of them."""
-    if model.spiking is None:
+    own = model.spiking
+    if own is None:
         return ""
-    own = {"neuron": (neuron, model.spiking.neuron), "head": (head, model.spiking.head)}
-    return " and ".join(f"{kind} {asked}" for kind, (asked, has) in own.items() if asked == has)
+    asked = {
+        f"neuron {own.neuron}": request.neuron == own.neuron,
+        f"head {own.head}": request.head == own.head,
+        f"T = {own.timesteps}": request.timesteps == own.timesteps,
+    }
+    return " and ".join(part for part, given in asked.items() if given)
 
 
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:

@@ -47,6 +47,20 @@ def test_what_is_really_shipped_can_be_read():
         assert models.read_info(path).info.name == name
 
 
+def test_of_models_for_the_same_one_made_for_the_steps_comes_first(weights):
+    model = small_snn(name="dncnn-s25-t5", degradation={"sigma": 25.0})
+    save(weights / "dncnn-s25-t5.h5", model.with_spiking(replace(model.spiking, timesteps=5)))
+    made_for = models.read_info(weights / "dncnn-s25.h5").timesteps
+    assert made_for != 5
+    assert models.default_for("denoise") == "dncnn-s25"
+    assert models.default_for("denoise", sigma=24.0) == "dncnn-s25"
+    assert models.default_for("denoise", timesteps=made_for) == "dncnn-s25"
+    assert models.default_for("denoise", timesteps=5) == "dncnn-s25-t5"
+    assert models.default_for("denoise", sigma=24.0, timesteps=5) == "dncnn-s25-t5"
+    assert models.default_for("denoise", sigma=15.0, timesteps=5) == "dncnn-s15", "the noise comes first"
+    assert models.default_for("denoise", sigma=24.0, timesteps=7) == "dncnn-s25"
+
+
 def test_find(weights, tmp_path):
     assert models.find("vdsr") == weights / "vdsr.h5"
     mine = tmp_path / "mine.h5"
