@@ -26,12 +26,18 @@ HEADER = (
 )
 
 
-def entries() -> Iterator[tuple[str, Any, str, dict[str, Any]]]:
-    """(name, file, set, figures) of every shipped model and set."""
+DIRECT = (
+    "| file | measured on | T | input dB | SNN dB | SNN SSIM | synaptic operations an image | firing rate | "
+    "energy ratio | size |"
+)
+
+
+def entries(trained: str = "plain") -> Iterator[tuple[str, Any, str, dict[str, Any]]]:
+    """(name, file, set, figures) of every shipped model that was trained so, and set."""
     for name, path in shipped():
         file = weights.read_info(path)
         for where, figures in file.info.quality.items():
-            if isinstance(figures, dict):
+            if isinstance(figures, dict) and file.info.trained == trained:
                 yield name, file, where, figures
 
 
@@ -70,5 +76,24 @@ def rows() -> list[str]:
     return lines
 
 
+def trained_as_spiking() -> list[str]:
+    lines = [DIRECT, "|" + "---|" * (DIRECT.count("|") - 1)]
+    for name, file, where, q in entries("spiking"):
+        figures = (
+            f"`{name}.h5`",
+            where,
+            str(file.timesteps),
+            f"{q['psnr_input']:.2f}",
+            f"{q['psnr']:.2f}",
+            f"{q['ssim']:.4f}",
+            f"{q['synops'] / 1e9:.2f} G",
+            f"{100 * q['firing_rate']:.1f} %",
+            f"{q['energy_ratio paper']:.3f}",
+            f"{file.size / 2**20:.2f} MiB",
+        )
+        lines.append("| " + " | ".join(figures) + " |")
+    return lines
+
+
 if __name__ == "__main__":
-    print("\n".join([*against_the_paper(), "", *rows()]))
+    print("\n".join([*against_the_paper(), "", *rows(), "", *trained_as_spiking()]))

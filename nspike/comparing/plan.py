@@ -15,7 +15,7 @@ from nspike.errors import PluginError, UsageError, nearest
 from nspike.fitting.reading import read_recipe
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.file import digest
-from nspike.model.model import Model
+from nspike.model.model import Model, check_plain
 from nspike.registry.parts import neuron_of
 from nspike.registry.plugins import registry
 from nspike.restoration.batch import file_digest
@@ -92,6 +92,8 @@ def plan(
     known = registry().methods
     chosen = {name: known[name] for name in dict.fromkeys(methods)}
     _check_labels(chosen, models, recipes)
+    if network is not None:
+        check_plain(network, "methods have nothing to convert: give it as a row of its own, --model LABEL=FILE")
     for t in timesteps or ():
         if t < 1:
             raise UsageError(f"T = {t} is out of range: a spiking network needs at least 1 step")

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.degradations.kinds import Degradation, check_scale, degradation_of, degrade, noise_level
+from nspike.degradations.kinds import NOISY, Degradation, check_scale, degradation_of, degrade, noise_level
 from nspike.degradations.layouts import EXPECTED
 from nspike.degradations.sources import Scene, find_sources, read_scene
 from nspike.errors import BadInputError, UsageError
@@ -85,7 +85,7 @@ class CropBatches:
         """The noise levels of batch `number`; None where the network is told none, or no noise of a known level is added."""
         if (
             not self.told
-            or self.degradation.kind != "noise"
+            or self.degradation.kind not in NOISY
             or any(source.degraded is not None for source in self.sources)
         ):
             return None

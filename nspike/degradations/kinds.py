@@ -1,6 +1,7 @@
 """What a network learns to undo, made on the fly: each kind is a function of a clean crop and of what is drawn for it.
 
     noise     J + N(0, σ)                                                    nspike.degradations.noise
+    jpeg      the same, compressed as a JPEG; of a share of the crops        nspike.degradations.compression
     haze      J·t + A·(1 - t), t = exp(-β·depth); the scene's own depth, or a smooth random one      nspike.degradations.haze
     bicubic   shrunk by a scale and enlarged again; the scales take turns    nspike.images.resize
     rain      streaks that are added                                         nspike.degradations.rain
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from nspike.contracts.tasks import KIND_OF, Task
 from nspike.degradations.blur import convolve, defocus_kernel, motion_kernel, shake_kernel
+from nspike.degradations.compression import MARGIN, compress
 from nspike.degradations.haze import add_haze, random_depth
 from nspike.degradations.kernels import digest_of, read_kernels
 from nspike.degradations.layouts import EXPECTED
@@ -47,6 +49,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "noise": Kind("denoise", {"sigma": None}),
+    "jpeg": Kind("denoise", {"sigma": None, "quality": [70, 98], "share": 0.5}),
     "haze": Kind("dehaze", {"beta": [0.4, 1.6], "airlight": [0.7, 1.0]}),
     "bicubic": Kind("superres", {"scales": None}),
     "rain": Kind(
@@ -61,6 +64,8 @@ KINDS: dict[str, Kind] = {
     "pairs": Kind(None, {}),
 }
 
+NOISY = ("noise", "jpeg")
+"""Kinds that add Gaussian noise, of the level that `noise_level` says."""
 
 _TEXTS = ("folder",)
 """What is a path, not a number."""
@@ -120,6 +125,8 @@ class Degradation:
             return max(part.margin for part in self.parts)
         if self.kind == "kernels":
             return max(len(kernel) for kernel in read_kernels(self.numbers["folder"])) // 2
+        if self.kind == "jpeg":
+            return MARGIN
         reach = {"motion": "length", "shake": "length", "rain": "length", "defocus": "radius"}.get(self.kind)
         return math.ceil(max(_span(self.numbers[reach]))) if reach else 0
 
@@ -204,6 +211,17 @@ def _noise(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.ran
     return add_gaussian(clean, sigma, int(draw.integers(2**31)))
 
 
+def _jpeg(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
+    noisy = _noise(clean, scene, numbers, draw)
+    low, high = _span(numbers["quality"])
+    compressed, quality, halved = (
+        draw.random() < numbers["share"],
+        draw.integers(int(low), int(high) + 1),
+        draw.random(),
+    )
+    return compress(noisy, int(quality), halved=bool(halved < 0.5)) if compressed else noisy
+
+
 def _haze(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.random.Generator) -> Floats:
     height, width = clean.shape[:2]
     depth = random_depth((height, width), draw) if scene.depth is None else scene.depth[..., 0]
@@ -242,6 +260,7 @@ def _no_pair(clean: Floats, scene: Scene, numbers: Mapping[str, Any], draw: np.r
 
 _MAKE: dict[str, Callable[[Floats, Scene, Mapping[str, Any], np.random.Generator], Floats]] = {
     "noise": _noise,
+    "jpeg": _jpeg,
     "haze": _haze,
     "rain": _rain,
     "motion": _motion,
@@ -302,6 +321,16 @@ def _check(kind: str, name: str, value: Any) -> None:
     if name == "scales":
         if not plain or not numbers or not all(n == int(n) and n >= 2 for n in numbers):
             raise UsageError(f"the degradation {kind}: scales = {value!r}; expected whole numbers from 2, as [2, 3, 4]")
+    elif name == "quality":
+        if not plain or len(numbers) not in (1, 2) or not all(n == int(n) and 1 <= n <= 100 for n in numbers):
+            raise UsageError(
+                f"the degradation {kind}: quality = {value!r}; expected a whole number from 1 to 100 or a range [low, high]"
+            )
+        if numbers != sorted(numbers):
+            raise UsageError(f"the degradation {kind}: quality = {value!r}; expected the lower number first")
+    elif name == "share":
+        if not plain or isinstance(value, list | tuple) or value > 1:
+            raise UsageError(f"the degradation {kind}: share = {value!r}; expected a number from 0 to 1")
     elif not plain or not (len(numbers) == 1 or (len(numbers) == 2 and numbers[0] <= numbers[1])):
         raise UsageError(f"the degradation {kind}: {name} = {value!r}; expected a number or a range [low, high]")
 

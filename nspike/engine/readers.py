@@ -104,17 +104,14 @@ def tally(
         rows[i], columns[i] = _fan(layer, size[0])[core.y0 : core.y1], _fan(layer, size[1])[core.x0 : core.x1]
     targets = np.array([geometry(layer).targets(layer) for layer in layers], np.int64)[:, None]
     origin = readers[0].origin if readers else None
-    channels = spikes.channels // len(stage.neuron.planes)
-    events, synops = [], np.int64(0) * targets
-    for i, gain in enumerate(stage.neuron.planes):
-        if origin is None:
-            spiked, weighted = spikes.count(at, (i * channels, (i + 1) * channels), rows, columns)
-        else:
-            assert isinstance(spikes, WideSpikes)
-            spiked, weighted = _some(spikes, i, origin, at, core, rows, columns)
-        events.append(spiked)
-        synops = synops + abs(gain) * weighted * targets
-    return np.stack(events), synops
+    planes = stage.neuron.planes
+    if origin is None:
+        events, weighted = spikes.count(at, len(planes), rows, columns)
+    else:
+        assert isinstance(spikes, WideSpikes)
+        events, weighted = _some(spikes, len(planes), origin, at, core, rows, columns)
+    gains = np.abs(np.array(planes, np.int64))
+    return events, np.tensordot(gains, weighted, 1) * targets
 
 
 @lru_cache(maxsize=256)
@@ -124,20 +121,19 @@ def _fan(layer: Layer, size: int) -> Counts:
 
 
 def _some(
-    spikes: WideSpikes, plane: int, origin: Bools, at: tuple[int, int], core: Rect, rows: Counts, columns: Counts
+    spikes: WideSpikes, planes: int, origin: Bools, at: tuple[int, int], core: Rect, rows: Counts, columns: Counts
 ) -> tuple[Counts, Counts]:
-    """As `spikes.count`, of one plane, of those that `origin` says."""
-    channels, period, _ = origin.shape
+    """As `spikes.count`, of those that `origin` says."""
+    period = origin.shape[1]
     ones = np.ones((1, core.height), np.int64), np.ones((1, core.width), np.int64)
-    total = np.zeros((1 + len(rows), spikes.words.shape[2]), np.int64)
+    total = np.zeros((planes, 1 + len(rows), spikes.words.shape[2]), np.int64)
     for y, x in np.ndindex(period, period):
         if origin[:, y, x].any():
-            mask = np.zeros(spikes.channels, bool)
-            mask[plane * channels : (plane + 1) * channels] = origin[:, y, x]
+            wanted = np.kron(np.eye(planes, dtype=np.bool_), origin[:, y, x])
             there = _every(np.concatenate([ones[0], rows]), y, period, core.y0)
             across = _every(np.concatenate([ones[1], columns]), x, period, core.x0)
-            total += spikes.count_some(at, mask, there, across)[1]
-    return total[0], total[1:]
+            total += spikes.count_some(at, wanted, there, across)[1]
+    return total[:, 0], total[:, 1:]
 
 
 def _every(values: Counts, number: int, period: int, first: int) -> Counts:

@@ -31,22 +31,24 @@ class WideSpikes:
         return cls(np.zeros((height + 2 * pad, width + 2 * pad, steps, -(-channels // 64)), np.uint64), pad, channels)
 
     def count(
-        self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
+        self, at: tuple[int, int], planes: int, fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Count channels planes[0] .. planes[1] from position `at` on: events (steps,) and, per reader, weighted (n, steps)."""
-        wanted = np.zeros(self.channels, np.bool_)
-        wanted[planes[0] : planes[1]] = True
+        """Count each plane from position `at` on: events (planes, steps) and, per reader, weighted (planes, n, steps)."""
+        wanted = np.eye(planes, dtype=np.bool_).repeat(self.channels // planes, axis=1)
         return self.count_some(at, wanted, fan_y, fan_x)
 
     def count_some(
         self, at: tuple[int, int], wanted: NDArray[np.bool_], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """As `count`, of the channels that `wanted` says, bool (channels,)."""
+        """As `count`, of the groups of channels that `wanted` says, bool (groups, channels)."""
         steps = self.words.shape[2]
-        mask = words_of(wanted, self.words.shape[3])
-        events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
+        masks = words_of(wanted, self.words.shape[3])
+        events, weighted = (
+            np.zeros((len(wanted), steps), np.int64),
+            np.zeros((len(wanted), len(fan_y), steps), np.int64),
+        )
         origin = np.array([at[0] + self.pad, at[1] + self.pad], np.int64)
-        wide.count(self.words, origin, mask, fan_y, fan_x, events, weighted)
+        wide.count(self.words, origin, masks, fan_y, fan_x, events, weighted)
         return events, weighted
 
     def block(self, at: tuple[int, int], step: int, height: int, width: int) -> Words:
@@ -100,12 +102,14 @@ class NarrowSpikes:
         return int(self.words.shape[1])
 
     def count(
-        self, at: tuple[int, int], planes: tuple[int, int], fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
+        self, at: tuple[int, int], planes: int, fan_y: NDArray[np.int64], fan_x: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Count spikes; arguments and result as of `WideSpikes.count`."""
-        steps = self.words.shape[0]
-        events, weighted = np.zeros(steps, np.int64), np.zeros((len(fan_y), steps), np.int64)
-        narrow.count(self.words, np.array(at, np.int64), np.array(planes, np.int64), fan_y, fan_x, events, weighted)
+        steps, channels, origin = self.words.shape[0], self.channels // planes, np.array(at, np.int64)
+        events, weighted = np.zeros((planes, steps), np.int64), np.zeros((planes, len(fan_y), steps), np.int64)
+        for i in range(planes):
+            part = np.array([i * channels, (i + 1) * channels], np.int64)
+            narrow.count(self.words, origin, part, fan_y, fan_x, events[i], weighted[i])
         return events, weighted
 
     def block(self, at: tuple[int, int], step: int, height: int, width: int) -> Words:

@@ -27,8 +27,6 @@ from nspike.trainable.features import check_tap
 
 Floats = NDArray[np.float32]
 
-DIRECT = "direct_training"
-"""The key of a model's provenance that says it was trained as a spiking network, and has no plain one that was trained."""
 MATCHES = ("pool", "adapter")
 KEYS = ("model", "taps", "match")
 
@@ -142,7 +140,7 @@ def _averaged(feature: Tensor, channels: int) -> Tensor:
 
 def _check(teacher: Model, student: Model, taps: Mapping[str, str], patch: int) -> None:
     name, theirs, ours = teacher.info.name, teacher.network, student.network
-    if DIRECT in teacher.info.provenance:
+    if teacher.info.trained == "spiking":
         raise UsageError(
             f"the teacher {name} was trained as a spiking network and has no plain one that was trained; give a plain network"
         )

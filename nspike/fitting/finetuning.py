@@ -129,7 +129,8 @@ class FineTuning(TrainingRun):
             sigmas=sigmas(0) if options.batch_norm else None,
         )
         parameters = self.network.parameters()
-        slow = {name for name in parameters if name.startswith("head.") or name.endswith(KERNELS)}
+        of_head = self.network.head_parameters
+        slow = {name for name in parameters if name in of_head or name.endswith(KERNELS)}
         super().__init__(
             model,
             options,
@@ -139,7 +140,7 @@ class FineTuning(TrainingRun):
             settings=settings,
             distillation=distillation,
             rates={name: 1.0 if name in slow else options.neuron_rate / options.rate for name in parameters},
-            decays={name for name in slow if name.endswith(".weight") and not name.startswith("head.")},
+            decays={name for name in slow if name.endswith(".weight") and name not in of_head},
         )
 
     @property

@@ -11,7 +11,7 @@ from nspike.converting.conversion import convert
 from nspike.converting.regression import fit
 from nspike.converting.stretching import stretched
 from nspike.degradations.batches import CropBatches
-from nspike.degradations.kinds import Degradation, degradation_of
+from nspike.degradations.kinds import NOISY, Degradation, degradation_of
 from nspike.errors import UsageError
 from nspike.fitting.direct import Start, start
 from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
@@ -41,7 +41,7 @@ def directly(recipe: DirectRecipe) -> Start:
     leak = {"tau": TAU} if any(parameter.name == "tau" for parameter in neuron.parameters) else {}
     return start(
         network,
-        info,
+        replace(info, trained="spiking"),
         neuron,
         head=registry().heads[recipe.head].name,
         timesteps=recipe.timesteps,
@@ -95,6 +95,11 @@ def spiking(model: Model, recipe: FineTuningRecipe, watch: Watch) -> Model:
             f"warm_start fits kernels to the plain network, and model {model.info.name} was trained as a spiking one; "
             "leave it out"
         )
+    if recipe.converter is None and "baseline" in model.info.provenance:
+        raise UsageError(
+            f"warm_start fits kernels to the plain network that a model was converted from, and that of {model.info.name} is "
+            "another, to be compared with; leave it out, or name a converter to convert anew"
+        )
     crops = CropBatches(
         model, recipe.data, degradation=degradation, batch=recipe.warm_crops, patch=recipe.patch, seed=recipe.seed
     )
@@ -106,10 +111,10 @@ def at_one_level(model: Model, degradation: Degradation | None) -> tuple[Model, 
     if not model.network.takes_noise_level:
         return model, degradation
     known = degradation or degradation_of(model.info)
-    if known.kind != "noise":
+    if known.kind not in NOISY:
         return model, degradation
     sigma = float(np.mean(known.numbers["sigma"]))
-    return model.at_noise(sigma), Degradation("noise", {"sigma": sigma})
+    return model.at_noise(sigma), Degradation(known.kind, {**known.numbers, "sigma": sigma})
 
 
 def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation | None) -> Model:

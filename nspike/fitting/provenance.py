@@ -6,13 +6,12 @@ from typing import Any
 
 from nspike.converting.lowering import lower
 from nspike.errors import UsageError
-from nspike.fitting.distilling import DIRECT
 from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Trained
 from nspike.model.model import Model
 from nspike.registry.parts import spiking_of
 
-KEYS = {TrainingRecipe: "training", FineTuningRecipe: "fine_tuning", DirectRecipe: DIRECT}
+KEYS = {TrainingRecipe: "training", FineTuningRecipe: "fine_tuning", DirectRecipe: "direct_training"}
 """Under which key of the provenance a recipe of each kind stands."""
 
 

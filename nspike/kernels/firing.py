@@ -127,21 +127,26 @@ def _scaled(builder, x, factor):
 
 
 def _spikes(builder, u, threshold, reset, planes, most):
-    """Which of the planes 1, 2, 4, ... fire, lowest first, and what of u they take; for negative spikes all is negated."""
+    """Which of the planes 1, 2, 4, ... fire, lowest first, and u after them; for negative spikes all is negated.
+
+    What lies above the threshold of the last spike is kept aside, so that no more than `most` spikes leave.
+    """
     zero = _number(0)
-    left = u
+    left, aside = u, zero
     if planes > 1:
         top = builder.add(threshold, builder.mul(reset, most))
         left = builder.select(builder.icmp_signed("<", u, top), u, top)
-    start = left
+        aside = builder.sub(u, left)
+    limits, taken = [threshold], [reset]
+    for _ in range(1, planes):
+        limits.append(builder.add(limits[-1], taken[-1]))
+        taken.append(builder.add(taken[-1], taken[-1]))
     fired: list[ir.Value] = []
-    for i in reversed(range(planes)):
-        others = builder.mul(reset, _number((1 << i) - 1)) if i else zero
-        fires = builder.icmp_signed(">=", left, builder.add(threshold, others) if i else threshold)
-        taken = builder.mul(reset, _number(1 << i)) if i else reset
-        left = builder.sub(left, builder.select(fires, taken, zero))
+    for limit, spike in zip(reversed(limits), reversed(taken), strict=True):
+        fires = builder.icmp_signed(">=", left, limit)
+        left = builder.select(fires, builder.sub(left, spike), left)
         fired.insert(0, fires)
-    return fired, builder.sub(start, left)
+    return fired, builder.add(left, aside) if planes > 1 else left
 
 
 def fire_vector(builder, dynamics, v, current, threshold, reset):
@@ -153,11 +158,11 @@ def fire_vector(builder, dynamics, v, current, threshold, reset):
         fired = builder.icmp_signed(">=", u, threshold)
         after = zero if dynamics.hard else builder.sub(u, reset)
         return [fired], builder.select(fired, after, u)
-    spikes, taken = _spikes(builder, u, threshold, reset, dynamics.up, dynamics.most)
-    after = builder.sub(u, taken)
+    spikes, after = _spikes(builder, u, threshold, reset, dynamics.up, dynamics.most)
     if dynamics.down:
-        more, taken = _spikes(builder, builder.sub(zero, u), threshold, reset, dynamics.down, dynamics.most)
-        spikes, after = spikes + more, builder.add(after, taken)
+        below = builder.sub(zero, u)
+        more, left = _spikes(builder, below, threshold, reset, dynamics.down, dynamics.most)
+        spikes, after = spikes + more, builder.add(after, builder.sub(below, left))
     if dynamics.hard:
         any_fired = spikes[0]
         for bits in spikes[1:]:
@@ -204,33 +209,48 @@ def _put(builder, out, position, word):
 def _pixel(builder, dynamics, sums, numbers, columns, out, words):
     """All neurons of a pixel: sums(first, lanes) is their input without the bias; `numbers` and `out` are pointers.
 
-    With one plane each word of `out` is set, with more their bits are or'ed into words that are cleared before.
+    Each word of `out` is set where planes begin at words: with one plane, or where C is a multiple of 64. Else the bits are or'ed
+    into words that are cleared before.
     """
     intp = columns.type
+    six, bits = ir.Constant(intp, 6), ir.Constant(intp, WIDE - 1)
     alone = dynamics.planes == 1
     kept = builder.icmp_signed(">", words, ir.Constant(intp, 0))
     if not alone:
-        with cgutils.for_range(builder, words) as loop:
+        whole = builder.icmp_unsigned("==", builder.and_(dynamics.channels, bits), ir.Constant(intp, 0))
+        with builder.if_then(builder.not_(whole)), cgutils.for_range(builder, words) as loop:
             builder.store(ir.Constant(_I64, 0), builder.gep(out, [loop.index]))
     last = cgutils.alloca_once_value(builder, ir.Constant(_I64, 0))
 
     def run(first, lanes):
         fired = _fire_lanes(builder, dynamics, lanes, sums(first, lanes), *(builder.gep(p, [first]) for p in numbers))
         if alone and lanes == NARROW:
-            shift = builder.and_(first, ir.Constant(intp, WIDE - 1))
+            shift = builder.and_(first, bits)
             builder.store(builder.or_(builder.load(last), builder.shl(fired[0], shift)), last)
             return
         with builder.if_then(kept):
             if alone:
-                builder.store(fired[0], builder.gep(out, [builder.lshr(first, ir.Constant(intp, 6))]))
+                builder.store(fired[0], builder.gep(out, [builder.lshr(first, six)]))
                 return
-            for plane, word in enumerate(fired):
-                _put(builder, out, builder.add(first, builder.mul(dynamics.channels, ir.Constant(intp, plane))), word)
+            places = [
+                builder.add(first, builder.mul(dynamics.channels, ir.Constant(intp, p))) for p in range(len(fired))
+            ]
+            if lanes == NARROW:
+                for place, word in zip(places, fired, strict=True):
+                    _put(builder, out, place, word)
+                return
+            with builder.if_else(whole) as (together, apart):
+                with together:
+                    for place, word in zip(places, fired, strict=True):
+                        builder.store(word, builder.gep(out, [builder.lshr(place, six)]))
+                with apart:
+                    for place, word in zip(places, fired, strict=True):
+                        _put(builder, out, place, word)
 
-    blocks = builder.lshr(columns, ir.Constant(intp, 6))
+    blocks = builder.lshr(columns, six)
     with cgutils.for_range(builder, blocks) as loop:
-        run(builder.shl(loop.index, ir.Constant(intp, 6)), WIDE)
-    done = builder.shl(blocks, ir.Constant(intp, 6))
+        run(builder.shl(loop.index, six), WIDE)
+    done = builder.shl(blocks, six)
     rest = builder.lshr(builder.sub(columns, done), ir.Constant(intp, 4))
     with cgutils.for_range(builder, rest) as loop:
         run(builder.add(done, builder.shl(loop.index, ir.Constant(intp, 4))), NARROW)

@@ -306,6 +306,8 @@ are set, ascending; returns how many.
 Up to GROUP entries from `at` on are written in any case."""
 list_few_bits = _python_list_bits if INTERPRETED else _make_list_bits(FEW)
 """The same, faster where there are seldom more than FEW."""
+list_rare_bits = _python_list_bits if INTERPRETED else _make_list_bits(0)
+"""The same, faster where there are seldom any."""
 fill = _python_fill if INTERPRETED else _fill
 """(value int32, out int32, at): out[at:at+GROUP] = value."""
 count_bits = _python_count_bits if INTERPRETED else _count_bits

@@ -24,12 +24,23 @@ from nspike.kernels.vector import (
     fill,
     list_bits,
     list_few_bits,
+    list_rare_bits,
     sum_rows_narrow,
     sum_rows_wide,
 )
 
 SEGMENT = 64
 """How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
+
+
+@inline
+def _fewer(quarters, spikes, tap_word, first, size, words, steps):
+    """Whether taps first .. first+size-1 have less than quarters/4 bits on average, in the column of a segment's first pixel."""
+    bits, column = 0, size // 2 * steps * words
+    for tap in range(first, first + size):
+        for t in range(steps):
+            bits += count_bits(spikes[tap_word[tap] + column + t * words])
+    return 4 * bits < quarters * size * steps
 
 
 @kernel
@@ -77,20 +88,22 @@ def conv_fire(
     taps = size * words  # the words of a column of the field: of its k rows
     tap_word = np.empty(taps, np.int64)
     tap_row = np.empty(taps, np.int32)
-    for tap in range(taps):
-        tap_row[tap] = tap // words * size * column_rows + tap % words * 64
+    for tap in range(taps):  # word by word, as the first ones, of the lower planes, have the most bits
+        tap_row[tap] = tap % size * size * column_rows + tap // size * 64
     v = np.empty(columns, np.int32)
     if trace is not None:
         current = np.empty(columns, np.int32)
         flat_trace, channels, kept_words = trace.reshape(-1), trace.shape[3], out_words if out.size else 0
-    few = False  # whether the last segment had less than two events a word: as many are listed without a test then
+    dense = sparse = (
+        taps  # in the last segment, those before dense had two bits or more, those from sparse on hardly any
+    )
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments
         left = block[2] + segment % segments * SEGMENT
         for tap in range(taps):
-            source = (y + at[0] + tap // words) * spikes.shape[1] + left + at[1]
-            tap_word[tap] = source * total_steps * words + tap % words
+            source = (y + at[0] + tap % size) * spikes.shape[1] + left + at[1]
+            tap_word[tap] = source * total_steps * words + tap // size
         for t in range(total_steps):
             ends[t] = t * room
         for c in range(min(SEGMENT, block[3] - left) + size - 1):
@@ -102,12 +115,12 @@ def conv_fire(
                 end = ends[t]
                 starts[newest + t] = end
                 word = (c * total_steps + t) * words
-                if few:
-                    for tap in range(taps):
-                        end += list_few_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
-                else:
-                    for tap in range(taps):
-                        end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                for tap in range(dense):
+                    end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                for tap in range(dense, sparse):
+                    end += list_few_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                for tap in range(sparse, taps):
+                    end += list_rare_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
                 fill(nothing, events, end)
                 ends[t] = end
             if x < 0:
@@ -171,8 +184,12 @@ def conv_fire(
                 target += out_words
             for i in range(v_out.shape[2]):
                 v_out[y, left + x, i] = v[i]
-        listed = ends.sum() - room * (total_steps * (total_steps - 1) // 2)
-        few = listed < 2 * total_steps * taps * (min(SEGMENT, block[3] - left) + size - 1)
+        sparse = taps
+        while sparse and _fewer(1, flat_spikes, tap_word, sparse - size, size, words, total_steps):
+            sparse -= size
+        dense = sparse
+        while dense and _fewer(8, flat_spikes, tap_word, dense - size, size, words, total_steps):
+            dense -= size
 
 
 @kernel
@@ -335,41 +352,60 @@ def pack_eights(fired, step, out, out_at, block):
 
 
 @kernel
-def count(spikes, at, mask, fan_y, fan_x, events, weighted):
+def count(spikes, at, masks, fan_y, fan_x, events, weighted):
     """Count the spikes of a core of fan_y × fan_x pixels whose first pixel lies at `at`, adding to int64 arrays.
 
-    mask uint64 (words,): which channels to count; fan_y int64 (n, rows), fan_x int64 (n, columns): for each reader, how
-    many of its taps reach the row, the column; events (steps,); weighted (n, steps) += Σ spikes·fan_y·fan_x.
+    masks uint64 (groups, words): the channels that are counted together; fan_y int64 (n, rows), fan_x int64 (n, columns): for
+    each reader, how many of its taps reach the row, the column; events (groups, steps); weighted (groups, n, steps) +=
+    Σ spikes·fan_y·fan_x.
     """
     _, wide, steps, words = spikes.shape
     readers, height = fan_y.shape
-    width, each = fan_x.shape[1], steps * words
-    flat, masks, bits = spikes.reshape(-1), np.empty(each, np.uint64), np.zeros(each, np.int64)
-    row_events = np.zeros(steps, np.int64)
-    row_weighted = np.zeros((readers, steps), np.int64)
-    for i in range(each):
-        masks[i] = mask[i % words]
+    width, groups = fan_x.shape[1], masks.shape[0]
+    counted = 0
+    for g in range(groups):
+        for w in range(words):
+            counted += masks[g, w] != 0
+    total = steps * counted
+    place, mask, whose = np.empty(total, np.int64), np.empty(total, np.uint64), np.empty(total, np.int64)
+    i = 0
+    for t in range(steps):
+        for g in range(groups):
+            for w in range(words):
+                if masks[g, w] != 0:
+                    place[i], mask[i], whose[i] = t * words + w, masks[g, w], g * steps + t
+                    i += 1
+    in_order = total == steps * words
+    for i in range(total):
+        in_order = in_order and place[i] == i
+    flat, bits = spikes.reshape(-1), np.zeros(total, np.int64)
+    flat_events, row_events = events.reshape(-1), np.zeros(groups * steps, np.int64)
+    row_weighted = np.zeros((readers, groups * steps), np.int64)
     for y in range(height):
         row_events[:] = 0
         row_weighted[:] = 0
-        source = ((y + at[0]) * wide + at[1]) * each
+        source = ((y + at[0]) * wide + at[1]) * steps * words
         for x in range(width):  # columns of the same number of taps are counted together
-            for i in range(each):
-                bits[i] += count_bits(flat[source + i] & masks[i])
-            source += each
+            if in_order:
+                for i in range(total):
+                    bits[i] += count_bits(flat[source + i] & mask[i])
+            else:
+                for i in range(total):
+                    bits[i] += count_bits(flat[source + place[i]] & mask[i])
+            source += steps * words
             same = x + 1 < width
             for r in range(readers):
                 same = same and fan_x[r, x] == fan_x[r, x + 1]
             if not same:
-                for i in range(each):
-                    row_events[i // words] += bits[i]
+                for i in range(total):
+                    row_events[whose[i]] += bits[i]
                     for r in range(readers):
-                        row_weighted[r, i // words] += bits[i] * fan_x[r, x]
+                        row_weighted[r, whose[i]] += bits[i] * fan_x[r, x]
                     bits[i] = 0
-        for t in range(steps):
-            events[t] += row_events[t]
+        for i in range(groups * steps):
+            flat_events[i] += row_events[i]
             for r in range(readers):
-                weighted[r, t] += row_weighted[r, t] * fan_y[r, y]
+                weighted[i // steps, r, i % steps] += row_weighted[r, i] * fan_y[r, y]
 
 
 @inline

@@ -111,17 +111,17 @@ class Model:
             """Restore an image, or several."""
 
 
-def check_plain(model: Model) -> None:
-    """Raise UsageError if the plain network of `model` computes nothing of use, saying what to do."""
+def check_plain(model: Model, instead: str | None = None) -> None:
+    """Raise UsageError if the plain network of `model` computes nothing of use, saying what to do: `instead`, or what suits."""
     if model.info.trained == "spiking":
-        todo = (
+        usual = (
             "convert it with `nspike convert --converter direct`"
             if model.spiking is None
-            else "leave out --ann (ann=True)"
+            else "leave out --ann (ann=True), or name a model that has one"
         )
         raise UsageError(
             f"model {model.info.name} was trained as a spiking network: its plain network, with ReLUs for its neurons, was "
-            f"never trained; {todo}"
+            f"never trained; {instead or usual}"
         )
 
 

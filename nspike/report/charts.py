@@ -34,6 +34,7 @@ _SETTINGS = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+_FEW_POWERS = 200
 _MAP = "inferno"
 _MARKERS = "os^Dv<>Pp*"
 
@@ -94,7 +95,7 @@ def lines_chart(
     """Points joined by lines, a colour each; `levels` are drawn across, dashed. logarithmic : of the x axis."""
     import matplotlib
 
-    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": title}):
+    with matplotlib.rc_context({**_SETTINGS, "font.size": 12, "svg.hashsalt": title}):
         figure, axes = _figure(3.6)
         for index, (name, points) in enumerate(series.items()):
             horizontal, vertical = zip(*sorted(points), strict=True)
@@ -104,13 +105,25 @@ def lines_chart(
             axes.axhline(level, linestyle="--", linewidth=1, color=_INK, label=name)
         if logarithmic:
             axes.set_xscale("log")
+            _label_logarithmic(axes.xaxis, [x for points in series.values() for x, _ in points])
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.grid(alpha=0.25, linewidth=0.6)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        figure.legend(frameon=False, loc="outside upper center", ncols=3, fontsize=9)
+        figure.legend(frameon=False, loc="outside upper center", ncols=3, fontsize=11)
         return _svg(figure, title)
+
+
+def _label_logarithmic(axis: Any, values: Sequence[float]) -> None:
+    """Label 1, 2 and 5 of each power of ten, where there are few powers; numbers as 0.5, or as 200 M where they are large."""
+    import matplotlib
+
+    few = max(values) / min(values) < _FEW_POWERS
+    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5) if few else (1,)))
+    engineer = matplotlib.ticker.EngFormatter(sep=" ")
+    axis.set_major_formatter(engineer if max(values) >= 1e4 else matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
 def _figure(height: float) -> Any:

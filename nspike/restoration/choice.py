@@ -122,16 +122,13 @@ class Chooser:
         if self.task == "denoise" and request.model is None and request.sigma is None and sigma is not None:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = models.noise_levels(shipped.info)[:1]
-            smallest = models.default_for(
-                self.task, sigma=0.0, colour=colour, plain=request.ann, jpeg=blocks is not None
-            )
-            if (
-                request.spare
-                and least
-                and sigma < least[0] / models.NEAR
-                and shipped.info.name == self._load(smallest)[0].info.name
-            ):
-                enough = least[0] / models.NEAR
+            smallest = self._name(0.0, colour=colour, jpeg=blocks is not None)
+            blind = 0.0 if shipped.network.takes_noise_level else models.WORTH
+            worth = max(least[0] / models.NEAR, blind) if least else 0.0
+            if request.spare and sigma < worth and shipped.info.name == self._load(smallest)[0].info.name:
+                enough = worth
+        if request.model is None and not request.ann and (made := _made_with(shipped, request)):
+            notes.append(f"model {shipped.info.name} was made with {made}")
         told = sigma if shipped.network.takes_noise_level else None
         if told is not None:
             told = round(told, 1)
@@ -172,7 +169,14 @@ class Chooser:
         """The model to load for a noise level."""
         request = self.request
         return request.model or models.default_for(
-            self.task, sigma=sigma, scale=request.scale, plain=request.ann, **of_image
+            self.task,
+            sigma=sigma,
+            scale=request.scale,
+            plain=request.ann,
+            neuron=request.neuron,
+            head=request.head,
+            timesteps=request.timesteps,
+            **of_image,
         )
 
     def _load(self, name: str) -> tuple[Model, Model, str, tuple[str, ...]]:
@@ -195,6 +199,19 @@ class Chooser:
                 )
             self._loaded[name] = (shipped, model, digest, tuple(changes))
         return self._loaded[name]
+
+
+def _made_with(model: Model, request: Request) -> str:
+    """The parts that are asked for and that a model has by itself, in words; empty if it has none of them."""
+    own = model.spiking
+    if own is None:
+        return ""
+    asked = {
+        f"neuron {own.neuron}": request.neuron == own.neuron,
+        f"head {own.head}": request.head == own.head,
+        f"T = {own.timesteps}": request.timesteps == own.timesteps,
+    }
+    return " and ".join(part for part, given in asked.items() if given)
 
 
 def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Model) -> list[str]:

@@ -132,7 +132,7 @@ class DifferentiableNetwork:
             self._start_norms(batch_norm, sigmas, normed, gain)
 
     def parameters(self) -> dict[str, Tensor]:
-        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., head.weight.
+        """Everything that is trained, by name: CONV.weight, CONV.bias, LAYER.threshold, LAYER.beta, ..., and `head_parameters`.
 
         With batch norm also its statistics, which have no gradient.
         """
@@ -149,10 +149,18 @@ class DifferentiableNetwork:
             if layer.name in self._neurons:
                 trained |= self._of_neurons(layer.name)
         trained |= self._of_neurons(OUTPUT)
-        trained |= {f"head.{name}": tensor for name, tensor in self._head.items()}
+        trained |= self.head_parameters
         return {
             k: tensor for k, tensor in trained.items() if tensor is not None and (tensor.requires_grad or k in kept)
         }
+
+    @property
+    def head_parameters(self) -> dict[str, Tensor]:
+        """What the head trains: head.weight, ..., or head_.weight where a layer of the network is called head."""
+        layers, own = {layer.name for layer in self.model.network.layers}, "head"
+        while own in layers:
+            own += "_"
+        return {f"{own}.{name}": tensor for name, tensor in self._head.items()}
 
     def _start_norms(
         self,

@@ -71,3 +71,35 @@ def test_a_file_among_the_shipped_ones_is_enough(capsys, here):
     assert run(capsys, "run", "colour.png", "--model", shelf / "one.h5", "--task", "deblur", "-o", "b.png").code == 0
     wrong = run(capsys, "run", "colour.png", "--model", "two", "--task", "defocus")
     assert (wrong.code, "model two is for deblur, not for defocus" in wrong.err) == (2, True)
+
+
+def test_a_model_made_with_the_neuron_is_taken(capsys, here):
+    """Where there is one for the task, in place of another neuron in the model that is taken otherwise; which is said."""
+    shelf = here.parent / "shelf"
+    images.write(here / "colour.png", images.ImageData(image(24, 26, 3)))
+    for name, task, degradation, neuron in (
+        ("small", "denoise", {"sigma": [0.0, 200.0]}, "if"),
+        ("rain-if", "derain", {"kind": "rain"}, "if"),
+        ("rain-mprn", "derain", {"kind": "rain"}, "mprn"),
+    ):
+        save(shelf / f"{name}.h5", tiny_model(task, "rgb", degradation=degradation, name=name, neuron=neuron))
+
+    def ran(*more):
+        outcome = run(capsys, "run", "colour.png", "--json", "-", "--overwrite", "-o", "out.png", *more)
+        assert outcome.code == 0
+        return json.loads(outcome.out)["files"][0]
+
+    assert (ran("--sigma", 25)["model"], ran("--sigma", 25, "--plugin", "if")["model"]) == ("small", "small")
+    made = ran("--sigma", 25, "--plugin", "mprn")
+    assert (made["model"], made["changes"]) == ("dncnn-s25", [])
+    assert "model dncnn-s25 was made with neuron mprn" in made["notes"]
+    assert ran("--plugin", "mprn", "--task", "denoise")["model"].startswith("dncnn-s")
+    assert [ran("--task", "derain", "--plugin", neuron)["model"] for neuron in ("if", "mprn")] == [
+        "rain-if",
+        "rain-mprn",
+    ]
+    other = ran("--sigma", 25, "--plugin", "mprn_beta")
+    assert (other["model"], len(other["changes"])) == ("small", 1), "no model was made with it"
+    named = ran("--sigma", 25, "--plugin", "mprn", "--model", "small")
+    assert (named["model"], named["neuron"]) == ("small", "mprn")
+    assert not any("was made with" in note for note in named["notes"])

@@ -59,6 +59,34 @@ def test_its_plain_network_is_not_run(desk, capsys, command):
     assert not list(desk.glob("out.*"))
 
 
+def test_training_from_scratch_says_so(desk, capsys):
+    """What `nspike train --spiking` makes has no plain network either."""
+    told = ("--data", "photos", "--set", 'degradation={kind = "noise", sigma = 25}', *QUICK, "--quiet")
+    small = ("--set", "network_options={width = 4, depth = 3}")
+    assert run(capsys, "train", "dncnn", "--spiking", "-T", 2, *told, *small, "-o", "direct.h5").code == 0
+    assert read_info("direct.h5").info.trained == "spiking"
+    assert "trained:          as a spiking network" in run(capsys, "info", "direct.h5").out
+    for command in (
+        ("run", "photos/a.png", "--model", "direct.h5", "--ann", "-o", "out.png"),
+        ("evaluate", "direct.h5", "--data", "photos", "--sigma", 25, "--ann"),
+    ):
+        refused = run(capsys, *command)
+        assert (refused.code, "never trained; leave out --ann" in refused.err) == (2, True)
+        assert "or name a model that has one" in refused.err
+    assert "ANN" not in run(capsys, "evaluate", "direct.h5", "--data", "photos", "--sigma", 25).out
+    assert not list(desk.glob("out.*"))
+
+
+def test_methods_are_not_applied_to_it(desk, capsys):
+    compare = ("compare", "--data", "photos", "--sigma", 25, "-o", "table")
+    refused = run(capsys, *compare, "--network", "model.h5", "--methods", "rueckauer")
+    assert (refused.code, "give it as a row of its own, --model LABEL=FILE" in refused.err) == (2, True)
+    assert not (desk / "table").exists()
+    assert run(capsys, *compare, "--model", "mine=model.h5").code == 0
+    listed = json.loads((desk / "table" / "table.json").read_text())["rows"]
+    assert [row["label"] for row in listed] == ["mine"]
+
+
 def test_nothing_is_compared_with_a_plain_network(desk, capsys):
     evaluated = ("evaluate", "model.h5", "--data", "photos", "--sigma", 25)
     outcome = run(capsys, *evaluated)

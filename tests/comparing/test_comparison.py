@@ -10,9 +10,10 @@ import pytest
 
 import nspike
 from nspike.comparing import comparison as module
+from nspike.comparing import making
 from nspike.comparing.tables import cells, markdown, to_csv
 from nspike.contracts.method import Method
-from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.errors import BadInputError, OutputError, PluginError, UsageError
 from nspike.images.metrics import mae
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.file import digest
@@ -226,6 +227,26 @@ def test_a_folder_without_pairs(here):
     with pytest.raises(UsageError, match="nothing to compare"):
         nspike.compare(None, "data", "table")
     assert not (here / "table").exists()
+
+
+def test_a_full_disk_loses_no_finished_row(here, monkeypatch):
+    whole, write = compare(timesteps=[3, 4]), making.save
+
+    def full(path, model):
+        if path.name == "rueckauer-T4.h5":
+            raise OutputError(f"cannot write {path}: No space left on device")
+        write(path, model)
+
+    monkeypatch.setattr(making, "save", full)
+    with pytest.raises(OutputError, match=r"rueckauer-T4\.h5: No space left on device"):
+        nspike.compare("ann.h5", "data", "other", methods=["rueckauer"], timesteps=[3, 4], **QUICK)
+    assert sorted(path.name for path in (here / "other" / "rows").iterdir()) == ["plain.json", "rueckauer-T3.json"]
+    kept = (here / "other" / "rows" / "rueckauer-T3.json").read_bytes()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    again = nspike.compare("ann.h5", "data", "other", methods=["rueckauer"], timesteps=[3, 4], **QUICK)
+    assert [row["digest"] for row in again.rows] == [row["digest"] for row in whole.rows]
+    assert (here / "other" / "rows" / "rueckauer-T3.json").read_bytes() == kept
 
 
 def test_a_damaged_row_is_named(here):

@@ -142,6 +142,13 @@ def test_the_noise_level_of_each_crop(tmp_path):
     np.testing.assert_array_equal(batches.sigmas(3), sigmas)
     assert not np.array_equal(batches.sigmas(4), sigmas)
     assert CropBatches(tiny_model(), folder, **options).sigmas(3) is None, "a network that is not told it"
+    jpeg = Degradation("jpeg", {"sigma": [1, 60], "share": 0.5})
+    compressed = CropBatches(model, folder, **{**options, "degradation": jpeg})
+    assert (compressed.sigmas(3) > 1).all()
+    degraded, clean = compressed(3)
+    spread = (degraded - clean).std(axis=(1, 2, 3)) * 255
+    alone = np.isclose(spread, compressed.sigmas(3), rtol=0.05)
+    assert alone.any(), "crops that are not compressed"
     haze = CropBatches(model, folder, degradation=Degradation("haze"), batch=1, patch=64)
     assert haze.sigmas(0) is None
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nspike.degradations.blur import convolve, motion_kernel
+from nspike.degradations.compression import compress
 from nspike.degradations.kinds import KINDS, Degradation, degradation_of, degrade
 from nspike.degradations.rain import add_rain
 from nspike.degradations.sources import Scene
@@ -15,6 +16,7 @@ from tests.tiny import image, tiny_model
 
 GIVEN = {
     "noise": {"sigma": [10, 30]},
+    "jpeg": {"sigma": [10, 30]},
     "bicubic": {"scales": [2, 3]},
     "mixed": {"of": [{"kind": "shake"}, {"kind": "noise", "sigma": 20}]},
 }
@@ -77,6 +79,12 @@ def test_what_a_model_says():
         ("noise", {"sigma": -1}, "expected a number or a range"),
         ("noise", {"sigma": [30, 10]}, "expected a number or a range"),
         ("noise", {"sigma": "much"}, "expected a number or a range"),
+        ("jpeg", {}, "needs sigma"),
+        ("jpeg", {"sigma": 3, "quality": 0}, "expected a whole number from 1 to 100"),
+        ("jpeg", {"sigma": 3, "quality": [70, 80.5]}, "expected a whole number from 1 to 100"),
+        ("jpeg", {"sigma": 3, "quality": [90, 70]}, "expected the lower number first"),
+        ("jpeg", {"sigma": 3, "share": 1.5}, "expected a number from 0 to 1"),
+        ("jpeg", {"sigma": 3, "share": [0, 1]}, "expected a number from 0 to 1"),
         ("bicubic", {"scales": 2.5}, "expected whole numbers"),
         ("bicubic", {"scales": []}, "expected whole numbers"),
         ("haze", {"beta": [0, 1, 2]}, "expected a number or a range"),
@@ -128,6 +136,38 @@ def test_each_crop_of_a_blind_denoiser_has_its_own_noise():
     assert sigmas.max() > 52
     assert np.mean(sigmas) == pytest.approx(27.5, abs=3)
     assert max(degraded.max() for degraded, _ in pairs) > 1.1, "noise is not limited"
+
+
+def test_a_share_of_the_crops_is_compressed():
+    """Noise first, then JPEG of a drawn quality, of both kinds of chroma; the others have the same noise alone."""
+
+    def made(seed, **numbers):
+        degradation = Degradation("jpeg", {"sigma": 20, **numbers})
+        return degrade(scene(), degradation, 0, np.random.default_rng(seed))[0]
+
+    noisy = [made(seed, share=0.0) for seed in range(40)]
+    for seed in range(3):
+        alone = degrade(scene(), Degradation("noise", {"sigma": 20}), 0, np.random.default_rng(seed))[0]
+        np.testing.assert_array_equal(noisy[seed], alone)
+    half = [made(seed, share=0.5) for seed in range(40)]
+    assert 10 <= sum(np.array_equal(a, b) for a, b in zip(noisy, half, strict=True)) <= 30
+    draws = [made(seed, share=1.0, quality=60) for seed in range(40)]
+    of_both = []
+    for plane, before in zip(draws, noisy, strict=True):
+        before = before.transpose(1, 2, 0).astype(np.float64)
+        forms = [compress(before, 60, halved=halved).transpose(2, 0, 1) for halved in (False, True)]
+        of_both.append([np.allclose(plane, form, atol=0.02) for form in forms].index(True))
+    assert 8 <= sum(of_both) <= 32
+    qualities = {made(seed, share=1.0, quality=[60, 95]).tobytes() for seed in range(4)}
+    assert len(qualities) == 4
+    assert Degradation("jpeg", {"sigma": [0, 50]}).task == "denoise"
+    assert Degradation("jpeg", {"sigma": [0, 50]}).margin == 16
+    assert Degradation("jpeg", {"sigma": 5}).to_dict() == {
+        "kind": "jpeg",
+        "sigma": 5,
+        "quality": [70, 98],
+        "share": 0.5,
+    }
 
 
 def test_kernels_from_files_are_turned_and_mirrored(kernels, tmp_path, monkeypatch):

@@ -52,16 +52,16 @@ def test_counts_and_blocks(shape):
     fan_y, fan_x = draw.integers(1, 6, (3, height - y)), draw.integers(1, 6, (3, width - x))
     none = np.zeros((0, height - y), np.int64), np.zeros((0, width - x), np.int64)
     for spikes in (narrow_of(dense), wide_of(dense, 2)):
-        for low, high in ((0, channels), (channels // 2, channels)):
-            part = dense[:, low:high, y:, x:]
-            events, weighted = spikes.count((y, x), (low, high), fan_y, fan_x)
-            assert events.tolist() == part.sum(axis=(1, 2, 3)).tolist()
+        for planes in (n for n in (1, 2, 3) if channels % n == 0):
+            part = dense.reshape(steps, planes, channels // planes, height, width)[..., y:, x:]
+            events, weighted = spikes.count((y, x), planes, fan_y, fan_x)
+            assert events.tolist() == part.sum(axis=(2, 3, 4)).T.tolist()
             for r in range(3):
-                expected = (part * fan_y[r][:, None] * fan_x[r]).sum(axis=(1, 2, 3))
-                assert weighted[r].tolist() == expected.tolist()
-            events, weighted = spikes.count((y, x), (low, high), *none)
-            assert events.tolist() == part.sum(axis=(1, 2, 3)).tolist()
-            assert weighted.shape == (0, steps)
+                expected = (part * fan_y[r][:, None] * fan_x[r]).sum(axis=(2, 3, 4))
+                assert weighted[:, r].tolist() == expected.T.tolist()
+            events, weighted = spikes.count((y, x), planes, *none)
+            assert events.tolist() == part.sum(axis=(2, 3, 4)).T.tolist()
+            assert weighted.shape == (planes, 0, steps)
         size = min(64, width - x)
         block = spikes.block((y, x), steps - 1, height - y, size)
         bits = (block[..., None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)

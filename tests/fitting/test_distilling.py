@@ -204,7 +204,7 @@ def test_recipes_with_a_teacher(tmp_path):
         ({"taps": {"out": "e"}}, "is the output or like the image"),
         ({"taps": {"dec_dw": "e"}}, "inside the neurons 'dec_lif2' alone; tap 'dec_lif2'"),
         ({"teacher": model_of(unet(1, 8))}, "takes images of 1 channels and the network that learns 3; give a teacher"),
-        ({"teacher": replace(started().model, info=nspike.Info("s", "denoise", "rgb", provenance={"direct_training": {}}))},
+        ({"teacher": replace(started().model, info=nspike.Info("s", "denoise", "rgb", trained="spiking"))},
          "the teacher s was trained as a spiking network and has no plain one"),
     ],
     ids=["student layer", "teacher layer", "output", "inside", "channels", "spiking"],

@@ -225,6 +225,30 @@ def test_which_parameters_are_slow():
     assert run.optimiser.decays == {"conv1.weight", "conv2.weight", "conv3.weight"}
 
 
+def test_a_layer_called_head_is_trained_beside_the_head():
+    """It has the names that EDSR and DRUNet have; under any other it comes out the same."""
+    model = tiny_model(neuron="mprn", head="cpm")
+    layers = [
+        dataclasses.replace(layer, name="head") if layer.name == "conv1" else layer for layer in model.network.layers
+    ]
+    layers[1] = dataclasses.replace(layers[1], source="head")
+    parameters = {name.replace("conv1", "head"): array for name, array in model.parameters.items()}
+    network = dataclasses.replace(model.network, layers=tuple(layers))
+    renamed = dataclasses.replace(model, network=network, parameters=parameters)
+    run, other = (FineTuning(each, OPTIONS, batches) for each in (renamed, model))
+    assert {"head.weight", "head.bias", "head_.weight", "head_.bias"} <= set(run.parameters)
+    assert len(run.parameters) == len(other.parameters)
+    assert run.optimiser.rates["head_.weight"] == 1.0
+    assert "head_.weight" not in run.optimiser.decays
+    assert "head.weight" in run.optimiser.decays
+    first, second = run.run(), other.run()
+    assert not np.array_equal(first.spiking.weights["head"], model.parameters["conv1.weight"])
+    for name, array in second.spiking.weights.items():
+        np.testing.assert_array_equal(first.spiking.weights[name.replace("conv1", "head")], array)
+    for name, array in second.spiking.head_parameters["cpm"].items():
+        np.testing.assert_array_equal(first.spiking.head_parameters["cpm"][name], array)
+
+
 def test_a_record_is_saved_with_the_parameters_that_it_made(tmp_path, monkeypatch):
     """Interrupted after a step is in the history, before its parameters are known to be whole."""
     straight = FineTuning(tiny_model(timesteps=3), OPTIONS, batches)

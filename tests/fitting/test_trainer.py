@@ -140,6 +140,10 @@ def test_a_recipe_of_fine_tuning_that_starts_from_another(photos, tmp_path_facto
     assert began == [("plain", 0, 2), ("levels", 0, 2), ("spikes", 0, 2), ("spikes", 0, 3)]
     assert more.info.provenance["fine_tuning"]["before"]["warm_start"] == "regression"
     assert (more.spiking.timesteps, (folder / "out.spikes.h5").exists()) == (4, True)
+    with pytest.raises(
+        UsageError, match="warm_start fits kernels to the plain network that a model was converted from"
+    ):
+        nspike.finetune(folder / "more.toml", warm_start="regression", model=more)
 
 
 def test_what_is_wrong_with_an_earlier_recipe_is_known_at_once(photos, tmp_path_factory):

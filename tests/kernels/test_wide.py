@@ -200,18 +200,25 @@ def test_pack_count_and_blocks(channels):
         wide.pack(fired, t, words, np.array([1, 1]), np.array([0, 7, 0, 70]))
     np.testing.assert_array_equal(words[1:-1, 1:-1], pack(spikes, 0))
 
-    low, high = channels // 3, channels
-    bits = np.zeros(words_of(channels) * 64, np.uint8)
-    bits[low:high] = 1
-    mask = np.packbits(bits, bitorder="little").view(np.uint64)
+    ranges = (
+        (channels // 3, channels),
+        (0, channels // 2),
+        (channels // 2, channels),
+        (0, 0),
+    )  # of some the words overlap
+    bits = np.zeros((len(ranges), words_of(channels) * 64), np.uint8)
+    for group, (low, high) in enumerate(ranges):
+        bits[group, low:high] = 1
+    masks = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
     fan_y, fan_x = draw.integers(1, 8, (2, 5)), draw.integers(1, 8, (2, 60))
-    events, weighted = np.ones(2, np.int64), np.ones((2, 2), np.int64)  # added to
-    wide.count(words, np.array([2, 4]), mask, fan_y, fan_x, events, weighted)
-    part = spikes[:, low:high, 1:6, 3:63]
-    np.testing.assert_array_equal(events, 1 + part.sum(axis=(1, 2, 3)))
-    for r in range(2):
-        expected = 1 + (part * fan_y[r][:, None] * fan_x[r]).sum(axis=(1, 2, 3))
-        np.testing.assert_array_equal(weighted[r], expected)
+    events, weighted = np.ones((len(ranges), 2), np.int64), np.ones((len(ranges), 2, 2), np.int64)  # added to
+    wide.count(words, np.array([2, 4]), masks, fan_y, fan_x, events, weighted)
+    for group, (low, high) in enumerate(ranges):
+        part = spikes[:, low:high, 1:6, 3:63]
+        np.testing.assert_array_equal(events[group], 1 + part.sum(axis=(1, 2, 3)))
+        for r in range(2):
+            expected = 1 + (part * fan_y[r][:, None] * fan_x[r]).sum(axis=(1, 2, 3))
+            np.testing.assert_array_equal(weighted[group, r], expected)
 
     for height, width in ((7, 64), (3, 5), (1, 1)):
         out = np.zeros((channels, height), np.uint64)

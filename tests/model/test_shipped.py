@@ -47,6 +47,20 @@ def test_what_is_really_shipped_can_be_read():
         assert models.read_info(path).info.name == name
 
 
+def test_of_models_for_the_same_one_made_for_the_steps_comes_first(weights):
+    model = small_snn(name="dncnn-s25-t5", degradation={"sigma": 25.0})
+    save(weights / "dncnn-s25-t5.h5", model.with_spiking(replace(model.spiking, timesteps=5)))
+    made_for = models.read_info(weights / "dncnn-s25.h5").timesteps
+    assert made_for != 5
+    assert models.default_for("denoise") == "dncnn-s25"
+    assert models.default_for("denoise", sigma=24.0) == "dncnn-s25"
+    assert models.default_for("denoise", timesteps=made_for) == "dncnn-s25"
+    assert models.default_for("denoise", timesteps=5) == "dncnn-s25-t5"
+    assert models.default_for("denoise", sigma=24.0, timesteps=5) == "dncnn-s25-t5"
+    assert models.default_for("denoise", sigma=15.0, timesteps=5) == "dncnn-s15", "the noise comes first"
+    assert models.default_for("denoise", sigma=24.0, timesteps=7) == "dncnn-s25"
+
+
 def test_find(weights, tmp_path):
     assert models.find("vdsr") == weights / "vdsr.h5"
     mine = tmp_path / "mine.h5"
@@ -145,13 +159,43 @@ def test_colour_is_denoised_together_where_the_range_covers_the_noise(spikerir, 
     assert models.default_for("denoise", sigma=16, colour=True) == "dncnn-s15", "the preference can be turned round"
 
 
-def test_a_blind_denoiser_of_colours_does_not_serve_jpegs(spikerir, monkeypatch):
-    jpeg = {"colour": True, "jpeg": True}
-    assert models.default_for("denoise", sigma=23, in_channel=15.4, **jpeg) == "dncnn-s15"
-    assert models.default_for("denoise", sigma=23, in_channel=15.4, colour=True) == "spikerir-denoise"
-    assert models.default_for("dehaze", **jpeg) == "spikerir-dehaze"
-    monkeypatch.setattr(models, "BLIND_ON_JPEGS", True)
-    assert models.default_for("denoise", sigma=23, in_channel=15.4, **jpeg) == "spikerir-denoise"
+def test_a_blind_denoiser_of_colours_serves_the_files_that_it_was_trained_on(spikerir):
+    noise = {"sigma": 23, "in_channel": 15.4, "colour": True}
+    assert models.default_for("denoise", **noise, jpeg=True) == "dncnn-s15"
+    assert models.default_for("denoise", **noise) == "spikerir-denoise"
+    assert models.default_for("denoise", sigma=3) == "spikerir-denoise"
+    assert models.default_for("denoise", sigma=3, jpeg=True) == "dncnn-s15"
+    assert models.default_for("dehaze", colour=True, jpeg=True) == "spikerir-dehaze"
+    other = small_snn(name="another", colour="rgb", degradation={"kind": "jpeg", "sigma": [0.0, 50.0], "share": 1.0})
+    save(spikerir / "another.h5", other)
+    assert models.default_for("denoise", **noise, jpeg=True) == "another"
+    assert models.default_for("denoise", **noise) == "spikerir-denoise", "it was trained on JPEGs alone"
+    half = small_snn(name="half", colour="rgb", degradation={"kind": "jpeg", "sigma": [0.0, 60.0], "share": 0.5})
+    save(spikerir / "half.h5", half)
+    assert models.default_for("denoise", sigma=58, colour=True) == "half"
+
+
+def test_models_made_with_the_neuron_come_first(spikerir):
+    """And those with the head; what no model was made with changes nothing."""
+    mprn = replace(small_snn().spiking, neuron="mprn", head="cpm")
+    for name in ("dncnn-s15", "dncnn-s25", "dncnn-s50", "aodnet"):
+        task, degradation = MODELS[name]
+        info = {"name": name, "task": task, "degradation": degradation}
+        colour = "rgb" if name == "aodnet" else "gray"
+        save(spikerir / f"{name}.h5", replace(small_snn(**info, colour=colour), spiking=mprn))
+    colour = {"colour": True}
+    assert models.default_for("denoise", sigma=20, **colour) == "spikerir-denoise"
+    assert models.default_for("denoise", sigma=16, neuron="mprn", **colour) == "dncnn-s15"
+    assert models.default_for("denoise", sigma=3, neuron="mprn", **colour) == "dncnn-s15"
+    assert models.default_for("denoise", neuron="mprn", **colour) == "dncnn-s25"
+    assert models.default_for("denoise", sigma=16, head="cpm", **colour) == "dncnn-s15"
+    assert models.default_for("denoise", sigma=16, neuron="if", **colour) == "spikerir-denoise"
+    assert models.default_for("denoise", sigma=16, neuron="if") == "dncnn-s15", "a grey image is no colour image"
+    assert models.default_for("denoise", sigma=16, neuron="lif", **colour) == "spikerir-denoise"
+    assert models.default_for("dehaze", **colour) == "spikerir-dehaze"
+    assert models.default_for("dehaze", neuron="mprn", **colour) == "aodnet"
+    assert models.default_for("dehaze", neuron="if", **colour) == "spikerir-dehaze"
+    assert models.default_for("derain", neuron="mprn", **colour) == "spikerir-derain"
 
 
 def test_plain_networks_have_an_order_of_their_own(spikerir):

@@ -285,6 +285,16 @@ def test_another_t_than_the_models_is_warned_of():
     assert not Chooser(Request(timesteps=10, sigma=25)).choose(noisy(25)).warnings
 
 
+def test_a_range_from_zero_begins_where_running_is_worth_it(shipped, tmp_path, monkeypatch):
+    save(tmp_path / "blind.h5", tiny_model("denoise", "rgb", degradation={"sigma": [0.0, 55.0]}, name="blind"))
+    monkeypatch.setattr(models, "shipped", lambda: [("blind", tmp_path / "blind.h5")])
+    clean, little = (np.stack([noisy(sigma)] * 3, axis=2) for sigma in (1, 7))
+    assert Chooser(Request(spare=True)).choose(clean).name == "blind"
+    assert Chooser(Request(spare=True)).choose(clean).enough == 3
+    assert Chooser(Request(spare=True)).choose(little).enough is None
+    assert Chooser(Request()).choose(clean).enough is None
+
+
 def test_too_little_noise_is_told_apart_from_a_gap_between_models(shipped, tmp_path):
     assert Chooser(Request(spare=True)).choose(noisy(3)).enough == pytest.approx(15 / 1.4)
     assert Chooser(Request(spare=True, sigma=3)).choose(noisy(3)).enough is None
