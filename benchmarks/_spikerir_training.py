@@ -77,7 +77,7 @@ def jelly_lite(path: Path, options: str) -> Callable[[], float]:
         Conv: lambda layer, read: F.conv2d(
             read[0],
             kernels[f"{layer.name}.weight"],
-            kernels[f"{layer.name}.bias"],
+            kernels.get(f"{layer.name}.bias"),
             padding=layer.pads[0],
             groups=layer.groups,
         ),
@@ -113,6 +113,6 @@ def jelly_lite(path: Path, options: str) -> Callable[[], float]:
         loss = d.abs().mean() + 0.1 * torch.fft.fft2(d).abs().mean()
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step

@@ -43,7 +43,9 @@ def test_the_parts_of_a_network():
     assert shapes["down"] == (("unshuffle",), "deep_a", ())
     assert shapes["skip"] == (("one_b", "two_b", "up_a", "first"), "three_a", ("up", "large"))
     assert [made[name].factor for name in ("two", "skip")] == [1, 2]
-    assert not any(flow.kept or flow.reused for flow in made.values())
+    assert made["three"].reads == ("three_b", "skip")
+    assert [name for name, flow in made.items() if flow.kept] == ["down", "skip"]
+    assert not any(flow.reused for flow in made.values())
 
 
 def test_what_is_stored(monkeypatch):
