@@ -135,8 +135,11 @@ def default_for(
             known = sorted({known for of_model in scales.values() for known in of_model})
             raise ModelError(f"no shipped model enlarges {scale} times; expected one of {', '.join(map(str, known))}")
     if not fitting:
+        blurs = task == "deblur" and any(purpose(file.info) == "defocus" for file in _infos().values())
         raise ModelError(
-            f"no model for the task {task} is shipped with this installation; give one with --model FILE, or train one: "
+            f"no model for the task {task} is shipped with this installation; "
+            + ("for what is out of focus take --task defocus; else " if blurs else "")
+            + "give one with --model FILE, or train one: "
             f'`nspike train` with degradation = {{kind = "{KIND_OF[task]}"}}'
         )
     groups = [

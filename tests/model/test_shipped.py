@@ -211,6 +211,14 @@ def test_a_task_without_a_model_says_what_to_train(weights, task, kind):
         models.default_for(task)
 
 
+def test_without_a_model_of_motion_blur_that_of_defocus_is_named(spikerir):
+    (spikerir / "spikerir-motion.h5").unlink()
+    with pytest.raises(
+        ModelError, match="for what is out of focus take --task defocus; else give one with --model FILE"
+    ):
+        models.default_for("deblur")
+
+
 def test_what_models_are_for():
     defocus = small_ann(task="deblur", degradation={"kind": "defocus"}).info
     assert models.purpose(defocus) == "defocus"
