@@ -53,6 +53,8 @@ def convolve(
 def _grouped(x: Array, w: Array, stride: int, pad: int | Pads, groups: int, dilation: int) -> Array:
     if groups == x.shape[3]:
         return depthwise.convolve(x, w, stride, pads_of(pad), dilation)
+    if _pointwise(w.shape[2], stride, pad):
+        return _by_group(x, w.reshape(groups, -1, w.shape[1]).swapaxes(1, 2))
     parts = zip(*_groups(groups, (x, 3), (w, 0)), strict=True)
     return np.concatenate([convolve(*part, stride=stride, pad=pad, dilation=dilation) for part in parts], axis=3)
 
@@ -73,6 +75,8 @@ def input_gradient(
         return _winograd(g, _turned(w), None)
     if groups > 1 and w.shape[1] == 1:
         return depthwise.input_gradient(g, w, height, width, groups, stride, pads_of(pad), dilation)
+    if groups > 1 and _pointwise(w.shape[2], stride, pad):
+        return _by_group(g, w.reshape(groups, -1, w.shape[1]))
     if groups > 1:
         parts = zip(*_groups(groups, (g, 3), (w, 0)), strict=True)
         gradients = [
@@ -92,6 +96,9 @@ def kernel_gradient(
     channels, kept = x.shape[3], g.shape[3]
     if groups > 1 and groups == channels:
         return depthwise.kernel_gradient(x, g, kernel, stride, pads_of(pad), dilation)
+    if groups > 1 and _pointwise(kernel, stride, pad):
+        products: Array = np.matmul(_pixels(g, groups).swapaxes(1, 2), _pixels(x, groups))
+        return products.reshape(kept, -1, 1, 1)
     if groups > 1:
         parts = zip(*_groups(groups, (x, 3), (g, 3)), strict=True)
         gradients = [
@@ -109,6 +116,24 @@ def kernel_gradient(
 
 def _groups(groups: int, *arrays: tuple[Array, int]) -> list[list[Array]]:
     return [np.split(array, groups, axis) for array, axis in arrays]
+
+
+def _pointwise(kernel: int, stride: int, pad: int | Pads) -> bool:
+    """Whether a convolution is a product of matrices at each pixel."""
+    return kernel == 1 and stride == 1 and not any(pads_of(pad))
+
+
+def _pixels(images: Array, groups: int) -> Array:
+    """A view (groups, pixels, channels of a group)."""
+    return np.ascontiguousarray(images).reshape(-1, groups, images.shape[3] // groups).swapaxes(0, 1)
+
+
+def _by_group(images: Array, matrices: Array) -> Array:
+    """Each group's channels at every pixel times its matrix (groups, in, out)."""
+    groups, _, each_out = matrices.shape
+    out = take((*images.shape[:3], groups * each_out), np.result_type(images, matrices))
+    np.matmul(_pixels(images, groups), matrices, out=_pixels(out, groups))
+    return out
 
 
 def _turned(w: Array) -> Array:

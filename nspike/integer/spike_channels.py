@@ -46,6 +46,11 @@ class Inputs:
     part: Ints
     gains: Ints
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the groups read all spike channels, one after the other."""
+        return bool(self.gains.all()) and np.array_equal(self.places.ravel(), np.arange(self.places.size))
+
 
 def spike_sources(network: Network, name: str) -> tuple[str, ...]:
     """The spikes that convolution or gate `name` reads: activations, and layers that move spikes other than concatenations;
@@ -97,10 +102,11 @@ def inputs(network: Network, name: str, groups: int, planes: Callable[[str], Pla
             gains.append(np.full(count, gain))
         first += count
     channel = np.concatenate(channels)
-    by_group = [np.flatnonzero(channel // (first // groups) == group) for group in range(groups)]
-    most = max(len(places) for places in by_group)
-    place = np.stack([np.pad(places, (0, most - len(places)), mode="edge") for places in by_group])
-    read = np.arange(most) < np.array([[len(places)] for places in by_group])
+    group = channel // (first // groups)
+    by_group, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=groups)[:, None]
+    nth = np.arange(counts.max())
+    place = by_group[np.cumsum(counts)[:, None] - counts + np.minimum(nth, counts - 1)]  # shorter groups repeat their last
+    read = nth < counts
     return Inputs(names, channel[place], place, np.concatenate(of_part)[place], np.concatenate(gains)[place] * read)
 
 

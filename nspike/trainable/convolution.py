@@ -83,7 +83,7 @@ def _spread(written: Written, gradient: Floats) -> Floats:
     """From the spike channels of each group, one group after the other, to those of the sources."""
     assert written.inputs is not None
     read = written.inputs
-    if len(read.places) == 1:
+    if read.in_order:
         return gradient
     out = np.zeros((*gradient.shape[:-1], sum(train.channels for train in written.trains)), np.float32)
     there = read.gains.ravel() != 0
@@ -173,7 +173,7 @@ def _plane_products(written: Written, currents: Floats, first: int, last: int) -
     places = written.inputs.places.ravel()
     for t in range(first, last):
         spikes = np.concatenate([train.floats(t) for train in trains], axis=3)
-        read = spikes if conv.groups == 1 else np.ascontiguousarray(spikes[..., places])
+        read = spikes if written.inputs.in_order else np.ascontiguousarray(spikes[..., places])
         total += correlation.kernel_gradient(read, currents[t], size, **form)
     return total
 

@@ -48,3 +48,22 @@ def test_kernel_gradient_of_packed_spikes(pad, first):
         for t in range(steps - first)
     )
     close(ours, exact)
+
+
+def test_kernels_of_one_pixel_in_groups():
+    """Against each group by itself."""
+    draw = np.random.default_rng(5)
+    x, w, g = draw.normal(size=(2, 4, 5, 6)), draw.normal(size=(9, 2, 1, 1)), draw.normal(size=(2, 4, 5, 9))
+    parts = list(zip(np.split(x, 3, 3), np.split(w, 3), np.split(g, 3, 3), strict=True))
+    close(
+        correlation.convolve(x, w, groups=3),
+        np.concatenate([correlation.convolve(one, kernel) for one, kernel, _ in parts], 3),
+    )
+    close(
+        correlation.input_gradient(g, w, 4, 5, groups=3),
+        np.concatenate([correlation.input_gradient(of, kernel, 4, 5) for _, kernel, of in parts], 3),
+    )
+    close(
+        correlation.kernel_gradient(x, g, 1, groups=3),
+        np.concatenate([correlation.kernel_gradient(one, of, 1) for one, _, of in parts]),
+    )

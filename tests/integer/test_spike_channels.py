@@ -65,3 +65,12 @@ def test_what_is_moved_together_has_one_set_of_planes_and_one_worth():
     assert spike_worth(net, "b", {"b": (1.0, 2.0)}.__getitem__) == (1.0, 2.0)
     with pytest.raises(ModelError, match="'part' joins spikes of neurons with different planes"):
         spike_planes(net, "part", PLANES.__getitem__)
+
+
+def test_whether_the_groups_read_all_in_order():
+    one = {"a": (1,), "b": (1,)}
+    assert inputs(network(), "c", 1, PLANES.__getitem__).in_order
+    assert inputs(network(2), "c", 2, one.__getitem__).in_order
+    read = inputs(network(2), "c", 2, PLANES.__getitem__)
+    assert not read.in_order, "a group reads both planes of its channels, which do not lie side by side"
+    assert not read.gains.all()
