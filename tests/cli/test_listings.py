@@ -94,6 +94,15 @@ def test_models(capsys, tmp_path, monkeypatch):
     assert found[0]["quality"] == quality
 
 
+def test_each_set_that_a_model_was_measured_on_has_a_line(capsys, tmp_path, monkeypatch):
+    quality = {f"Set5 x{scale}": {"psnr": 30.0 + scale, "psnr_input": 28.0} for scale in (2, 3)}
+    save(tmp_path / "vdsr.h5", small_snn(name="vdsr", quality=quality))
+    ship(tmp_path, monkeypatch)
+    header, *lines = run(capsys, "models").out.splitlines()[:3]
+    found = [line[header.index("quality") :] for line in lines]
+    assert found == ["Set5 x2 32.00 dB (input 28.00)", "Set5 x3 33.00 dB (input 28.00)"]
+
+
 def test_no_models(capsys, tmp_path, monkeypatch):
     ship(tmp_path, monkeypatch)
     assert run(capsys, "models").out == "none\n"

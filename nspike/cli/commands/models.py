@@ -21,10 +21,12 @@ def command(json_file: str | None) -> None:
     from nspike.model.file import read_info
     from nspike.model.shipped import DEFAULT, shipped
 
-    rows, report = [], []
+    rows: list[tuple[object, ...]] = []
+    report = []
     for name, path in shipped():
         file = read_info(path)
         info = file.info
+        first, *others = _measured(info.quality)
         rows.append(
             (
                 f"{name} *" if name == DEFAULT else name,
@@ -34,10 +36,11 @@ def command(json_file: str | None) -> None:
                 file.neuron or "(ANN)",
                 file.head or "",
                 file.timesteps or "",
-                _measured(info.quality),
                 size(file.size),
+                first,
             )
         )
+        rows += [("",) * 8 + (more,) for more in others]
         report.append(
             {
                 "name": name,
@@ -55,13 +58,13 @@ def command(json_file: str | None) -> None:
                 "digest": file.digest,
             }
         )
-    header = ("name", "task", "for", "network", "neuron", "head", "T", "quality", "size")
+    header = ("name", "task", "for", "network", "neuron", "head", "T", "size", "quality")
     text = table(header, rows) + "\n\n* the default. `nspike info NAME` shows all of one." if rows else "none"
     emit(text, {"models": report}, json_file)
 
 
-def _measured(quality: dict[str, Any]) -> str:
-    """The PSNR of each validation set: "Set12 28.12 dB (input 20.37, ANN 29.94)"; else all there is."""
+def _measured(quality: dict[str, Any]) -> list[str]:
+    """The PSNR of each validation set: "Set12 28.12 dB (input 20.37, ANN 29.94)"; else all there is, in one line."""
     measured = []
     for where, figures in quality.items():
         if isinstance(figures, dict) and "psnr" in figures:
@@ -71,4 +74,4 @@ def _measured(quality: dict[str, Any]) -> str:
                 if f"psnr_{who.lower()}" in figures
             ]
             measured.append(f"{where} {figures['psnr']:.2f} dB" + (f" ({', '.join(beside)})" if beside else ""))
-    return "; ".join(measured) or in_words(quality)
+    return measured or [in_words(quality)]
