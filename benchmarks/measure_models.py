@@ -32,6 +32,8 @@ SIGMAS = (15, 25, 50)
 def sets(model: Model, data: Path) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """(name, images, options of `evaluate`) of each set that a model is measured on."""
     info = model.info
+    if info.degradation.get("kind") == "jpeg":
+        raise SystemExit(f"{info.name}: there is no set of JPEGs")
     if info.task == "denoise" and info.colour == "rgb":
         folder, count = HELD_OUT
         images = list_images(data / folder)[-count:]

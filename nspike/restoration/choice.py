@@ -123,7 +123,7 @@ class Chooser:
             notes[-1] += f", so model {shipped.info.name} was chosen"
             least = models.noise_levels(shipped.info)[:1]
             smallest = self._name(0.0, colour=colour, jpeg=blocks is not None)
-            blind = 0.0 if shipped.network.takes_noise_level else models.WORTH
+            blind = 0.0 if shipped.network.takes_noise_level else models.WORTH[blocks is not None]
             worth = max(least[0] / models.NEAR, blind) if least else 0.0
             if request.spare and sigma < worth and shipped.info.name == self._load(smallest)[0].info.name:
                 enough = worth
