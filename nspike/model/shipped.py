@@ -28,9 +28,10 @@ NETWORKS: dict[bool, tuple[str, ...]] = {False: ("spikerir_lite", "spikerir_wide
 then by name."""
 
 WORTH = {False: 3.0, True: 7.0}
-"""Whether an image is a JPEG -> noise, in grey levels, below which a denoiser that is not told it takes as much as it gives. On crops
-of BSDS500: at 3 `spikerir-denoise` has 38.8 dB where the file has 38.6, without noise 41; `spikerir-denoise-jpeg` has 33.5 dB at 5
-where the file, of quality 90, has 34.6, and 32.0 at 10 where it has 30.3."""
+"""Whether an image is a JPEG -> noise, in grey levels, below which a denoiser that is not told it takes as much as it gives.
+
+On crops of BSDS500: at 3 `spikerir-denoise` has 38.8 dB where the file has 38.6, without noise 41; `spikerir-denoise-jpeg` has
+33.5 dB at 5 where the file, of quality 90, has 34.6, and 32.0 at 10 where it has 30.3."""
 
 NEAR = 1.4
 """A model trained for one noise level is taken to serve from 1/1.4 of it to 1.4 of it."""
