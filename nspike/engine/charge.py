@@ -5,6 +5,7 @@ Such are those of a head that reads the membranes. See `nspike.kernels.charge`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import WideSpikes
 from nspike.engine.tables import WORD, Listing, Looked, every_sum, passes
 from nspike.engine.wiring import Around, block_of, places_of
-from nspike.graph.layer import Conv
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import charge
@@ -50,8 +50,9 @@ class Charge:
 
 def charge_of(integers: IntegerNetwork, prepared: Prepared) -> Charge | None:
     """The layout of the output layer of a network, or none where it is no such layer."""
-    stage, conv = prepared.stage, prepared.stage.layer
-    if not (isinstance(conv, Conv) and stage.fused and len(stage.sources) == 1 and not integers.post_steps):
+    stage = prepared.stage
+    conv: Any = stage.layer
+    if not stage.fused or stage.gate.size or len(stage.sources) != 1 or integers.post_steps:
         return None
     silent = prepared.dynamics is None and bool((stage.threshold == NEVER_FIRES).all())
     simple = (conv.stride, conv.dilation, conv.groups) == (1, 1, 1) and conv.pads[0] == conv.pads[1]
