@@ -105,7 +105,8 @@ def flows(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, Flow]]:
         part = _flow(integers, plan, op, parts)
         if part is not None:
             parts[part.name] = part
-    found = {name: _laid_out(part, name in _stored(integers, plan, parts)) for name, part in parts.items()}
+    stored = _stored(integers, plan, parts)
+    found = {name: _laid_out(part, name in stored) for name, part in parts.items()}
     at = {name: flow.name for flow in found.values() for name in flow.ops}
     unstored = at.keys() | {name for name, flow in found.items() if not flow.kept}
     plan = replace(

@@ -69,8 +69,8 @@ def build(model: Model, neuron: Neuron, head: Head, given: Given | None = None) 
 
 
 def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = True) -> Program:
-    """The program of an integer network; `given` as of `build`; `fuse`: whether it may have flows and
-    a charge, which change no bit."""
+    """The program of an integer network; `given` as of `build`; `fuse`: whether it may have flows and a
+    charge, which change no bit."""
     name = None if given is None else given.layer
     steps = plan(integers, name)
     if given is not None:

@@ -105,9 +105,8 @@ def inputs(network: Network, name: str, groups: int, planes: Callable[[str], Pla
     group = channel // (first // groups)
     by_group, counts = np.argsort(group, kind="stable"), np.bincount(group, minlength=groups)[:, None]
     nth = np.arange(counts.max())
-    place = by_group[
-        np.cumsum(counts)[:, None] - counts + np.minimum(nth, counts - 1)
-    ]  # shorter groups repeat their last
+    nearest = np.minimum(nth, counts - 1)  # shorter groups repeat their last
+    place = by_group[np.cumsum(counts)[:, None] - counts + nearest]
     read = nth < counts
     return Inputs(names, channel[place], place, np.concatenate(of_part)[place], np.concatenate(gains)[place] * read)
 

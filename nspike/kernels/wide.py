@@ -94,9 +94,8 @@ def conv_fire(
     if trace is not None:
         current = np.empty(columns, np.int32)
         flat_trace, channels, kept_words = trace.reshape(-1), trace.shape[3], out_words if out.size else 0
-    dense = sparse = (
-        taps  # in the last segment, those before dense had two bits or more, those from sparse on hardly any
-    )
+    # in the last segment, taps before dense had two bits or more, those from sparse on hardly any
+    dense = sparse = taps
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments

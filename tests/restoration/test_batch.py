@@ -9,6 +9,7 @@ from PIL import Image
 
 from nspike.degradations import noise
 from nspike.errors import BadInputError, ModelError, OutputError, PluginError, UsageError
+from nspike.images.file import read
 from nspike.model import shipped as models
 from nspike.model.file import digest, save
 from nspike.restoration.batch import ExistsError, Job, file_digest, gather, make_folder, plan, state, write_record
@@ -293,6 +294,18 @@ def test_a_range_from_zero_begins_where_running_is_worth_it(shipped, tmp_path, m
     assert Chooser(Request(spare=True)).choose(clean).enough == 3
     assert Chooser(Request(spare=True)).choose(little).enough is None
     assert Chooser(Request()).choose(clean).enough is None
+
+
+def test_a_jpeg_has_to_be_noisier(tmp_path, monkeypatch):
+    degradation = {"kind": "jpeg", "sigma": [0.0, 50.0], "share": 1.0}
+    save(tmp_path / "blind.h5", tiny_model("denoise", "rgb", degradation=degradation, name="blind"))
+    monkeypatch.setattr(models, "shipped", lambda: [("blind", tmp_path / "blind.h5")])
+    for sigma, enough in ((5, 7.0), (15, None)):
+        Image.fromarray(np.stack([noisy(sigma)] * 3, axis=2)).save(tmp_path / "photo.jpg", quality=95)
+        photo = read(tmp_path / "photo.jpg")
+        choice = Chooser(Request(spare=True)).choose(photo.pixels, photo.blocks)
+        assert (3 < choice.sigma < 7) == (sigma == 5)
+        assert choice.enough == enough
 
 
 def test_too_little_noise_is_told_apart_from_a_gap_between_models(shipped, tmp_path):

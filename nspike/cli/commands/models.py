@@ -8,6 +8,8 @@ from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.text import in_words, size, table
 
+_HEADER = ("name", "task", "for", "network", "neuron", "head", "T", "size", "quality")
+
 
 @click.command()
 @json_option
@@ -40,7 +42,7 @@ def command(json_file: str | None) -> None:
                 first,
             )
         )
-        rows += [("",) * 8 + (more,) for more in others]
+        rows += [("",) * (len(_HEADER) - 1) + (more,) for more in others]
         report.append(
             {
                 "name": name,
@@ -58,8 +60,7 @@ def command(json_file: str | None) -> None:
                 "digest": file.digest,
             }
         )
-    header = ("name", "task", "for", "network", "neuron", "head", "T", "size", "quality")
-    text = table(header, rows) + "\n\n* the default. `nspike info NAME` shows all of one." if rows else "none"
+    text = table(_HEADER, rows) + "\n\n* the default. `nspike info NAME` shows all of one." if rows else "none"
     emit(text, {"models": report}, json_file)
 
 
