@@ -78,6 +78,7 @@ class Maker:
             replace(ann, spiking=None),
             images,
             targets=targets,
+            report=False,
             threads=self.threads,
             progress=lambda done, total: self.report(what, done, total),
             **conversion,

@@ -31,6 +31,7 @@ def convert(
     timesteps: int = TIMESTEPS,
     targets: Sequence[NDArray[np.float32]] | None = None,
     fast: bool = False,
+    report: bool = True,
     crops: int = 64,
     crop_size: int = 64,
     seed: int = 0,
@@ -56,6 +57,7 @@ def convert(
     targets : the clean images, where `images` are arrays: what the output layer is fitted to, and the report's PSNR
         taken against; without them the ANN's output.
     fast : find scales and thresholds with the options' own defaults, and fit nothing: seconds.
+    report : False for an empty report, where only the model is wanted; measuring takes most of the time of `fast`.
     progress : called with (done, total).
 
     Returns
@@ -85,7 +87,7 @@ def convert(
     if isinstance(images, str | os.PathLike):
         drawn = {"crops": crops, "crop_size": crop_size, "seed": seed}
         images, targets = calibration_crops(model, images, crops=crops, size=crop_size, seed=seed)
-    converted, report = convert_with(
+    converted, found = convert_with(
         model,
         images,
         converter=method,
@@ -96,9 +98,10 @@ def convert(
         timesteps=timesteps,
         targets=targets,
         fit=not fast,
+        report=report,
         threads=threads,
         progress=progress,
     )
     if drawn:
         converted = converted.with_provenance(calibration=drawn)
-    return converted, report
+    return converted, found

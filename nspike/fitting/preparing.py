@@ -147,6 +147,7 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
         options=recipe.converter_options,
         neuron_parameters=recipe.neuron_parameters,
         timesteps=recipe.timesteps or 10,
+        report=False,
         threads=recipe.threads,
     )
     return converted

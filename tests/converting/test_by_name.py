@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from nspike_plugins import aodnet, cpm, dncnn, if_, membrane, mprn, rueckauer
 from nspike.contracts.converter import Converter, Scales
 from nspike.converting.conversion import CROP, convert
 from nspike.errors import BadInputError, PluginError, UsageError
+from nspike.model.file import digest
 from nspike.model.model import OUTPUT, Info, Model
 from tests.own_neurons import LEAKY
 from tests.plugins.chains import aod, chain
@@ -47,6 +49,15 @@ def test_a_converted_model_and_its_report():
     assert "relu3" in report.to_text()
     assert "against the ANN" in report.to_text()
     assert seen[-1] == (12, 12)
+
+
+def test_without_a_report_the_model_is_the_same():
+    told, _ = run(ann_model(), images())
+    model, report = run(ann_model(), images(), report=False)
+    assert digest(replace(model, info=told.info)) == digest(told)
+    assert not report.layers
+    assert "not measured" in report.to_text()
+    assert "psnr_to_ann" not in model.info.quality
 
 
 def test_more_steps_come_nearer_to_the_ann():

@@ -145,6 +145,7 @@ def _converted(method: Method) -> Model:
         options=method.options,
         neuron_parameters=method.neuron_parameters,
         timesteps=min(method.timesteps, TIMESTEPS),
+        report=False,
     )[0]
 
 
