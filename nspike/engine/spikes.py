@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from nspike.kernels import narrow, wide
 
-NARROW_CHANNELS = 8
-"""Layers of up to so many channels are packed along the row."""
-
 Words = NDArray[np.uint64]
 
 

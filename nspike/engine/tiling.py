@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from nspike.engine.plan import Op, Plan, is_chain
-from nspike.engine.spikes import NARROW_CHANNELS
 from nspike.engine.window import Rect
 from nspike.errors import UsageError
 from nspike.graph.layer import IMAGE, Conv, Gate, Layer
@@ -21,6 +20,9 @@ from nspike.model.model import OUTPUT
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
+NARROW = 100
+"""Up to so many of channels² times planes a layer of a chain is faster packed along the row: 10 channels with one plane of
+spikes, 7 with two, 5 with three."""
 
 NARROW_ONLY: dict[type[Layer], bool] = {Conv: False, Gate: True}
 """The kinds of layers whose neurons have no kernel for wide spikes."""
@@ -49,7 +51,7 @@ def packings(integers: IntegerNetwork, chain: bool | None = None) -> dict[str, s
         return {stage.name: "wide" for stage in integers.stages}
     packings: dict[str, str] = {}
     for stage in integers.stages:
-        few = stage.channels * len(stage.neuron.planes) <= NARROW_CHANNELS
+        few = stage.channels**2 * len(stage.neuron.planes) <= NARROW
         sources = [packings.get(s, "narrow") for s in stage.sources]  # none where its spikes are given
         narrow = NARROW_ONLY[type(stage.layer)] or (few and all(s == "narrow" for s in sources))
         packings[stage.name] = "narrow" if narrow else "wide"
