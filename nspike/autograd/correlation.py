@@ -21,6 +21,7 @@ from nspike.runtime.parallel import available, each
 Array = NDArray[np.floating]
 
 _CHUNK = 2**22  # numbers in an unrolled chunk
+_DENSE = 20_000  # weights up to which one product with zeros between the groups is faster than one for each of them
 _BLOCK = 2  # rows of Winograd tiles at a time: what they become fits the second-level cache
 
 
@@ -97,6 +98,8 @@ def kernel_gradient(
     if groups > 1 and groups == channels:
         return depthwise.kernel_gradient(x, g, kernel, stride, pads_of(pad), dilation)
     if groups > 1 and _pointwise(kernel, stride, pad):
+        if channels * kept <= _DENSE:
+            return _blocks(g.reshape(-1, kept).T @ x.reshape(-1, channels), groups).reshape(kept, -1, 1, 1)
         products: Array = np.matmul(_pixels(g, groups).swapaxes(1, 2), _pixels(x, groups))
         return products.reshape(kept, -1, 1, 1)
     if groups > 1:
@@ -132,8 +135,20 @@ def _by_group(images: Array, matrices: Array) -> Array:
     """Each group's channels at every pixel times its matrix (groups, in, out)."""
     groups, _, each_out = matrices.shape
     out = take((*images.shape[:3], groups * each_out), np.result_type(images, matrices))
+    if matrices.size * groups <= _DENSE:
+        whole = np.zeros((images.shape[3], groups * each_out), matrices.dtype)
+        _blocks(whole, groups)[:] = matrices
+        np.matmul(images.reshape(-1, len(whole)), whole, out=out.reshape(-1, whole.shape[1]))
+        return out
     np.matmul(_pixels(images, groups), matrices, out=_pixels(out, groups))
     return out
+
+
+def _blocks(matrix: Array, groups: int) -> Array:
+    """A view (groups, rows, columns) of the blocks on the diagonal."""
+    rows, columns = (side // groups for side in matrix.shape)
+    a, b = matrix.strides
+    return as_strided(matrix, (groups, rows, columns), (rows * a + columns * b, a, b))
 
 
 def _turned(w: Array) -> Array:

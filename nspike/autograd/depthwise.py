@@ -1,9 +1,8 @@
-"""Convolution with one input channel in each group, and its gradients: tap by tap, without unrolling.
+"""Convolution with one input channel in each group, and its gradients, without unrolling; by `nspike.kernels.depthwise_floats`.
 
 Images are (N, H, W, C), kernels (C·m, 1, k, k), m being how many channels each input channel gives; see `correlation`.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,69 +26,60 @@ def padded(x: Array, pads: Pads) -> Array:
     return np.pad(x, ((0, 0), pads, pads, (0, 0))) if any(pads) else np.ascontiguousarray(x)
 
 
-def _taps(kernel: int, stride: int, dilation: int, height: int, width: int) -> Iterator[tuple[tuple[int, int], Any]]:
-    """Each tap, and the slice of a padded image that it reads for height×width outputs."""
-    for tap in np.ndindex(kernel, kernel):
-        y, x = (dilation * at for at in tap)
-        yield tap, np.s_[y : y + (height - 1) * stride + 1 : stride, x : x + (width - 1) * stride + 1 : stride]
+def _laid(w: Array, channels: int, dtype: Any) -> Array:
+    """The kernel as (k, k, m, C)."""
+    size = w.shape[2]
+    return np.ascontiguousarray(w.reshape(channels, -1, size, size).transpose(2, 3, 1, 0), dtype)
 
 
 def convolve(x: Array, w: Array, stride: int, pads: Pads, dilation: int) -> Array:
     """y float (N, h, w, C·m)."""
-    images, kernel = padded(x, pads), w.shape[2]
-    n, channels = len(x), x.shape[3]
-    height, width = ((side - dilation * (kernel - 1) - 1) // stride + 1 for side in images.shape[1:3])
-    weights = w.reshape(channels, -1, kernel, kernel)
-    y = np.empty((n, height, width, channels, weights.shape[1]), np.result_type(x, w))
+    from nspike.kernels import depthwise_floats
+
+    dtype = np.result_type(x, w)
+    images, taps = padded(x, pads).astype(dtype, copy=False), _laid(w, x.shape[3], dtype)
+    height, width = ((side - dilation * (w.shape[2] - 1) - 1) // stride + 1 for side in images.shape[1:3])
+    y = np.empty((len(x), height, width, len(w)), dtype)
 
     def some(_: int, first: int, last: int) -> None:
-        total, product = (np.empty((height, width, channels), y.dtype) for _ in range(2))
         for i in range(first, last):
-            for j in range(weights.shape[1]):
-                total[:] = 0
-                for tap, at in _taps(kernel, stride, dilation, height, width):
-                    total += np.multiply(images[i][at], weights[:, j, *tap], out=product)
-                y[i, :, :, :, j] = total
+            depthwise_floats.convolve(images[i], taps, stride, dilation, y[i])
 
-    each(some, n)
-    return y.reshape(n, height, width, -1)
+    each(some, len(x))
+    return y
 
 
 def input_gradient(
     g: Array, w: Array, height: int, width: int, channels: int, stride: int, pads: Pads, dilation: int
 ) -> Array:
     """∂L/∂x float (N, height, width, C)."""
-    n, h, v, _ = g.shape
-    before, kernel = pads[0], w.shape[2]
-    weights = w.reshape(channels, -1, kernel, kernel)
-    parts = g.reshape(n, h, v, channels, -1)
-    out = np.zeros((n, height + sum(pads), width + sum(pads), channels), np.result_type(g, w))
+    from nspike.kernels import depthwise_floats
+
+    dtype = np.result_type(g, w)
+    given, taps = np.ascontiguousarray(g, dtype), _laid(w, channels, dtype)
+    out = np.zeros((len(g), height + sum(pads), width + sum(pads), channels), dtype)
 
     def some(_: int, first: int, last: int) -> None:
-        product = np.empty((h, v, channels), out.dtype)
         for i in range(first, last):
-            for j in range(weights.shape[1]):
-                part = np.ascontiguousarray(parts[i, ..., j])
-                for tap, at in _taps(kernel, stride, dilation, h, v):
-                    out[i][at] += np.multiply(part, weights[:, j, *tap], out=product)
+            depthwise_floats.input_gradient(given[i], taps, stride, dilation, out[i])
 
-    each(some, n)
+    each(some, len(g))
+    before = pads[0]
     return np.ascontiguousarray(out[:, before : before + height, before : before + width])
 
 
 def kernel_gradient(x: Array, g: Array, kernel: int, stride: int, pads: Pads, dilation: int) -> Array:
     """∂L/∂w float (C·m, 1, kernel, kernel)."""
-    images, channels = padded(x, pads), x.shape[3]
-    n, h, v, kept = g.shape
-    parts = g.reshape(n, h, v, channels, -1)
-    sums = np.zeros((n, channels, kept // channels, kernel, kernel), np.result_type(x, g))
+    from nspike.kernels import depthwise_floats
+
+    dtype, channels, kept = np.result_type(x, g), x.shape[3], g.shape[3]
+    images, given = padded(x, pads).astype(dtype, copy=False), np.ascontiguousarray(g, dtype)
+    sums = np.zeros((len(x), kernel, kernel, kept // channels, channels), dtype)
 
     def some(_: int, first: int, last: int) -> None:
         for i in range(first, last):
-            for j in range(kept // channels):
-                part = np.ascontiguousarray(parts[i, ..., j])
-                for tap, at in _taps(kernel, stride, dilation, h, v):
-                    sums[i, :, j, *tap] = np.einsum("yxc,yxc->c", images[i][at], part)
+            depthwise_floats.kernel_gradient(images[i], given[i], stride, dilation, sums[i])
 
-    each(some, n)
-    return np.asarray(sums.sum(axis=0).reshape(kept, 1, kernel, kernel))
+    each(some, len(x))
+    total = sums.sum(axis=0)  # of every image apart, so that any number of threads gives the same
+    return np.ascontiguousarray(total.transpose(3, 2, 0, 1)).reshape(kept, 1, kernel, kernel)

@@ -50,8 +50,10 @@ def test_kernel_gradient_of_packed_spikes(pad, first):
     close(ours, exact)
 
 
-def test_kernels_of_one_pixel_in_groups():
-    """Against each group by itself."""
+@pytest.mark.parametrize("dense", [0, 10**6])
+def test_kernels_of_one_pixel_in_groups(monkeypatch, dense):
+    """Against each group by itself; as one product, and one for each."""
+    monkeypatch.setattr(correlation, "_DENSE", dense)
     draw = np.random.default_rng(5)
     x, w, g = draw.normal(size=(2, 4, 5, 6)), draw.normal(size=(9, 2, 1, 1)), draw.normal(size=(2, 4, 5, 9))
     parts = list(zip(np.split(x, 3, 3), np.split(w, 3), np.split(g, 3, 3), strict=True))
