@@ -45,7 +45,7 @@ def test_networks_by_hand(network, neuron, head):
     agree(model_of(network), pixels, neuron, head, slow=slow, threads=2)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(30), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(30, 60))])
 def test_random_graphs(seed):
     model, pixels, neuron, head = random_case(seed)
     slow = agree(model, pixels, neuron, head, threads=1 + seed % 3)

@@ -243,7 +243,7 @@ def test_damage_of_any_kind(tmp_path, traced):
     with nspike.read_trace(traced) as trace:
         expected = {layer: trace.spikes(layer) for layer in trace.layers}
     refused = 0
-    for _ in range(100):
+    for _ in range(20):
         changed = bytearray(data)
         for at in draw.integers(0, len(data), draw.integers(1, 4)):
             changed[at] ^= int(draw.integers(1, 256))
@@ -254,7 +254,7 @@ def test_damage_of_any_kind(tmp_path, traced):
                     np.testing.assert_array_equal(trace.spikes(layer), expected[layer])
         except BadInputError:
             refused += 1
-    assert refused > 80
+    assert refused > 15
 
 
 def test_chunks_that_were_never_written(tmp_path):

@@ -34,6 +34,8 @@ KINDS = {
     "burst to zero": {"up": 2, "most": 3, "zero": True},
     "both": {"up": 2, "down": 3, "most": 6},
 }
+RARE = ("input", "leak to zero", "signed to zero", "burst to zero", "both")  # each compiles kernels of its own
+MOST = [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in KINDS]
 
 
 def smooth(x):
@@ -174,7 +176,7 @@ def neuron_of(name):
     )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MOST)
 @pytest.mark.parametrize("wide", [False, True])
 def test_spikes_equal_the_engines_before_and_after_steps(name, wide):
     network = chain(65, 16) if wide else branched(3, 9, 2, channels=3)
@@ -196,7 +198,7 @@ def test_spikes_equal_the_engines_before_and_after_steps(name, wide):
     agrees_with_the_engine(net, pixels)
 
 
-@pytest.mark.parametrize("name", [n for n in KINDS if n != "plain"])
+@pytest.mark.parametrize("name", MOST[1:])
 def test_recomputing_changes_no_bit(name):
     pixels, found = image(3, 2, 1, 6, 5, dtype=np.int32) // 4, []
     for recompute in (False, True):
@@ -208,7 +210,7 @@ def test_recomputing_changes_no_bit(name):
         np.testing.assert_array_equal(gradient, found[1][key])
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MOST)
 def test_a_network(name):
     """Kernels, biases and thresholds of two layers of neurons, read by the membrane head; the rate has a price."""
     network, neuron, timesteps = chain(4, 3), neuron_of(name), 4
@@ -254,6 +256,7 @@ def test_a_network(name):
         np.testing.assert_allclose(gradient, expected, atol=4e-3 * np.abs(expected).max(), err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{}, {"zero": True}, {"down": 1}, {"up": 2, "most": 3}], ids=str)
 def test_a_leak_is_trained(kind):
     """∂L/∂tau of two layers against differences of the smooth network."""
