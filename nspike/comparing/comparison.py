@@ -70,6 +70,7 @@ def compare(
     *,
     methods: Sequence[str] = (),
     timesteps: Sequence[int] | None = None,
+    timesteps_of: Mapping[str, Sequence[int]] | None = None,
     models: Mapping[str, Given] | None = None,
     recipes: Mapping[str, str | os.PathLike[str]] | None = None,
     protocol: str | None = None,
@@ -97,7 +98,7 @@ def compare(
     network : the plain network that methods are applied to: a shipped model's name, a file, or a model, whose spiking form is
         left aside; None where only models are compared.
     data : a folder, or images, as for `nspike.evaluate`. output : the folder of the table, made if it is not there.
-    methods : by name. timesteps : T of all; by default each method's own.
+    methods : by name. timesteps : T of all but those in `timesteps_of`, by label; by default each method's own.
     models : label -> model: of a method that is trained, or under a label of its own. recipes : method -> recipe file (.toml).
     protocol, sigma, seed, scale, limit : as for `nspike.evaluate`.
     calibration : a folder of images that conversions are calibrated on; by default images that come with nspike.
@@ -127,7 +128,7 @@ def compare(
     at_least_one(limit=limit, threads=threads, memory=memory)
     prices = [registry().energy_models[name] for name in dict.fromkeys(energy)]
     plain = None if network is None else replace(network if isinstance(network, Model) else load(network), spiking=None)
-    entries = plan(plain, methods, timesteps, models or {}, recipes or {})
+    entries = plan(plain, methods, timesteps, models or {}, recipes or {}, timesteps_of)
     subject = plain or entries[0].model
     assert subject is not None
     chosen, numbers = protocol_of(subject, protocol, Settings(sigma, seed, scale))

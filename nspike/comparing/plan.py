@@ -71,13 +71,14 @@ def plan(
     timesteps: Sequence[int] | None,
     models: Mapping[str, Given],
     recipes: Mapping[str, str | os.PathLike[str]],
+    timesteps_of: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Entry]:
     """The rows, the plain network's first, then method by method and T by T.
 
     Parameters
     ----------
     network : what methods are applied to; None where only models are compared.
-    methods : names. timesteps : of all; by default each method's and model's own.
+    methods : names. timesteps : of all but those in `timesteps_of`, by label; by default each method's and model's own.
     models, recipes : by method; a model under a label that is no method's is measured as it is.
 
     Raises
@@ -94,7 +95,11 @@ def plan(
     _check_labels(chosen, models, recipes)
     if network is not None:
         check_plain(network, "methods have nothing to convert: give it as a row of its own, --model LABEL=FILE")
-    for t in timesteps or ():
+    own = timesteps_of or {}
+    for label in own:
+        if label not in (labels := {*chosen, *models}):
+            raise UsageError(f"T of {label}: there is no such method in this comparison.{nearest(label, labels)}")
+    for t in [*(timesteps or ()), *(t for steps in own.values() for t in steps)]:
         if t < 1:
             raise UsageError(f"T = {t} is out of range: a spiking network needs at least 1 step")
     entries = [] if network is None else [Entry(PLAIN, None, None, network, None, {"by": "plain"})]
@@ -102,7 +107,7 @@ def plan(
         given = models.get(label)
         model = None if given is None else (given if isinstance(given, Model) else load(given))
         recipe = _recipe(recipes[label]) if label in recipes else None
-        entries += _entries(label, chosen.get(label), network, model, recipe, timesteps)
+        entries += _entries(label, chosen.get(label), network, model, recipe, own.get(label, timesteps))
     if not entries:
         raise UsageError("there is nothing to compare: give a network and methods, or models as LABEL=FILE")
     return entries

@@ -40,7 +40,7 @@ def rows(folder):
 
 
 def test_all_tables_are_written(here, capsys):
-    done = run(capsys, *compare("--json", "r.json", "--plugin", "memory45", "--plugin", "horowitz45", timesteps="3,5"))
+    done = run(capsys, *compare("--json", "r.json", "--plugin", "memory45", "--plugin", "horowitz45", timesteps="rueckauer=3,5"))
     assert done.code == 0
     for text in (
         "network tiny, protocol gray, sigma 25, seed 0, 2 images",
@@ -112,6 +112,8 @@ def test_bad_input_has_exit_codes_and_writes_nothing(here, capsys):
     for arguments, code, message in (
         (compare(methods="rückauer"), 4, "Did you mean 'rueckauer'"),
         (compare(timesteps="3,x"), 2, "--timesteps 3,x: expected whole numbers"),
+        (compare(timesteps="rueckauer="), 2, "--timesteps rueckauer=: expected whole numbers"),
+        (compare(timesteps="burst=3"), 2, "T of burst: there is no such method in this comparison"),
         (compare(timesteps="0"), 2, "T = 0 is out of range"),
         (compare(methods="qcfs"), 2, "--model qcfs=FILE, or a recipe"),
         (compare("--model", "x"), 2, "expected NAME=VALUE"),

@@ -127,6 +127,11 @@ def test_a_finished_row_made_otherwise_is_named(here):
         compare(methods=[], models={"own": tiny_model(seed=2)})
 
 
+def test_steps_of_one_method(here):
+    found = compare(models={"my-own": MODEL}, timesteps=[2], timesteps_of={"my-own": [1, 3]})
+    assert [row["key"] for row in found.rows] == ["plain", "my-own-T1", "my-own-T3", "rueckauer-T2"]
+
+
 def test_models_under_a_methods_name_and_a_label_of_their_own(here):
     found = compare(models={"rueckauer": "tiny.h5", "my-own": MODEL}, timesteps=None)
     assert [row["key"] for row in found.rows] == ["plain", "my-own-T4", "rueckauer-T4"]
@@ -197,6 +202,8 @@ def test_what_needs_training_says_so(here, extra):
     [
         ({"methods": ["rückauer"]}, PluginError, "there is no method 'rückauer'. Did you mean 'rueckauer'"),
         ({"timesteps": [0]}, UsageError, "T = 0 is out of range"),
+        ({"timesteps_of": {"rueckauer": [2, 0]}}, UsageError, "T = 0 is out of range"),
+        ({"timesteps_of": {"rueckaur": [2]}}, UsageError, "T of rueckaur.*Did you mean 'rueckauer'"),
         (
             {"timesteps": [MOST_STEPS + 1]},
             UsageError,

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     help="The plain network that methods are applied to: a bundled model's, or a file's.",
 )
 @click.option("--methods", metavar="NAMES", help="The methods, separated by commas; `nspike plugins --kind method`.")
-@click.option("--timesteps", metavar="NUMBERS", help="T, separated by commas. [each method's own]")
+@click.option(
+    "--timesteps",
+    multiple=True,
+    metavar="[LABEL=]NUMBERS",
+    help="T, separated by commas: of all, or of one method or model. May be repeated. [each method's own]",
+)
 @click.option(
     "--model",
     "models",
@@ -73,7 +78,7 @@ if TYPE_CHECKING:
 def command(
     network: str | None,
     methods: str | None,
-    timesteps: str | None,
+    timesteps: tuple[str, ...],
     models: tuple[str, ...],
     recipes: tuple[str, ...],
     data: str,
@@ -114,7 +119,7 @@ def command(
         if plugin.name not in names:
             names.append(plugin.name)
     take(output)
-    steps = _steps(timesteps)
+    steps, own = _steps(timesteps)
     announce_compilation()
     with _Lines() as lines, _told(output):
         comparison = nspike.compare(
@@ -123,6 +128,7 @@ def command(
             output,
             methods=chosen,
             timesteps=steps,
+            timesteps_of=own,
             models=pairs(models),
             recipes=pairs(recipes),
             protocol=protocol,
@@ -182,14 +188,22 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _steps(text: str | None) -> list[int] | None:
-    """The numbers of --timesteps. Raises UsageError."""
+def _steps(texts: tuple[str, ...]) -> tuple[list[int] | None, dict[str, list[int]]]:
+    """The numbers of --timesteps: for all, and by label. Raises UsageError."""
     from nspike.errors import UsageError
 
-    try:
-        return [int(word) for word in _names(text)] or None
-    except ValueError:
-        raise UsageError(f"--timesteps {text}: expected whole numbers separated by commas, such as 5,10,20") from None
+    found: dict[str, list[int]] = {}
+    for text in texts:
+        label, _, numbers = text.rpartition("=")
+        try:
+            steps = [int(word) for word in _names(numbers)]
+        except ValueError:
+            steps = []
+        if not steps:
+            expected = "whole numbers separated by commas, such as 5,10,20 or METHOD=5,10"
+            raise UsageError(f"--timesteps {text}: expected {expected}")
+        found.setdefault(label.strip(), []).extend(steps)
+    return found.pop("", None), found
 
 
 class _Lines:
