@@ -40,7 +40,10 @@ def rows(folder):
 
 
 def test_all_tables_are_written(here, capsys):
-    done = run(capsys, *compare("--json", "r.json", "--plugin", "memory45", "--plugin", "horowitz45", timesteps="rueckauer=3,5"))
+    done = run(
+        capsys,
+        *compare("--json", "r.json", "--plugin", "memory45", "--plugin", "horowitz45", timesteps="rueckauer=3,5"),
+    )
     assert done.code == 0
     for text in (
         "network tiny, protocol gray, sigma 25, seed 0, 2 images",
