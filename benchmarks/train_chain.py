@@ -1,14 +1,13 @@
-"""A converted chain (DnCNN, VDSR) trained through time in PyTorch, in bfloat16: where processors have units for it, 3 times
-as fast as `nspike finetune`.
+"""A converted chain (DnCNN, VDSR) trained through time in PyTorch, in bfloat16, for processors that have units for it.
 
-    python benchmarks/train_chain.py dncnn-s25-t5 -T 4 --data data/train/Train400 --steps 5000 --energy 1e-4 -o t4.h5
+    python benchmarks/train_chain.py dncnn-s25-t4 -T 4 --data data/train/Train400 --steps 5000 --energy 1e-4 -o t4.h5
 
 The parameters are those of `nspike.to_torch`, and so is the network, but for kernels and currents in bfloat16: spikes differ
 where a membrane is near its threshold, while rates and PSNR agree with the engine's (DnCNN, T = 5: 26.80 dB here, 26.79 there).
 What it writes is rounded and run as any model is. Neurons `if` and `mprn`, head `cpm`. The loss is the mean squared error plus
 `--energy` times the synaptic operations over the plain network's multiply-accumulates. The last `--held` images by name are in no
 training; a crop of 128² of each is scored. It goes on where it was stopped. Needs torch; with glibc, MALLOC_TOP_PAD_ and
-MALLOC_MMAP_THRESHOLD_ in gigabytes save a third of the time.
+MALLOC_MMAP_THRESHOLD_ in gigabytes keep memory from being handed back and cleared at every layer.
 """
 
 import argparse
