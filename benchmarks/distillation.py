@@ -20,9 +20,8 @@ TAPS = {"dec3": "up3_block2", "dec2": "up2_block2", "dec1": "up1_block2"}
 """The decoder's last block at each size, by the start of its name; of the teacher `drunet-color`."""
 
 
-def recipe(arguments, seed, gamma):
-    """The keys of one run."""
-    layers = {f"{name}_block{arguments.blocks}": own for name, own in TAPS.items()}
+def recipe(arguments, seed):
+    """The keys of a run without a teacher, for all noise levels at once."""
     return {
         "spiking": True,
         "network": "spikerir_lite",
@@ -30,17 +29,25 @@ def recipe(arguments, seed, gamma):
         "timesteps": arguments.timesteps,
         "data": arguments.data,
         "degradation": {"kind": "noise", "sigma": [0.0, 55.0]},
-        "validation": arguments.validation,
-        "validation_sigma": arguments.sigma,
-        "validation_limit": arguments.limit,
         "steps": arguments.steps,
         "batch": arguments.batch,
         "patch": arguments.patch,
         "rate": arguments.rate,
         "seed": seed,
+        "threads": arguments.threads,
+    }
+
+
+def taught(arguments, seed, gamma):
+    """The keys of one run."""
+    layers = {f"{name}_block{arguments.blocks}": own for name, own in TAPS.items()}
+    return {
+        **recipe(arguments, seed),
+        "validation": arguments.validation,
+        "validation_sigma": arguments.sigma,
+        "validation_limit": arguments.limit,
         "pixel": {"hkd": {"gamma": gamma}},
         "teacher": {"model": arguments.teacher, "taps": layers, "match": arguments.match},
-        "threads": arguments.threads,
     }
 
 
@@ -49,7 +56,7 @@ def measured(arguments, seed, gamma):
     arguments.folder.mkdir(parents=True, exist_ok=True)
     output = arguments.folder / f"gamma{gamma:g}-seed{seed}.h5"
     start = time.perf_counter()
-    trained = nspike.train(recipe(arguments, seed, gamma), output, overwrite=True)
+    trained = nspike.train(taught(arguments, seed, gamma), output, overwrite=True)
     steps = max(1, trained.done - trained.before)
     return {
         "gamma": gamma,
@@ -78,6 +85,18 @@ def table(runs, gammas):
     return lines
 
 
+def network_options(parser):
+    """The options of the network and its training, with their defaults."""
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--patch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--width", type=int, default=48)
+    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--timesteps", type=int, default=4)
+    parser.add_argument("--threads", type=int)
+
+
 def main():
     """Run all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,16 +107,9 @@ def main():
     parser.add_argument("--match", default="pool", choices=("pool", "adapter"))
     parser.add_argument("--gamma", type=float, default=0.12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--patch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--width", type=int, default=48)
-    parser.add_argument("--blocks", type=int, default=2)
-    parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--sigma", type=float, default=25.0)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--threads", type=int)
+    network_options(parser)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     gammas = [0.0, arguments.gamma]

@@ -4,10 +4,11 @@
 
 The parameters are those of `nspike.to_torch`, and so is the network, but for kernels and currents in bfloat16: spikes differ
 where a membrane is near its threshold, while rates and PSNR agree with the engine's (DnCNN, T = 5: 26.80 dB here, 26.79 there).
-What it writes is rounded and run as any model is. Neurons `if` and `mprn`, head `cpm`. The loss is the mean squared error plus
-`--energy` times the synaptic operations over the plain network's multiply-accumulates. The last `--held` images by name are in no
-training; a crop of 128² of each is scored. It goes on where it was stopped. Needs torch; with glibc, MALLOC_TOP_PAD_ and
-MALLOC_MMAP_THRESHOLD_ in gigabytes keep memory from being handed back and cleared at every layer.
+What it writes is rounded and run as any model is. Neurons `if` and `mprn`, head `cpm`. The loss is the mean squared error, or
+with --log its logarithm crop by crop, plus `--energy` times the synaptic operations over the plain network's
+multiply-accumulates. The last `--held` images by name are in no training; a crop of 128² of each is scored. It goes on where it
+was stopped. Needs torch; with glibc, MALLOC_TOP_PAD_ and MALLOC_MMAP_THRESHOLD_ in gigabytes keep memory from being handed back
+and cleared at every layer.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from _bfloat16 import backward, forward
 
 import nspike
 from nspike.degradations.batches import CropBatches
+from nspike.degradations.kinds import degradation_of
 from nspike.graph.layer import Activation, Conv
 from nspike.graph.mode import restored
 
@@ -83,15 +85,15 @@ class Fire(torch.autograd.Function):
 
 
 class Chain:
-    """A module of `nspike.to_torch` that is run in bfloat16."""
+    """A module of `nspike.to_torch` that is run in bfloat16, its neurons by a function such as `Neurons`."""
 
-    def __init__(self, twin, energy=0.0):
+    def __init__(self, twin, energy=0.0, neurons=Neurons):
         network = twin.model.network
         kinds = {type(layer) for layer in network.layers}
         names = (twin.neuron.name, twin.spiking_head.name)
         if kinds != {Conv, Activation} or names not in (("mprn", "cpm"), ("if", "cpm")):
             raise SystemExit(f"expected a chain of convolutions with neuron if or mprn and head cpm; this is {names}")
-        self.twin, self.energy, self.mode = twin, energy, network.mode
+        self.twin, self.energy, self.mode, self.fire = twin, energy, network.mode, neurons.apply
         self.convs = [(conv, twin.layers[conv.name]) for conv in network.convs]
         self.neurons = [twin.layers[layer.name] for layer in network.activations]
         given = twin.model.spiking.neuron_parameters.get(twin.neuron.name, {})
@@ -101,19 +103,21 @@ class Chain:
         self.fans = [conv.out_channels * conv.kernel**2 for conv, _ in self.convs[1:]]
         self.macs = sum(conv.in_channels * conv.out_channels * conv.kernel**2 for conv, _ in self.convs)
         self.scale = torch.from_numpy(twin.rounded()[1].output_scale.astype(np.float32)).view(1, -1, 1, 1)
+        self.counting = True
 
     def run(self, x):
-        """The restored images, and synaptic operations over the plain network's multiply-accumulates."""
+        """The restored images, and synaptic operations over the plain network's multiply-accumulates (0 where not `counting`)."""
         (conv, first), *rest = self.convs
         current = F.conv2d(x, first.weight, padding=conv.pads[0]).to(HALF)
         bias, dense, operations = first.bias, self.macs * x.shape[0] * x.shape[2] * x.shape[3], 0.0
         for own, v0, fan, (conv, layer) in zip(self.neurons, self.v0, self.fans, rest, strict=True):
-            release = 0.5 * torch.sigmoid(own.beta.float()) + 0.5 if hasattr(own, "beta") else torch.ones(())
+            release = 0.5 * torch.sigmoid(own.beta.float()) + 0.5 if hasattr(own, "beta") else bias.new_ones(())
             settings = (v0, self.timesteps, self.steps, len(x), self.energy * fan / dense)
-            spikes = Neurons.apply(current, bias, own.threshold.float(), release, *settings)
-            operations += fan * float(spikes.detach().sum(dtype=torch.float32))
+            spikes = self.fire(current, bias, own.threshold.float(), release, *settings)
+            if self.counting:
+                operations += fan * float(spikes.detach().sum(dtype=torch.float32))
             current = F.conv2d(spikes, layer.weight.to(HALF), padding=conv.pads[0])
-            bias = layer.bias if hasattr(layer, "bias") else torch.zeros(conv.out_channels)
+            bias = layer.bias if hasattr(layer, "bias") else bias.new_zeros(conv.out_channels)
         return self._read(x, current.float().unflatten(0, (self.steps, len(x))), bias), operations / dense
 
     def _read(self, x, currents, bias):
@@ -145,6 +149,9 @@ def main():
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--neuron-rate", type=float, default=8e-4)
     parser.add_argument("--energy", type=float, default=0.0)
+    parser.add_argument(
+        "--log", action="store_true", help="of each crop's error the logarithm: PSNR, for several scales"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="stop after so many, to be gone on with")
@@ -161,6 +168,7 @@ def main():
         made.sources = made.sources[-arguments.held :] if held else made.sources[: -arguments.held]
         return made
 
+    scales = degradation_of(model.info).scales
     training = batches(arguments.batch, arguments.patch, arguments.seed, False)
     noisy, clean = (torch.from_numpy(each) for each in batches(arguments.held, SIDE, 0, True)(0))
 
@@ -168,8 +176,11 @@ def main():
         with torch.no_grad():
             given = [chain.run(one[None]) for one in noisy]
         errors = [float((y[0] - wanted).square().mean()) for (y, _), wanted in zip(given, clean, strict=True)]
-        psnr = np.mean([-10 * math.log10(error) for error in errors])
-        return f"held out {psnr:.3f} dB, operations {np.mean([each for _, each in given]):.3f}"
+        psnr = [-10 * math.log10(error) for error in errors]
+        parts = [f"{np.mean(psnr[i :: len(scales)]):.3f}" for i in range(len(scales))] if len(scales) > 1 else []
+        return (
+            f"held out {np.mean(psnr):.3f} dB {'/'.join(parts)}, operations {np.mean([each for _, each in given]):.3f}"
+        )
 
     ends = ("weight", "bias")
     groups = [[p for n, p in twin.named_parameters() if n.endswith(ends) is which] for which in (True, False)]
@@ -208,13 +219,14 @@ def main():
             group["lr"] = group["most"] * part
         x, wanted = (torch.from_numpy(each) for each in training(step))
         made, operations = chain.run(x)
-        loss = (made - wanted).square().mean()
+        errors = (made - wanted).square().mean((1, 2, 3))
+        loss = 1e-3 * (errors + 1e-4).log().mean() if arguments.log else errors.mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
         optimiser.step()
         twin.constrain()
-        losses.append(loss.item())
+        losses.append(errors.mean().item())
         if step % 50 == 49:
             seconds = (time.time() - start) / (step + 1 - begun)
             psnr = -10 * math.log10(np.mean(losses[-50:]))

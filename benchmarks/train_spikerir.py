@@ -221,11 +221,12 @@ class Up(nn.Module):
 
 
 class Lite(nn.Module):
-    """The network; images (N, 3, H, W), sides multiples of 8."""
+    """The network; images (N, 3, H, W), sides multiples of 8; `told` : a fourth plane holds the noise level."""
 
-    def __init__(self, w=48):
+    def __init__(self, w=48, told=False):
         super().__init__()
-        self.embed, self.out = nn.Conv2d(3, w, 3, padding=1, bias=False), nn.Conv2d(w, 3, 3, padding=1)
+        self.embed = nn.Conv2d(4 if told else 3, w, 3, padding=1, bias=False)
+        self.out = nn.Conv2d(w, 3, 3, padding=1)
         for level, c in enumerate((w, 2 * w, 4 * w), 1):
             setattr(self, f"enc{level}", nn.Sequential(Block(c), Block(c)))
             setattr(self, f"dec{level}", nn.Sequential(Block(c), Block(c)))
@@ -247,7 +248,7 @@ class Lite(nn.Module):
         for level in (3, 2, 1):
             x = getattr(self, f"dec{level}")(getattr(self, f"up{level}")(x, skips.pop()))
         rate = fire(x).view(T, -1, *x.shape[1:]).float().mean(0)
-        return image + F.conv2d(packed(rate), packed(self.out.weight), self.out.bias, padding=1)
+        return image[:, :3] + F.conv2d(packed(rate), packed(self.out.weight), self.out.bias, padding=1)
 
 
 def read_images(paths):
@@ -379,10 +380,16 @@ def smooth_depth(n, size):
     return depth.clamp_min(0.03)
 
 
+def with_level(images, level):
+    """Images with a plane of their noise level, over 255."""
+    return torch.cat([images, level.expand(len(images), 1, *images.shape[2:])], 1)
+
+
 class Data:
     """Pairs of one task."""
 
-    def __init__(self, task, folder):
+    def __init__(self, task, folder, told=False):
+        self.told = told
         paths = sorted((folder / "BSDS500_test").glob("*.jpg"))
         others = [] if task == "derain" else sorted((folder / "BSDS500_train").glob("*.jpg"))
         self.task, self.pool, self.held = (
@@ -403,8 +410,9 @@ class Data:
         return getattr(self, self.task if self.task in ("denoise", "derain", "dehaze") else "blur")(pool, n, size)
 
     def denoise(self, pool, n, size):
-        clean = crops(pool, n, size)
-        return clean + between(n, 0, 55 / 255) * torch.randn_like(clean), clean
+        clean, level = crops(pool, n, size), between(n, 0, 55 / 255)
+        noisy = clean + level * torch.randn_like(clean)
+        return (with_level(noisy, level) if self.told else noisy), clean
 
     def blur(self, pool, n, size):
         wide, edge = crops(pool, n, size + SIDE - 1), SIDE // 2
@@ -449,6 +457,8 @@ def validate(net, data):
         for sigma in (15, 25, 50):
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(DEVICE)
             noisy = clean + noise * (sigma / 255)
+            if data.told:
+                noisy = with_level(noisy, torch.full((1, 1, 1, 1), sigma / 255, device=DEVICE))
             scores[sigma] = psnr(torch.cat([net(part) for part in noisy.split(4)]), clean)
     else:
         torch.manual_seed(5)
@@ -459,8 +469,8 @@ def validate(net, data):
     return scores
 
 
-def train(data, seconds, net, lr, batch, size, frozen):
-    """Train for that many seconds; the number of steps."""
+def train(data, seconds, net, lr, batch, size, frozen, most):
+    """Train for that many seconds, or `most` steps; the number of steps."""
     begun = time.monotonic()
     weights = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim == 1]
@@ -495,7 +505,7 @@ def train(data, seconds, net, lr, batch, size, frozen):
         return graph.replay
 
     Norm.frozen, steps, run = False, 0, captured()
-    while (part := (time.monotonic() - begun) / seconds) < 1:
+    while (part := (time.monotonic() - begun) / seconds) < 1 and steps != most:
         if part > 1 - frozen and not Norm.frozen:
             Norm.frozen = True
             run = captured()
@@ -524,6 +534,9 @@ def main():
     parser.add_argument("--task", choices=SETTINGS, required=True)
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--told", action="store_true", help="tell the denoiser the noise level")
+    parser.add_argument("--name", help="of the files, by default the task")
+    parser.add_argument("--steps", type=int, help="no more than these")
     parser.add_argument("--lr", type=float)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--frozen", type=float, default=0.2, help="the last part, on frozen batch norm")
@@ -532,15 +545,20 @@ def main():
     torch.manual_seed(chosen.seed)
     lr, batch, size = SETTINGS[chosen.task]
     lr, batch = chosen.lr or lr, chosen.batch or batch
-    net = packed_module(Lite())
+    net, name = packed_module(Lite(told=chosen.told)), chosen.name or chosen.task
     if chosen.start:
-        net.load_state_dict(torch.load(chosen.start, map_location=DEVICE))
-    data = Data(chosen.task, chosen.data)
-    steps = train(data, 60 * chosen.minutes, net.train(), lr, batch, size, chosen.frozen)
+        known = torch.load(chosen.start, map_location=DEVICE)
+        if chosen.told and known["embed.weight"].shape[1] == 3:  # the level counts for nothing at first
+            known["embed.weight"] = F.pad(known["embed.weight"], (0, 0, 0, 0, 0, 1))
+        net.load_state_dict(known)
+    data = Data(chosen.task, chosen.data, chosen.told)
+    before = validate(net, data) if chosen.start else None
+    steps = train(data, 60 * chosen.minutes, net.train(), lr, batch, size, chosen.frozen, chosen.steps)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    torch.save({name: value.cpu() for name, value in net.state_dict().items()}, chosen.output / f"{chosen.task}.pth")
-    report = {"task": chosen.task, "steps": steps, "lr": lr, "batch": batch, "size": size, "psnr": validate(net, data)}
-    (chosen.output / f"{chosen.task}.json").write_text(json.dumps(report, indent=1))
+    torch.save({key: value.cpu() for key, value in net.state_dict().items()}, chosen.output / f"{name}.pth")
+    report = {"name": name, "task": chosen.task, "told": chosen.told, "start": str(chosen.start), "steps": steps}
+    report |= {"lr": lr, "batch": batch, "size": size, "before": before, "psnr": validate(net, data)}
+    (chosen.output / f"{name}.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
 
 

@@ -7,6 +7,7 @@
 
 DW is a 3×3 depthwise convolution, GP a 1×1 of groups of `group` channels, G a 1×1 of groups of 4; no convolution but the
 last has a bias. x is a current that nothing but these sums changes (membrane shortcuts), so every batch norm can be folded.
+A network that is told the noise level reads it as one more plane of the image.
 
 The paper gives levels, widths and T; its parameter count cannot be that of its widths. Blocks and groups here are ours,
 chosen to have the 0.07 M parameters that it states: 65,475, with batch norm's weights and biases.
@@ -23,6 +24,8 @@ from nspike import (
     Architecture,
     BadInputError,
     ChannelShuffle,
+    Concat,
+    Constant,
     Conv,
     Network,
     Option,
@@ -32,6 +35,7 @@ from nspike import (
 )
 
 _EPS = 1e-5
+_SIGMA = 25.0
 
 
 @hookimpl
@@ -40,9 +44,12 @@ def register_networks(register: Any) -> None:
     register(ARCHITECTURE)
 
 
-def graph(channels: int, width: int, group: int, blocks: int, levels: int) -> Network:
+def graph(channels: int, width: int, group: int, blocks: int, levels: int, told: bool) -> Network:
     """The network embed, enc1_block1, ..., down1, ..., latent_block1, ..., up1, dec1_block1, ..., out."""
-    layers: list[Any] = [Conv("embed", "image", channels, width, 3, False)]
+    layers: list[Any] = []
+    if told:
+        layers = [Constant("sigma", "image", (_SIGMA / 255,), "sigma"), Concat("input", ("image", "sigma"))]
+    layers.append(Conv("embed", "input" if told else "image", channels + told, width, 3, False))
 
     def some(stage: str, wide: int) -> str:
         for i in range(1, blocks + 1):
@@ -83,7 +90,9 @@ def graph(channels: int, width: int, group: int, blocks: int, levels: int) -> Ne
 def read(tensors: Tensors) -> tuple[Network, Parameters]:
     """A checkpoint's tensors -> the network and its parameters."""
     keys = Keys(tensors)
-    channels = image_channels("spikerir_lite", keys.size("embed.weight", 1, 3))
+    planes = keys.size("embed.weight", 1, 3)
+    told = planes in (2, 4)
+    channels = image_channels("spikerir_lite", planes - told)
     width = keys.size("embed.weight", 0, 48)
     group = keys.size("latent.0.gp.weight", 1, 12)
     if width % group or width % 4:
@@ -91,7 +100,7 @@ def read(tensors: Tensors) -> tuple[Network, Parameters]:
             f"spikerir_lite: {width} channels in groups of {group}, expected a multiple of {group} and of 4; is it this network?"
         )
     levels = max(2, keys.count("down{}.", 4))
-    network = graph(channels, width, group, keys.count("latent.{}.", 2), levels)
+    network = graph(channels, width, group, keys.count("latent.{}.", 2), levels, told)
     stems, norms = {"embed": "embed", "out": "out"}, {}
     for conv in network.convs:
         if conv.name.startswith(("down", "up")):
@@ -108,7 +117,8 @@ def make(options: Mapping[str, Any]) -> Network:
     width, group = options["width"], options["group"]
     if width % group or width % 4:
         raise BadInputError(f"spikerir_lite: width = {width} is no multiple of group = {group} and of 4")
-    return graph(options["channels"], width, group, options["blocks"], options["levels"])
+    told = options["noise_level"] == 1
+    return graph(options["channels"], width, group, options["blocks"], options["levels"], told)
 
 
 ARCHITECTURE = Architecture(
@@ -125,6 +135,7 @@ ARCHITECTURE = Architecture(
         Option("blocks", 2, "of each level, on the way down and up", low=1, high=100),
         Option("levels", 4, "sizes of the image, each half of the one before", low=2, high=6),
         Option("channels", 3, "of the image", choices=(1, 3)),
+        Option("noise_level", 0, "1: the network is told the noise level", choices=(0, 1)),
     ),
     make=make,
     trained="spiking",

@@ -7,7 +7,7 @@ import numpy as np
 EPS, TIMESTEPS = 1e-5, 4
 
 
-def tensors(width=48, group=12, blocks=2, levels=4, channels=3, seed=0):
+def tensors(width=48, group=12, blocks=2, levels=4, channels=3, noise_level=0, seed=0):
     """A random checkpoint, whose layers fire neither always nor never."""
     draw, found = np.random.default_rng(seed), {}
 
@@ -28,7 +28,7 @@ def tensors(width=48, group=12, blocks=2, levels=4, channels=3, seed=0):
             kernel(f"{stage}.{i}.gp", wide, group, 1, 1)
             norm(f"{stage}.{i}.bn2", wide)
 
-    kernel("embed", width, channels, 3, 3)
+    kernel("embed", width, channels + noise_level, 3, 3)
     for i in range(1, levels):
         some(f"enc{i}", width << i - 1)
         kernel(f"down{i}.conv", width << i, 4, 1, 1)

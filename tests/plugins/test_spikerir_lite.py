@@ -111,6 +111,29 @@ def test_the_engine_fires_what_pytorch_would(tmp_path, sizes):
     assert differ < 0.01 * neurons, (differ, neurons)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_told_the_noise_level(tmp_path, channels):
+    """The level is one more plane: as a network of a wider image that holds it."""
+    tensors, model = spiking(tmp_path, **SMALL, channels=channels, noise_level=1)
+    network, parameters = spikerir_lite.read(tensors)
+    assert network == spikerir_lite.ARCHITECTURE.network(SMALL | {"channels": channels, "noise_level": 1})
+    assert network.takes_noise_level
+    assert network.channels == channels
+    image = np.random.default_rng(1).random((channels, 16, 24))
+    plane = np.concatenate([image, np.full((1, 16, 24), 25 / 255)])
+    from nspike.ann.run import run as plain
+
+    expected, _ = floats.simulate(floats.folded(tensors), plane, lambda name, current: np.maximum(current, 0), 3)
+    np.testing.assert_allclose(
+        plain(network, parameters, image[None].astype(np.float32))[0], expected[:channels], atol=2e-5
+    )
+    pixels = np.random.default_rng(2).integers(0, 256, (24, 32, 3), np.uint8)
+    if channels == 1:
+        pixels = pixels[..., 0]
+    low, high = (nspike.restore(model.at_noise(sigma), pixels).ledger.synops for sigma in (5, 50))
+    assert low != high
+
+
 def test_by_the_command_line(tmp_path, capsys):
     tensors = floats.tensors(**SMALL)
     save_file(tensors, tmp_path / "net.safetensors")
