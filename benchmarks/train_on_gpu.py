@@ -263,6 +263,10 @@ def main():
     skipped = ("model", "output", "data")
     numbers = {name: str(value) for name, value in vars(arguments).items() if name not in skipped}
     numbers |= {"model": model.info.name, "data": ", ".join(Path(folder).name for folder in arguments.data)}
+    if arguments.ann:  # its spiking form is gone
+        of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline", "recipe", "chosen_on")
+        kept = {name: value for name, value in made.info.provenance.items() if name not in of_spikes}
+        made = replace(made, info=replace(made.info, provenance=kept))
     key = "training" if arguments.ann else "fine_tuning"
     history = {key: {"script": "benchmarks/train_on_gpu.py", **numbers, **told, "before": told["before"]}}
     if earlier := model.info.provenance.get(key):

@@ -74,7 +74,8 @@ def test_the_plain_network_is_that_of_nspike(script):
 
 @pytest.mark.parametrize("form", ["--ann", "--timesteps=3"])
 def test_a_run_writes_a_model(script, folder, tmp_path, monkeypatch, form, capsys):
-    nspike.save(str(tmp_path / "given.h5"), tiny_model(width=16, head="cpm"))
+    given = tiny_model(width=16, head="cpm").with_provenance(fine_tuning={"steps": 3})
+    nspike.save(str(tmp_path / "given.h5"), given)
     output = tmp_path / "made.h5"
     told = ["--data", str(folder), "--held", "1", "--steps", "2", "--batch", "1", "--patch", "16", form]
     monkeypatch.setattr(sys, "argv", ["train_on_gpu.py", str(tmp_path / "given.h5"), "-o", str(output), *told])
@@ -86,3 +87,4 @@ def test_a_run_writes_a_model(script, folder, tmp_path, monkeypatch, form, capsy
     assert report["after"] != report["before"]
     history = made.info.provenance["training" if form == "--ann" else "fine_tuning"]
     assert history["script"] == "benchmarks/train_on_gpu.py"
+    assert form != "--ann" or "fine_tuning" not in made.info.provenance
