@@ -15,6 +15,7 @@ import numpy as np
 from _common import IMAGES, parser, report, say
 from _processes import nspike
 
+from nspike import load
 from nspike.images.file import ImageData, read, write
 
 SIDES = {1: (1024, 1024), 4: (2048, 2048), 16: (4096, 4096)}
@@ -57,7 +58,7 @@ def main() -> None:
                         "model": model,
                         "image": f"{width}×{height}",
                         "megapixels": height * width / 2**20,
-                        "T": steps or "10",
+                        "T": steps or load(model).spiking.timesteps,
                         "image and result MiB": 2 * pixels.nbytes / 2**20,
                         "peak MiB": done.peak,
                         "seconds": done.seconds,
