@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _cuda_graph import captured
 from PIL import Image
 from torch import nn
 
@@ -488,27 +489,11 @@ def train(data, seconds, net, lr, batch, size, frozen, most):
         torch.nn.utils.clip_grad_norm_(weights + others, 1.0)
         optimizer.step()
 
-    def captured():
-        """The step as one graph, after a few at rate 0 that allocate what it needs."""
-        if not CUDA:
-            return step
-        rate.fill_(0.0)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(4):
-                step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            step()
-        return graph.replay
-
-    Norm.frozen, steps, run = False, 0, captured()
+    Norm.frozen, steps, run = False, 0, captured(step, [rate])
     while (part := (time.monotonic() - begun) / seconds) < 1 and steps != most:
         if part > 1 - frozen and not Norm.frozen:
             Norm.frozen = True
-            run = captured()
+            run = captured(step, [rate])
         rate.fill_(lr * min(1, (steps + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * part) + 1e-3))
         run()
         steps += 1
@@ -542,6 +527,8 @@ def main():
     parser.add_argument("--frozen", type=float, default=0.2, help="the last part, on frozen batch norm")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
+    if chosen.told and chosen.task != "denoise":
+        parser.error("--told is of the task denoise")
     torch.manual_seed(chosen.seed)
     lr, batch, size = SETTINGS[chosen.task]
     lr, batch = chosen.lr or lr, chosen.batch or batch
