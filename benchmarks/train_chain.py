@@ -26,6 +26,7 @@ from _bfloat16 import backward, forward
 import nspike
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.kinds import degradation_of
+from nspike.fitting.provenance import with_baseline
 from nspike.graph.layer import Activation, Conv
 from nspike.graph.mode import restored
 
@@ -143,6 +144,9 @@ def main():
     parser.add_argument("--data", nargs="+", required=True, help="folders as the model's task takes them")
     parser.add_argument("--held", type=int, default=12)
     parser.add_argument("-T", "--timesteps", type=int)
+    parser.add_argument(
+        "--baseline", help="the model whose plain network the result is compared with; by default its own"
+    )
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--patch", type=int, default=48)
@@ -158,6 +162,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     model = nspike.load(arguments.model)
+    baseline = nspike.load(arguments.baseline) if arguments.baseline else None
     if arguments.timesteps is not None:
         model = model.with_spiking(replace(model.spiking, timesteps=arguments.timesteps))
     twin = nspike.to_torch(model, dtype=torch.float32).train()
@@ -201,12 +206,14 @@ def main():
         told = {
             name: str(value)
             for name, value in vars(arguments).items()
-            if name not in ("model", "output", "data", "minutes")
+            if name not in ("model", "output", "data", "minutes", "baseline")
         }
         told |= {"model": model.info.name, "data": ", ".join(Path(folder).name for folder in arguments.data)}
         made = made.with_provenance(
             fine_tuning={"script": "benchmarks/train_chain.py", **told, "done": step, "before": before}
         )
+        if baseline is not None:
+            made = with_baseline(made, baseline)
         nspike.save(
             str(arguments.output), replace(made, info=replace(made.info, name=arguments.output.stem, quality={}))
         )

@@ -29,6 +29,7 @@ import nspike
 from nspike.degradations.batches import CropBatches
 from nspike.degradations.kinds import degrade
 from nspike.degradations.sources import Scene, read_scene
+from nspike.fitting.provenance import with_baseline
 from nspike.graph.layer import Conv
 from nspike.graph.mode import restored
 
@@ -143,6 +144,10 @@ def main():
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--held", type=int, default=20)
     parser.add_argument("--ann", action="store_true", help="train the plain network")
+    parser.add_argument("--sigma", type=float, help="the noise level to train for, with --ann; by default the model's")
+    parser.add_argument(
+        "--baseline", help="the model whose plain network the result is compared with; by default its own"
+    )
     parser.add_argument("--levels", type=int, help="of the plain network's activations, with --ann: QCFS")
     parser.add_argument("--overshoot", type=float, default=0.0)
     parser.add_argument("--percentile", type=float, default=99.0, help="of activations, where their ceilings start")
@@ -163,6 +168,11 @@ def main():
     begun = time.monotonic()
     torch.manual_seed(arguments.seed)
     model = nspike.load(arguments.model)
+    baseline = nspike.load(arguments.baseline) if arguments.baseline else None
+    if arguments.sigma is not None:
+        if not arguments.ann:
+            parser.error("--sigma is for --ann: a spiking network is compared with a plain one of the same noise")
+        model = replace(model, info=replace(model.info, degradation={"sigma": arguments.sigma}))
     batches = CropBatches(model, arguments.data, batch=arguments.held, patch=SIDE)
     everything = batches.sources
     batches.sources = everything[-arguments.held :]
@@ -248,7 +258,7 @@ def main():
     seconds = time.monotonic() - prepared
     told |= {"after": score(), "steps": steps, "milliseconds_a_step": round(1000 * seconds / max(1, steps), 2)}
     made = nspike.from_torch(twin.cpu())
-    skipped = ("model", "output", "data")
+    skipped = ("model", "output", "data", "baseline")
     numbers = {name: str(value) for name, value in vars(arguments).items() if name not in skipped}
     numbers |= {"model": model.info.name, "data": ", ".join(Path(folder).name for folder in arguments.data)}
     if arguments.ann:  # its spiking form is gone
@@ -260,6 +270,8 @@ def main():
     if earlier := model.info.provenance.get(key):
         history[key]["earlier"] = earlier
     made = made.with_provenance(**history)
+    if baseline is not None:
+        made = with_baseline(made, baseline)
     made = replace(made, info=replace(made.info, name=arguments.output.stem, quality={}))
     nspike.save(str(arguments.output), made)
     print(f"{arguments.output}: {json.dumps(told)}", flush=True)

@@ -88,3 +88,24 @@ def test_a_run_writes_a_model(script, folder, tmp_path, monkeypatch, form, capsy
     history = made.info.provenance["training" if form == "--ann" else "fine_tuning"]
     assert history["script"] == "benchmarks/train_on_gpu.py"
     assert form != "--ann" or "fine_tuning" not in made.info.provenance
+
+
+def test_a_spiking_network_is_compared_with_the_baseline(script, folder, tmp_path, monkeypatch):
+    """A plain network for another noise level, and a spiking one that holds it to be compared with."""
+    nspike.save(str(tmp_path / "given.h5"), tiny_model(width=16, head="cpm").with_provenance(fine_tuning={"steps": 3}))
+    told = ["--data", str(folder), "--held", "1", "--steps", "1", "--batch", "1", "--patch", "16"]
+
+    def run(output, *options):
+        line = ["train_on_gpu.py", str(tmp_path / "given.h5"), "-o", str(tmp_path / output), *told, *options]
+        monkeypatch.setattr(sys, "argv", line)
+        script.main()
+        return nspike.load(tmp_path / output)
+
+    other = run("plain.h5", "--ann", "--sigma", "40")
+    made = run("made.h5", "--baseline", str(tmp_path / "plain.h5"))
+    assert other.info.degradation == {"sigma": 40}
+    assert made.info.provenance["baseline"]["name"] == "plain"
+    for name, value in nspike.load(tmp_path / "plain.h5").parameters.items():
+        np.testing.assert_array_equal(made.parameters[name], value)
+    with pytest.raises(SystemExit):
+        run("spiking.h5", "--sigma", "40")
