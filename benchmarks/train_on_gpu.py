@@ -261,14 +261,16 @@ def main():
     skipped = ("model", "output", "data", "baseline")
     numbers = {name: str(value) for name, value in vars(arguments).items() if name not in skipped}
     numbers |= {"model": model.info.name, "data": ", ".join(Path(folder).name for folder in arguments.data)}
-    if arguments.ann:  # its spiking form is gone
-        of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline", "recipe", "chosen_on")
-        kept = {name: value for name, value in made.info.provenance.items() if name not in of_spikes}
-        made = replace(made, info=replace(made.info, provenance=kept))
+    earlier = made.info.provenance
+    if arguments.ann:  # its spiking form is gone, and what is known of that
+        of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "recipe", "chosen_on", "name")
+        earlier = earlier.get("baseline") or earlier
+        earlier = {name: value for name, value in earlier.items() if name not in of_spikes}
+        made = replace(made, info=replace(made.info, provenance=earlier))
     key = "training" if arguments.ann else "fine_tuning"
     history = {key: {"script": "benchmarks/train_on_gpu.py", **numbers, **told}}
-    if earlier := model.info.provenance.get(key):
-        history[key]["earlier"] = earlier
+    if key in earlier:
+        history[key]["earlier"] = earlier[key]
     made = made.with_provenance(**history)
     if baseline is not None:
         made = with_baseline(made, baseline)

@@ -95,8 +95,8 @@ def test_a_spiking_network_is_compared_with_the_baseline(script, folder, tmp_pat
     nspike.save(str(tmp_path / "given.h5"), tiny_model(width=16, head="cpm").with_provenance(fine_tuning={"steps": 3}))
     told = ["--data", str(folder), "--held", "1", "--steps", "1", "--batch", "1", "--patch", "16"]
 
-    def run(output, *options):
-        line = ["train_on_gpu.py", str(tmp_path / "given.h5"), "-o", str(tmp_path / output), *told, *options]
+    def run(output, *options, given="given.h5"):
+        line = ["train_on_gpu.py", str(tmp_path / given), "-o", str(tmp_path / output), *told, *options]
         monkeypatch.setattr(sys, "argv", line)
         script.main()
         return nspike.load(tmp_path / output)
@@ -105,6 +105,9 @@ def test_a_spiking_network_is_compared_with_the_baseline(script, folder, tmp_pat
     made = run("made.h5", "--baseline", str(tmp_path / "plain.h5"))
     assert other.info.degradation == {"sigma": 40}
     assert made.info.provenance["baseline"]["name"] == "plain"
+    again = run("again.h5", "--ann", given="made.h5").info.provenance
+    assert again["training"]["earlier"] == other.info.provenance["training"]
+    assert "baseline" not in again
     for name, value in nspike.load(tmp_path / "plain.h5").parameters.items():
         np.testing.assert_array_equal(made.parameters[name], value)
     with pytest.raises(SystemExit):
