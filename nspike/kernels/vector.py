@@ -20,7 +20,7 @@ TAIL = 4
 WIDE = 64
 NARROW = 16
 
-_I1, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
+_I1, _I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 
 
 def data(context, builder, signature, args, i, offset=None):
@@ -136,6 +136,35 @@ def _make_list_bits(unconditional):
         return signature, codegen
 
     return list_bits
+
+
+BITS_OF_BYTES = np.argsort(~np.arange(256)[:, None] >> np.arange(8) & 1, axis=1, kind="stable")
+"""The bits of each byte, those that are set first, in order."""
+
+
+@intrinsic
+def _list_many_bits(typingctx, words, index, base, events, at):
+    """Byte by byte, from a table of the bits of every byte: no branch at all, and eight entries are stored at once."""
+    signature = types.intp(words, types.intp, types.int32, events, types.intp)
+
+    def codegen(context, builder, signature, args):
+        _, index, base, _, at = args
+        number = lambda n: ir.Constant(_I64, n)  # noqa: E731
+        word = builder.load(data(context, builder, signature, args, 0, index))
+        start = data(context, builder, signature, args, 3, at)
+        places = BITS_OF_BYTES.ravel().tolist()
+        table = cgutils.global_constant(builder, "bits_of_bytes", ir.Constant(ir.ArrayType(_I8, len(places)), places))
+        of_byte, entries = ir.VectorType(_I8, 8), ir.VectorType(_I32, 8)
+        for low in range(0, 64, 8):
+            byte = builder.and_(builder.lshr(word, number(low)), number(255))
+            row = load(builder, builder.gep(table, [number(0), builder.shl(byte, number(3))]), of_byte, 1)
+            first = builder.add(base, ir.Constant(_I32, low))
+            numbers = builder.add(builder.zext(row, entries), broadcast(builder, first, entries))
+            before = builder.ctpop(builder.and_(word, number((1 << low) - 1)))
+            store(builder, numbers, builder.gep(start, [before]), 4)
+        return builder.ctpop(word)
+
+    return signature, codegen
 
 
 @intrinsic
@@ -303,7 +332,9 @@ sum_rows_narrow = python_sum_rows(NARROW) if INTERPRETED else _make_sum_rows(NAR
 list_bits = _python_list_bits if INTERPRETED else _make_list_bits(GROUP)
 """(words uint64, index, base int32, events int32, at): events[at:] = base + the numbers of the bits of words[index] that
 are set, ascending; returns how many.
-Up to GROUP entries from `at` on are written in any case."""
+Up to GROUP more entries are written in any case."""
+list_many_bits = _python_list_bits if INTERPRETED else _list_many_bits
+"""The same, faster where there are usually more than five."""
 list_few_bits = _python_list_bits if INTERPRETED else _make_list_bits(FEW)
 """The same, faster where there are seldom more than FEW."""
 list_rare_bits = _python_list_bits if INTERPRETED else _make_list_bits(0)

@@ -24,6 +24,7 @@ from nspike.kernels.vector import (
     fill,
     list_bits,
     list_few_bits,
+    list_many_bits,
     list_rare_bits,
     sum_rows_narrow,
     sum_rows_wide,
@@ -94,8 +95,8 @@ def conv_fire(
     if trace is not None:
         current = np.empty(columns, np.int32)
         flat_trace, channels, kept_words = trace.reshape(-1), trace.shape[3], out_words if out.size else 0
-    # in the last segment, taps before dense had two bits or more, those from sparse on hardly any
-    dense = sparse = taps
+    # in the last segment, taps before many had more than five bits, those before dense two or more, from sparse on hardly any
+    many = dense = sparse = taps
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
     for segment in range((block[1] - block[0]) * segments):
         y = block[0] + segment // segments
@@ -114,7 +115,9 @@ def conv_fire(
                 end = ends[t]
                 starts[newest + t] = end
                 word = (c * total_steps + t) * words
-                for tap in range(dense):
+                for tap in range(many):
+                    end += list_many_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
+                for tap in range(many, dense):
                     end += list_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
                 for tap in range(dense, sparse):
                     end += list_few_bits(flat_spikes, tap_word[tap] + word, tap_row[tap] + base, events, end)
@@ -189,6 +192,9 @@ def conv_fire(
         dense = sparse
         while dense and _fewer(8, flat_spikes, tap_word, dense - size, size, words, total_steps):
             dense -= size
+        many = dense
+        while many and _fewer(22, flat_spikes, tap_word, many - size, size, words, total_steps):
+            many -= size
 
 
 @kernel
