@@ -19,8 +19,9 @@ from nspike.files.foreign import read_bytes
 from nspike.images import exif as _exif
 from nspike.images import pillow as _pillow
 from nspike.images import png16 as _png16
+from nspike.images import tiff as _tiff
 from nspike.images.jpeg_blocks import Blocks
-from nspike.images.pillow import Decoded, Samples, check_size
+from nspike.images.pillow import DPI, Decoded, Samples, check_size
 
 MAX_PIXELS = 256_000_000
 _LARGEST_PIXEL = 8  # bytes: RGB and alpha of 16 bits
@@ -45,6 +46,9 @@ _WRITTEN = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+_EXIF, _PROFILE = "EXIF", "colour profile"
+_LARGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
+_LARGEST_EXIF = {"BMP": 0, "JPEG": 65533}
 READ_SUFFIXES = (*sorted([*_WRITTEN, ".gif"]),)
 WRITE_SUFFIXES = (*sorted(_WRITTEN),)
 
@@ -59,6 +63,7 @@ class ImageData:
     alpha : the same dtype, (H, W), 0 transparent; or None
     icc_profile : the colour profile, or None
     exif : the EXIF block with its prefix, its orientation set to upright; or None
+    dpi : the resolution in pixels per inch, across and down; or None
     path, format : where it was read, and the file format's name ("PNG", "JPEG", ...)
     sha256 : the hexadecimal digest of the file's bytes
     blocks : of a JPEG, how it was quantised; or None
@@ -68,6 +73,7 @@ class ImageData:
     alpha: Samples | None = None
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: DPI | None = None
     path: Path | None = None
     format: str | None = None
     sha256: str | None = None
@@ -148,22 +154,26 @@ def decode(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageDat
             raise BadInputError("is not an image in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)")
         decode = _read_png if kind == "PNG" else _pillow.decode
         with _pillow.without_limit():
-            samples, profile, exif, orientation, blocks = decode(data, kind, max_pixels)
+            decoded = decode(data, kind, max_pixels)
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error.__cause__
     except OSError as error:
         raise BadInputError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         raise BadInputError(f"{path}: {str(error) or type(error).__name__}") from error
+    samples, orientation, blocks, dpi = decoded.samples, decoded.orientation, decoded.blocks, decoded.dpi
     if blocks is not None:
         blocks = blocks.turned(orientation, *samples.shape[:2])
+    if dpi is not None and orientation >= 5:
+        dpi = dpi[::-1]
     samples = _exif.turn(samples, orientation)
     color = samples.shape[2] >= 3
     return ImageData(
         pixels=np.ascontiguousarray(samples[..., :3] if color else samples[..., 0]),
         alpha=None if samples.shape[2] in (1, 3) else np.ascontiguousarray(samples[..., -1]),
-        icc_profile=profile if _profile_fits(profile, color) else None,
-        exif=exif,
+        icc_profile=decoded.icc_profile if _profile_fits(decoded.icc_profile, color) else None,
+        exif=decoded.exif,
+        dpi=dpi or _exif.resolution(decoded.exif),
         path=path,
         format=kind,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -175,7 +185,8 @@ def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False
     """Write `image` in the format that the suffix of `path` names, completely or not at all.
 
     PNG, TIFF, WebP (lossless) and BMP are exact; JPEG has quality 95 without chroma subsampling. WebP stores grey as RGB.
-    BMP cannot hold a colour profile or EXIF, and drops them. `quality`, 1 to 100, makes JPEGs and WebPs of that quality.
+    `quality`, 1 to 100, makes JPEGs and WebPs of that quality. The EXIF block states the size that is written; `left_out`
+    tells what of the metadata a format drops.
 
     Raises
     ------
@@ -189,21 +200,41 @@ def write(path: str | os.PathLike[str], image: ImageData, *, fsync: bool = False
 def encode(path: str | os.PathLike[str], image: ImageData, *, quality: int | None = None) -> bytes:
     """The bytes that `write` writes. Raises OutputError."""
     kind = check_kept(path, image)
-    pixels, alpha = image.pixels, image.alpha
-    profile = image.icc_profile if _profile_fits(image.icc_profile, pixels.ndim == 3 or kind == "WEBP") else None
+    pixels, alpha, lost = image.pixels, image.alpha, left_out(path, image)
+    profile = None if _PROFILE in lost else image.icc_profile
+    exif = None if _EXIF in lost else _exif.sized(image.exif, pixels.shape[1], pixels.shape[0])
     samples = pixels if pixels.ndim == 3 else pixels[..., None]
     if alpha is not None:
         samples = np.concatenate([samples, alpha[..., None]], axis=2)
     try:
-        if pixels.dtype == np.uint16 and kind == "PNG":
-            return _png16.encode(samples, profile, (image.exif or b"")[6:])
-        return _pillow.encode(samples, kind, profile, image.exif, quality)
+        if kind == "TIFF":
+            return _tiff.encode(samples, profile, exif, image.dpi)
+        if pixels.dtype == np.uint16:
+            return _png16.encode(samples, profile, (exif or b"")[6:], image.dpi)
+        return _pillow.encode(samples, kind, profile, exif, image.dpi, quality)
     except Exception as error:  # Pillow's encoders too raise nearly anything
         raise OutputError(f"cannot write {path}: {str(error) or type(error).__name__}") from error
 
 
-def check_kept(path: str | os.PathLike[str], image: ImageData) -> str:
-    """The format that the suffix of `path` names. Raises OutputError if it cannot hold all of `image`, or is unknown."""
+def left_out(path: str | os.PathLike[str], image: ImageData) -> tuple[str, ...]:
+    """What of the image's metadata the format that the suffix of `path` names cannot hold, in words."""
+    kind = _WRITTEN[Path(path).suffix.lower()]
+    lost = []
+    if len(image.exif or b"") > _LARGEST_EXIF.get(kind, len(image.exif or b"")):
+        lost.append(_EXIF)
+    color = image.pixels.ndim == 3 or kind == "WEBP"
+    if image.icc_profile is not None and (kind == "BMP" or not _profile_fits(image.icc_profile, color)):
+        lost.append(_PROFILE)
+    if kind == "WEBP" and image.dpi is not None and image.exif is not None and _exif.resolution(image.exif) is None:
+        lost.append("resolution")
+    return tuple(lost)
+
+
+def check_kept(path: str | os.PathLike[str], image: ImageData, scale: int = 1) -> str:
+    """The format that the suffix of `path` names.
+
+    Raises OutputError if it is unknown, or cannot hold all pixels of `image`, made `scale` times larger.
+    """
     suffix = Path(path).suffix.lower()
     kind = _WRITTEN.get(suffix)
     if kind is None:
@@ -218,6 +249,12 @@ def check_kept(path: str | os.PathLike[str], image: ImageData) -> str:
         raise OutputError(f"cannot write {path}: {what} cannot be kept in this format; use .png")
     if alpha is not None and kind in ("JPEG", "BMP"):
         raise OutputError(f"cannot write {path}: {kind} cannot hold transparency; use .png, .tif or .webp")
+    height, width = (scale * side for side in pixels.shape[:2])
+    if max(height, width) > _LARGEST_SIDE.get(kind, max(height, width)):
+        raise OutputError(
+            f"cannot write {path}: {width}x{height} pixels are more than {kind} can hold, {_LARGEST_SIDE[kind]} on a side; "
+            "use .png or .tif"
+        )
     return kind
 
 
@@ -237,9 +274,10 @@ def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
         raise BadInputError("is animated (APNG); only still images can be restored: extract the frames first")
     if png.depth != 16:
         _png16.check_length(png)
-        return _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
+        decoded = _pillow.decode(data, kind, max_pixels, transparent_level=png.transparent_level)
+        return decoded._replace(dpi=png.dpi)
     orientation, exif = _exif.split(png.chunks.get(b"eXIf"))
-    return _png16.decode(png), png.icc_profile, exif, orientation, None
+    return Decoded(_png16.decode(png), png.icc_profile, exif, orientation, dpi=png.dpi)
 
 
 def _profile_fits(profile: bytes | None, color: bool) -> bool:

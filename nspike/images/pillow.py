@@ -4,7 +4,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +18,29 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
-Decoded: TypeAlias = tuple[Samples, bytes | None, bytes | None, int, Blocks | None]
-"""Samples (H, W, 1 to 4), ICC profile, EXIF block, orientation, and of a JPEG its blocks, as they are stored."""
+DPI: TypeAlias = tuple[float, float]
+"""Pixels per inch, across and down."""
+
+
+class Decoded(NamedTuple):
+    """Samples (H, W, 1 to 4) as they are stored, and what their file says of them; of a JPEG its blocks."""
+
+    samples: Samples
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    orientation: int = 1
+    blocks: Blocks | None = None
+    dpi: DPI | None = None
+
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
     "WEBP": {"lossless": True, "exact": True},
 }
 _KEPT_TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, ..., copyright
+_INTEROPERABILITY = 0xA005
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 
 
@@ -59,16 +71,34 @@ def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | 
                 "extract them first"
             )
         orientation, exif = _tiff_metadata(image) if kind == "TIFF" else _exif.split(image.info.get("exif"))
+        dpi = _dpi(image, kind)
         image.load()
         if kind == "JPEG" and not _complete(data, image):
             raise BadInputError("is truncated: its image data end before the image does")
         if kind == "TIFF":  # Pillow turns the pixels itself and removes the tag; old versions leave both
-            orientation = image.tag_v2.get(_exif.ORIENTATION, 1)  # type: ignore[attr-defined]
+            stored, orientation = orientation, image.tag_v2.get(_exif.ORIENTATION, 1)  # type: ignore[attr-defined]
             orientation = orientation if orientation in range(1, 9) else 1
+            if dpi is not None and stored in range(5, 9) and orientation < 5:
+                dpi = dpi[::-1]
         if transparent_level is not None:
             image.info["transparency"] = transparent_level  # Pillow scales 1 to 4 bits to 0..255, but not this level
         blocks = blocks_of(image) if kind == "JPEG" else None
-        return _samples(image), image.info.get("icc_profile"), exif, orientation, blocks
+        return Decoded(_samples(image), image.info.get("icc_profile"), exif, orientation, blocks, dpi)
+
+
+def _dpi(image: "Image", kind: str) -> DPI | None:
+    """The resolution that a JPEG, TIFF or BMP states; Pillow makes some up where they do not."""
+    across, down, unit = 0.0, 0.0, 0
+    with contextlib.suppress(Exception):  # damaged metadata must not cost the image
+        if kind == "JPEG":
+            (across, down), unit = image.info["jfif_density"], image.info["jfif_unit"] + 1
+        elif kind == "TIFF":
+            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            across, down = float(tags[_exif.X_RESOLUTION]), float(tags[_exif.Y_RESOLUTION])
+            unit = tags.get(_exif.RESOLUTION_UNIT, _exif.INCH)
+        elif kind == "BMP":
+            (across, down), unit = image.info["dpi"], _exif.INCH
+    return _exif.per_inch(across, down, unit)
 
 
 def _complete(data: bytes, image: "Image") -> bool:
@@ -130,18 +160,32 @@ def _tiff_metadata(image: "Image") -> tuple[int, bytes | None]:
             if tag in source:
                 exif[tag] = source[tag]
         for group in (0x8769, 0x8825):  # EXIF, GPS
-            if values := source.get_ifd(group):
-                exif[group] = dict(values)
-        return 1, exif.tobytes() if len(exif) else None
+            if values := dict(source.get_ifd(group)):
+                if _INTEROPERABILITY in values:  # where it is in the TIFF
+                    values[_INTEROPERABILITY] = dict(source.get_ifd(_INTEROPERABILITY))
+                exif[group] = values
+        return source.get(_exif.ORIENTATION, 1), exif.tobytes() if len(exif) else None
     return 1, None
 
 
-def encode(samples: Samples, kind: str, profile: bytes | None, exif: bytes | None, quality: int | None = None) -> bytes:
-    """The bytes of a file of this kind; `quality`, for JPEG and WebP, 1 to 100."""
+def encode(
+    samples: Samples,
+    kind: str,
+    profile: bytes | None,
+    exif: bytes | None,
+    dpi: DPI | None = None,
+    quality: int | None = None,
+) -> bytes:
+    """The bytes of a BMP, JPEG, PNG or WebP file; `quality`, for JPEG and WebP, 1 to 100."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples))
-    metadata = {"icc_profile": profile, "exif": exif} if kind != "BMP" else {}
+    if kind == "WEBP" and exif is None and dpi is not None:  # which has no other place for it
+        block = Image.Exif()
+        block[_exif.X_RESOLUTION], block[_exif.Y_RESOLUTION] = dpi
+        block[_exif.RESOLUTION_UNIT] = _exif.INCH
+        exif = block.tobytes()
+    metadata = {"icc_profile": profile, "exif": exif, "dpi": dpi}
     stream = io.BytesIO()
     options = _OPTIONS[kind]
     if quality is not None:

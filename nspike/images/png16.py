@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.images.exif import CENTIMETRE, per_inch
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type: grey, RGB, grey + alpha, RGB + alpha
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _WHOLE = ((0, 0, 1, 1),)  # first row, first column, step between rows, step between columns
 _LARGEST_CHUNK = 2**30
 _LENGTH_AT_ONCE = 2**20
+_PER_METRE = 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class PNG:
             return zlib.decompressobj().decompress(packed[1:], 2**26) or None
         except zlib.error:
             return None
+
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        """Pixels per inch, across and down, or None where the file does not say."""
+        chunk = self.chunks.get(b"pHYs", b"")
+        if len(chunk) != 9 or chunk[8] != _PER_METRE:
+            return None
+        across, down = struct.unpack(">II", chunk[:8])
+        return per_inch(across / 100, down / 100, CENTIMETRE)
 
 
 def parse(file: bytes) -> PNG:
@@ -203,7 +215,10 @@ def _unfilter_wave(lanes: NDArray[np.uint8], above: NDArray[np.uint8], kinds: ND
 
 
 def encode(
-    samples: NDArray[np.uint8 | np.uint16], icc_profile: bytes | None = None, exif: bytes | None = None
+    samples: NDArray[np.uint8 | np.uint16],
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> bytes:
     """A PNG file with the uint16 samples (H, W, channels), channels as in `decode`; `exif` without a prefix."""
     height, width, channels = samples.shape
@@ -219,6 +234,8 @@ def encode(
         parts.append(_chunk(b"iCCP", b"ICC profile\x00\x00" + zlib.compress(icc_profile)))
     if exif:
         parts.append(_chunk(b"eXIf", exif))
+    if dpi:
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), _PER_METRE)))
     parts += [_chunk(b"IDAT", packed[at : at + _LARGEST_CHUNK]) for at in range(0, len(packed), _LARGEST_CHUNK)]
     return b"".join([*parts, _chunk(b"IEND", b"")])
 

@@ -119,4 +119,5 @@ def _restore(
         planes, restored, fill = way(model, source.pixels, scale_of(model, scale), strength)
         plain.run(model, planes, partial(fill, restored), threads, memory, progress)
         result = Result(restored, plain.ledger(model.network, planes.shape), time.perf_counter() - start)
-    return replace(result, image=source.finish(result.image), icc_profile=source.icc_profile, exif=source.exif)
+    image = source.finish(result.image)
+    return replace(result, image=image, icc_profile=source.icc_profile, exif=source.exif, dpi=source.dpi)

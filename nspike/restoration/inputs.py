@@ -22,7 +22,7 @@ class Input:
     """An image as the networks take it, and what they leave alone.
 
     pixels : (H, W) or (H, W, 3); alpha : (H, W) of the same dtype, or None; single : whether the image has an axis of one
-    channel; icc_profile, exif, sha256, blocks : of its file.
+    channel; icc_profile, exif, dpi, sha256, blocks : of its file.
     """
 
     pixels: NDArray[Any]
@@ -30,6 +30,7 @@ class Input:
     single: bool = False
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
     sha256: str | None = None
     blocks: Blocks | None = None
 
@@ -59,7 +60,7 @@ def read_input(image: ImageLike | Images, *, max_pixels: int = images.MAX_PIXELS
     """
     if is_path(image):
         data = images.read(image, max_pixels=max_pixels)
-        return Input(data.pixels, data.alpha, False, data.icc_profile, data.exif, data.sha256, data.blocks)
+        return Input(data.pixels, data.alpha, False, data.icc_profile, data.exif, data.dpi, data.sha256, data.blocks)
     array = np.asarray(image)
     if array.ndim == 4:
         raise BadInputError(
