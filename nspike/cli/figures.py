@@ -21,6 +21,7 @@ def describe(report: Mapping[str, Any]) -> str:
         return f"{report['input']}: done already, {report['output']}"
     if report["state"] == "unchanged":
         lines = [f"{report['input']} -> {report['output']}", *(_line("", note) for note in report["notes"])]
+        lines += [_line("warning", warning) for warning in report.get("warnings", ())]
         return "\n".join(lines + (_quality(report["quality"]) if "quality" in report else []))
     how = [report["model"]]
     if report["network"] == "ann":

@@ -212,7 +212,7 @@ def _say(message: str) -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    _say(f"warning: {message}")
+    _say(f"warning: {str(message).removeprefix('nspike: ')}")  # which names us where Python shows it
 
 
 def _silence() -> None:

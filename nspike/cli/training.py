@@ -15,6 +15,7 @@ from nspike.cli.interrupts import was_interrupted
 from nspike.cli.options import json_option, threads_option
 from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.fitting.runs import Trained
@@ -193,7 +194,9 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
         "curves": files.curves,
     }
     resumed = f", {trained.before} of them before" if trained.before else ""
-    lines = [f"{output}: {trained.model.info.name}, {trained.done} steps{resumed}, {duration(trained.seconds)}"]
+    lines = [
+        f"{output}: {trained.model.info.name}, {counted(trained.done, 'step')}{resumed}, {duration(trained.seconds)}"
+    ]
     if last is not None:
         lines.append(f"last step: loss {last.loss:.4g}, {last.psnr:.2f} dB on its batch")
     if best is not None:

@@ -36,6 +36,7 @@ from nspike.integer import reference as floatsim
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.model import OUTPUT, Model, Spiking
 from nspike.runtime.explain import explain
+from nspike.runtime.words import counted
 
 Plane = NDArray[np.float32]
 
@@ -226,7 +227,7 @@ def measure(
             "measured"
         )
     elif len(crops) < CROPS:
-        notes.append(f"only {len(crops)} images: the change by rounding wants at least {CROPS}")
+        notes.append(f"only {counted(len(crops), 'image')}: the change by rounding wants at least {CROPS}")
     layers = comparison.layers()
     return ConversionReport(
         layers=layers,

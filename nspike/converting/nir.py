@@ -25,6 +25,7 @@ from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage, build, given_values
 from nspike.model.model import OUTPUT, Model, spiking_of
 from nspike.registry.parts import head_of, neuron_of
+from nspike.runtime.words import counted
 
 HEADS = ("membrane", "rate")
 
@@ -78,7 +79,7 @@ def _odd(neuron: Neuron, stages: list[Stage]) -> str:
     if neuron.step is not None:
         return "it has a kernel of its own"
     if neuron.post_steps:
-        return f"it fires in {neuron.post_steps} more steps after T"
+        return f"it fires in {counted(neuron.post_steps, 'more step')} after T"
     if neuron.planes != (1,):
         return f"it has spikes of several worths, {neuron.planes}"
     if any(np.any(s.threshold != s.integer.theta) or np.any(s.reset != s.integer.theta) for s in stages):

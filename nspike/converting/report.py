@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nspike.integer.reference import FloatNetwork, Simulation
 from nspike.integer.rounding import IntegerNetwork
 from nspike.model.model import OUTPUT
+from nspike.runtime.words import counted
 
 BAD = 0.5
 """The relative error from which on a layer is called bad."""
@@ -94,12 +95,14 @@ class ConversionReport:
                 else f"no layer is bad (relative error from {BAD:g} on)"
             )
         if self.psnr_to_ann is not None:
-            lines.append(f"PSNR of the SNN against the ANN: {self.psnr_to_ann:.2f} dB (mean of {self.crops} crops)")
+            lines.append(
+                f"PSNR of the SNN against the ANN: {self.psnr_to_ann:.2f} dB (mean of {counted(self.crops, 'crop')})"
+            )
         if self.rounding is not None:
             error = "unknown" if self.rounding_error is None else f"{self.rounding_error:.4f}"
             lines.append(
                 f"PSNR change by rounding to integers: {self.rounding:+.4f} dB ± {error} "
-                f"(standard error, {self.crops} crops, against the {self.rounding_against})"
+                f"(standard error, {counted(self.crops, 'crop')}, against the {self.rounding_against})"
             )
         return "\n".join(lines + ([self.note] if self.note else []))
 

@@ -64,6 +64,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OutputError where `write_bytes` would, were the file's folder made: before the work that its content takes."""
+    target = Path(path)
+    if target.is_symlink():  # which is followed
+        target = Path(os.path.realpath(path))
+    try:
+        mode = os.stat(target).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        check_folder(target.parent)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    else:
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"cannot write {path}: it is a folder")
+        if stat.S_ISREG(mode):
+            check_folder(target.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputError where no file can be made in a folder, or, if it is not there, in the next one above that is."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        what = "is a file, not a folder" if nearest.exists() else "is a link to what is not there"
+        raise OutputError(f"cannot write into {folder}: {nearest} {what}")
+    try:
+        temporary, stream = _temporary(nearest / "trial")
+        stream.close()
+        temporary.unlink()
+    except OSError as error:
+        reason = (
+            "" if isinstance(error, FileNotFoundError) else f": {error.strerror or error}"
+        )  # what /proc says to all
+        raise OutputError(f"cannot write into {folder}: no file can be made in {nearest}{reason}") from error
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder: old ones that no process holds open."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -25,6 +25,7 @@ from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.way import Fill, Pixels
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.engine.window import Part
@@ -59,7 +60,7 @@ class Curve:
     result: Result
 
     def __repr__(self) -> str:
-        return f"<Curve of {len(self.steps)} steps: {self.result!r}>"
+        return f"<Curve of {counted(len(self.steps), 'step')}: {self.result!r}>"
 
     def stop(self, *, within: float = WITHIN, match: float = MATCH) -> int:
         """Where to stop: the earliest step whose image is good enough.

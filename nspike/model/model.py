@@ -12,6 +12,7 @@ from nspike.contracts.architecture import Colour, Task
 from nspike.errors import ModelError, UsageError
 from nspike.graph.network import Network
 from nspike.model.result import Result
+from nspike.runtime.words import counted
 
 ImageLike: TypeAlias = str | os.PathLike[str] | NDArray[Any]
 Images: TypeAlias = list[ImageLike] | list[NDArray[Any]] | list[str] | tuple[ImageLike, ...]
@@ -70,7 +71,7 @@ class Spiking:
     biases: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"<Spiking {self.neuron}, {self.head}, T = {self.timesteps}, {len(self.scales) - 1} layers of neurons>"
+        return f"<Spiking {self.neuron}, {self.head}, T = {self.timesteps}, {counted(len(self.scales) - 1, 'layer')} of neurons>"
 
 
 @dataclass(frozen=True)

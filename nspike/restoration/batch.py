@@ -5,18 +5,18 @@ output, the settings, the counts. It is written before the image, without the ou
 run that was stopped anywhere can be started again and does what is left.
 """
 
+import contextlib
 import glob
 import hashlib
 import json
 import os
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from nspike.errors import BadInputError, OutputError, UsageError
-from nspike.files.atomic import write_bytes
+from nspike.files.atomic import check_writable, write_bytes
 from nspike.files.foreign import Refused, read_bytes
 from nspike.images.file import WRITE_SUFFIXES, list_images
 
@@ -116,6 +116,12 @@ def _below(folder: Path, output: str | None) -> list[Path]:
         folders[:] = [name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out]
         images += list_images(parent)
     return images
+
+
+def without_record(folder: str) -> int:
+    """How many images are in a folder and its folders that are no results of a run."""
+    jobs = (Job(image, image) for image in _below(Path(folder), None))
+    return sum(not os.path.lexists(job.record) for job in jobs)
 
 
 def plan(
@@ -223,16 +229,9 @@ def _reference(reference: str | None, source: Path, several: bool) -> Path | Non
 
 
 def check_target(job: Job) -> None:
-    """Raise OutputError, before the work, where no result can be: a folder has its name, or the name is too long."""
+    """Raise OutputError, before the work, where no result can be: a folder has its name, or no file can be made there."""
     for path in (job.target, job.record) if job.recorded else (job.target,):
-        try:
-            folder = stat.S_ISDIR(os.stat(path).st_mode)
-        except (FileNotFoundError, NotADirectoryError):  # the folder may have to be made
-            continue
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}") from error
-        if folder:
-            raise OutputError(f"cannot write {path}: it is a folder")
+        check_writable(path)
 
 
 State = Literal["new", "done", "replace"]
@@ -268,8 +267,32 @@ def state(job: Job, settings: Mapping[str, Any], *, overwrite: bool) -> State:
     raise ExistsError(f"{job.target}: {why}; --overwrite replaces it")
 
 
+@contextlib.contextmanager
+def recording(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any], version: str) -> Iterator[None]:
+    """Write a job's record around the writing of its image: before it without, after it with the report.
+
+    Where the image cannot be written, the record is again what it was before: none, or that of the image that is there.
+    """
+    try:
+        before = read_bytes(job.record, _LARGEST_RECORD)
+    except (Refused, OSError):
+        before = None
+    write_record(job, settings, None, version)
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(OutputError, OSError):
+            if before is None:
+                job.record.unlink()
+            else:
+                write_bytes(job.record, before)
+        raise
+    kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
+    write_record(job, settings, kept, version)
+
+
 def write_record(job: Job, settings: Mapping[str, Any], report: Mapping[str, Any] | None, version: str) -> None:
-    """Write a job's record: before its image with report None, and after it."""
+    """Write a job's record; with report None, that of an image that is not written yet."""
     record = {
         "format": FORMAT,
         "nspike": version,

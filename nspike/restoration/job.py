@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from nspike.contracts.energy import EnergyModel, break_even
 from nspike.degradations.protocols import compare
 from nspike.errors import BadInputError
+from nspike.files.atomic import write_bytes
 from nspike.images import file as images
 from nspike.model.result import Result
-from nspike.restoration.batch import STREAM, Job, check_target, make_folder, recorded_report, state, write_record
+from nspike.restoration.batch import STREAM, Job, check_target, make_folder, recorded_report, recording, state
 from nspike.restoration.choice import Choice, Chooser
 from nspike.restoration.estimate import Estimate, estimated
 from nspike.restoration.execute import MEMORY, Progress
@@ -82,7 +83,7 @@ def process(
         return {**recorded_report(job), **report, "state": "skipped"}
     if job.stream is None:
         make_folder(job.target.parent)
-    images.check_kept(job.target, original)
+    images.check_kept(job.target, original, choice.scale or 1)
     clean = None if job.reference is None else _clean(job, original.pixels, choice.scale or 1, options.max_pixels)
     if choice.enough is not None:
         image = original.pixels
@@ -119,12 +120,19 @@ def process(
         report |= {"reference": str(job.reference), "quality": _quality(original.pixels, image, clean)}
         if choice.changes and choice.enough is None:
             report["quality"]["shipped"] = _shipped(choice, original.pixels, clean, options)
-    if job.recorded:
-        write_record(job, settings, None, VERSION)
-    _write(job, finished(original, image, choice.scale), options.quality)
-    if job.recorded:
-        kept = {name: value for name, value in report.items() if name not in ("input", "output", "state", "reference")}
-        write_record(job, settings, kept, VERSION)
+    restored = finished(original, image, choice.scale)
+    if lost := images.left_out(job.target, restored):
+        kind, what = job.target.suffix[1:].upper(), " and ".join(lost)
+        report["warnings"] = [*report.get("warnings", ()), f"left out: {what}, which {kind} cannot hold"]
+    data = images.encode(job.target, restored, quality=options.quality)
+    if job.stream is not None:
+        job.stream.write(data)
+        job.stream.flush()
+    elif not job.recorded:
+        write_bytes(job.target, data)
+    else:
+        with recording(job, settings, report, VERSION):
+            write_bytes(job.target, data)
     return report
 
 
@@ -132,14 +140,6 @@ def _read(job: Job, max_pixels: int) -> images.ImageData:
     if job.data is not None:
         return images.decode(job.data, Path("standard input"), max_pixels=max_pixels)
     return images.read(job.source, max_pixels=max_pixels)
-
-
-def _write(job: Job, image: images.ImageData, quality: int | None) -> None:
-    if job.stream is None:
-        images.write(job.target, image, quality=quality)
-        return
-    job.stream.write(images.encode(job.target, image, quality=quality))
-    job.stream.flush()
 
 
 def finished(original: images.ImageData, image: NDArray[Any], scale: int | None) -> images.ImageData:

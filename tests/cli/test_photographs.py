@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from nspike.cli import progress
+from nspike.cli.group import main
 from nspike.cli.meter import Meter
+from nspike.errors import OutputError
 from nspike.images import file as images
 from nspike.restoration import estimate, job
 from nspike.restoration.estimate import Estimate
@@ -51,11 +53,17 @@ def test_only_inputs_of_one_result_fail(here, photos, capsys):
 
 
 def test_recursive_folders(here, photos, capsys):
+    for name in ("x.png", "deep/y.png"):
+        path = photos / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((photos / "a.png").read_bytes())
     for expected in ("3 restored", "3 skipped"):
         done = run(capsys, "run", "album", "-o", "album/out", "--recursive", "--sigma", 25)
         assert expected in done.out
-    assert files(photos / "out") == ["a.png", "deep/a.png", "deep/er/b.png"]
-    assert files(here / "album" / "out" / "deep") == ["a.png", "er/b.png"]
+        assert done.err.count("left out: 2 images in album/out, where results go") == 1
+    assert files(photos / "out") == ["a.png", "deep/a.png", "deep/er/b.png", "deep/y.png", "x.png"]
+    assert "left out" not in run(capsys, "run", "album", "-o", "out", "--recursive", "--sigma", 25).err
+    assert files(here / "album" / "out" / "deep") == ["a.png", "er/b.png", "y.png"]
 
 
 def test_format_quality_and_suffix(here, photos, capsys):
@@ -98,6 +106,86 @@ def test_quiet(here, capsys):
     assert (done.code, done.out, done.err) == (0, "", "")
     assert json.loads((here / "r.json").read_text())["restored"] == 1
     assert "gone.png" in run(capsys, "run", "gone.png", "--quiet").err
+
+
+# ----- what their files say, besides pixels -----
+
+
+@pytest.fixture
+def shot(here):
+    """A JPEG as a camera makes it: turned, with EXIF, GPS, a resolution and a colour profile."""
+    from tests.images.test_metadata import PROFILE, camera, photo
+
+    return photo(here / "shot.jpg", camera(orientation=6), icc_profile=PROFILE)
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.png", "x.jpg", "x.webp"])
+@pytest.mark.parametrize("task", ["denoise", "superres"])
+def test_a_cameras_photograph(here, capsys, shot, name, task):
+    from tests.images.test_metadata import EXIF, GPS, PROFILE, opened
+
+    how = ("--sigma", 25) if task == "denoise" else ("--scale", 2)
+    done = run(capsys, "run", "shot.jpg", "-o", name, "--task", task, *how)
+    assert (done.code, "warning" in done.out) == (0, False), done.err
+    exif, _ = opened(here / name)
+    times = 1 if task == "denoise" else 2
+    assert (exif.get_ifd(EXIF)[0xA002], exif.get_ifd(EXIF)[0xA003]) == (16 * times, 24 * times)
+    assert exif.get_ifd(GPS)[2] == (52, 31, 12)
+    result = images.read(here / name)
+    assert result.pixels.shape[:2] == (24 * times, 16 * times)
+    assert result.icc_profile == PROFILE
+    assert result.dpi == pytest.approx((150, 300), abs=0.013)
+
+
+def test_what_a_format_cannot_hold_is_told_once(here, capsys, shot):
+    done = run(capsys, "run", "shot.jpg", "-o", "x.bmp", "--sigma", 25, "--json", "r.json")
+    told = "left out: EXIF and colour profile, which BMP cannot hold"
+    assert (done.code, (done.out + done.err).count(told)) == (0, 1)
+    assert json.loads((here / "r.json").read_text())["files"][0]["warnings"] == [told]
+    assert images.read(here / "x.bmp").dpi == pytest.approx((150, 300), abs=0.013)
+    assert told in run(capsys, "run", "shot.jpg", "-o", "y.bmp").out, "unchanged: too little noise"
+
+
+# ----- what cannot be written -----
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_failed_write_leaves_no_record_behind(here, capsys, monkeypatch, overwrite):
+    if overwrite:
+        assert run(capsys, "run", "photos", "-o", "out", "--sigma", 25).code == 0
+    before = {path: path.read_bytes() for path in (here / "out").glob("*")}
+
+    def refused(path, *_, **__):
+        raise OutputError(f"cannot write {path}: the system refuses")
+
+    monkeypatch.setattr(job, "write_bytes", refused)
+    done = run(capsys, "run", "photos", "-o", "out", "--sigma", 50, *overwrite)
+    assert (done.code, done.err.count("the system refuses")) == (1, 2)
+    assert {path: path.read_bytes() for path in (here / "out").glob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photo.png", "-o", "photo.png/x.png"], "photo.png is a file, not a folder"),
+        (["photos", "-o", "photo.png/out"], "photo.png is a file, not a folder"),
+        (["photo.png", "-o", "link/x.png"], "link is a link to what is not there"),
+        (["photos", "-o", "link"], "link is a link to what is not there"),
+        (["photo.png", "-o", "/proc/x.png"], "cannot write into /proc: no file can be made in /proc"),
+        (["photos", "-o", "/proc/deep/er"], "cannot write into /proc/deep/er: no file can be made in /proc"),
+        (
+            ["photo.png", "-o", "x.png", "--json", "/proc/r.json"],
+            "cannot write into /proc: no file can be made in /proc",
+        ),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_before_the_work(here, capsys, monkeypatch, arguments, message):
+    (here / "link").symlink_to("gone")
+    before = files(here)
+    monkeypatch.setattr(job, "restore", None)
+    done = run(capsys, "run", *arguments, "--sigma", 25)
+    assert (done.code, done.err.count(message)) == (5, 1), done.err
+    assert files(here) == before
 
 
 # ----- streams -----
@@ -212,6 +300,22 @@ def test_short_runs_are_not_measured(monkeypatch):
 )
 def test_times_of_estimates(seconds, text):
     assert progress.about(seconds) == text
+
+
+def test_results_stand_on_lines_of_their_own(here, capsys, monkeypatch):
+    """What a terminal shows: each line as it was last written over, cut where it was cleared."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    (here / "photos" / "zz.png").write_bytes(b"no image")
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    assert main(["run", "photos", "-o", "out", "--sigma", "25"]) == 1
+    lines = [line.rpartition("\r\033[K")[2] for line in screen.getvalue().rstrip("\n").split("\n")]
+    assert lines[-2:] == [
+        "photos/zz.png: is not an image in a known format (BMP, GIF, JPEG, PNG, TIFF, WebP)",
+        "2 restored, 0 skipped, 1 failed",
+    ]
+    assert not any("percent" in line for line in lines)
 
 
 def test_progress_off_a_terminal_is_a_line_every_30_s(capsys, monkeypatch):

@@ -245,7 +245,8 @@ def test_a_folder_is_run_and_resumed(folder, here, capsys):
     (folder / "bad.png").write_bytes(b"no image")
     done = run(capsys, "run", "in", "-o", "out", "--sigma", 25)
     assert done.code == 1
-    assert "3 restored, 0 skipped, 1 failed\n  in/bad.png: is not an image" in done.out
+    assert "3 restored, 0 skipped, 1 failed" in done.out
+    assert (done.out + done.err).count("in/bad.png: is not an image") == 1
     records = [f"p{i}.nspike.json" for i in range(3)]
     assert names(here / "out") == sorted([f"p{i}.png" for i in range(3)] + records)
     record = load(here / "out" / "p0.nspike.json")
@@ -267,7 +268,7 @@ def test_a_folder_is_run_and_resumed(folder, here, capsys):
     done = run(capsys, "run", "in", "-o", "out", "--sigma", 25, "-T", 5)
     assert done.code == 1
     assert "0 restored, 0 skipped, 3 failed" in done.out
-    assert "other settings (another T)" in done.out
+    assert "other settings (another T)" in done.err
     assert run(capsys, "run", "in", "-o", "out", "--sigma", 25, "-T", 5, "--overwrite").code == 0
     assert load(here / "out" / "p0.nspike.json")["settings"]["T"] == 5
 
@@ -275,7 +276,7 @@ def test_a_folder_is_run_and_resumed(folder, here, capsys):
 def test_files_and_globs_without_an_output(folder, here, capsys):
     done = run(capsys, "run", "in/p0.png", "in/p[12].png", "in/missing.png")
     assert done.code == 1
-    assert "in/missing.png: No such file" in done.out
+    assert "in/missing.png: No such file" in done.err
     assert "p2_denoise.png" in names(here)
     assert "p2_denoise.nspike.json" in names(here)
 
@@ -339,7 +340,8 @@ def test_what_is_wrong_for_all_stops_the_run(folder, here, capsys, monkeypatch):
         (["--plugin", "missing.py"], 4, "missing.py"),
         (["--ann", "-T", "4"], 2, "plain ANN"),
         (["-o", "out.xyz"], 2, "out.xyz"),
-        (["-o", "a.png/x.png"], 5, "cannot make the folder"),
+        (["-o", "a.png/x.png"], 5, "a.png is a file, not a folder"),
+        (["-o", "x.png", "--json", "a.png/r.json"], 5, "a.png is a file, not a folder"),
         (["--reference", "gone.png"], 3, "gone.png"),
         (["nothing*.png"], 3, "no file matches"),
     ],
@@ -413,7 +415,7 @@ def test_control_c(folder, here, capsys, monkeypatch):
     monkeypatch.setattr(job, "restore", interrupted)
     done = run(capsys, "run", "in", "-o", "out")
     assert done.code == 130
-    assert "1 of 3 images are done; the same command goes on from there" in done.err
+    assert "1 of 3 images done; the same command goes on from there" in done.err
     assert names(here / "out") == ["p0.nspike.json", "p0.png"]
     monkeypatch.setattr(job, "restore", real)
     assert "2 restored, 1 skipped" in run(capsys, "run", "in", "-o", "out").out

@@ -17,6 +17,7 @@ from nspike.cli.reference import clean_image, in_words, quality
 from nspike.cli.streams import print_error, print_json
 from nspike.cli.text import printable, table
 from nspike.cli.times import Times, timed
+from nspike.runtime.words import counted
 
 
 @click.command()
@@ -277,7 +278,11 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
         write_bytes(json_file, to_json(report).encode())
     if not differences:
         layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
-        click.echo(printable(f"{verified} holds: {source}, {layers} layers, {steps} steps, every spike the same"))
+        click.echo(
+            printable(
+                f"{verified} holds: {source}, {counted(layers, 'layer')}, {counted(steps, 'step')}, every spike the same"
+            )
+        )
         return 0
     print_error(printable(f"{verified} does not hold. First difference: {differences[0]}"))
     for difference in differences[1:10]:

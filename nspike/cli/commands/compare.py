@@ -16,6 +16,7 @@ from nspike.cli.progress import Progress, announce_compilation
 from nspike.cli.streams import print_error
 from nspike.cli.text import table
 from nspike.cli.values import pairs
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.comparing.comparison import Comparison
@@ -167,7 +168,7 @@ def _told(output: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         count = len(list(Path(output, "rows").glob("*.json")))
-        print_error(f"{count} rows are finished; the same command goes on from there")
+        print_error(f"{counted(count, 'row')} finished; the same command goes on from there")
         raise
 
 

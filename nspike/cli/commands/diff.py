@@ -16,6 +16,7 @@ from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import announce_compilation
 from nspike.cli.text import table
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.inspection.difference import Difference
@@ -223,7 +224,7 @@ def _text(difference: "Difference", a: "Trace", b: "Trace") -> str:
     ]
     if difference.first is None:
         spikes = sum(int(layer.spikes_a.sum()) for layer in difference.layers)
-        return "\n".join([*lines, f"the same: {len(difference.layers)} layers, {spikes:,} spikes"])
+        return "\n".join([*lines, f"the same: {counted(len(difference.layers), 'layer')}, {counted(spikes, 'spike')}"])
     layer, place = difference.first
     plane = f"image plane {place.plane}, " if a.trains[layer].shape[0] > 1 else ""
     where = f"layer {layer}, step {place.step}, {plane}channel {place.channel}, y {place.y}, x {place.x}"

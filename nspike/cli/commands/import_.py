@@ -12,6 +12,7 @@ from nspike.cli.parts import parts_of
 from nspike.cli.text import in_words, size
 from nspike.contracts.tasks import Task
 from nspike.graph.mode import OutputMode
+from nspike.runtime.words import counted
 
 
 @click.command()
@@ -120,7 +121,7 @@ def command(
     parameters = model.network.parameter_count
     text = (
         f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
-        + f"\n{model.network.name}, {len(model.network.convs)} convolutions, {parameters:,} parameters, "
+        + f"\n{model.network.name}, {counted(len(model.network.convs), 'convolution')}, {counted(parameters, 'parameter')}, "
         f"from {model.info.provenance.get('format', 'a state dict of nspike')}, {size(written.size)}\ndigest {written.digest}"
     )
     assumed = assumptions(model) if model.spiking is None else []

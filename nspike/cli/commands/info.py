@@ -9,6 +9,7 @@ from nspike.cli.guard import keep_apart
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.text import in_words, size, table
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.model.file import FileInfo
@@ -58,14 +59,20 @@ def _text(model: "Model", file: "FileInfo") -> str:
         ("name", info.name),
         ("task", f"{info.task} ({in_words(info.degradation)})" if info.degradation else info.task),
         ("colour", info.colour),
-        ("network", f"{network.name}, {len(network.convs)} convolutions, {network.parameter_count:,} parameters"),
-        ("receptive radius", "the whole image" if needs_everything(network.layers) else f"{network.radius} pixels"),
+        (
+            "network",
+            f"{network.name}, {counted(len(network.convs), 'convolution')}, {counted(network.parameter_count, 'parameter')}",
+        ),
+        (
+            "receptive radius",
+            "the whole image" if needs_everything(network.layers) else counted(network.radius, "pixel"),
+        ),
         ("MACs", f"{network.macs_per_pixel:,} per pixel"),
         ("trained", _TRAINED[info.trained]),
         ("spiking", _spiking(model)),
     ]
-    if (counted := thop_count(model)) is not None:
-        lines.insert(4, ("thop", f"{counted:,} parameters: {_THOP}"))
+    if (thop := thop_count(model)) is not None:
+        lines.insert(4, ("thop", f"{thop:,} parameters: {_THOP}"))
     if spiking is not None:
         lines += [("neuron", spiking.neuron), ("head", spiking.head)]
     lines += [

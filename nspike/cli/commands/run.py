@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,6 +27,7 @@ from nspike.cli.progress import about, announce_compilation
 from nspike.cli.streams import print_error
 from nspike.cli.text import printable
 from nspike.runtime.version import VERSION
+from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
     from nspike.restoration.batch import Job, Naming
@@ -110,7 +111,8 @@ def command(
       nspike run noisy.png --plugin if -T 20 --reference clean.png
     """
     from nspike.errors import UsageError
-    from nspike.restoration.batch import STREAM, gather, plan
+    from nspike.files.atomic import check_folder, check_writable
+    from nspike.restoration.batch import STREAM, gather, plan, without_record
     from nspike.restoration.bundled import image_for
     from nspike.restoration.choice import Chooser, Request
     from nspike.restoration.job import Options
@@ -150,11 +152,17 @@ def command(
     if output == STREAM:
         jobs = [replace(jobs[0], stream=_standard_output())]
     elif jobs[0].recorded:
+        check_folder(Path(output or "."))
         take(output or jobs[0].target.parent)
     else:
         take(jobs[0].target)
     for job in jobs if output != STREAM else ():
         keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
+    if json_file not in (None, STREAM):
+        check_writable(json_file)
+    inside = recursive and output is not None and any(_inside(output, path) for path in images)
+    if inside and (left_out := without_record(str(output))):
+        voice.aside(f"left out: {counted(left_out, 'image')} in {output}, where results go")
     options = Options(
         energy or energy_models(),
         max_pixels=machine.max_pixels,
@@ -176,6 +184,12 @@ def _naming(images: Sequence[str], kind: str | None, suffix: str | None, recursi
         raise UsageError(f"--suffix {suffix!r}: a part of a file's name cannot hold a slash")
     roots = tuple(path for path in map(Path, images) if path.is_dir()) if recursive else ()
     return Naming(suffix, f".{kind or 'png'}", roots)
+
+
+def _inside(output: str, folder: str) -> bool:
+    """Whether `output` is a folder below another one."""
+    inner, outer = Path(output).resolve(), Path(folder).resolve()
+    return inner.is_dir() and outer in inner.parents
 
 
 def _check_outputs(
@@ -245,22 +259,23 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
                     if single or not _alone(error):
                         raise
                     report = _failure(job, error)
-                meter.clear()
                 meter.image(index)(1, 1)
+                meter.clear()
                 reports.append(report)
-                if not single and job.problem is None:
-                    _show(report, voice)
-    except KeyboardInterrupt:
-        if not single:
-            click.echo(f"{len(reports)} of {len(jobs)} images are done; the same command goes on from there", err=True)
+                if not single and report["state"] != "failed" and not voice.stdout_taken:
+                    voice.say(describe(report))
+    except BaseException as error:
+        _tell_failures(jobs, reports)
+        if isinstance(error, KeyboardInterrupt) and not single:
+            click.echo(f"{len(reports)} of {len(jobs)} images done; the same command goes on from there", err=True)
         raise
+    _tell_failures(jobs, reports)
     failed = [report for report in reports if report["state"] == "failed"]
     counts = {name: sum(r["state"] == name for r in reports) for name in ("restored", "unchanged", "skipped", "failed")}
     if single:
         text = describe(reports[0])
     else:
         text = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name != "unchanged")
-        text += "".join(f"\n  {report['input']}: {report['error']}" for report in failed)
     whole = {"nspike": VERSION, **counts, "files": reports}
     if json_file == "-":
         emit(text, whole, json_file)
@@ -290,11 +305,11 @@ def _failure(job: "Job", error: BaseException) -> dict[str, Any]:
     }
 
 
-def _show(report: dict[str, Any], voice: _Voice) -> None:
-    if report["state"] == "failed":
-        print_error(printable(f"{report['input']}: {report['error']}"))
-    elif not voice.stdout_taken:
-        voice.say(describe(report))
+def _tell_failures(jobs: "Sequence[Job]", reports: Sequence[Mapping[str, Any]]) -> None:
+    """Print what could not be restored, but for what was told before the run."""
+    for job, report in zip(jobs, reports, strict=False):
+        if report["state"] == "failed" and job.problem is None:
+            print_error(printable(f"{report['input']}: {report['error']}"))
 
 
 def _time(estimate: "Estimate", images: int) -> str:
