@@ -83,7 +83,7 @@ def process(
         return {**recorded_report(job), **report, "state": "skipped"}
     if job.stream is None:
         make_folder(job.target.parent)
-    images.check_kept(job.target, original, choice.scale or 1)
+    kind = images.check_kept(job.target, original, choice.scale or 1)
     clean = None if job.reference is None else _clean(job, original.pixels, choice.scale or 1, options.max_pixels)
     if choice.enough is not None:
         image = original.pixels
@@ -122,8 +122,7 @@ def process(
             report["quality"]["shipped"] = _shipped(choice, original.pixels, clean, options)
     restored = finished(original, image, choice.scale)
     if lost := images.left_out(job.target, restored):
-        kind, what = job.target.suffix[1:].upper(), " and ".join(lost)
-        report["warnings"] = [*report.get("warnings", ()), f"left out: {what}, which {kind} cannot hold"]
+        report["warnings"] = [*report.get("warnings", ()), f"left out: {' and '.join(lost)}, which {kind} cannot hold"]
     data = images.encode(job.target, restored, quality=options.quality)
     if job.stream is not None:
         job.stream.write(data)

@@ -180,6 +180,11 @@ def test_warnings_are_short(capsys, planted):
     assert run(capsys, "planted").err == "nspike: warning: kernels cannot be kept\n"
 
 
+def test_warnings_name_nspike_once(planted, capsys):
+    planted(lambda: warnings.warn("nspike: kernels cannot be kept", RuntimeWarning, stacklevel=1))
+    assert run(capsys, "planted").err == "nspike: warning: kernels cannot be kept\n"
+
+
 def test_wrong_use(capsys):
     outcome = run(capsys, "modls")
     assert outcome.code == 2

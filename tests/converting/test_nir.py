@@ -187,7 +187,7 @@ def test_what_nir_cannot_say_is_listed(tmp_path):
     model = tiny_model(head="cpm")
     with pytest.raises(nspike.ModelError) as caught:
         export_nir(model, tmp_path / "net.nir", *SIZE)
-    assert "neuron mprn: it fires in 1 more steps after T; --if" in str(caught.value)
+    assert "neuron mprn: it fires in 1 more step after T; --if" in str(caught.value)
     assert "head cpm: NIR ends in a current or in spikes" in str(caught.value)
     with pytest.raises(nspike.ModelError, match="layer 'shuffle': NIR has no PixelShuffle"):
         export_nir(model_of(shuffled(), "shuffle"), tmp_path / "net.nir", *SIZE)
