@@ -93,9 +93,8 @@ def check_folder(folder: Path) -> None:
         stream.close()
         temporary.unlink()
     except OSError as error:
-        reason = (
-            "" if isinstance(error, FileNotFoundError) else f": {error.strerror or error}"
-        )  # what /proc says to all
+        # /proc says that files are not there
+        reason = "" if isinstance(error, FileNotFoundError) else f": {error.strerror or error}"
         raise OutputError(f"cannot write into {folder}: no file can be made in {nearest}{reason}") from error
 
 
