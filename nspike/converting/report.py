@@ -91,7 +91,16 @@ class ConversionReport:
             lines.append(
                 f"first bad layer (relative error from {BAD:g} on): {self.first_bad}"
                 if self.first_bad
-                else f"no layer is bad (relative error from {BAD:g} on)"
+                else f"no layer of neurons is bad (relative error from {BAD:g} on)"
+            )
+        if self.layers and self.layers[-1].name == OUTPUT and self.layers[-1].error >= BAD:
+            lines.append(
+                f"the output is not the ANN's: relative error {self.layers[-1].error:.3f}"
+                + (
+                    "; fitted to clean images, it need not be"
+                    if self.rounding_against == "target"
+                    else ", from the layers before it or the head"
+                )
             )
         if self.psnr_to_ann is not None:
             lines.append(f"PSNR of the SNN against the ANN: {self.psnr_to_ann:.2f} dB (mean of {self.crops} crops)")

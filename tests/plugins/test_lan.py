@@ -96,7 +96,9 @@ def test_a_tile_that_would_cut_the_layer_is_refused(tmp_path, capsys):
 
 
 def test_an_image_that_does_not_fit_says_what_it_needs():
-    with pytest.raises(UsageError, match=r"neuron lan .* 200 × 300 pixels take \d+ MiB .* allowed are 1 MiB.*--memory"):
+    with pytest.raises(
+        UsageError, match=r"neuron lan .* 200 × 300 pixels take \d+ MiB .* allowed are 1 MiB.*memory=.*cut the image"
+    ):
         tiny_model(neuron="lan").run(np.zeros((200, 300), np.uint8), memory=1 << 20)
 
 
