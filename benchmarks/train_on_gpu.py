@@ -172,6 +172,8 @@ def main():
     if arguments.sigma is not None:
         if not arguments.ann:
             parser.error("--sigma is for --ann: a spiking network is compared with a plain one of the same noise")
+        if model.info.task != "denoise":
+            parser.error(f"--sigma is for denoisers; {model.info.name} is for the task {model.info.task}")
         model = replace(model, info=replace(model.info, degradation={"sigma": arguments.sigma}))
     batches = CropBatches(model, arguments.data, batch=arguments.held, patch=SIDE)
     everything = batches.sources

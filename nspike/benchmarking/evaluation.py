@@ -80,12 +80,17 @@ class Evaluation:
         return all(image.ann is not None for image in self.images)
 
     @property
+    def rate_of_psnr(self) -> bool:
+        """Whether the conversion rate is of PSNR alone: for denoising, and where there is no SSIM."""
+        return self.settings.sigma is not None or math.isnan(self.mean().ssim(self.primary))
+
+    @property
     def conversion_rate(self) -> float | None:
-        """The share of the ANN's quality that is kept, in percent: of PSNR and SSIM, for denoising of PSNR alone."""
+        """The share of the ANN's quality that is kept, in percent, at most 100: the mean of PSNR's and SSIM's, or PSNR's."""
         if not self.compared:
             return None
         snn, ann = self.mean(), self.mean("ann")
-        if self.settings.sigma is not None or math.isnan(snn.ssim(self.primary)):
+        if self.rate_of_psnr:
             return conversion_rate(snn.psnr, ann.psnr)
         return conversion_rate(snn.psnr, ann.psnr, snn.ssim(self.primary), ann.ssim(self.primary))
 
@@ -171,7 +176,7 @@ def evaluate(
     limit: int | None = None,
     energy: str = "horowitz45",
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:

@@ -17,6 +17,7 @@ from nspike.cli import streams
 from nspike.cli.interrupts import Ended, noted, was_interrupted
 from nspike.cli.text import printable
 from nspike.errors import NspikeError, OutputError, PluginError, nearest
+from nspike.runtime.caller import command_line, offer, way
 from nspike.runtime.explain import explain, message_of
 from nspike.runtime.version import VERSION
 
@@ -77,8 +78,10 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"nspike.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
-        for inner in command.commands.values() if isinstance(command, click.Group) else (command,):
+        commands = tuple(command.commands.values()) if isinstance(command, click.Group) else (command,)
+        for inner in commands:
             inner.params += streams.words_options({name for param in inner.params for name in param.opts})
+        offer(name for inner in commands for param in inner.params for name in param.opts)
         return command
 
     def resolve_command(
@@ -127,7 +130,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     words = list(sys.argv[1:] if args is None else args)
-    with noted():
+    with noted(), command_line():
         return _main(words)
 
 
@@ -180,7 +183,8 @@ def _message(error: BaseException) -> tuple[str, int]:
     if isinstance(error, NspikeError):
         return str(error), error.exit_code
     if isinstance(error, MemoryError):
-        return "there is not enough memory; take a smaller tile (--tile) or image", NspikeError.exit_code
+        smaller = "tile (--tile) or image" if way("--tile", "") else way("--batch", "", "image")
+        return f"there is not enough memory; take a smaller {smaller}", NspikeError.exit_code
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename is not None else ""
         return f"{named}{error.strerror or error}", NspikeError.exit_code

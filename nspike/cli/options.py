@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,12 @@ threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="How many threads to use. [all processors]"
 )
 memory_option = click.option(
-    "--memory", type=BYTES, default="256M", show_default=True, metavar="SIZE", help="How much memory to work with."
+    "--memory",
+    type=BYTES,
+    default="256M",
+    show_default=True,
+    metavar="SIZE",
+    help="How much memory to work with: 64M, 1G; a number alone is in MiB.",
 )
 
 
@@ -70,6 +76,33 @@ def plugin_option(kinds: str) -> Callable[[F], F]:
 def task_option(text: str) -> Callable[[F], F]:
     """The option `--task`, one of all the tasks there are."""
     return click.option("--task", type=click.Choice(TASKS), help=text)
+
+
+def undone_options(sigma: str, scale: str) -> Callable[[F], F]:
+    """The options `--sigma` and `--scale` of what a network undoes, with these helps: `sigmas` and `scales`, for `undone`."""
+
+    def decorate(function: F) -> F:
+        for option in (
+            click.option("--scale", "scales", type=click.IntRange(2, 16), metavar="N", multiple=True, help=scale),
+            click.option("--sigma", "sigmas", type=click.FloatRange(0, 255), metavar="S", multiple=True, help=sigma),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def undone(sigmas: tuple[float, ...], scales: tuple[int, ...]) -> dict[str, Any]:
+    """The number `sigma` or `scales` of a degradation; empty where neither was given. Raises UsageError."""
+    from nspike.errors import UsageError
+
+    if any(math.isnan(sigma) for sigma in sigmas) or len(sigmas) > 2 or (len(sigmas) == 2 and sigmas[0] >= sigmas[1]):
+        given = ", ".join(f"{sigma:g}" for sigma in sigmas)
+        raise UsageError(f"--sigma is a number from 0 to 255, or given twice a range, the lower one first; not {given}")
+    if sigmas and scales:
+        raise UsageError("--sigma is for denoising and --scale for super-resolution: give one of them")
+    numbers: dict[str, Any] = {"sigma": sigmas[0] if len(sigmas) == 1 else list(sigmas)} if sigmas else {}
+    return numbers | ({"scales": sorted(set(scales))} if scales else {})
 
 
 @dataclass(frozen=True)

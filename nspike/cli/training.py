@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nspike.cli.interrupts import was_interrupted
-from nspike.cli.options import json_option, threads_option
+from nspike.cli.options import json_option, threads_option, undone, undone_options
 from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
+from nspike.contracts.tasks import KIND_OF
+from nspike.errors import UsageError
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
+    from nspike.contracts.tasks import Task
     from nspike.fitting.runs import Trained
     from nspike.fitting.state import Record, Validation
 
@@ -25,6 +28,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _KEYS = ("data", "validation", "threads", "steps", "batch", "patch", "rate", "seed", "name")
 """The options of both commands that are keys of a recipe."""
+_KIND = {"sigma": "noise", "scales": "bicubic"}
+_OPTION = {"sigma": "--sigma", "scales": "--scale"}
+"""Of a number that a degradation has: the degradation that it alone stands for, and the option that gives it."""
 _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
@@ -35,6 +41,10 @@ def training_options(function: F) -> F:
             "-o", "--output", required=True, metavar="FILE", help="The model file to write, others beside it."
         ),
         click.option("--data", multiple=True, metavar="FOLDER", help="Images to train on; may be repeated."),
+        undone_options(
+            "The noise that it learns to undo, of 255; twice for a range.",
+            "A factor that it learns to enlarge by; may be repeated.",
+        ),
         click.option("--validation", metavar="FOLDER", help="Images to validate on; the best model is kept."),
         click.option("--steps", type=int, metavar="N", help="Training steps in all."),
         click.option("--batch", type=int, metavar="N", help="Crops in a batch."),
@@ -60,6 +70,8 @@ class Given:
 
     output: str
     data: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    scales: tuple[int, ...]
     validation: str | None
     steps: int | None
     batch: int | None
@@ -88,13 +100,53 @@ class Given:
             file = read_recipe(source)
         elif source is not None:
             keys = {stands_for: source}
-        keys |= values_of(self.pairs)
+        values = values_of(self.pairs)
+        keys |= values
         keys |= _said({key: getattr(self, key) for key in _KEYS} | own)
+        if numbers := undone(self.sigmas, self.scales):
+            if "degradation" in values:
+                raise UsageError(f"{_OPTION[next(iter(numbers))]} and --set degradation say the same twice; give one")
+            keys["degradation"] = _degradation(numbers, file | keys)
         limit_threads(keys.get("threads", file.get("threads")))
         line = Line()
         with Interruptible(self.output, line):
             trained = work()(file, self.output, overwrite=self.overwrite, watch=line, **keys)
         report(self.output, trained, self.json_file)
+
+
+def _degradation(numbers: dict[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The degradation of a recipe, else of the model that it starts from, with this number; a new one where there is none.
+
+    Raises UsageError where the number is not of the recipe's degradation, or of the task of what the recipe trains.
+    """
+    from nspike.degradations.kinds import KINDS
+
+    (name,) = numbers
+    kind, known = _KIND[name], recipe.get("degradation")
+    other = f"for another task say --set degradation='{{kind = \"{kind}\", ...}}'"
+    if isinstance(known, Mapping) and known.get("kind") in KINDS:
+        if name not in KINDS[known["kind"]].numbers:
+            raise UsageError(f"{_OPTION[name]}: the recipe's degradation {known['kind']} has no {name}; {other}")
+        return {**known, **numbers}
+    task, known = _undone_by(recipe)
+    if task not in (None, KINDS[kind].task):
+        raise UsageError(f"{_OPTION[name]} is for the task {KINDS[kind].task}, this network is for {task}; {other}")
+    if name in known and known["kind"] in KINDS:
+        kind = known["kind"]
+    return {"kind": kind, **{key: value for key, value in known.items() if key in KINDS[kind].numbers}, **numbers}
+
+
+def _undone_by(recipe: Mapping[str, Any]) -> "tuple[Task | None, Mapping[str, Any]]":
+    """Task and degradation of the model that a recipe starts from, or of its network; none where only training will tell."""
+    from nspike.model import shipped
+    from nspike.model.file import read_info
+    from nspike.registry.plugins import registry
+
+    model, network = recipe.get("model"), recipe.get("network")
+    if isinstance(model, str) and (model.endswith(".h5") or (network is None and not model.endswith(".toml"))):
+        info = read_info(shipped.find(model)).info
+        return info.task, {"kind": KIND_OF[info.task], **info.degradation}
+    return next((each.task for each in registry().all("network") if each.name == network), None), {}
 
 
 def _said(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Values on the command line: numbers with a unit, such as `--memory 512M`, and NAME=VALUE."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kKMG]?)(i?[bB])?")
+from nspike.runtime.amounts import amount
 
 
 class Amount(click.ParamType):  # type: ignore[type-arg]  # not generic at run time in older click
@@ -15,15 +14,14 @@ class Amount(click.ParamType):  # type: ignore[type-arg]  # not generic at run t
     name = "amount"
 
     def __init__(self, base: int, plain: int = 1) -> None:
-        self._factors = {"": plain, "K": base, "M": base**2, "G": base**3}
+        self._base, self._plain = base, plain
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number, whole."""
         if isinstance(value, int):
             return value
-        match = _NUMBER.fullmatch(str(value).strip())
-        number = int(float(match[1]) * self._factors[match[2].upper()]) if match else 0
-        if number < 1:
+        number = amount(str(value), self._base, self._plain)
+        if number is None:
             self.fail(f"{value!r} is not a positive number such as 512M", param, ctx)
         return number
 

@@ -18,6 +18,7 @@ from nspike.degradations.sources import find_sources
 from nspike.errors import UsageError
 from nspike.model.model import Model
 from nspike.restoration.bundled import image_for
+from nspike.runtime.caller import way
 
 Crops = tuple[list[NDArray[np.float32]], list[NDArray[np.float32]] | None]
 
@@ -49,7 +50,8 @@ class Calibrating:
             find_sources(self.folder, pairs=model.info.task not in ("denoise", "superres"))
         elif model.info.task not in ("denoise", "superres", "dehaze"):
             raise UsageError(
-                f"no images for {model.info.task} come with nspike; give some to calibrate on, --calibrate"
+                f"no images for {model.info.task} come with nspike; give some to calibrate on, "
+                + way("--calibrate FOLDER", "calibration=FOLDER")
             )
 
     def crops_for(self, model: Model) -> Crops:

@@ -27,6 +27,8 @@ from nspike.registry.plugins import registry
 from nspike.restoration.batch import file_digest
 from nspike.restoration.execute import MEMORY, at_least_one
 from nspike.restoration.opening import load
+from nspike.runtime.amounts import in_bytes
+from nspike.runtime.caller import either
 from nspike.runtime.version import VERSION
 
 Report = Callable[[str, int, int], None]
@@ -85,7 +87,7 @@ def compare(
     lpips: str | os.PathLike[str] | None = None,
     inexact: bool = False,
     threads: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     progress: Report | None = None,
 ) -> Comparison:
     """Measure methods side by side, and keep the table in a folder.
@@ -125,7 +127,8 @@ def compare(
     ModelError, OutputError
         as `nspike.load`, `nspike.convert` and `nspike.train` do.
     """
-    at_least_one(limit=limit, threads=threads, memory=memory)
+    at_least_one(limit=limit, threads=threads)
+    memory = in_bytes(memory)
     prices = [registry().energy_models[name] for name in dict.fromkeys(energy)]
     plain = None if network is None else replace(network if isinstance(network, Model) else load(network), spiking=None)
     entries = plan(plain, methods, timesteps, models or {}, recipes or {}, timesteps_of)
@@ -292,7 +295,8 @@ def _wanted(store: Store, entries: Sequence[Entry]) -> list[Entry]:
             changed = next(key for key in {**was, **now} if was.get(key) != now.get(key))
             how = f"by {was['by']}, not by {now['by']}" if changed == "by" else f"with another {changed}"
             raise UsageError(
-                f"{store.folder}: the finished row {entry.name} was made {how}. Give what it was made with, or another -o"
+                f"{store.folder}: the finished row {entry.name} was made {how}. Give what it was made with, or another "
+                + either("-o", "output")
             )
     return wanted
 

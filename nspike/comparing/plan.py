@@ -20,6 +20,7 @@ from nspike.registry.parts import neuron_of
 from nspike.registry.plugins import registry
 from nspike.restoration.batch import file_digest
 from nspike.restoration.opening import load
+from nspike.runtime.caller import way
 
 PLAIN = "plain"
 """The label of the plain network's row."""
@@ -94,7 +95,8 @@ def plan(
     chosen = {name: known[name] for name in dict.fromkeys(methods)}
     _check_labels(chosen, models, recipes)
     if network is not None:
-        check_plain(network, "methods have nothing to convert: give it as a row of its own, --model LABEL=FILE")
+        own_row = way("--model LABEL=FILE", 'models={"LABEL": model}')
+        check_plain(network, f"methods have nothing to convert: give it as a row of its own, {own_row}")
     own = timesteps_of or {}
     for label in own:
         if label not in (labels := {*chosen, *models}):
@@ -146,9 +148,10 @@ def _entries(
     if model is not None:
         _check_fits(label, network, model)
         if method.trained_by == "finetune" and method.needs_training:
-            raise UsageError(f"method {label}: its model must be a spiking one; that of --model {label} is plain")
+            raise UsageError(f"method {label}: its model must be a spiking one; the one that was given is plain")
     elif network is None:
-        raise UsageError(f"method {label}: there is no network to apply it to; give --network, or --model {label}=FILE")
+        give = way(f"--network, or --model {label}=FILE", f'network, or models={{"{label}": model}}')
+        raise UsageError(f"method {label}: there is no network to apply it to; give {give}")
     elif recipe is None:
         _check_needs_none(method, network)
     elif method.trained_by == "none":
@@ -193,10 +196,10 @@ def _check_needs_none(method: Method, network: Model) -> None:
         if method.trained_by == "train"
         else "it trains its own spiking network"
     )
-    raise UsageError(
-        f"method {method.name}: {why}; give a model, --model {method.name}=FILE, or a recipe, "
-        f"--recipe {method.name}=FILE.toml"
-    )
+    name = method.name
+    model = way(f"--model {name}=FILE", f'models={{"{name}": model}}')
+    recipe = way(f"--recipe {name}=FILE.toml", f'recipes={{"{name}": "FILE.toml"}}')
+    raise UsageError(f"method {name}: {why}; give a model, {model}, or a recipe, {recipe}")
 
 
 def _check_fits(label: str, network: Model | None, model: Model) -> None:

@@ -20,6 +20,7 @@ from nspike.files.atomic import write_bytes
 from nspike.files.foreign import Refused, read_bytes
 from nspike.images import file as images
 from nspike.images.plane import to_pixels
+from nspike.runtime.caller import either
 
 FORMAT = "nspike comparison 1"
 SHOWN = 2
@@ -29,18 +30,18 @@ SIDE = 192
 
 _LARGEST = 2**26
 _OPTIONS = {
-    "network": "--network",
-    "protocol": "--protocol",
-    "sigma": "--sigma",
-    "seed": "--seed",
-    "scale": "--scale",
-    "limit": "--limit",
-    "images": "the images of --data",
-    "energy": "the energy models (--plugin)",
-    "lpips": "--lpips",
-    "calibration": "--calibrate, --crops or --crop-size",
+    "network": ("--network", "network"),
+    "protocol": ("--protocol", "protocol"),
+    "sigma": ("--sigma", "sigma"),
+    "seed": ("--seed", "seed"),
+    "scale": ("--scale", "scale"),
+    "limit": ("--limit", "limit"),
+    "images": ("the images of --data", "the images of data"),
+    "energy": ("the energy models (--plugin)", "energy"),
+    "lpips": ("--lpips", "lpips"),
+    "calibration": ("--calibrate, --crops or --crop-size", "calibration, crops or crop_size"),
 }
-"""Setting -> the option that gives it, in the order in which they are compared."""
+"""Setting -> the option, and the argument of `nspike.compare`, that gives it, in the order in which they are compared."""
 
 
 class Store:
@@ -71,12 +72,12 @@ class Store:
             return
         old = _read(path)
         if old.get("format") != FORMAT:
-            raise BadInputError(f"{path}: is of another version of nspike; give another -o")
-        for name, option in _OPTIONS.items():
+            raise BadInputError(f"{path}: is of another version of nspike; give another {either('-o', 'output')}")
+        for name, names in _OPTIONS.items():
             if old.get(name) != new[name]:
                 raise UsageError(
-                    f"{self.folder} was begun with other options: {option} {_change(old.get(name), new[name])}. Give the "
-                    "same options to go on, or another -o"
+                    f"{self.folder} was begun with other options: {either(*names)} {_change(old.get(name), new[name])}. Give "
+                    f"the same options to go on, or another {either('-o', 'output')}"
                 )
 
     def row(self, key: str) -> dict[str, Any] | None:

@@ -79,9 +79,12 @@ def caption(comparison: Comparison) -> str:
     count = len(settings["images"])
     first = f" (the first {count} of the folder)" if settings["limit"] == count else ""
     network = "" if settings["network"] is None else f"network {settings['network']['name']}, "
+    shares = "PSNR" if settings["sigma"] is not None else "mean of PSNR and SSIM"
+    share = f"; of plain %: {shares} as a share of the plain network's, at most 100" if network else ""
     return (
         f"{network}protocol {', '.join([settings['protocol'], *numbers])}, {count} image{'s' if count > 1 else ''}{first}; "
-        f"the input has {before['psnr']:.2f} dB. Means of an image; energy is modelled, not measured; seconds are of this machine"
+        f"the input has {before['psnr']:.2f} dB. Means of an image{share}; energy is modelled, not measured; seconds are of "
+        "this machine"
     )
 
 

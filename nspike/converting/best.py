@@ -40,6 +40,15 @@ def best_options(converter: Converter, given: Mapping[str, Any] | None) -> dict[
     return options
 
 
+def taken(plugin: Converter | Neuron) -> dict[str, Any]:
+    """What conversion takes, where nothing is said, in place of the defaults of a converter or a neuron."""
+    if isinstance(plugin, Converter):
+        usual = {option.name: option.default for option in plugin.options} if plugin.calibrates else {}
+        return {name: value for name, value in best_options(plugin, None).items() if usual.get(name, value) != value}
+    half = {"v_init": 0.5} if any(parameter.name == "v_init" for parameter in plugin.parameters) else {}
+    return half | (RELEASE.get(plugin.name, {}) if half else {})
+
+
 def with_release(neuron: Neuron, values: Mapping[str, float]) -> dict[str, float]:
     """A layer's parameters, with the release threshold that goes with half full membranes if they say none."""
     return {**(RELEASE.get(neuron.name, {}) if values.get("v_init", 0.0) > 0 else {}), **values}

@@ -49,7 +49,7 @@ def check_output(model: Model, given: str | os.PathLike[str], expected: str | os
     from nspike.ann.run import run
     from nspike.graph.folding import fold_batch_norm
 
-    check_plain(model)
+    check_plain(model, "leave out --check")
     image, output = _array(model, given), _array(model, expected)
     network, parameters = fold_batch_norm(model.network, model.parameters)
     scale, multiple = network.scale, network.size_multiple

@@ -157,6 +157,7 @@ def convert(
     found = ConversionReport(note="how well the layers are carried was not measured")
     if report:
         found = measure(converted, crops, neuron=neuron, head=head, threads=threads, progress=lambda: step(len(images)))
+    found = replace(found, output_fitted_to=kept.get("fitted", {}).get("to", "none"))
     if fit and (others := left_out(network)):
         listed = ", ".join(others)
         found = replace(found, note="; ".join(filter(None, [found.note, f"layers that are not fitted: {listed}"])))

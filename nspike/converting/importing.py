@@ -20,6 +20,7 @@ from nspike.graph.network import Network
 from nspike.model.model import Info
 from nspike.registry.plugins import registry
 from nspike.restoration.method import Model
+from nspike.runtime.caller import way
 from nspike.runtime.explain import explain
 from nspike.twin.state import is_twin, read_state
 
@@ -122,8 +123,8 @@ def _network(
     """The network of a file and its parameters, finite and of the right shapes."""
     if checkpoint.network is None and architecture is None:
         raise UsageError(
-            f"{path}: {checkpoint.format} files hold weights alone; say which architecture it is: --network NAME, such as "
-            "dncnn, aodnet or vdsr"
+            f"{path}: {checkpoint.format} files hold weights alone; say which architecture it is: "
+            f"{way('--network NAME', 'network=NAME')}, such as dncnn, aodnet or vdsr"
         )
     if checkpoint.network is not None and architecture is not None:
         raise UsageError(f"{path}: the file says itself what is computed; leave out the network {architecture.name}")

@@ -29,7 +29,7 @@ from nspike.graph.plain_layer import (
 Floats = NDArray[np.float32]
 
 _RELU = "replace it by ReLU and fine-tune the plain network"
-_LITE = "keep it with --ann, or train spikerir_lite, which runs in integers"
+_LITE = "keep it as a plain network (`nspike run --ann`), or train spikerir_lite, which runs in integers"
 _TEACHER = "keep this network as the teacher, and distil a network of convolutions and ReLUs from it"
 
 INSTEAD: Mapping[type[Layer], Callable[[Any], tuple[str, str]]] = {

@@ -56,6 +56,7 @@ class ConversionReport:
     psnr_to_ann : mean over the crops of the PSNR in dB of the restored SNN image against the ANN's.
     rounding, rounding_error : mean change in PSNR in dB by rounding to integers, and its standard error.
     rounding_against : what that PSNR is against: "target", the clean images, or "ann" where none were given.
+    output_fitted_to : what the output layer was fitted to: "targets", the clean images, "ann", its output, or "none".
     crops : how many crops all of this was measured on.
     note : what was not measured, and why.
     """
@@ -66,6 +67,7 @@ class ConversionReport:
     rounding: float | None = None
     rounding_error: float | None = None
     rounding_against: str = "ann"
+    output_fitted_to: str = "none"
     crops: int = 0
     note: str = ""
 
@@ -92,7 +94,16 @@ class ConversionReport:
             lines.append(
                 f"first bad layer (relative error from {BAD:g} on): {self.first_bad}"
                 if self.first_bad
-                else f"no layer is bad (relative error from {BAD:g} on)"
+                else f"no layer of neurons is bad (relative error from {BAD:g} on)"
+            )
+        if self.layers and self.layers[-1].name == OUTPUT and self.layers[-1].error >= BAD:
+            lines.append(
+                f"the output is not the ANN's: relative error {self.layers[-1].error:.3f}"
+                + (
+                    "; fitted to clean images, it need not be"
+                    if self.output_fitted_to == "targets"
+                    else ", from the layers before it or the head"
+                )
             )
         if self.psnr_to_ann is not None:
             lines.append(

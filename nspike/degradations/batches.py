@@ -67,7 +67,7 @@ class CropBatches:
             raise UsageError("training needs at least one folder of images")
         self.info, self.channels, self.told = model.info, model.network.channels, model.network.takes_noise_level
         self.batch, self.patch, self.seed, self.scale = batch, patch - patch % multiple, seed, model.network.scale
-        self.degradation = degradation or degradation_of(model.info)
+        self.degradation = degradation or degradation_of(model.info, training=True)
         check_scale(self.degradation, self.scale)
         self._margin = self.degradation.margin
         pairs = degradation is None or degradation.kind == "pairs"

@@ -34,6 +34,7 @@ from nspike.degradations.sources import Scene
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.images.resize import imresize
 from nspike.model.model import Info
+from nspike.runtime.caller import either
 
 Plane: TypeAlias = NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float64]
@@ -157,17 +158,27 @@ class Degradation:
         return dict(self.numbers)
 
 
-def degradation_of(info: Info) -> Degradation:
-    """What a model was trained to undo. Raises UsageError if it does not say."""
+def degradation_of(info: Info, *, training: bool = False) -> Degradation:
+    """What a model was trained to undo; in `training`, what it is to learn to undo. Raises UsageError if it does not say."""
     given = dict(info.degradation)
     kind = given.pop("kind", KIND_OF[info.task])
     if kind in KINDS:
         given = {name: value for name, value in given.items() if name in KINDS[kind].numbers}
     if kind == "noise" and "sigma" not in given:
-        raise UsageError(f"model {info.name} does not say for which noise it was trained; import it with --sigma")
+        how = _say("--sigma 25", {"kind": "noise", "sigma": 25}, training)
+        raise UsageError(f"model {info.name} does not say for which noise it is; {how}")
     if kind == "bicubic" and not given.get("scales"):
-        raise UsageError(f"model {info.name} does not say by how much it enlarges; import it with --scale")
+        how = _say("--scale 2", {"kind": "bicubic", "scales": [2]}, training)
+        raise UsageError(f"model {info.name} does not say by how much it enlarges; {how}")
     return Degradation(kind, given)
+
+
+def _say(option: str, degradation: Mapping[str, Any], training: bool) -> str:
+    """How to say what a model undoes: where it is trained, or where it was imported."""
+    if training:
+        return f"give what it is to learn: {either(option, f'degradation={dict(degradation)}')}, say"
+    numbers = {name: value for name, value in degradation.items() if name != "kind"}
+    return f"import it with {either(option, f'degradation={numbers}')}, say"
 
 
 def check_scale(degradation: Degradation, scale: int) -> None:

@@ -25,6 +25,7 @@ from nspike.integer.currents import gate_weights
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels import floats, narrow, wide
 from nspike.kernels._jit import compile_step
+from nspike.runtime.caller import way
 from nspike.runtime.explain import changes_its_input, explain
 
 WIDE_ROWS = 32
@@ -236,7 +237,9 @@ def check_integer(neuron: Neuron) -> None:
     if place:
         raise PluginError(
             f"neuron {neuron.name} computes with floating-point numbers ({place}), so that its spikes may differ from machine "
-            "to machine; keep to integers (docs/how-to/write_a_neuron.md), or run it with --inexact, without a certificate"
+            "to machine; keep to integers (docs/how-to/write_a_neuron.md), or run it with "
+            + way("--inexact", "nspike.restore and inexact=True", "`nspike run --inexact`")
+            + ", without a certificate"
         )
 
 

@@ -17,6 +17,7 @@ from nspike.graph.layer import IMAGE, Conv, Gate, Layer
 from nspike.graph.network import Network
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.model.model import OUTPUT
+from nspike.runtime.amounts import allow_more, mebibytes
 
 BLOCK = 64
 DEFAULT_MEMORY = 256 << 20
@@ -127,10 +128,6 @@ def _at(stage: Stage) -> str:
     return stage.layer.name if stage.name == OUTPUT else stage.name
 
 
-def _mebibytes(count: int) -> int:
-    return (count >> 20) + 1
-
-
 def _middle(size: int, whole: int) -> tuple[int, int]:
     first = max(whole - size, 0) // 2
     return first, min(first + size, whole)
@@ -160,7 +157,7 @@ def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: 
         raise UsageError(
             f"neuron {whole.neuron.name} looks at a whole layer, so that an image of {height} × {width} cannot be divided into "
             f"tiles of {tile}; leave the tile out: the whole image takes "
-            f"{_mebibytes(bytes_of_whole(integers, plan, height, width))} MiB"
+            f"{mebibytes(bytes_of_whole(integers, plan, height, width), up=True)}"
         )
     if tile is not None:
         if tile < step or tile % step:
@@ -180,13 +177,14 @@ def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: 
         if most > memory:
             raise UsageError(
                 f"neuron {whole.neuron.name} looks at a whole layer, so that the image is not divided into tiles: "
-                f"{height} × {width} pixels take {_mebibytes(most)} MiB of working memory, allowed are {memory >> 20} MiB; allow "
-                "more (--memory), or cut the image"
+                f"{height} × {width} pixels take {mebibytes(most, up=True)} of working memory, allowed are "
+                f"{mebibytes(memory)}; " + " or ".join(filter(None, (allow_more(most), "cut the image")))
             )
         return largest
     for size in range(largest, 0, -step):
         if needed(size) <= memory:
             return size
+    least, more = mebibytes(needed(step), up=True), allow_more(needed(step))
     raise UsageError(
-        f"{memory >> 20} MiB of working memory are too little; the smallest tile takes {(needed(step) >> 20) + 1} MiB"
+        f"{mebibytes(memory)} of working memory is too little: the smallest tile takes {least}" + (more and f"; {more}")
     )

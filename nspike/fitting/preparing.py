@@ -110,7 +110,7 @@ def at_one_level(model: Model, degradation: Degradation | None) -> tuple[Model, 
     """A network that is told the noise level, and the degradation, at the middle of the levels: conversion knows one level."""
     if not model.network.takes_noise_level:
         return model, degradation
-    known = degradation or degradation_of(model.info)
+    known = degradation or degradation_of(model.info, training=True)
     if known.kind not in NOISY:
         return model, degradation
     sigma = float(np.mean(known.numbers["sigma"]))

@@ -24,6 +24,7 @@ from nspike.fitting.run import MINUTES
 from nspike.fitting.training import TrainingOptions
 from nspike.model.model import Model
 from nspike.registry.plugins import registry
+from nspike.runtime.caller import either
 
 COMMON = ("data", "validation", "threads")
 """The keys that, given beside a recipe, are for the recipes too that it starts from."""
@@ -86,7 +87,8 @@ class Recipe:
     def check(self) -> None:
         """Raise UsageError for values out of range or settings that exclude each other."""
         if not self.data:
-            raise UsageError("the recipe has no data: give folders of images, data = [...] or --data FOLDER")
+            give = either("data = [...] or --data FOLDER", "data=[...]")
+            raise UsageError(f"the recipe has no data: give folders of images, {give}")
         if min(self.seed, self.validation_every) < 0 or not self.minutes >= 0:
             raise UsageError("a recipe needs seed, validation_every and minutes from 0")
         if self.degradation is not None:

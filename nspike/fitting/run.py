@@ -352,7 +352,9 @@ class TrainingRun(ABC):
         self._best = None if state.best is None else (state.best[0], dict(state.best[1]))
 
     def _kept(self) -> str:
-        return "" if self.state is None else f"; the last state stays in {self.state}"
+        if self.state is None:
+            return ""
+        return f"; the last state stays in {self.state}" if self.state.exists() else "; no state had been saved yet"
 
 
 def _plain(value: Any) -> Any:

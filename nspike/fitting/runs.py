@@ -19,6 +19,7 @@ from nspike.fitting.run import TrainingRun
 from nspike.fitting.state import Record, Validation
 from nspike.model.model import Model
 from nspike.restoration.batch import ExistsError
+from nspike.runtime.caller import way
 
 
 class Watch(Protocol):
@@ -91,7 +92,7 @@ class Files:
         if not self.model.parent.is_dir():
             raise OutputError(f"cannot write {self.model}: the folder {self.model.parent} does not exist")
         if self.model.exists() and not overwrite and not (self.state.exists() or self._earlier.exists()):
-            raise ExistsError(f"{self.model}: is there already; --overwrite replaces it")
+            raise ExistsError(f"{self.model}: is there already; {way('--overwrite', 'overwrite=True')} replaces it")
 
 
 @dataclass(frozen=True)

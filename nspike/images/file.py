@@ -22,8 +22,8 @@ from nspike.images import png16 as _png16
 from nspike.images import tiff as _tiff
 from nspike.images.jpeg_blocks import Blocks
 from nspike.images.pillow import DPI, Decoded, Samples, check_size
+from nspike.images.pillow import MAX_PIXELS as MAX_PIXELS
 
-MAX_PIXELS = 256_000_000
 _LARGEST_PIXEL = 8  # bytes: RGB and alpha of 16 bits
 _LARGEST_METADATA = 2**26
 _SIGNATURES = (
@@ -115,7 +115,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     ]
 
 
-def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> ImageData:
+def read(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> ImageData:
     """Read an image.
 
     Palettes are expanded, 1-bit images become 0 and 255, a transparent colour becomes alpha, and the EXIF orientation
@@ -124,12 +124,13 @@ def read(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image
     Raises
     ------
     BadInputError
-        naming the file: missing, not an image, damaged, truncated, empty, larger than `max_pixels` (found before
-        anything is decoded), animated or of several pages, or of a kind that could not be read without losing bits.
+        naming the file: missing, not an image, damaged, truncated, empty, larger than `max_pixels` (by default
+        `MAX_PIXELS`; found before anything is decoded), animated or of several pages, or of a kind that could not be
+        read without losing bits.
     """
     path = Path(path)
     try:
-        data = _contents(path, largest_file(max_pixels))
+        data = _contents(path, largest_file(MAX_PIXELS if max_pixels is None else max_pixels))
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error.__cause__
     except OSError as error:
@@ -144,7 +145,7 @@ def largest_file(max_pixels: int) -> int:
     return _LARGEST_PIXEL * max_pixels + _LARGEST_METADATA
 
 
-def decode(data: bytes, path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageData:
+def decode(data: bytes, path: Path, *, max_pixels: int | None = None) -> ImageData:
     """The image in the bytes of a file, as `read` gives it; `path` is its name in messages. Raises BadInputError."""
     try:
         if not data:
@@ -267,7 +268,7 @@ def _contents(path: Path, limit: int) -> bytes:
     return read_bytes(path, limit)
 
 
-def _read_png(data: bytes, kind: str, max_pixels: int) -> Decoded:
+def _read_png(data: bytes, kind: str, max_pixels: int | None) -> Decoded:
     png = _png16.parse(data)
     check_size(png.width, png.height, max_pixels)
     if png.animated:

@@ -13,6 +13,7 @@ from nspike.errors import BadInputError
 from nspike.images import exif as _exif
 from nspike.images.jpeg import with_noise_before_end
 from nspike.images.jpeg_blocks import Blocks, blocks_of
+from nspike.runtime.caller import way
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,9 @@ class Decoded(NamedTuple):
     dpi: DPI | None = None
 
 
+MAX_PIXELS = 256_000_000
+"""The most pixels of an image that is read, if no other number is given."""
+
 _OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -44,17 +48,20 @@ _INTEROPERABILITY = 0xA005
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 
 
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise BadInputError for an image without pixels, or with more than `max_pixels`."""
+def check_size(width: int, height: int, max_pixels: int | None) -> None:
+    """Raise BadInputError for an image without pixels, or with more than `max_pixels`, of which None is `MAX_PIXELS`."""
     if width < 1 or height < 1:
         raise BadInputError(f"has no pixels: its header says {width}x{height}")
-    if width * height > max_pixels:
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    if width * height > limit:
+        more = way("--max-pixels", "" if max_pixels is None else "max_pixels")
         raise BadInputError(
-            f"is too large: {width}x{height} pixels, the limit is {max_pixels}; cut it into parts, or raise max_pixels"
+            f"is too large: {width}x{height} pixels, the limit is {limit}; cut it into parts"
+            + (more and f", or raise {more}")
         )
 
 
-def decode(data: bytes, kind: str, max_pixels: int, *, transparent_level: int | None = None) -> Decoded:
+def decode(data: bytes, kind: str, max_pixels: int | None, *, transparent_level: int | None = None) -> Decoded:
     """The samples and metadata of a file of this kind. Raises BadInputError."""
     from PIL import Image, UnidentifiedImageError
 

@@ -81,7 +81,7 @@ def curve(
     keep: Callable[[int, tuple[int, ...], np.dtype[Any]], Pixels] | None = None,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Curve:

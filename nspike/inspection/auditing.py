@@ -19,6 +19,7 @@ from nspike.restoration.image import restore
 from nspike.restoration.inputs import is_path, read_input
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import LARGEST_SCALE, scale_of
+from nspike.runtime.caller import way
 
 if TYPE_CHECKING:
     from nspike.engine.run import Observer
@@ -47,7 +48,7 @@ def audit(
     model_digest: str | None = None,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
@@ -101,7 +102,7 @@ def verify(
     image: ImageLike,
     *,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
@@ -236,8 +237,8 @@ def model_of(stored: Mapping[str, Any]) -> Model:
         if weights.read_info(path).digest == named.get("digest"):
             return load_file(path)
     raise ModelError(
-        f"no model that comes with nspike has the digest {named.get('digest')}; name the file of {named.get('name')!r} "
-        "with --model"
+        f"no model that comes with nspike has the digest {named.get('digest')}; give the file of {named.get('name')!r}, "
+        + way("--model FILE", "model=FILE")
     )
 
 

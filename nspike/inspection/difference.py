@@ -146,7 +146,7 @@ def _check_runs(a: Trace, b: Trace) -> None:
     if steps[0] != steps[1]:
         raise BadInputError(
             f"{a.name} has T = {steps[0]} and {b.name} T = {steps[1]}, so that their steps do not mean the same; trace "
-            "both with the same -T"
+            "both with the same T"
         )
 
 

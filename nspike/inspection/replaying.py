@@ -29,6 +29,7 @@ from nspike.model.result import Result
 from nspike.registry.parts import check, neuron_of, spiking_of
 from nspike.registry.plugins import registry
 from nspike.restoration.execute import MEMORY, Progress, prepare
+from nspike.runtime.caller import way
 
 
 def replay(
@@ -40,7 +41,7 @@ def replay(
     model_digest: str | None = None,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
@@ -107,7 +108,8 @@ def changed_steps(trace: Trace, layer: str, result: Result) -> list[int]:
 def _layer(trace: Trace, layer: str | None, model: Model) -> str:
     if layer is None:
         if len(trace.layers) != 1:
-            raise UsageError(f"{trace.name} holds several layers; say which (--layer): {', '.join(trace.layers)}")
+            which = way("--layer NAME", "layer=NAME")
+            raise UsageError(f"{trace.name} holds several layers; say which ({which}): {', '.join(trace.layers)}")
         layer = trace.layers[0]
     trace.train(layer)
     if layer == OUTPUT:
@@ -120,7 +122,7 @@ def _layer(trace: Trace, layer: str | None, model: Model) -> str:
         raise BadInputError(f"model {model.info.name} has no layer {layer!r}; it has: {', '.join(known)}")
     if not trace.whole:
         raise BadInputError(
-            f"{trace.name} holds a window of the image; a replay needs the whole layer: trace it without --window"
+            f"{trace.name} holds a window of the image; a replay needs the whole layer: trace it without a window"
         )
     return layer
 

@@ -23,6 +23,7 @@ from nspike.model.result import Result
 from nspike.registry.parts import swap
 from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.opening import load
+from nspike.runtime.caller import either
 
 ImageSource = str | os.PathLike[str] | NDArray[Any]
 
@@ -37,7 +38,7 @@ def trace(
     model_digest: str | None = None,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
     progress: Progress | None = None,
@@ -144,7 +145,7 @@ def model_of_trace(
     Raises ModelError where it is not shipped and not named.
     """
     if trace.info is None:
-        raise UsageError(f"{trace.name} does not say of which model it is; name one with --model")
+        raise UsageError(f"{trace.name} does not say of which model it is; name one{either(' with --model', '')}")
     model = load(name) if name is not None else model_of(trace.info)
     recorded = trace.info["parameters"]
     digest = weights.digest(model)

@@ -12,6 +12,7 @@ from nspike.contracts.architecture import Colour, Task
 from nspike.errors import ModelError, UsageError
 from nspike.graph.network import Network
 from nspike.model.result import Result
+from nspike.runtime.caller import either
 from nspike.runtime.words import counted
 
 ImageLike: TypeAlias = str | os.PathLike[str] | NDArray[Any]
@@ -118,7 +119,7 @@ def check_plain(model: Model, instead: str | None = None) -> None:
         usual = (
             "convert it with `nspike convert --converter direct`"
             if model.spiking is None
-            else "leave out --ann (ann=True), or name a model that has one"
+            else f"leave out {either('--ann', 'ann=True')}, or name a model that has one"
         )
         raise UsageError(
             f"model {model.info.name} was trained as a spiking network: its plain network, with ReLUs for its neurons, was "
@@ -130,7 +131,10 @@ def spiking_of(model: Model) -> Spiking:
     """The spiking form of `model`. Raises ModelError if it has none, saying what to do."""
     if model.spiking is None:
         raise ModelError(
-            f"model {model.info.name}: it is a plain ANN and has no spiking form yet; convert it with "
-            "`nspike convert`, or run the ANN itself with --ann (ann=True)"
+            f"model {model.info.name}: it is a plain ANN and has no spiking form yet; "
+            + either(
+                "convert it with `nspike convert`, or run the ANN itself with `nspike run --ann`",
+                "convert it with nspike.convert, or run the ANN itself with nspike.restore and ann=True",
+            )
         )
     return model.spiking

@@ -38,7 +38,8 @@ def activation_bits(timesteps: int) -> int:
     """Bits that tell 0 to T spikes apart. Raises UsageError without steps: of a plain ANN there is nothing to match."""
     if timesteps < 1:
         raise UsageError(
-            "a bit-matched ANN follows from the steps of a spiking run; leave out --ann, or this energy model"
+            "a bit-matched ANN follows from the steps of a spiking run, and this is of the plain "
+            "network; choose another energy model"
         )
     return ceil(log2(timesteps + 1))
 

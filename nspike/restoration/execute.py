@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from nspike.contracts.head import Head
@@ -16,6 +17,7 @@ from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.parts import check, head_of, neuron_of
 from nspike.restoration.way import Fill, Pixels, scale_of, way
+from nspike.runtime.amounts import in_bytes
 
 if TYPE_CHECKING:
     from nspike.engine.given import Given
@@ -80,7 +82,7 @@ def prepare(
     *,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     strength: float = 1.0,
     given: "Given | None" = None,
@@ -96,7 +98,8 @@ def prepare(
     """
     from nspike.engine import program
 
-    at_least_one(tile=tile, memory=memory, threads=threads)
+    at_least_one(tile=tile, threads=threads)
+    memory = in_bytes(memory)
     check(model)
     scale, started = scale_of(model, scale), time.perf_counter()
     planes, image, fill = way(model, pixels, scale, strength)
@@ -106,8 +109,10 @@ def prepare(
     return Execution(neuron, head, ready, planes, image, fill, scale, options, started)
 
 
-def at_least_one(**options: int | None) -> None:
-    """Raise UsageError for an option below 1."""
+def at_least_one(**options: Any) -> None:
+    """Raise UsageError for an option that is no whole number, or below 1."""
     for name, value in options.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise UsageError(f"{name} = {value!r}; expected a whole number")
         if value is not None and value < 1:
             raise UsageError(f"{name} = {value} is out of range; expected at least 1")

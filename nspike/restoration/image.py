@@ -11,6 +11,7 @@ from nspike.restoration import plain
 from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
 from nspike.restoration.inputs import Input, is_path, read_input
 from nspike.restoration.way import scale_of, way
+from nspike.runtime.amounts import in_bytes
 
 if TYPE_CHECKING:
     from nspike.engine.run import Observer
@@ -21,7 +22,7 @@ class Options(TypedDict, total=False):
 
     scale: int | None
     tile: int | None
-    memory: int
+    memory: int | str
     threads: int | None
     ann: bool
     digest: bool
@@ -41,7 +42,7 @@ def restore(
     *,
     scale: int | None = None,
     tile: int | None = None,
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     threads: int | None = None,
     ann: bool = False,
     digest: bool = False,
@@ -60,7 +61,7 @@ def restore(
         kept, and enlarged where the image is. Several: a list or tuple of these, restored one after the other.
     scale : for super-resolution, how many times larger; 1 for a luma that is enlarged already. Default: the smallest
         that the model was trained for.
-    tile : the side of a tile in pixels; by default the largest that `memory` (bytes) allows.
+    tile : the side of a tile in pixels; by default the largest that `memory` allows: bytes, or text such as "64M" or "1G".
     threads : by default all.
     ann : run the plain ANN instead.
     digest : put digests of all spikes into the ledger.
@@ -100,7 +101,7 @@ def _restore(
     *,
     scale: int | None,
     tile: int | None,
-    memory: int,
+    memory: int | str,
     threads: int | None,
     progress: Progress | None,
     ann: bool,
@@ -114,10 +115,10 @@ def _restore(
         ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
         result = ready.run(progress=progress, **options)
     else:
-        at_least_one(tile=tile, memory=memory, threads=threads)
+        at_least_one(tile=tile, threads=threads)
         start = time.perf_counter()
         planes, restored, fill = way(model, source.pixels, scale_of(model, scale), strength)
-        plain.run(model, planes, partial(fill, restored), threads, memory, progress)
+        plain.run(model, planes, partial(fill, restored), threads, in_bytes(memory), progress)
         result = Result(restored, plain.ledger(model.network, planes.shape), time.perf_counter() - start)
     image = source.finish(result.image)
     return replace(result, image=image, icc_profile=source.icc_profile, exif=source.exif, dpi=source.dpi)

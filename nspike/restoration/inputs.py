@@ -53,7 +53,7 @@ def is_path(image: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(image, str | os.PathLike)
 
 
-def read_input(image: ImageLike | Images, *, max_pixels: int = images.MAX_PIXELS) -> Input:
+def read_input(image: ImageLike | Images, *, max_pixels: int | None = None) -> Input:
     """An image's file, or an array (H, W), (H, W, 1), (H, W, 3), or (H, W, 2) and (H, W, 4), whose last channel is alpha.
 
     Raises BadInputError for a file that cannot be read, and for arrays of several images.

@@ -13,6 +13,7 @@ from nspike.graph.network import Network
 from nspike.images.plane import UNIT
 from nspike.model.model import Model
 from nspike.restoration.way import BAND, Pixels, integers
+from nspike.runtime.amounts import allow_more, mebibytes
 
 if TYPE_CHECKING:
     from nspike.engine.window import Part
@@ -77,8 +78,9 @@ def _room(network: Network, height: int, width: int, memory: int) -> int:
     if least > memory:
         raise UsageError(
             f"network {network.name} looks at the whole image: on {width}×{height} pixels it takes at least "
-            f"{-(-least // 2**20)} MiB, and may take {memory // 2**20} MiB; allow more (--memory {-(-least // 2**20)}M) or "
-            "give it a smaller image; it has no tiles"
+            f"{mebibytes(least, up=True)}, and may take {mebibytes(memory)}; "
+            + " or ".join(filter(None, (allow_more(least), "give it a smaller image")))
+            + "; it has no tiles"
         )
     return memory - planes
 

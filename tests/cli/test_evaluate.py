@@ -35,6 +35,9 @@ def test_table_and_json(here, capsys):
     assert found["mean"]["psnr"] == same["mean"]["psnr"]
     assert found["mean"]["ssim"] == same["mean"]["ssim_gauss11"]
     assert found["changes"] == []
+    rate = found["mean"]["conversion_rate"]
+    assert rate == pytest.approx(min(100, 100 * found["mean"]["psnr"] / found["mean"]["ann"]["psnr"]))
+    assert f"conversion rate {rate:.2f} % (of the ANN's PSNR; at most 100)" in done.out
     assert f"PSNR {found['mean']['psnr']:.3f} dB" in done.out
 
 

@@ -51,6 +51,15 @@ def test_help_of_each_command_has_an_example(capsys, name):
     assert "--json" in outcome.out
 
 
+def test_no_line_of_a_list_of_commands_is_cut_off(capsys):
+    groups = [name for name in COMMANDS if isinstance(group.get_command(click.Context(group), name), click.Group)]
+    assert groups == ["plugin"]
+    for words in ([], *([name] for name in groups)):
+        listed = run(capsys, *words, "--help").out.partition("Commands:")[2].partition("Examples:")[0]
+        assert listed.strip()
+        assert "..." not in listed
+
+
 def test_help_of_each_command_is_light():
     code = (
         "import sys; from nspike.cli.group import COMMANDS, main\n"

@@ -50,6 +50,25 @@ def test_the_options_of_a_plugin(capsys):
     assert "no options" in run(capsys, "plugins", "cpm", "--kind", "head").out
 
 
+def test_what_convert_takes_instead_of_a_default(capsys):
+    outcome = run(capsys, "plugins", "converter:rueckauer")
+    assert "`nspike convert` without --fast takes per = channel, v_init = 0.5 where nothing is said." in outcome.out
+    assert (
+        "takes beta = 3.0, v_init = 0.5 where nothing is said, if the converter" in run(capsys, "plugins", "mprn").out
+    )
+    assert "nspike convert" not in run(capsys, "plugins", "qcfs").out
+    (told,) = json.loads(run(capsys, "plugins", "converter:rueckauer", "--json", "-").out)["plugins"]
+    assert {o["name"]: (o["default"], o["convert"]) for o in told["options"]}["per"] == ("layer", "channel")
+
+
+def test_every_plugin_can_be_described(capsys):
+    for entry in registry().entries():
+        outcome = run(capsys, "plugins", f"{entry.kind}:{entry.name}")
+        assert (outcome.code, outcome.err) == (0, ""), entry
+    method = run(capsys, "plugins", "method:dietsnn").out
+    assert "theta_scale 0.3), neuron dietsnn, head membrane, T = 5" in method
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

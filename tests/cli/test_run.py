@@ -323,7 +323,7 @@ def test_what_is_wrong_for_all_stops_the_run(folder, here, capsys, monkeypatch):
         (["-T", "200"], 2, "at most T = 125"),
         (["--threads", "0"], 2, "--threads"),
         (["--tile", "100"], 2, "multiple of 64"),
-        (["--memory", "1K"], 2, "MiB"),
+        (["--memory", "1K"], 2, "allow more (--memory 1M)"),
         (["--memory", "plenty"], 2, "512M"),
         (["--max-pixels", "100"], 3, "too large"),
         (["--task", "paint"], 2, "denoise"),

@@ -79,6 +79,30 @@ def test_from_a_checkpoint(capsys, desk):
     assert load(desk / "out.h5").info.provenance["checkpoint"] == "net.pth"
 
 
+def test_what_it_learns_to_undo(capsys, desk):
+    assert train(capsys, "dncnn", *SMALL, "--sigma", 5, "--sigma", 50).code == 0
+    assert load(desk / "out.h5").info.degradation == {"sigma": [5, 50]}
+    once = run(capsys, "train", "vdsr", *SMALL, "--scale", 3, "--scale", 2, *QUICK[:-1], "large.h5")
+    assert once.code == 0, once.err
+    assert load(desk / "large.h5").info.degradation == {"scales": [2, 3]}
+
+
+def test_sigma_keeps_the_kind_of_noise(capsys, desk):
+    """Of a recipe, and of a model."""
+    (desk / "recipe.toml").write_text(
+        'network = "dncnn"\nnetwork_options = {depth = 3, width = 4}\ndegradation = {kind = "jpeg", sigma = 5, share = 0.25}\n'
+    )
+    assert train(capsys, "recipe.toml", "--sigma", 10).code == 0
+    jpeg = {"kind": "jpeg", "sigma": 10, "quality": [70, 98], "share": 0.25}
+    assert load(desk / "out.h5").info.degradation == jpeg
+    again = run(capsys, "train", "out.h5", "--sigma", 20, *QUICK[:-1], "again.h5")
+    assert again.code == 0, again.err
+    assert load(desk / "again.h5").info.degradation == jpeg | {"sigma": 20}
+    (desk / "hazy.toml").write_text('network = "aodnet"\ndegradation = {kind = "haze"}\n')
+    outcome = run(capsys, "train", "hazy.toml", "--sigma", 20, *QUICK[:-1], "hazy.h5")
+    assert (outcome.code, "--sigma: the recipe's degradation haze has no sigma" in outcome.err) == (2, True)
+
+
 def test_haze_is_made_from_clean_images(capsys, desk):
     outcome = train(capsys, "aodnet")
     assert outcome.code == 0, outcome.err
@@ -108,7 +132,13 @@ def test_it_goes_on(capsys, desk):
         (["dncnn", *NOISE, "--plugin", "mprn"], 4, "is a neuron, which cannot be used here"),
         (["dncnn", "--model", "none.h5", *NOISE], 3, "no such model file"),
         (["vdsr", "--model", "tiny.h5"], 2, "is the network dncnn, not vdsr"),
-        (["dncnn", *NOISE, *SMALL, "--rate", 1e30], 3, "training diverged at step"),
+        (["dncnn", *NOISE, *SMALL, "--rate", 1e30], 3, "; no state had been saved yet"),
+        (["dncnn", *NOISE, "--sigma", 15], 2, "--sigma and --set degradation say the same twice"),
+        (["dncnn", "--sigma", 25, "--scale", 2], 2, "give one of them"),
+        (["dncnn", "--sigma", 25, "--sigma", 15], 2, "twice a range, the lower one first"),
+        (["vdsr", "--sigma", 25], 2, "--sigma is for the task denoise, this network is for superres"),
+        (["dncnn", "--scale", 2], 2, "--scale is for the task superres, this network is for denoise"),
+        (["tiny.h5", "--scale", 2], 2, "--scale is for the task superres, this network is for denoise"),
     ],
 )
 def test_wrong_use(capsys, desk, arguments, code, error):

@@ -90,13 +90,13 @@ def test_finished_rows_are_not_measured_again_and_others_are_added(here, monkeyp
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"sigma": 10.0}, "--sigma was 25"),
-        ({"seed": 4}, "--seed was 0, now is 4"),
-        ({"limit": 1}, "--limit was not given, now is 1"),
-        ({"energy": ["memory45"]}, r"energy models \(--plugin\) was horowitz45, now is memory45"),
-        ({"crops": 3}, "--calibrate, --crops or --crop-size differs"),
-        ({"calibration": "data"}, "--calibrate, --crops or --crop-size differs"),
-        ({"protocol": "rgb"}, "--protocol was gray, now is rgb"),
+        ({"sigma": 10.0}, "options: sigma was 25"),
+        ({"seed": 4}, "options: seed was 0, now is 4"),
+        ({"limit": 1}, "options: limit was not given, now is 1"),
+        ({"energy": ["memory45"]}, "options: energy was horowitz45, now is memory45"),
+        ({"crops": 3}, "options: calibration, crops or crop_size differs"),
+        ({"calibration": "data"}, "options: calibration, crops or crop_size differs"),
+        ({"protocol": "rgb"}, "options: protocol was gray, now is rgb"),
     ],
 )
 def test_a_changed_option_is_named(here, change, named):
@@ -111,10 +111,10 @@ def test_a_changed_option_is_named(here, change, named):
 
 def test_other_images_and_another_network_are_named(here):
     compare()
-    with pytest.raises(UsageError, match="--network differs"):
+    with pytest.raises(UsageError, match="begun with other options: network differs"):
         nspike.compare(tiny_model(seed=2), "data", "table", methods=["rueckauer"], timesteps=[3], **QUICK)
     (here / "data" / "0.png").write_bytes((here / "data" / "1.png").read_bytes())
-    with pytest.raises(UsageError, match="the images of --data differs"):
+    with pytest.raises(UsageError, match=r"the images of data differs.*another output"):
         compare()
 
 
@@ -183,7 +183,9 @@ def test_recipes_train_once_and_are_kept(here, extra, monkeypatch):
 
 def test_what_needs_training_says_so(here, extra):
     extra(Method("direct", "t", "s", trained_by="finetune", needs_training=True))
-    with pytest.raises(UsageError, match=r"method direct.*--model direct=FILE, or a recipe, --recipe direct=FILE.toml"):
+    with pytest.raises(
+        UsageError, match=r'method direct.*models=\{"direct": model\}, or a recipe, recipes=\{"direct": "FILE.toml"\}'
+    ):
         compare(methods=["direct"])
     with pytest.raises(UsageError, match="method qcfs: its network must be trained for it, and tiny is not"):
         compare(methods=["qcfs"])

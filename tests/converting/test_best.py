@@ -6,7 +6,7 @@ from nspike_plugins import if_, lif, membrane, mprn, qcfs, rueckauer
 
 import nspike
 from nspike.converting import regression
-from nspike.converting.best import best_options, fit_windows, of_layer, with_release
+from nspike.converting.best import best_options, fit_windows, of_layer, taken, with_release
 from nspike.converting.conversion import convert
 from nspike.graph.layer import IMAGE, Activation, Conv
 from nspike.graph.network import Network
@@ -27,6 +27,19 @@ def test_release_goes_with_half_full_membranes():
     assert with_release(mprn.NEURON, {"v_init": 0.5, "beta": 1.0}) == {"v_init": 0.5, "beta": 1.0}
     assert with_release(mprn.NEURON, {"v_init": 0.0}) == {"v_init": 0.0}
     assert with_release(if_.NEURON, {"v_init": 0.5}) == {"v_init": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("converter", "neuron"), [("rueckauer", "mprn"), ("spikenorm", "mprn_beta"), ("rueckauer", "if")]
+)
+def test_what_is_taken_is_what_conversion_takes(converter, neuron):
+    model, _ = nspike.convert(ann_model(), images(), converter=converter, neuron=neuron, timesteps=4, report=False)
+    plugins = registry().converters[converter], registry().neurons[neuron]
+    defaults = [{each.name: each.default for each in known} for known in (plugins[0].options, plugins[1].parameters)]
+    told, own = (default | taken(plugin) for default, plugin in zip(defaults, plugins, strict=True))
+    assert model.info.provenance["converter_options"] == told
+    assert model.spiking.neuron_parameters[neuron]["relu2"] == own
+    assert (taken(registry().converters["direct"]), taken(registry().neurons["if"])) == ({}, {"v_init": 0.5})
 
 
 def test_windows_have_one_size_and_cover_images_of_several():

@@ -127,7 +127,7 @@ def test_what_cannot_be_fitted():
     network = chain(4)
     model = random_model(network)
     degraded = planes(network)
-    with pytest.raises(ModelError, match="nspike convert"):
+    with pytest.raises(ModelError, match=r"nspike\.convert"):
         regression.fit(Model(model.info, network, model.parameters), degraded)
     with pytest.raises(UsageError, match="shape"):
         regression.fit(model, degraded, degraded[:1])

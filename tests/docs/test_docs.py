@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,23 @@ def close(expected, printed, percent):
         return expected == printed
     a, b = (float(number.replace(",", "")) for number in (expected, printed))
     return abs(a - b) <= max(percent / 100 * abs(a), 1.01 * 10.0 ** -len(places[0]))
+
+
+@pytest.mark.parametrize("name", ["train", "finetune"])
+def test_examples_of_the_helps_on_training_run(name, desk, capsys):
+    """As they are printed, with few steps on small crops."""
+    recipe = 'model = "dncnn-s25"\n' if name == "finetune" else 'network = "dncnn"\ndata = ["photos"]\n'
+    (desk / "recipe.toml").write_text(recipe)
+    (desk / "photos").rename(desk / "kept")
+    for folder in ("photos", "Set12"):
+        shutil.copytree(desk / "kept", desk / folder)
+    text = run(capsys, name, "--help").out.partition("Examples:")[2]
+    examples = [line.strip() for line in text.splitlines() if line.strip().startswith(f"nspike {name} ")]
+    assert len(examples) >= 2
+    for line in examples:
+        words = shlex.split(line)[1:]
+        outcome = run(capsys, *words, "--steps", 1, "--batch", 1, "--patch", 16, "--threads", 1, "--overwrite")
+        assert outcome.code == 0, f"{line}: {outcome.err}"
 
 
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if path != TUTORIAL], ids=lambda path: path.name)

@@ -74,7 +74,7 @@ def test_the_largest_tile_that_fits():
     assert choose(parts, 300, 200, None, each * 136 * 136) == 128
     assert choose(parts, 300, 200, None, each * 136 * 136 - 1) == 64
     assert choose(parts, 300, 200, None, each * 72 * 72) == 64
-    with pytest.raises(UsageError, match="smallest tile takes 1 MiB"):
+    with pytest.raises(UsageError, match=r'smallest tile takes 588 KiB; allow more \(memory="1M"\)$'):
         choose(parts, 300, 200, None, each * 72 * 72 - 1)
     assert choose(parts, 3, 2, None, each * 3 * 2) == 64
     assert choose(parts, 300, 200, 192, 1) == 192

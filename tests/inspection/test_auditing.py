@@ -218,7 +218,7 @@ def test_the_model_is_found_by_its_digest(tmp_path, monkeypatch, photo):
     stored = audit(MODEL, photo).certificate
     assert digest(model_of(stored)) == digest(MODEL)
     stored["model"]["digest"] = "0"
-    with pytest.raises(ModelError, match=r"has the digest 0; name the file of 'tiny' with --model"):
+    with pytest.raises(ModelError, match=r"has the digest 0; give the file of 'tiny', model=FILE"):
         model_of(stored)
 
 

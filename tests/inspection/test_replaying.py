@@ -168,7 +168,7 @@ def test_what_cannot_be_replayed(tmp_path):
     pixels = image(40, 48)
     nspike.trace(MODEL, pixels, tmp_path / "t.h5")
     replay = nspike.replay
-    with pytest.raises(UsageError, match=r"holds several layers; say which \(--layer\): relu1, relu2"):
+    with pytest.raises(UsageError, match=r"holds several layers; say which \(layer=NAME\): relu1, relu2"):
         replay(tmp_path / "t.h5", MODEL, pixels)
     with pytest.raises(UsageError, match="Did you mean 'relu2'"):
         replay(tmp_path / "t.h5", MODEL, pixels, layer="relu3")

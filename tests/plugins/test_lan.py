@@ -80,7 +80,7 @@ def test_it_answers_sooner_than_plain_neurons():
 
 def test_a_tile_that_would_cut_the_layer_is_refused(tmp_path, capsys):
     model, pixels = tiny_model(neuron="lan"), np.zeros((70, 40), np.uint8)
-    with pytest.raises(UsageError, match=r"neuron lan looks at a whole layer.*70 × 40.*tiles of 64.*takes \d+ MiB"):
+    with pytest.raises(UsageError, match=r"neuron lan looks at a whole layer.*70 × 40.*tiles of 64.*takes 799 KiB"):
         model.run(pixels, tile=64)
     whole = model.run(pixels, digest=True)
     assert [layer.digests for layer in model.run(pixels, tile=128, digest=True).ledger.layers] == [
@@ -96,7 +96,9 @@ def test_a_tile_that_would_cut_the_layer_is_refused(tmp_path, capsys):
 
 
 def test_an_image_that_does_not_fit_says_what_it_needs():
-    with pytest.raises(UsageError, match=r"neuron lan .* 200 × 300 pixels take \d+ MiB .* allowed are 1 MiB.*--memory"):
+    with pytest.raises(
+        UsageError, match=r"neuron lan .* 200 × 300 pixels take \d+ MiB .* allowed are 1 MiB.*memory=.*cut the image"
+    ):
         tiny_model(neuron="lan").run(np.zeros((200, 300), np.uint8), memory=1 << 20)
 
 

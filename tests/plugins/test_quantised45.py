@@ -48,7 +48,7 @@ def test_more_steps_make_the_ann_dearer_by_a_bit():
 
 def test_a_plain_ann_has_no_match():
     plain = dataclasses.replace(small_ledger(), timesteps=0, layers=())
-    with pytest.raises(UsageError, match="follows from the steps of a spiking run; leave out --ann"):
+    with pytest.raises(UsageError, match="follows from the steps of a spiking run, and this is of the plain network"):
         MODEL.price(plain)
 
 

@@ -143,7 +143,7 @@ def test_unknown_parts():
 
 def test_a_plain_ann():
     ann = replace(tiny_model(), spiking=None)
-    with pytest.raises(ModelError, match="--ann"):
+    with pytest.raises(ModelError, match="ann=True"):
         swap(ann, timesteps=3)
 
 

@@ -23,9 +23,9 @@ def test_more_memory_changes_no_bit_and_too_little_is_refused():
         UsageError, match=r"net looks at the whole image: on 157×203 pixels it takes at least \d+ MiB"
     ) as error:
         nspike.restore(model(), image, ann=True, memory=2**20)
-    least = int(re.search(r"--memory (\d+)M", str(error.value))[1])
+    least = int(re.search(r'memory="(\d+)M"', str(error.value))[1])
     results = [nspike.restore(model(), image, ann=True, memory=memory) for memory in (least * 2**20, 2**28)]
     np.testing.assert_array_equal(results[0].image, results[1].image)
     assert results[0].image.shape == (406, 314)
-    with pytest.raises(UsageError, match="--memory"):
+    with pytest.raises(UsageError, match="memory="):
         nspike.restore(model(), image, ann=True, memory=(least - 1) * 2**20)

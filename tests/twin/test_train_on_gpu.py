@@ -112,3 +112,13 @@ def test_a_spiking_network_is_compared_with_the_baseline(script, folder, tmp_pat
         np.testing.assert_array_equal(made.parameters[name], value)
     with pytest.raises(SystemExit):
         run("spiking.h5", "--sigma", "40")
+
+
+def test_sigma_makes_no_denoiser_of_another_network(script, folder, tmp_path, monkeypatch, capsys):
+    nspike.save(str(tmp_path / "large.h5"), tiny_model(task="superres", colour="y", mode="add"))
+    line = ["train_on_gpu.py", str(tmp_path / "large.h5"), "--data", str(folder), "-o", str(tmp_path / "made.h5")]
+    monkeypatch.setattr(sys, "argv", [*line, "--ann", "--sigma", "40"])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert "--sigma is for denoisers; tiny is for the task superres" in capsys.readouterr().err
+    assert not (tmp_path / "made.h5").exists()

@@ -69,7 +69,9 @@ def command(
     rgb     pairs, as in hazy/ and GT/; no rounding. With --sigma: colour images plus noise
     y       the same pairs on 8-bit luma (deraining)
 
-    The spiking network is compared with its ANN, if that was trained; --ann measures the ANN alone.
+    The spiking network is compared with its ANN, if that was trained; --ann measures the ANN alone. The conversion rate is the
+    share of the ANN's quality that is kept: the mean of PSNR / ANN's PSNR and SSIM / ANN's SSIM, of PSNR alone with noise;
+    as in the literature at most 100 %, also where the spiking network is the better one.
 
     \b
     Examples:
@@ -155,7 +157,8 @@ def _summary(evaluation: "Evaluation") -> list[str]:
         f"input: {_quality(evaluation.mean('input'))}",
     ]
     if evaluation.compared:
-        rate = f"conversion rate {evaluation.conversion_rate:.2f} %"
+        of = "PSNR" if evaluation.rate_of_psnr else "PSNR and SSIM, their mean"
+        rate = f"conversion rate {evaluation.conversion_rate:.2f} % (of the ANN's {of}; at most 100)"
         lines.append(f"ANN: {_quality(evaluation.mean('ann'))}; {rate}")
     dense = compared_with(evaluation.trained)
     lines.append(f"energy of an image, {evaluation.energy_model} (modelled, not measured)")

@@ -33,7 +33,7 @@ def command(
     \b
     Examples:
       nspike finetune dncnn-s25 --data photos/ -o tuned.h5
-      nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o tuned.h5
+      nspike finetune recipe.toml --data photos/ --validation Set12/ --set rate=2e-4 -o better.h5
     """
     options = Given(**given)
     keep_apart("-o", options.output, (source, model, *plugins))

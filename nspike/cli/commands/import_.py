@@ -1,12 +1,9 @@
 """`nspike import`."""
 
-import math
-from typing import Any
-
 import click
 
 from nspike.cli.guard import check_free, keep_apart, take
-from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option
+from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option, undone, undone_options
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.text import in_words, size
@@ -28,22 +25,7 @@ from nspike.runtime.words import counted
     type=click.Choice(["image", "add", "subtract"]),
     help="What the output is: the image, or what is added to it or subtracted; by default as the network says.",
 )
-@click.option(
-    "--sigma",
-    "sigmas",
-    type=click.FloatRange(0, 255),
-    multiple=True,
-    metavar="S",
-    help="The noise it was trained for, out of 255; twice for a range.",
-)
-@click.option(
-    "--scale",
-    "scales",
-    type=click.IntRange(2, 16),
-    metavar="N",
-    multiple=True,
-    help="A factor it enlarges by; repeatable.",
-)
+@undone_options("The noise it was trained for, out of 255; twice for a range.", "A factor it enlarges by; repeatable.")
 @click.option(
     "--check",
     nargs=2,
@@ -94,13 +76,7 @@ def command(
     keep_apart("--json", json_file, (checkpoint, output, *plugins))
     check_free(output, overwrite)
     take(output)
-    if any(math.isnan(sigma) for sigma in sigmas) or len(sigmas) > 2 or (len(sigmas) == 2 and sigmas[0] >= sigmas[1]):
-        given = ", ".join(f"{sigma:g}" for sigma in sigmas)
-        raise UsageError(f"--sigma is a number from 0 to 255, or given twice a range, the lower one first; not {given}")
-    if sigmas and scales:
-        raise UsageError("--sigma is for denoising and --scale for super-resolution: give one of them")
-    degradation: dict[str, Any] = {"sigma": sigmas[0] if len(sigmas) == 1 else list(sigmas)} if sigmas else {}
-    degradation |= {"scales": sorted(set(scales))} if scales else {}
+    degradation = undone(sigmas, scales)
     model = import_checkpoint(
         checkpoint,
         parts.get("network"),

@@ -19,7 +19,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="Write a package with a new neuron.")
 @click.argument("name")
 @click.option("-o", "--output", metavar="DIR", help="The package's folder, empty or new; by default NAME.")
 @click.option("--kernel", is_flag=True, help="Write a neuron with a kernel of its own, outside the declared family.")
@@ -49,7 +49,7 @@ def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> N
     emit("\n".join(lines), vars(package), json_file)
 
 
-@command.command()
+@command.command(short_help="Check that a neuron or method keeps the contract.")
 @click.argument("name")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
 @click.option("--conserves", is_flag=True, help="Check that a neuron with its own kernel keeps charge.")

@@ -7,7 +7,9 @@ import click
 
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
-from nspike.cli.text import printable, table
+from nspike.cli.text import in_words, printable, table
+
+_BY = {"converter": "", "neuron": ", if the converter has membranes start half full, as rueckauer does"}
 
 
 @click.command()
@@ -18,7 +20,8 @@ def command(name: str | None, kind: str | None, json_file: str | None) -> None:
     """List the plugins: name, kind, package, version and state; or, of those called NAME, the options.
 
     NAME may be KIND:NAME, too. For each option of a converter or network (given with --option) and each parameter of a
-    neuron (given with --set): its default, its range and what it means. A head has none to give: its parameters are trained.
+    neuron (given with --set): its default, its range and what it means; and what `nspike convert` takes instead of a default,
+    unless --fast. A head has none to give: its parameters are trained.
     A broken plugin is listed with its error. NSPIKE_LOAD_PLUGINS restricts loading to the packages that it names (separated
     by commas; empty: only those that come with nspike).
 
@@ -57,19 +60,28 @@ def _describe(spec: str, kind: str | None, json_file: str | None) -> None:
         registry().resolve(spec, tuple(KINDS))  # says what is wrong with it
     plugins = [(each, registry().get(each, name)) for each in kinds]
     described = [
-        {"name": p.name, "kind": each, "summary": p.summary, "source": getattr(p, "source", ""), "options": _options(p)}
+        {"name": p.name, "kind": each, "summary": p.summary, "source": getattr(p, "source", ""), **_told(each, p)}
         for each, p in plugins
     ]
     emit("\n\n".join(map(_text, described)), {"plugins": described}, json_file)
 
 
-def _options(plugin: Any) -> list[dict[str, Any]]:
-    """The options of a converter or network, the parameters of a neuron; none of the others have any."""
-    told = getattr(plugin, "parameters", None) or getattr(plugin, "options", None) or ()
+def _told(kind: str, plugin: Any) -> dict[str, Any]:
+    """The options of a converter or network, the parameters of a neuron, the parts of a method; others have none."""
+    from nspike.converting.best import taken
+
+    convert = taken(plugin) if kind in ("converter", "neuron") else {}
+    told = {"neuron": "parameters", "converter": "options", "network": "options"}
+    options = _options(getattr(plugin, told[kind], ()), convert) if kind in told else []
+    return {"options": options} | ({"parts": plugin.conversion()} if kind == "method" else {})
+
+
+def _options(told: Any, convert: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": one.name,
             "default": one.default,
+            "convert": convert.get(one.name, one.default),
             "low": one.low,
             "high": one.high,
             "open_low": getattr(one, "open_low", False),
@@ -84,7 +96,20 @@ def _text(described: dict[str, Any]) -> str:
     lines = [f"{described['name']}, {described['kind']}: {described['summary']}"]
     lines += [described["source"]] if described["source"] else []
     rows = [(o["name"], str(o["default"]), _range(o), o["summary"]) for o in described["options"]]
-    lines += [table(("option", "default", "range", "meaning"), rows)] if rows else ["It has no options."]
+    if parts := described.get("parts"):
+        options, parameters = (in_words(parts[key]) for key in ("options", "neuron_parameters"))
+        lines.append(
+            f"converter {parts['converter']}{options and f' ({options})'}, neuron {parts['neuron']}"
+            f"{parameters and f' ({parameters})'}, head {parts['head']}, T = {parts['timesteps']}"
+        )
+    elif rows:
+        lines.append(table(("option", "default", "range", "meaning"), rows))
+    else:
+        lines.append("It has no options.")
+    if other := [f"{o['name']} = {o['convert']}" for o in described["options"] if o["convert"] != o["default"]]:
+        lines.append(
+            f"`nspike convert` without --fast takes {', '.join(other)} where nothing is said{_BY[described['kind']]}."
+        )
     return printable("\n".join(lines))
 
 

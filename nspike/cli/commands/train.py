@@ -39,10 +39,11 @@ def command(
 
     \b
     Examples:
-      nspike train dncnn --data photos/ --set degradation='{kind = "noise", sigma = 25}' -o ann.h5
+      nspike train dncnn --sigma 25 --data photos/ -o ann.h5
+      nspike train vdsr --scale 2 --scale 3 --data photos/ -o large.h5
       nspike train ann.h5 --activation qcfs --data photos/ -o quantised.h5
-      nspike train recipe.toml --model ann.h5 --activation qcfs -o quantised.h5
-      nspike train spikerir_lite --spiking -T 4 --data photos/ -o spiking.h5
+      nspike train recipe.toml --model ann.h5 --activation qcfs -o other.h5
+      nspike train spikerir_lite --spiking -T 4 --sigma 5 --sigma 50 --data photos/ -o spiking.h5
     """
     options = Given(**given)
     if source is not None and source.endswith(".h5"):

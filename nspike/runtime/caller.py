@@ -1,0 +1,43 @@
+"""Who called: a command, whose options errors then name, or Python, whose arguments they name.
+
+An error that says what to do about it asks `way` or `either` how to say so. The command line tells which options its command has.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_options: frozenset[str] | None = None
+"""The options of the command that runs; None where none does."""
+
+
+def way(option: str, argument: str, otherwise: str = "") -> str:
+    """How to say something: `option`, such as "--memory 64M", to a command that has it; else `otherwise`.
+
+    From Python `argument`, such as 'memory="64M"'.
+    """
+    if _options is None:
+        return argument
+    return option if option.split()[0] in _options else otherwise
+
+
+def either(shell: str, python: str) -> str:
+    """`shell` if a command runs, any one; from Python `python`."""
+    return python if _options is None else shell
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Within, the command line calls."""
+    global _options
+    before, _options = _options, frozenset()
+    try:
+        yield
+    finally:
+        _options = before
+
+
+def offer(options: Iterable[str]) -> None:
+    """Say which options the command has that is about to run."""
+    global _options
+    if _options is not None:
+        _options = frozenset(options)
