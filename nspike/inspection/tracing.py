@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -69,8 +68,7 @@ def trace(
     stages = [stage for stage in integers.stages if stage.name in chosen]
     sizes = {s.name: network.scales[network.output if s.name == OUTPUT else s.name] or Fraction(1) for s in stages}
     shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes), sizes[s.name]) for s in stages}
-    with replacing(path) as beside, ExitStack() as opened:
-        writer = opened.enter_context(Writer(beside, os.fspath(path), shapes, part))
+    with replacing(path) as beside, Writer(beside, os.fspath(path), shapes, part) as writer:
         result = ready.run(digest=True, progress=progress, observer=writer.record)
         values = certificate(
             model,
@@ -85,7 +83,6 @@ def trace(
         gains = {stage.name: stage.neuron.planes for stage in stages}
         whole = part == Rect(0, height, 0, width)
         writer.finish(describe(values, part, shapes, gains, writer.events, whole=whole))
-        opened.close()
     return result
 
 
