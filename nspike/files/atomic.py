@@ -63,6 +63,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def same_file(a: str, b: str) -> bool:
+    """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.samefile(a, b)
+    with contextlib.suppress(OSError):  # a working folder that has been deleted
+        return os.path.realpath(a) == os.path.realpath(b)
+    return a == b
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder: old ones that no process holds open."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

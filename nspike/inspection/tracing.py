@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nspike.engine.window import Rect
 from nspike.errors import UsageError, nearest
-from nspike.files.atomic import replacing
+from nspike.files.atomic import replacing, same_file
 from nspike.images import file as images
 from nspike.inspection.auditing import model_of, with_parts
 from nspike.inspection.certificate import certificate
@@ -60,6 +60,8 @@ def trace(
 
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
+    if isinstance(image, str | os.PathLike) and same_file(os.fspath(image), os.fspath(path)):
+        raise UsageError(f"the trace {os.fspath(path)} would replace the image; give another name")
     pixels, file_digest = read_image(image, max_pixels)
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     integers, (count, _, height, width) = ready.program.integers, ready.planes.shape

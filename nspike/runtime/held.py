@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_NAMES = (
-    "SIGINT SIGTERM SIGHUP SIGQUIT SIGBREAK SIGALRM SIGVTALRM SIGPROF SIGUSR1 SIGUSR2 SIGCHLD SIGCONT SIGWINCH".split()
-)
+_NAMES = ("INT", "TERM", "HUP", "QUIT", "BREAK", "ALRM", "VTALRM", "PROF", "USR1", "USR2", "CHLD", "CONT", "WINCH")
 _NUMBERS = tuple(int(getattr(signal, f"SIG{name}")) for name in _NAMES if hasattr(signal, f"SIG{name}"))
 """Those for which programs set handlers."""
 

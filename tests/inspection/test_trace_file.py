@@ -18,6 +18,7 @@ from nspike.files.lenient import LenientFile
 from nspike.inspection.trace_file import Shape, Writer
 
 name, number = sys.argv[1], int(sys.argv[2])
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 calls, wanted = 0, 0
 

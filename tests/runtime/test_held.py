@@ -8,6 +8,14 @@ import pytest
 from nspike.runtime.held import held
 
 
+@pytest.fixture(autouse=True)
+def usual():
+    """SIGINT is ignored where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_an_interrupt_comes_at_the_end():
     done = []
     with pytest.raises(KeyboardInterrupt), held():  # noqa: PT012
