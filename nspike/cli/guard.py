@@ -1,4 +1,7 @@
-"""Whether a command may write a file: none that it reads, none that is there already, none that another run is writing."""
+"""Whether a command may write a file: none that it reads, none that is there already, none that another run is writing.
+
+Reports alone (--json, --report) replace what is there, if that is a report too.
+"""
 
 import contextlib
 import hashlib
@@ -11,7 +14,17 @@ from pathlib import Path
 import click
 
 from nspike.errors import OutputError, UsageError
+from nspike.files.atomic import same_file
 
+_OPENINGS = (
+    b"nspike", b"plugins", b"models", b"format version", b"certificate image", b"image trace", b"image reference", b"trace layer",
+    b"a b", b"file info", b"file digest", b"file format", b"file bytes", b"folder files", b"seconds folder", b"shell script",
+    b"name distribution", b"neuron passed", b"method passed",
+)  # fmt: skip
+"""The first keys of the reports that commands write with --json, and of a certificate."""
+
+_PAGE = b"<!doctype html>\n"
+_HEAD = 1 << 16
 _PLUGIN_FILE = re.compile(r"(.*\.py)(:.*)?", re.DOTALL)
 """What --plugin may name a file by: path/to/file.py, or with :NAME or :KIND:NAME behind."""
 
@@ -29,8 +42,43 @@ def keep_apart(
     if written is None or os.fspath(written) == "-":
         return
     for path in read:
-        if path is not None and _same(os.fspath(written), _PLUGIN_FILE.sub(r"\1", os.fspath(path))):
+        if path is not None and same_file(os.fspath(written), _PLUGIN_FILE.sub(r"\1", os.fspath(path))):
             raise UsageError(f"{option} {written} would replace an input; give another name")
+
+
+def check_report(option: str, written: str | None, read: Iterable[str | os.PathLike[str] | None] = ()) -> None:
+    """Whether `option` (--json or --report) may write its file: one that is not there, or is an earlier report.
+
+    Raises UsageError where it is one of those to read, as `keep_apart` does, and ExistsError where it is any other file. A device
+    or a pipe, and an empty file, may be written to.
+    """
+    keep_apart(option, written, read)
+    if written is None or written == "-" or not os.path.isfile(written) or os.path.getsize(written) == 0:
+        return
+    with open(written, "rb") as stream:
+        head = stream.read(_HEAD)
+    if not (_is_page(head) if option == "--report" else _is_json(head)):
+        from nspike.restoration.batch import ExistsError
+
+        raise ExistsError(
+            f"{written}: it exists already and is no report of nspike's; {option} replaces only such. Give another name, or "
+            "remove it"
+        )
+
+
+def _is_page(head: bytes) -> bool:
+    """Whether a file that begins so is a page of `nspike audit --report`."""
+    return head.startswith(_PAGE) and b": every spike</title>" in head
+
+
+def _is_json(head: bytes) -> bool:
+    """Whether a file that begins so is a report of a command, or a certificate."""
+    first = re.match(rb'\{\n( +)"([^"]+)": ', head)
+    if first is None:
+        return False
+    indent, key = first.groups()
+    second = re.search(rb'\n%b"([^"]+)": ' % indent, head[first.end() :])
+    return key in _OPENINGS or (second is not None and b"%b %b" % (key, second[1]) in _OPENINGS)
 
 
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
@@ -76,12 +124,3 @@ def _lock_of(path: str | os.PathLike[str]) -> Path:
     user = os.getuid() if hasattr(os, "getuid") else "user"
     name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
     return Path(tempfile.gettempdir()) / f"nspike-locks-{user}" / name
-
-
-def _same(a: str, b: str) -> bool:
-    """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
-    with contextlib.suppress(OSError, ValueError):
-        return os.path.samefile(a, b)
-    with contextlib.suppress(OSError):  # a working folder that has been deleted
-        return os.path.realpath(a) == os.path.realpath(b)
-    return a == b

@@ -44,24 +44,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises OutputError where no such file could be made, and for what the system refuses.
     """
-    try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise OutputError(f"cannot write {path}: it is not a regular file")
-        temporary, stream = _temporary(target)
-    except FileNotFoundError as error:
-        raise OutputError(f"cannot write {path}: the folder {Path(path).parent} does not exist") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        stream.close()
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with contextlib.ExitStack() as opened:
+        try:
+            target = Path(os.path.realpath(path))
+            if target.exists() and not target.is_file():
+                raise OutputError(f"cannot write {path}: it is not a regular file")
+            temporary = _temporary(target)
+            opened.callback(_remove, temporary)
+            opened.enter_context(_opened(temporary))
+        except FileNotFoundError as error:
+            raise OutputError(f"cannot write {path}: the folder {Path(path).parent} does not exist") from error
+        except (OSError, ValueError) as error:  # ValueError: a null character in the name
+            raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def same_file(a: str, b: str) -> bool:
+    """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.samefile(a, b)
+    with contextlib.suppress(OSError):  # a working folder that has been deleted
+        return os.path.realpath(a) == os.path.realpath(b)
+    return a == b
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -111,20 +119,24 @@ def sweep(folder: Path) -> None:
                         os.unlink(name)
 
 
-def _temporary(target: Path) -> tuple[Path, BinaryIO]:
-    """A new file beside `target`, held as long as the stream is open."""
+def _temporary(target: Path) -> Path:
+    """The name of a new file beside `target`: known before there is such a file, so that an interrupt can leave none."""
     if target.parent not in _swept:
         _swept.add(target.parent)
         sweep(target.parent)
-    temporary = target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
-    try:
-        stream = open(temporary, "xb")  # noqa: SIM115
-        _hold(stream)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    return temporary, stream
+    return target.with_name(f".nspike-{secrets.token_hex(8)}.tmp")
+
+
+def _opened(temporary: Path) -> BinaryIO:
+    """Make the file, which is in use as long as the stream is open."""
+    stream = open(temporary, "xb")  # noqa: SIM115
+    _hold(stream)
+    return stream
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 def _hold(stream: BinaryIO) -> bool:
@@ -151,15 +163,14 @@ def _write(target: Path, data: bytes, fsync: bool) -> None:
             with open(target, "wb") as stream:
                 stream.write(data)
             return
-    temporary, opened = _temporary(target)
+    temporary = _temporary(target)
     try:
-        with opened as stream:
+        with _opened(temporary) as stream:
             stream.write(data)
             stream.flush()
             if fsync:
                 os.fsync(stream.fileno())
         os.replace(temporary, target)
     except BaseException:  # an interrupt too must leave nothing behind
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
         raise

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.files.foreign import Refused as Refused
+from nspike.runtime.held import held
 
 Attributes = dict[str, str | int]
 """Attributes of the root by name."""
@@ -47,7 +48,7 @@ def write(attributes: Mapping[str, str | int], arrays: Mapping[str, NDArray[Any]
     import h5py
 
     buffer = io.BytesIO()
-    with create(buffer, HEADER_BYTES) as file:
+    with held(), create(buffer, HEADER_BYTES) as file:
         for name, value in attributes.items():
             if isinstance(value, str):
                 text = value.encode()

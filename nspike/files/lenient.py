@@ -68,5 +68,7 @@ class LenientFile:
         """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
-        """Close the file descriptor."""
-        os.close(self._number)
+        """Close the file descriptor, if it is open."""
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)

@@ -15,6 +15,7 @@ from typing import Any
 from nspike.converting.importing import import_checkpoint
 from nspike.degradations.sources import find_sources
 from nspike.errors import UsageError
+from nspike.files.atomic import same_file
 from nspike.fitting.direct import DirectTraining
 from nspike.fitting.distilling import Distillation, TeacherKeys
 from nspike.fitting.finetuning import FineTuning
@@ -85,6 +86,7 @@ def finetune(
     OutputError
         what cannot be written, or is there already.
     """
+    _keep_apart(output, recipe)
     work = _Work(output, overwrite, watch or NOBODY, {key: keys[key] for key in COMMON if key in keys})
     return work.carry_out(FineTuningRecipe.of(_gathered(recipe, keys, FineTuningRecipe)), output)
 
@@ -116,6 +118,7 @@ def train(
     UsageError, BadInputError, ModelError, PluginError, OutputError
         as `finetune` does.
     """
+    _keep_apart(output, recipe)
     work = _Work(output, overwrite, watch or NOBODY, {key: keys[key] for key in COMMON if key in keys})
     values = _values(recipe)
     direct = keys.get("spiking", values.get("spiking", False))
@@ -125,6 +128,17 @@ def train(
         return work.carry_out(DirectRecipe.of(_gathered(values, keys, DirectRecipe)), output)
     values, keys = ({key: value for key, value in each.items() if key != "spiking"} for each in (values, keys))
     return work.carry_out(TrainingRecipe.of(_gathered(values, keys, TrainingRecipe)), output)
+
+
+def _keep_apart(output: str | os.PathLike[str] | None, *read: Any) -> None:
+    """Raise UsageError where the output is a file to read: a recipe, or a model that it names."""
+    for given in read:
+        if (
+            output is not None
+            and isinstance(given, str | os.PathLike)
+            and same_file(os.fspath(output), os.fspath(given))
+        ):
+            raise UsageError(f"the output {os.fspath(output)} would replace an input; give another name")
 
 
 def _values(recipe: Source | None) -> dict[str, Any]:
@@ -156,6 +170,8 @@ class _Work:
         start = time.monotonic()
         files = None if output is None else Files(Path(output))
         if files is not None:
+            teacher = None if recipe.teacher is None else recipe.teacher["model"]
+            _keep_apart(files.model, recipe.model, getattr(recipe, "baseline", None), teacher)
             files.check(self.overwrite)
         self.check(recipe)
         given = named(self.start_of(recipe), recipe)

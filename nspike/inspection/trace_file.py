@@ -30,6 +30,7 @@ from nspike.engine.window import Rect
 from nspike.errors import OutputError
 from nspike.files import hdf5
 from nspike.files.lenient import LenientFile
+from nspike.runtime.held import held
 
 FORMAT = "nspike trace"
 VERSION = 1
@@ -55,12 +56,12 @@ class Writer:
     """
 
     def __init__(self, path: Path, name: str, layers: Mapping[str, Shape], window: Rect) -> None:
-        self._name = name
+        self._stream: LenientFile | None = None
+        self._file: Any = None
+        self._trains: dict[str, Any] = {}
+        self._path, self._name, self._shapes = path, name, layers
         self._windows = {name: window.scaled(shape.scale) for name, shape in layers.items()}
         self.events = {name: np.zeros(shape.steps, np.int64) for name, shape in layers.items()}
-        self._stream = LenientFile(path)
-        self._file = hdf5.create(self._stream)
-        self._trains = {name: self._created(name, shape, self._windows[name]) for name, shape in layers.items()}
 
     def _created(self, name: str, shape: Shape, window: Rect) -> Any:
         width = -(-window.width // 8)
@@ -77,19 +78,40 @@ class Writer:
         )
 
     def __enter__(self) -> "Writer":
+        try:
+            with held():
+                self._stream = LenientFile(self._path)
+                self._file = hdf5.create(self._stream)
+                for name, shape in self._shapes.items():
+                    self._trains[name] = self._created(name, shape, self._windows[name])
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._stream.close()
+        self._close()
         if error is None:
             self._check()
 
+    def __del__(self) -> None:
+        self._close()  # where a signal came before __exit__ could
+
+    def _close(self) -> None:
+        """Close both files; once is enough."""
+        with held():
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            if self._stream is not None:
+                self._stream.close()
+
     def _check(self) -> None:
-        if self._stream.error is not None:
-            raise OutputError(f"cannot write {self._name}: {self._stream.error.strerror}") from self._stream.error
+        error = None if self._stream is None else self._stream.error
+        if error is not None:
+            raise OutputError(f"cannot write {self._name}: {error.strerror}") from error
 
     def record(self, seen: LayerSpikes) -> None:
         """Write the part of one tile's core that is in the window."""
@@ -107,10 +129,11 @@ class Writer:
                 block = Rect(top, min(top + BLOCK, y1), left, min(left - shift + BLOCK, x1))
                 corner = (at[0] + top - core.y0, at[1] + left - core.x0)
                 shared = bool(shift) or ((block.x1 - window.x0) % 8 != 0 and block.x1 != window.x1)
-                for step in range(train.shape[1]):
-                    bits = spikes.block(corner, step, block.height, block.width)
-                    self.events[name][step] += int(np.unpackbits(bits.view(np.uint8)).sum())
-                    self._put(train, n, step, block.within(window), bits << np.uint64(shift), shared)
+                with held():
+                    for step in range(train.shape[1]):
+                        bits = spikes.block(corner, step, block.height, block.width)
+                        self.events[name][step] += int(np.unpackbits(bits.view(np.uint8)).sum())
+                        self._put(train, n, step, block.within(window), bits << np.uint64(shift), shared)
                 left = block.x1
 
     def _put(self, train: Any, n: int, step: int, block: Rect, bits: NDArray[np.uint64], shared: bool) -> None:
@@ -128,9 +151,10 @@ class Writer:
         text = json.dumps(info, ensure_ascii=False, allow_nan=False).encode()
         import h5py
 
-        for name, value in (("format", FORMAT.encode()), ("trace", text)):
-            self._file.attrs.create(name, value, dtype=h5py.string_dtype("utf-8", len(value)))
-        self._file.attrs.create("version", VERSION, dtype="<i8")
+        with held():
+            for name, value in (("format", FORMAT.encode()), ("trace", text)):
+                self._file.attrs.create(name, value, dtype=h5py.string_dtype("utf-8", len(value)))
+            self._file.attrs.create("version", VERSION, dtype="<i8")
 
 
 def describe(

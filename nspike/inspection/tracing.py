@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from nspike.engine.window import Rect
 from nspike.errors import UsageError, nearest
-from nspike.files.atomic import replacing
+from nspike.files.atomic import replacing, same_file
 from nspike.images import file as images
 from nspike.inspection.auditing import model_of, with_parts
 from nspike.inspection.certificate import certificate
@@ -62,6 +61,8 @@ def trace(
 
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
+    if isinstance(image, str | os.PathLike) and same_file(os.fspath(image), os.fspath(path)):
+        raise UsageError(f"the trace {os.fspath(path)} would replace the image; give another name")
     pixels, file_digest = read_image(image, max_pixels)
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     integers, (count, _, height, width) = ready.program.integers, ready.planes.shape
@@ -70,8 +71,7 @@ def trace(
     stages = [stage for stage in integers.stages if stage.name in chosen]
     sizes = {s.name: network.scales[network.output if s.name == OUTPUT else s.name] or Fraction(1) for s in stages}
     shapes = {s.name: Shape(count, integers.steps, s.channels * len(s.neuron.planes), sizes[s.name]) for s in stages}
-    with replacing(path) as beside, ExitStack() as opened:
-        writer = opened.enter_context(Writer(beside, os.fspath(path), shapes, part))
+    with replacing(path) as beside, Writer(beside, os.fspath(path), shapes, part) as writer:
         result = ready.run(digest=True, progress=progress, observer=writer.record)
         values = certificate(
             model,
@@ -86,7 +86,6 @@ def trace(
         gains = {stage.name: stage.neuron.planes for stage in stages}
         whole = part == Rect(0, height, 0, width)
         writer.finish(describe(values, part, shapes, gains, writer.events, whole=whole))
-        opened.close()
     return result
 
 

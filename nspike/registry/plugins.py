@@ -185,20 +185,29 @@ class Registry:
             things = {thing.name: thing for other, thing, _, _ in self._registered if other == kind}
             shelf.fill({name: things[name] for name in sorted(things) if not self._duplicate(kind, name)})
 
-    def add_third_party(self, objects: Objects, name: str, package: str, version: str) -> None:
-        """The same for a package that is not nspike's own: refused, and listed, if it takes a built-in plugin's name."""
+    def add_third_party(self, objects: Objects, name: str, package: str, version: str) -> bool:
+        """The same for a package that is not nspike's own: refused, and listed, if it takes a built-in plugin's name.
+
+        Whether it was taken.
+        """
         for kind, thing in objects:
             if (kind, thing.name, FIRST_PARTY) in {(k, t.name, p) for k, t, p, _ in self._registered}:
                 self._refused[kind, thing.name] = package
                 self.add_broken(
                     name, package, version, f"its {kind} {thing.name!r} has the name of a built-in one; give it another"
                 )
-                return
+                return False
         self.add(objects, package, version)
+        return True
 
     def add_broken(self, name: str, package: str, version: str, error: str) -> None:
         """List a plugin that cannot be used."""
         self._broken.append(Entry(name, "", package, version, "broken", error))
+
+    def stands_for(self, file: str | None, objects: Objects) -> None:
+        """Note which file an installed plugin was imported from, which may be named with --plugin, too."""
+        if file is not None:
+            self._files[Path(file).resolve()] = objects
 
     def _shelf(self, kind: str) -> Shelf[Any]:
         if kind not in self._shelves:
@@ -239,8 +248,9 @@ class Registry:
             for kind, thing in objects:
                 if self._takes(kind, thing.name):
                     owner = next(p for k, other, p, _ in self._registered if (k, other.name) == (kind, thing.name))
+                    or_else = "" if owner == FIRST_PARTY or owner.endswith(".py") else f", or uninstall {owner}"
                     raise PluginError(
-                        f"the {kind} {thing.name!r} is registered by both {owner} and {path}; give yours another name"
+                        f"the {kind} {thing.name!r} is registered by both {owner} and {path}; give yours another name{or_else}"
                     )
             self.add(objects, str(path), "")
             self._files[key] = objects
@@ -265,11 +275,13 @@ def registry() -> Registry:
             built.add_broken(point.name, package, version, why)
             continue
         try:
-            objects = collect(point.load())
+            plugin = point.load()
+            objects = collect(plugin)
             if package == FIRST_PARTY:
                 built.add(objects, package, version)
-            else:
-                built.add_third_party(objects, point.name, package, version)
+            elif not built.add_third_party(objects, point.name, package, version):
+                continue
+            built.stands_for(getattr(plugin, "__file__", None), objects)
         except PluginError as error:
             built.add_broken(point.name, package, version, str(error))
         except KeyboardInterrupt:

@@ -1,10 +1,14 @@
 """Nothing is overwritten by surprise."""
 
+import json
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
+from nspike.cli import guard
 from nspike.cli.guard import keep_apart, taken
 from nspike.errors import OutputError, UsageError
 from nspike.model.file import save
@@ -69,6 +73,54 @@ def test_no_input_is_replaced(here, capsys, command, name):
         done = run(capsys, *command, target)
         assert (done.code, "would replace an input" in done.err) == (2, True), (target, done)
         assert contents(here) == before
+
+
+OTHERS = {"m.h5": None, "photo.png": None, "package.json": b'{\n  "name": "x",\n  "version": "1"\n}\n'}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("models", "--json"),
+        ("plugins", "--json"),
+        ("plugin", "new", "mine", "--json"),
+        ("completion", "bash", "--json"),
+        ("examples", "images", "--json"),
+        ("run", "clean.png", "--json"),
+        ("audit", "clean.png", "--json"),
+        ("audit", "clean.png", "--report"),
+    ],
+    ids=" ".join,
+)
+def test_reports_replace_reports_alone(here, capsys, command):
+    shutil.copy(here / "photo.png", here / "clean.png")
+    for name, content in OTHERS.items():
+        if content is not None:
+            (here / name).write_bytes(content)
+        before = contents(here)
+        done = run(capsys, *command, name)
+        assert (done.code, "is no report of nspike's" in done.err) == (5, True), done
+        assert contents(here) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("models",), ("plugins",), ("plugins", "mprn"), ("completion", "bash"), ("info", "m.h5")],
+    ids=" ".join,
+)
+def test_a_report_is_replaced(here, capsys, command):
+    (here / "r.json").touch()  # as mktemp leaves it
+    for _ in range(2):
+        assert run(capsys, *command, "--json", "r.json").code == 0
+    assert json.loads((here / "r.json").read_bytes())
+
+
+def test_every_command_checks_its_report():
+    folder = Path(guard.__file__).parent / "commands"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    for name, text in texts.items():
+        if "json_file" in text:
+            assert 'check_report("--json"' in text, name
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The commands plugins, models and info."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,12 @@ def test_info(capsys, tmp_path, model):
     assert len(found["network"]["layers"]) == 5
     if model.spiking:
         assert found["spiking"]["scales"]["act1"] == model.spiking.scales["act1"].tolist()
+
+
+def test_info_says_where_the_licence_is(capsys):
+    done = run(capsys, "info", "dncnn-s25")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("licence:")]
+    assert Path(line.split("see ")[1].split(" for ")[0]).samefile(models.find("dncnn-s25").with_name("LICENSE"))
 
 
 def test_info_of_a_network_of_several_sizes(capsys, tmp_path):

@@ -52,6 +52,21 @@ def test_nothing_is_written_without_an_output(photos, monkeypatch):
     assert trained.model.info.quality[photos.name]["psnr"] == pytest.approx(trained.best.psnr)
 
 
+def test_no_input_is_replaced(photos, tmp_path):
+    nspike.save(tmp_path / "m.h5", tiny_model())
+    (tmp_path / "r.toml").write_text(f'model = "m.h5"\ndata = ["{photos}"]\n')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for function, source, output in (
+        (nspike.finetune, {"model": str(tmp_path / "m.h5"), "data": [str(photos)]}, "m.h5"),
+        (nspike.train, {"model": str(tmp_path / "m.h5"), "data": [str(photos)]}, "m.h5"),
+        (nspike.finetune, tmp_path / "r.toml", "r.toml"),
+        (nspike.finetune, tmp_path / "r.toml", "m.h5"),
+    ):
+        with pytest.raises(UsageError, match=f"{output} would replace an input; give another name"):
+            function(source, tmp_path / output, overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_the_best_model_is_the_result(photos):
     """Steps that make it worse: the model from before them is kept."""
     model = tiny_model(timesteps=2)

@@ -183,6 +183,16 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
         nspike.trace(MODEL, pixels, "/dev/full")
 
 
+def test_the_image_is_not_replaced(tmp_path):
+    photo = write(tmp_path / "photo.png", 20, 24)
+    before = photo.read_bytes()
+    (tmp_path / "linked.h5").symlink_to(photo)
+    for target in (photo, str(photo), tmp_path / "linked.h5"):
+        with pytest.raises(UsageError, match="would replace the image; give another name"):
+            nspike.trace(MODEL, str(photo), target)
+    assert photo.read_bytes() == before
+
+
 @pytest.mark.parametrize("room", [0, 100, 5_000, 9_000, "last"])
 def test_a_disk_that_fills_up(tmp_path, monkeypatch, room):
     nspike.trace(MODEL, image(70, 80), tmp_path / "t.h5")

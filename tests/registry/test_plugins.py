@@ -380,6 +380,24 @@ def test_file_that_is_missing(tmp_path):
         Registry().resolve(str(tmp_path / "nothing.py"), ["neuron"])
 
 
+def test_the_file_of_an_installed_plugin(site):
+    """`pip install -e`, and --plugin with the file: it is one plugin."""
+    make_package(site, "alpha", HEALTHY)
+    installed = registry().neurons["sleepy"]
+    path = Path(sys.modules["alpha"].__file__)
+    assert registry().resolve(str(path), ["neuron"]) == ("neuron", installed)
+    (site / "linked.py").symlink_to(path)
+    assert registry().resolve(str(site / "linked.py"), ["neuron"])[1] is installed
+    assert [e.state for e in registry().entries() if e.name == "sleepy"] == ["ok"]
+
+
+def test_a_copy_of_an_installed_plugin(site):
+    make_package(site, "alpha", HEALTHY)
+    path = plugin_file(site, HEALTHY)
+    with pytest.raises(PluginError, match=r"by both alpha and .*trial.py; give yours another name, or uninstall alpha"):
+        registry().resolve(str(path), ["neuron"])
+
+
 def test_file_that_takes_a_registered_name(tmp_path):
     path = plugin_file(tmp_path, HEALTHY.replace("sleepy", "if"))
     with pytest.raises(PluginError, match=r"'if' is registered by both nspike and .*trial.py; give yours another name"):

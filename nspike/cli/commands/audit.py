@@ -7,7 +7,7 @@ import click
 
 from nspike.cli.configuration import refuse_head_parameters
 from nspike.cli.figures import energy_text
-from nspike.cli.guard import keep_apart, take
+from nspike.cli.guard import check_report, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options, take_file
 from nspike.cli.output import to_json
@@ -60,8 +60,8 @@ def command(
     from nspike.errors import UsageError
 
     read = (image, verified, reference, wanted.model, *wanted.plugins)
-    keep_apart("--json", json_file, read)
-    keep_apart("--report", report_file, (*read, json_file))
+    check_report("--json", json_file, read)
+    check_report("--report", report_file, (*read, json_file))
     if report_file is not None:
         take(report_file)
     how = machine.arguments() | {"max_pixels": machine.max_pixels}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nspike.cli.guard import take
+from nspike.cli.guard import check_report, take
 from nspike.cli.options import inexact_option, json_option, memory_option, plugin_option, threads_option
 from nspike.cli.output import emit, to_json
 from nspike.cli.parts import energy_models, resolve
@@ -119,6 +119,8 @@ def command(
         names = energy if kind == "energy" else chosen
         if plugin.name not in names:
             names.append(plugin.name)
+    files = [*pairs(models).values(), *pairs(recipes).values()]
+    check_report("--json", json_file, (network, lpips, *files, *plugins))
     take(output)
     steps, own = _steps(timesteps)
     announce_compilation()

@@ -3,6 +3,7 @@
 import click
 
 from nspike.cli.completion import SHELLS, script
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import to_json
 from nspike.cli.streams import print_asked, print_json
@@ -20,6 +21,7 @@ def command(shell: str, json_file: str | None) -> None:
       nspike completion zsh >> ~/.zshrc
       nspike completion fish > ~/.config/fish/completions/nspike.fish
     """
+    check_report("--json", json_file)
     text = script(shell, click.get_current_context().find_root().command)
     report = to_json({"shell": shell, "script": text})
     if json_file == "-":

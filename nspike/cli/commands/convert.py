@@ -2,7 +2,7 @@
 
 import click
 
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.options import json_option, overwrite_option, plugin_option, threads_option
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
@@ -82,7 +82,7 @@ def command(
     from nspike.registry.plugins import registry
 
     keep_apart("-o", output, (model, *plugins))
-    keep_apart("--json", json_file, (model, output, *plugins))
+    check_report("--json", json_file, (model, output, *plugins))
     check_free(output, overwrite)
     take(output)
     parts, _ = parts_of(plugins, ("neuron", "head", "converter"), {"converter": converter, "head": head})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import choose, configuration, headline
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -68,7 +68,7 @@ def command(
         raise UsageError("--match is for images without --reference; with one, --within says where to stop")
     levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
     check_levels(**levels)
-    keep_apart("--json", json_file, (image, reference, wanted.model, *wanted.plugins))
+    check_report("--json", json_file, (image, reference, wanted.model, *wanted.plugins))
     choice, read = choose(image, wanted, machine.max_pixels)
     clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import choose, refuse
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import check_report
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options
 from nspike.cli.output import emit
@@ -77,7 +77,7 @@ def command(
     from nspike.inspection.difference import diff
     from nspike.inspection.traces import is_trace, read_trace
 
-    keep_apart("--json", json_file, (a, b, wanted.model, *wanted.plugins, *against))
+    check_report("--json", json_file, (a, b, wanted.model, *wanted.plugins, *against))
     how = machine.arguments() | {"max_pixels": machine.max_pixels}
     options = wanted.given() | {"--window": window}
     with ExitStack() as opened:

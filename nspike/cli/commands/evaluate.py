@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import check_report
 from nspike.cli.meter import Meter
 from nspike.cli.options import json_option, memory_option, plugin_option, set_option, threads_option, timesteps_option
 from nspike.cli.output import emit
@@ -83,7 +83,7 @@ def command(
     from nspike.benchmarking.evaluation import evaluate
     from nspike.errors import UsageError
 
-    keep_apart("--json", json_file, (model, *plugins))
+    check_report("--json", json_file, (model, *plugins))
     parts, energy = parts_of(plugins, ("neuron", "head", "energy"))
     if len(energy) > 1:
         raise UsageError("an evaluation prices with one energy model; give one")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.options import json_option, overwrite_option
 from nspike.cli.output import emit
 from nspike.cli.text import size
@@ -64,7 +64,7 @@ def command(
     if ann and integrate:
         raise UsageError("--if names neurons, which --ann leaves out: give one of them")
     keep_apart("-o", output, (model,))
-    keep_apart("--json", json_file, (model, output))
+    check_report("--json", json_file, (model, output))
     check_free(output, overwrite)
     take(output)
     loaded = load(model)

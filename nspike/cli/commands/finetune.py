@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import keep_apart, take
+from nspike.cli.guard import check_report, keep_apart, take
 from nspike.cli.options import plugin_option
 from nspike.cli.training import Given, training_options
 
@@ -37,7 +37,7 @@ def command(
     """
     options = Given(**given)
     keep_apart("-o", options.output, (source, model, *plugins))
-    keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
+    check_report("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
     options.carry_out(_work, source, "model", model=model, timesteps=timesteps, k=k, plugins=plugins)
 

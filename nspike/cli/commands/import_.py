@@ -2,7 +2,7 @@
 
 import click
 
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option, undone, undone_options
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
@@ -73,7 +73,7 @@ def command(
 
     parts, _ = parts_of(plugins, ("network", "format"), {"network": network, "format": format_})
     keep_apart("-o", output, (checkpoint, *plugins))
-    keep_apart("--json", json_file, (checkpoint, output, *plugins))
+    check_report("--json", json_file, (checkpoint, output, *plugins))
     check_free(output, overwrite)
     take(output)
     degradation = undone(sigmas, scales)

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.text import in_words, size, table
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nspike.model.file import FileInfo
     from nspike.model.model import Model
 
@@ -46,7 +48,7 @@ def command(model: str, json_file: str | None) -> None:
     from nspike.restoration.opening import load_file
 
     path = find(model)
-    keep_apart("--json", json_file, (path,))
+    check_report("--json", json_file, (path,))
     loaded, file = load_file(path), read_info(path)
     emit(_text(loaded, file), _report(loaded, file), json_file)
 
@@ -77,7 +79,7 @@ def _text(model: "Model", file: "FileInfo") -> str:
         lines += [("neuron", spiking.neuron), ("head", spiking.head)]
     lines += [
         ("quality", in_words(info.quality) or "not measured"),
-        ("licence", info.licence or "not stated"),
+        ("licence", _licence(info.licence, file.path)),
         ("file", f"{file.path}, {size(file.size)}, format {file.version}, by {file.writer}"),
         ("digest", file.digest),
     ]
@@ -85,6 +87,12 @@ def _text(model: "Model", file: "FileInfo") -> str:
     if info.provenance:
         text += "\n\nprovenance\n" + "\n".join(f"  {name}: {_value(v)}" for name, v in info.provenance.items())
     return f"{text}\n\n{table(('layer', 'kind', 'reads', 'shape', 'size', 'λ', 'θ', 'parameters'), _layers(model))}"
+
+
+def _licence(text: str, path: "Path") -> str:
+    """What a model says of its licence; shipped ones name the file by its place in the repository."""
+    beside = path.with_name("LICENSE")
+    return text.replace("weights/LICENSE", str(beside)) if beside.is_file() else text or "not stated"
 
 
 def _spiking(model: "Model") -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.text import in_words, size, table
@@ -22,6 +23,8 @@ def command(json_file: str | None) -> None:
     """
     from nspike.model.file import read_info
     from nspike.model.shipped import DEFAULT, shipped
+
+    check_report("--json", json_file)
 
     rows: list[tuple[object, ...]] = []
     report = []

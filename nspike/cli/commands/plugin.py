@@ -2,7 +2,7 @@
 
 import click
 
-from nspike.cli.guard import keep_apart
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.values import numbers
@@ -36,6 +36,7 @@ def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> N
     """
     from nspike.authoring.new_plugin import new_neuron
 
+    check_report("--json", json_file)
     package = new_neuron(name, output, kernel=kernel)
     lines = [
         *(f"{package.folder / file}" for file in package.files),
@@ -70,7 +71,7 @@ def check(name: str, parameters: tuple[str, ...], conserves: bool, json_file: st
     from nspike.registry.plugins import registry
     from nspike.testing import examine_method, examine_neuron
 
-    keep_apart("--json", json_file, (name,))
+    check_report("--json", json_file, (name,))
     kind, plugin = registry().resolve(name, ["neuron", "method"])
     if kind == "method":
         if parameters or conserves:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.text import in_words, printable, table
@@ -32,6 +33,7 @@ def command(name: str | None, kind: str | None, json_file: str | None) -> None:
     """
     from nspike.registry.plugins import registry
 
+    check_report("--json", json_file)
     if kind is not None:
         registry().all(kind)  # an unknown kind says so
     if name is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import refuse
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import (
     Machine,
@@ -82,7 +82,7 @@ def command(
             source = Path(image) if image else image_of(recorded.info, [Path(trace).parent, Path()])
         target = output or f"{source.stem}_replay.png"
         keep_apart("-o", target, (trace, source, model, *plugins))
-        keep_apart("--json", json_file, (trace, source, model, target, *plugins))
+        check_report("--json", json_file, (trace, source, model, target, *plugins))
         check_free(target, overwrite)
         take(target)
         parts, _ = parts_of(plugins)

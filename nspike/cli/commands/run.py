@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from nspike.cli.figures import describe
-from nspike.cli.guard import keep_apart, take
+from nspike.cli.guard import check_report, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import (
     Machine,
@@ -148,7 +148,7 @@ def command(
             raise UsageError(f"-o {output}: what comes from standard input needs a file's name")
         jobs = [replace(jobs[0], data=data)]
     own = [path for job in jobs for path in (job.source, job.reference, job.target)]
-    keep_apart("--json", json_file, [*own, wanted.model, *wanted.plugins])
+    check_report("--json", json_file, [*own, wanted.model, *wanted.plugins])
     if output == STREAM:
         jobs = [replace(jobs[0], stream=_standard_output())]
     elif jobs[0].recorded:

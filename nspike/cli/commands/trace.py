@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from nspike.cli.configuration import choose, configuration, headline, refuse_head_parameters
-from nspike.cli.guard import check_free, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -41,7 +41,7 @@ def command(
     \b
     Examples:
       nspike trace photo.png
-      nspike trace photo.png --layer relu1 --layer relu2 -o two.h5
+      nspike trace photo.png --model dncnn-s25 --layer relu1 --layer relu2 -o two.h5
       nspike trace photo.png --window 8 16 32 32 -o corner.h5
     """
     from nspike.inspection.traces import read_trace
@@ -49,7 +49,7 @@ def command(
 
     target = output or f"{Path(image).stem}_trace.h5"
     keep_apart("-o", target, (image, wanted.model, *wanted.plugins))
-    keep_apart("--json", json_file, (image, wanted.model, target, *wanted.plugins))
+    check_report("--json", json_file, (image, wanted.model, target, *wanted.plugins))
     check_free(target, overwrite)
     take(target)
     choice, _ = choose(image, wanted, machine.max_pixels)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from nspike.cli.guard import keep_apart, take
+from nspike.cli.guard import check_report, keep_apart, take
 from nspike.cli.options import plugin_option
 from nspike.cli.training import Given, training_options
 from nspike.errors import UsageError
@@ -53,7 +53,7 @@ def command(
     if source is None and model is None:
         raise UsageError("nothing to train: give a network's name, a model file, or a recipe")
     keep_apart("-o", options.output, (source, model, *plugins))
-    keep_apart("--json", options.json_file, (source, model, options.output, *plugins))
+    check_report("--json", options.json_file, (source, model, options.output, *plugins))
     take(options.output)
     own = {"model": model, "activation": activation, "levels": levels, "plugins": plugins}
     own |= {"spiking": spiking, "timesteps": timesteps}

@@ -2,6 +2,7 @@
 
 import click
 
+from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
 from nspike.cli.progress import Progress
@@ -16,6 +17,7 @@ def command(json_file: str | None) -> None:
     Example:
       nspike warmup
     """
+    check_report("--json", json_file)
     import numpy as np
 
     from nspike.engine.warmup import warm_up
