@@ -96,14 +96,15 @@ def check_folder(folder: Path) -> None:
     if not nearest.is_dir():
         what = "is a file, not a folder" if nearest.exists() else "is a link to what is not there"
         raise OutputError(f"cannot write into {folder}: {nearest} {what}")
+    temporary = _temporary(nearest / "trial")
     try:
-        temporary, stream = _temporary(nearest / "trial")
-        stream.close()
-        temporary.unlink()
+        _opened(temporary).close()
     except OSError as error:
         # /proc says that files are not there
         reason = "" if isinstance(error, FileNotFoundError) else f": {error.strerror or error}"
         raise OutputError(f"cannot write into {folder}: no file can be made in {nearest}{reason}") from error
+    finally:
+        _remove(temporary)
 
 
 def sweep(folder: Path) -> None:
