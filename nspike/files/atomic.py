@@ -75,7 +75,7 @@ def same_file(a: str, b: str) -> bool:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise OutputError where `write_bytes` would, were the file's folder made: before the work that its content takes."""
     target = Path(path)
-    if target.is_symlink():  # which is followed
+    if os.path.islink(target):  # which is followed; unlike Path.is_symlink, this takes names that are too long
         target = Path(os.path.realpath(path))
     try:
         mode = os.stat(target).st_mode

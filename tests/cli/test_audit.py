@@ -189,7 +189,7 @@ def test_a_model_that_is_not_shipped(here, capsys, tmp_path):
     assert run(capsys, "audit", "photo.png", "--model", "mine.h5", "--json", "c.json").code == 0
     done = run(capsys, "audit", "--verify", "c.json")
     assert done.code == 3
-    assert "with --model" in done.err
+    assert "--model FILE" in done.err
     assert run(capsys, "audit", "--verify", "c.json", "--model", "mine.h5").code == 0
 
 

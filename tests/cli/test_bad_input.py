@@ -456,7 +456,8 @@ def test_a_full_disk(here, capsys, command, target):
 @pytest.mark.parametrize("command", WRITERS, ids=lambda command: f"{command[0]} {command[-1]}")
 def test_a_disk_that_fills_while_writing(here, capsys, command, target, monkeypatch):
     """An older file stays; nothing else is left."""
-    (here / target).write_bytes(b"older")
+    older = b"" if command[-1] == "--json" else b"older"  # an empty file: reports replace nothing but reports
+    (here / target).write_bytes(older)
     real = builtins.open
 
     def filling(path, mode="r", *args, **options):
@@ -471,7 +472,7 @@ def test_a_disk_that_fills_while_writing(here, capsys, command, target, monkeypa
     monkeypatch.undo()
     assert done.code == 5, done
     assert "No space left on device" in done.err
-    assert (here / target).read_bytes() == b"older"
+    assert (here / target).read_bytes() == older
     assert not list(here.rglob(".nspike-*"))
 
 
