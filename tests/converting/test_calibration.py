@@ -112,8 +112,8 @@ def test_what_cannot_be(folder, tmp_path):
         ({"size": 4}, UsageError, "at least 8 pixels"),
         ({"folder": tmp_path / "empty"}, BadInputError, "no images"),
         ({"folder": tmp_path / "none"}, BadInputError, "No such file"),
-        ({"model": model(degradation={})}, UsageError, "--sigma"),
-        ({"model": model(task="superres", degradation={})}, UsageError, "--scale"),
+        ({"model": model(degradation={})}, UsageError, "degradation={'sigma': 25}"),
+        ({"model": model(task="superres", degradation={})}, UsageError, r"degradation={'scales': \[2\]}"),
         ({"model": model(task="superres", degradation={"scales": [40]})}, BadInputError, "too small for scale 40"),
     ]:
         given = {"model": ann, "folder": folder, "size": 16, "crops": 2} | options
