@@ -8,6 +8,7 @@ from typing import Any
 
 from nspike.comparing.comparison import Comparison
 from nspike.comparing.plan import PLAIN
+from nspike.runtime.words import counted
 
 Row = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ def caption(comparison: Comparison) -> str:
     shares = "PSNR" if settings["sigma"] is not None else "mean of PSNR and SSIM"
     share = f"; of plain %: {shares} as a share of the plain network's, at most 100" if network else ""
     return (
-        f"{network}protocol {', '.join([settings['protocol'], *numbers])}, {count} image{'s' if count > 1 else ''}{first}; "
+        f"{network}protocol {', '.join([settings['protocol'], *numbers])}, {counted(count, 'image')}{first}; "
         f"the input has {before['psnr']:.2f} dB. Means of an image{share}; energy is modelled, not measured; seconds are of "
         "this machine"
     )

@@ -18,17 +18,8 @@ from nspike.images.ifd import LONG, RATIONAL, SHORT, UNDEFINED, Structure
 
 _ICC_PROFILE = 0x8773
 _DESCRIPTIVE = (
-    *(
-        0x010D,
-        0x010E,
-        0x010F,
-        0x0110,
-        0x0112,
-        0x0131,
-        0x0132,
-        0x013B,
-        0x013C,
-    ),  # names, descriptions, camera, orientation, dates
+    *(0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x013B, 0x013C),  # names, descriptions, camera
+    *(0x0112, 0x0132),  # orientation, date
     *(X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT),
     *(0x02BC, 0x4746, 0x4749, 0x8298, 0x83BB, 0x8649),  # XMP, ratings, copyright, IPTC, Photoshop
     *(0x8769, 0x8825),  # the directories of EXIF and GPS

@@ -151,6 +151,15 @@ def test_info_says_where_the_licence_is(capsys):
     assert Path(line.split("see ")[1].split(" for ")[0]).samefile(models.find("dncnn-s25").with_name("LICENSE"))
 
 
+def test_info_of_a_model_without_licence_beside_one(capsys, tmp_path):
+    save(tmp_path / "model.h5", small_ann())
+    (tmp_path / "LICENSE").write_text("MIT")
+    (line,) = [
+        line for line in run(capsys, "info", tmp_path / "model.h5").out.splitlines() if line.startswith("licence:")
+    ]
+    assert line.split() == ["licence:", "not", "stated"]
+
+
 def test_info_of_a_network_of_several_sizes(capsys, tmp_path):
     path = tmp_path / "model.h5"
     save(path, model_of(many()))

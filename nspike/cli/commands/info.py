@@ -92,7 +92,7 @@ def _text(model: "Model", file: "FileInfo") -> str:
 def _licence(text: str, path: "Path") -> str:
     """What a model says of its licence; shipped ones name the file by its place in the repository."""
     beside = path.with_name("LICENSE")
-    return text.replace("weights/LICENSE", str(beside)) if beside.is_file() else text or "not stated"
+    return (text.replace("weights/LICENSE", str(beside)) if beside.is_file() else text) or "not stated"
 
 
 def _spiking(model: "Model") -> str:
