@@ -14,15 +14,10 @@ from pathlib import Path
 import click
 
 from nspike.errors import OutputError, UsageError
-from nspike.files.atomic import same_file
+from nspike.files.atomic import check_folder, check_writable, same_file
 
-_OPENINGS = (
-    b"nspike", b"plugins", b"models", b"format version", b"certificate image", b"image trace", b"image reference", b"trace layer",
-    b"a b", b"file info", b"file digest", b"file format", b"file bytes", b"folder files", b"seconds folder", b"shell script",
-    b"name distribution", b"neuron passed", b"method passed",
-)  # fmt: skip
-"""The first keys of the reports that commands write with --json, and of a certificate."""
-
+_REPORT = re.compile(rb'\{\n +("nspike": "\d|"format": "nspike certificate")')
+"""How the reports that commands write with --json begin, and certificates."""
 _PAGE = b"<!doctype html>\n"
 _HEAD = 1 << 16
 _PLUGIN_FILE = re.compile(r"(.*\.py)(:.*)?", re.DOTALL)
@@ -46,39 +41,38 @@ def keep_apart(
             raise UsageError(f"{option} {written} would replace an input; give another name")
 
 
-def check_report(option: str, written: str | None, read: Iterable[str | os.PathLike[str] | None] = ()) -> None:
-    """Whether `option` (--json or --report) may write its file: one that is not there, or is an earlier report.
+def check_report(
+    option: str,
+    written: str | None,
+    read: Iterable[str | os.PathLike[str] | None] = (),
+    made: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Whether `option` (--json or --report) can and may write its file: one that is not there, or is an earlier report.
 
-    Raises UsageError where it is one of those to read, as `keep_apart` does, and ExistsError where it is any other file. A device
-    or a pipe, and an empty file, may be written to.
+    made : folders that the command makes, where the report may be.
+
+    Raises UsageError where it is one of those to read, as `keep_apart` does, ExistsError where it is any other file, and
+    OutputError where it cannot be written. A device or a pipe, and an empty file, may be written to.
     """
     keep_apart(option, written, read)
-    if written is None or written == "-" or not os.path.isfile(written) or os.path.getsize(written) == 0:
+    if written is None or written == "-":
         return
-    with open(written, "rb") as stream:
-        head = stream.read(_HEAD)
-    if not (_is_page(head) if option == "--report" else _is_json(head)):
-        from nspike.restoration.batch import ExistsError
+    if os.path.isfile(written) and os.path.getsize(written) > 0:
+        with open(written, "rb") as stream:
+            head = stream.read(_HEAD)
+        if not (_is_page(head) if option == "--report" else _REPORT.match(head)):
+            from nspike.restoration.batch import ExistsError
 
-        raise ExistsError(
-            f"{written}: it exists already and is no report of nspike's; {option} replaces only such. Give another name, or "
-            "remove it"
-        )
+            raise ExistsError(
+                f"{written}: it exists already and is no report of nspike's; {option} replaces only such. Give another name, or "
+                "remove it"
+            )
+    check_writable(written, made)
 
 
 def _is_page(head: bytes) -> bool:
     """Whether a file that begins so is a page of `nspike audit --report`."""
     return head.startswith(_PAGE) and b": every spike</title>" in head
-
-
-def _is_json(head: bytes) -> bool:
-    """Whether a file that begins so is a report of a command, or a certificate."""
-    first = re.match(rb'\{\n( +)"([^"]+)": ', head)
-    if first is None:
-        return False
-    indent, key = first.groups()
-    second = re.search(rb'\n%b"([^"]+)": ' % indent, head[first.end() :])
-    return key in _OPENINGS or (second is not None and b"%b %b" % (key, second[1]) in _OPENINGS)
 
 
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
@@ -89,8 +83,18 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
         raise ExistsError(f"{path}: it exists already; --overwrite replaces it")
 
 
-def take(path: str | os.PathLike[str]) -> None:
-    """Keep other runs from writing `path` until this command ends. Raises OutputError if one is doing so."""
+def take(path: str | os.PathLike[str], made: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Keep other runs from writing the file `path` until this command ends.
+
+    Raises OutputError if one is doing so, or it cannot be written; `made` as for `check_writable`.
+    """
+    check_writable(path, made)
+    click.get_current_context().with_resource(taken(path))
+
+
+def take_folder(path: str | os.PathLike[str]) -> None:
+    """The same for a folder, which may have to be made."""
+    check_folder(Path(path))
     click.get_current_context().with_resource(taken(path))
 
 

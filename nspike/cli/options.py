@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nspike.cli.guard import take
+from nspike.cli.guard import taken
 from nspike.cli.values import BYTES, COUNT, numbers
 from nspike.contracts.tasks import TASKS, Task
 
@@ -21,7 +21,7 @@ def take_file(context: click.Context, _: click.Parameter, value: str | None) -> 
     """Of an option that names a file to write: keep other runs from it. A device may be written by several."""
     usual = value is not None and value != "-" and (os.path.isfile(value) or not os.path.lexists(value))
     if value is not None and usual and not context.resilient_parsing:
-        take(value)
+        context.with_resource(taken(value))
     return value
 
 

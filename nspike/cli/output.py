@@ -11,6 +11,7 @@ import click
 
 from nspike.cli.streams import print_json
 from nspike.cli.text import printable
+from nspike.runtime.version import VERSION
 
 
 def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:
@@ -18,14 +19,23 @@ def emit(text: str, report: Mapping[str, Any], json_file: str | None) -> None:
 
     Raises OutputError if the file cannot be written.
     """
+    write_report(report, json_file)
+    if json_file != "-":
+        click.echo(printable(text))
+
+
+def write_report(report: Mapping[str, Any], json_file: str | None) -> None:
+    """Write `report` as JSON where asked, or print it for `-`. It begins with the version, by which reports are recognised.
+
+    Raises OutputError if the file cannot be written.
+    """
+    text = to_json({"nspike": VERSION, **report})
     if json_file == "-":
-        print_json(to_json(report))
-        return
-    if json_file is not None:
+        print_json(text)
+    elif json_file is not None:
         from nspike.files.atomic import write_bytes
 
-        write_bytes(json_file, to_json(report).encode())
-    click.echo(printable(text))
+        write_bytes(json_file, text.encode())
 
 
 def to_json(report: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +16,8 @@ _TEMPORARY = re.compile(r"\.nspike-[0-9a-f]{16}\.tmp")
 _OLD = 60.0
 """Seconds after which a temporary file that no process holds is what a killed one left."""
 _swept: set[Path] = set()
+_tried: set[Path] = set()
+"""The folders in which this process has made a file, to see whether it can."""
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = False) -> None:
@@ -72,14 +74,20 @@ def same_file(a: str, b: str) -> bool:
     return a == b
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError where `write_bytes` would, were the file's folder made: before the work that its content takes."""
+def check_writable(path: str | os.PathLike[str], made: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Raise OutputError where `write_bytes` would: before the work that its content takes.
+
+    made : folders that are made before it is written, with those above them.
+    """
     target = Path(path)
     if os.path.islink(target):  # which is followed; unlike Path.is_symlink, this takes names that are too long
         target = Path(os.path.realpath(path))
     try:
         mode = os.stat(target).st_mode
     except (FileNotFoundError, NotADirectoryError):
+        folder, folders = Path(os.path.abspath(target.parent)), [Path(os.path.abspath(each)) for each in made]
+        if not os.path.lexists(folder) and not any(folder in (each, *each.parents) for each in folders):
+            raise OutputError(f"cannot write {path}: the folder {target.parent} does not exist") from None
         check_folder(target.parent)
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
@@ -91,14 +99,20 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OutputError where no file can be made in a folder, or, if it is not there, in the next one above that is."""
+    """Raise OutputError where no file can be made in a folder, or, if it is not there, in the next one above that is.
+
+    A folder in which one could be made is not tried again.
+    """
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         what = "is a file, not a folder" if nearest.exists() else "is a link to what is not there"
         raise OutputError(f"cannot write into {folder}: {nearest} {what}")
+    if nearest.absolute() in _tried:
+        return
     temporary = _temporary(nearest / "trial")
     try:
         _opened(temporary).close()
+        _tried.add(nearest.absolute())
     except OSError as error:
         # /proc says that files are not there
         reason = "" if isinstance(error, FileNotFoundError) else f": {error.strerror or error}"

@@ -231,7 +231,7 @@ def _reference(reference: str | None, source: Path, several: bool) -> Path | Non
 def check_target(job: Job) -> None:
     """Raise OutputError, before the work, where no result can be: a folder has its name, or no file can be made there."""
     for path in (job.target, job.record) if job.recorded else (job.target,):
-        check_writable(path)
+        check_writable(path, [path.parent])
 
 
 State = Literal["new", "done", "replace"]

@@ -141,7 +141,8 @@ def test_a_certificate_that_holds(here, capsys, certificate):
     done = run(capsys, "audit", "--verify", "c.json")
     assert (done.code, done.out) == (0, "c.json holds: photo.png, 2 layers, 5 steps, every spike the same\n")
     done = run(capsys, "audit", "photo.png", "--verify", "c.json", "--threads", 1, "--tile", 64, "--json", "-")
-    assert json.loads(done.out) == {"certificate": "c.json", "image": "photo.png", "holds": True, "differences": []}
+    expected = {"certificate": "c.json", "image": "photo.png", "holds": True, "differences": []}
+    assert json.loads(done.out) == {"nspike": nspike.__version__, **expected}
 
 
 def test_an_edited_digit(here, capsys, certificate):

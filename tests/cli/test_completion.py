@@ -39,7 +39,8 @@ def test_scripts(capsys, shell):
     done = run(capsys, "completion", shell)
     assert done.code == 0
     assert f"_NSPIKE_COMPLETE={shell}_complete" in done.out
-    assert json.loads(run(capsys, "completion", shell, "--json", "-").out) == {"shell": shell, "script": done.out}
+    report = json.loads(run(capsys, "completion", shell, "--json", "-").out)
+    assert (report["shell"], report["script"]) == (shell, done.out)
     assert run(capsys, "completion", shell, "--quiet").out == done.out, "it was asked for"
     if shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=done.out, text=True).returncode == 0

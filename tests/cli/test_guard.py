@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nspike.cli import guard
+from nspike.cli.group import COMMANDS
 from nspike.cli.guard import keep_apart, taken
 from nspike.errors import OutputError, UsageError
 from nspike.model.file import save
@@ -75,7 +76,12 @@ def test_no_input_is_replaced(here, capsys, command, name):
         assert contents(here) == before
 
 
-OTHERS = {"m.h5": None, "photo.png": None, "package.json": b'{\n  "name": "x",\n  "version": "1"\n}\n'}
+OTHERS = {
+    "m.h5": None,
+    "photo.png": None,
+    "package.json": b'{\n  "name": "x",\n  "version": "1"\n}\n',
+    "settings.json": b'{\n  "nspike": {"threads": 2}\n}\n',
+}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,102 @@ def test_a_report_is_replaced(here, capsys, command):
     (here / "r.json").touch()  # as mktemp leaves it
     for _ in range(2):
         assert run(capsys, *command, "--json", "r.json").code == 0
-    assert json.loads((here / "r.json").read_bytes())
+    assert next(iter(json.loads((here / "r.json").read_bytes()))) == "nspike"
+
+
+def test_a_certificate_is_replaced(here, capsys):
+    for _ in range(2):
+        assert run(capsys, "audit", "photo.png", "--model", "m.h5", "--json", "c.json").code == 0
+    assert next(iter(json.loads((here / "c.json").read_bytes()))) == "format"
+
+
+BROKEN = "broken.h5"
+"""A model, network, image or trace that no command can read: one that complains of it has not looked at its target first."""
+EARLY = [
+    ("run", "broken.png", "--model", "m.h5", "-o"),
+    ("run", "broken.png", "--model", "m.h5", "-o", "x.png", "--json"),
+    ("audit", BROKEN, "--json"),
+    ("audit", BROKEN, "--report"),
+    ("audit", "--verify", BROKEN, "--json"),
+    ("trace", BROKEN, "-o"),
+    ("trace", BROKEN, "--json"),
+    ("diff", BROKEN, BROKEN, "--json"),
+    ("replay", "recorded.h5", "--model", BROKEN, "-o"),
+    ("replay", "recorded.h5", "--model", BROKEN, "-o", "x.png", "--json"),
+    ("curve", BROKEN, "--json"),
+    ("curve", BROKEN, "--save-steps"),
+    ("import", BROKEN, "--network", "dncnn", "-o"),
+    ("import", BROKEN, "--network", "dncnn", "-o", "x.h5", "--json"),
+    ("convert", BROKEN, "--calibrate", "photos", "-o"),
+    ("convert", BROKEN, "--calibrate", "photos", "-o", "x.h5", "--json"),
+    ("export", BROKEN, "--format", "nir", "-o"),
+    ("export", BROKEN, "--format", "nir", "-o", "x.nir", "--json"),
+    ("train", BROKEN, "--data", "photos", "-o"),
+    ("train", BROKEN, "--data", "photos", "-o", "x.h5", "--json"),
+    ("finetune", BROKEN, "--data", "photos", "-o"),
+    ("finetune", BROKEN, "--data", "photos", "-o", "x.h5", "--json"),
+    ("evaluate", BROKEN, "--data", "photos", "--json"),
+    ("compare", "--network", BROKEN, "--methods", "burst", "--data", "photos", "-o"),
+    ("compare", "--network", BROKEN, "--methods", "burst", "--data", "photos", "-o", "x", "--json"),
+    ("info", BROKEN, "--json"),
+    ("plugin", "check", BROKEN, "--json"),
+    ("plugin", "new", "mine", "-o"),
+    ("plugin", "new", "mine", "--json"),
+    ("examples",),
+    ("examples", "x", "--json"),
+    ("completion", "bash", "--json"),
+    ("models", "--json"),
+    ("plugins", "--json"),
+    ("warmup", "--json"),
+]
+FOLDERS = {("run", "-o"), ("curve", "--save-steps"), ("compare", "-o"), ("examples", "examples")}
+"""What is a folder, or may be one: of these a missing one is made."""
+
+
+@pytest.mark.parametrize("command", EARLY, ids=" ".join)
+def test_what_cannot_be_written_is_told_before_the_work(here, capsys, monkeypatch, command):
+    for name in (BROKEN, "broken.png"):
+        (here / name).write_bytes(b"broken")
+    if command[0] == "replay":
+        assert run(capsys, "trace", "photo.png", "--model", "m.h5", "-o", "recorded.h5").code == 0
+    monkeypatch.setattr("nspike.engine.warmup.warm_up", None)
+    before = contents(here)
+    x = "x.png" if command[-1] == "-o" and command[0] == "run" else "x"
+    if command[:2] == ("plugin", "new") and command[-1] == "-o":
+        targets = {"/proc/x": "cannot write /proc/x", "photo.png/x": "cannot write photo.png/x"}
+    elif (command[0], command[-1]) in FOLDERS:
+        targets = {f"/proc/{x}": "can be made in /proc", f"photo.png/{x}": "photo.png is a file"}
+    else:
+        targets = {
+            "/proc/x": "can be made in /proc",
+            "linked": "it is a folder",
+            "none/x": "the folder none does not exist",
+        }
+    for target, message in targets.items():
+        done = run(capsys, *command, target)
+        assert (done.code, message in done.err, done.out) == (5, True, ""), (target, done)
+        assert contents(here) == before
+        assert not (here / "x").exists()
+
+
+def test_every_command_is_among_them():
+    names = {command[0] for command in EARLY}
+    assert names == set(COMMANDS)
+
+
+def test_a_report_goes_into_the_folder_that_its_command_makes(here, capsys):
+    commands = (
+        ("run", "photo.png", "--model", "m.h5", "-o", "deep/er/x.png"),
+        ("curve", "photo.png", "--model", "m.h5", "--save-steps", "deep/er"),
+        ("examples", "deep/er"),
+        ("plugin", "new", "mine", "-o", "deep/er"),
+    )
+    for command in commands:
+        for report in ("deep/er/r.json", "deep/r.json"):
+            done = run(capsys, *command, "--json", report)
+            assert done.code == 0, done
+            assert json.loads((here / report).read_bytes())
+            shutil.rmtree(here / "deep")
 
 
 def test_every_command_checks_its_report():

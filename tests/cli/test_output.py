@@ -9,6 +9,7 @@ from nspike.cli.output import emit, to_json
 from nspike.cli.progress import Progress, duration
 from nspike.cli.text import printable, size, table
 from nspike.errors import OutputError
+from nspike.runtime.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ def test_emit(tmp_path, capsys):
     emit("text", {"a": 1}, None)
     assert capsys.readouterr().out == "text\n"
     emit("text", {"a": 1}, "-")
-    assert json.loads(capsys.readouterr().out) == {"a": 1}
+    assert json.loads(capsys.readouterr().out) == {"nspike": VERSION, "a": 1}
     path = tmp_path / "report.json"
     emit("text \033[1m", {"a": 1}, str(path))
     assert capsys.readouterr().out == "text \\x1b[1m\n"
-    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(json.loads(path.read_text()).items()) == [("nspike", VERSION), ("a", 1)]
     with pytest.raises(OutputError, match="does not exist"):
         emit("text", {}, str(tmp_path / "none" / "report.json"))
 

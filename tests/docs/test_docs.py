@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import nspike
 from nspike.cli.group import COMMANDS, main
 from nspike.registry.plugins import registry
 from tests.cli.console import run
@@ -290,10 +291,11 @@ def test_every_json_key_is_documented(name, desk, capsys):
         done = run(capsys, *arguments, "--json", "-")
         assert done.code == 0, done.err
         report = json.loads(done.out)
-        if report.get("format") == "nspike certificate":
+        if report.get("format") == "nspike certificate":  # which has a schema of its own
             section = (ROOT / "docs" / "reference" / "certificate.md").read_text(encoding="utf-8")
         else:
             section = found[name]
+            assert (next(iter(report)), report.pop("nspike")) == ("nspike", nspike.__version__)
         if name == "evaluate":
             report["images"] = []  # as in the mean
         assert undocumented_keys(section, report) == []

@@ -10,7 +10,7 @@ from nspike.cli.figures import energy_text
 from nspike.cli.guard import check_report, take
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, inexact_option, machine_options, take_file
-from nspike.cli.output import to_json
+from nspike.cli.output import write_report
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
 from nspike.cli.reference import clean_image, in_words, quality
@@ -260,7 +260,6 @@ def _describe(image: str, choice: Any, done: Any) -> str:
 
 def _verify(verified: str, image: str | None, model: str | None, json_file: str | None, how: dict[str, Any]) -> int:
     import nspike
-    from nspike.files.atomic import write_bytes
     from nspike.inspection.auditing import image_of, model_of, verify
     from nspike.inspection.certificate import read
 
@@ -271,11 +270,9 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
     with Meter(1) as meter:
         differences = verify(stored, loaded, source, progress=meter.image(0), **how)
     report = {"certificate": verified, "image": str(source), "holds": not differences, "differences": differences}
+    write_report(report, json_file)
     if json_file == "-":
-        print_json(to_json(report))
         return 1 if differences else 0
-    if json_file is not None:
-        write_bytes(json_file, to_json(report).encode())
     if not differences:
         layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
         click.echo(

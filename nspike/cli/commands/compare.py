@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nspike.cli.guard import check_report, take
+from nspike.cli.guard import check_report, take_folder
 from nspike.cli.options import inexact_option, json_option, memory_option, plugin_option, threads_option
 from nspike.cli.output import emit, to_json
 from nspike.cli.parts import energy_models, resolve
@@ -120,8 +120,8 @@ def command(
         if plugin.name not in names:
             names.append(plugin.name)
     files = [*pairs(models).values(), *pairs(recipes).values()]
-    check_report("--json", json_file, (network, lpips, *files, *plugins))
-    take(output)
+    check_report("--json", json_file, (network, lpips, *files, *plugins), [output])
+    take_folder(output)
     steps, own = _steps(timesteps)
     announce_compilation()
     with _Lines() as lines, _told(output):

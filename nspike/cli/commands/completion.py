@@ -5,8 +5,8 @@ import click
 from nspike.cli.completion import SHELLS, script
 from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
-from nspike.cli.output import to_json
-from nspike.cli.streams import print_asked, print_json
+from nspike.cli.output import write_report
+from nspike.cli.streams import print_asked
 
 
 @click.command()
@@ -23,12 +23,6 @@ def command(shell: str, json_file: str | None) -> None:
     """
     check_report("--json", json_file)
     text = script(shell, click.get_current_context().find_root().command)
-    report = to_json({"shell": shell, "script": text})
-    if json_file == "-":
-        print_json(report)
-        return
-    if json_file is not None:
-        from nspike.files.atomic import write_bytes
-
-        write_bytes(json_file, report.encode())
-    print_asked(text)
+    write_report({"shell": shell, "script": text}, json_file)
+    if json_file != "-":
+        print_asked(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nspike.cli.configuration import choose, configuration, headline
-from nspike.cli.guard import check_free, check_report, keep_apart, take
+from nspike.cli.guard import check_free, check_report, keep_apart, take_folder
 from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
@@ -59,6 +59,7 @@ def command(
     from contextlib import ExitStack
 
     from nspike.errors import UsageError
+    from nspike.files.atomic import check_writable
     from nspike.images import file as images
     from nspike.inspection.anytime import MATCH, WITHIN, check_levels, curve
 
@@ -68,13 +69,15 @@ def command(
         raise UsageError("--match is for images without --reference; with one, --within says where to stop")
     levels = {"within": WITHIN if within is None else within, "match": MATCH if match is None else match}
     check_levels(**levels)
-    check_report("--json", json_file, (image, reference, wanted.model, *wanted.plugins))
+    folders = [] if save_steps is None else [save_steps]
+    check_report("--json", json_file, (image, reference, wanted.model, *wanted.plugins), folders)
+    if save_steps is not None:
+        take_folder(save_steps)
     choice, read = choose(image, wanted, machine.max_pixels)
     clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)
-    if save_steps is not None:
-        take(save_steps)
     for target in targets:
+        check_writable(target, folders)
         check_free(target, overwrite)
         keep_apart("--save-steps", target, (image, reference, json_file))
     announce_compilation()

@@ -110,7 +110,7 @@ def command(
         )
     emit(
         _text(evaluation, changes),
-        {"nspike": nspike.__version__, **evaluation.to_dict(), "changes": changes},
+        {**evaluation.to_dict(), "changes": changes},
         json_file,
     )
 

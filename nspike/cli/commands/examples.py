@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nspike.cli.guard import check_free, check_report, take
+from nspike.cli.guard import check_free, check_report, take_folder
 from nspike.cli.options import json_option, overwrite_option
 from nspike.cli.output import emit
 
@@ -28,11 +28,11 @@ def command(folder: str, overwrite: bool, json_file: str | None) -> None:
     from nspike.restoration.batch import make_folder
     from nspike.restoration.bundled import examples
 
-    check_report("--json", json_file)
+    check_report("--json", json_file, made=[folder])
     targets = {Path(folder) / name: source for name, source in examples().items()}
     for target in targets:
         check_free(target, overwrite)
-    take(folder)
+    take_folder(folder)
     make_folder(Path(folder))
     for target, source in targets.items():
         write_bytes(target, source.read_bytes())

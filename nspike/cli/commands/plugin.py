@@ -36,7 +36,7 @@ def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> N
     """
     from nspike.authoring.new_plugin import new_neuron
 
-    check_report("--json", json_file)
+    check_report("--json", json_file, made=[output or name])
     package = new_neuron(name, output, kernel=kernel)
     lines = [
         *(f"{package.folder / file}" for file in package.files),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from nspike.cli.figures import describe
-from nspike.cli.guard import check_report, keep_apart, take
+from nspike.cli.guard import check_report, keep_apart, take, take_folder
 from nspike.cli.meter import Meter
 from nspike.cli.options import (
     Machine,
@@ -21,12 +21,11 @@ from nspike.cli.options import (
     machine_options,
     overwrite_option,
 )
-from nspike.cli.output import emit, to_json
+from nspike.cli.output import write_report
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import about, announce_compilation
 from nspike.cli.streams import print_error
 from nspike.cli.text import printable
-from nspike.runtime.version import VERSION
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -111,7 +110,6 @@ def command(
       nspike run noisy.png --plugin if -T 20 --reference clean.png
     """
     from nspike.errors import UsageError
-    from nspike.files.atomic import check_folder, check_writable
     from nspike.restoration.batch import STREAM, gather, plan, without_record
     from nspike.restoration.bundled import image_for
     from nspike.restoration.choice import Chooser, Request
@@ -148,18 +146,15 @@ def command(
             raise UsageError(f"-o {output}: what comes from standard input needs a file's name")
         jobs = [replace(jobs[0], data=data)]
     own = [path for job in jobs for path in (job.source, job.reference, job.target)]
-    check_report("--json", json_file, [*own, wanted.model, *wanted.plugins])
+    check_report("--json", json_file, [*own, wanted.model, *wanted.plugins], [job.target.parent for job in jobs])
     if output == STREAM:
         jobs = [replace(jobs[0], stream=_standard_output())]
     elif jobs[0].recorded:
-        check_folder(Path(output or "."))
-        take(output or jobs[0].target.parent)
+        take_folder(output or jobs[0].target.parent)
     else:
-        take(jobs[0].target)
+        take(jobs[0].target, [jobs[0].target.parent])
     for job in jobs if output != STREAM else ():
         keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
-    if json_file not in (None, STREAM):
-        check_writable(json_file)
     inside = recursive and output is not None and any(_inside(output, path) for path in images)
     if inside and (left_out := without_record(str(output))):
         voice.aside(f"left out: {counted(left_out, 'image')} in {output}, where results go")
@@ -276,14 +271,8 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
         text = describe(reports[0])
     else:
         text = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name != "unchanged")
-    whole = {"nspike": VERSION, **counts, "files": reports}
-    if json_file == "-":
-        emit(text, whole, json_file)
-    else:
-        if json_file is not None:
-            from nspike.files.atomic import write_bytes
-
-            write_bytes(json_file, to_json(whole).encode())
+    write_report({**counts, "files": reports}, json_file)
+    if json_file != "-":
         voice.say(text)
     return 1 if failed else 0
 
