@@ -10,9 +10,9 @@ os.environ["NSPIKE_LOAD_PLUGINS"] = ""
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels():
-    """Compile the kernels before the first test, so that none is told that they are compiled now."""
+    """Compile what most tests run before the first one, so that none is told that kernels are compiled now."""
     import nspike.restoration.method  # noqa: F401 - gives `Model` its methods, in whatever order tests run
     from nspike.engine.warmup import warm_up
     from nspike.registry.plugins import registry
 
-    warm_up(list(registry().neurons.values()), registry().heads["membrane"])
+    warm_up([registry().neurons[name] for name in ("if", "mprn")], registry().heads["membrane"])

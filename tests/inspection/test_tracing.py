@@ -247,13 +247,14 @@ def test_truncated(tmp_path, traced, share):
         nspike.read_trace(tmp_path / "short.h5")
 
 
-def test_damage_of_any_kind(tmp_path, traced):
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+def test_damage_of_any_kind(tmp_path, traced, seed):
     """Bytes changed at random: a message, or spikes that were not hit; never anything else."""
-    draw, data = np.random.default_rng(0), traced.read_bytes()
+    draw, data = np.random.default_rng(seed), traced.read_bytes()
     with nspike.read_trace(traced) as trace:
         expected = {layer: trace.spikes(layer) for layer in trace.layers}
     refused = 0
-    for _ in range(20):
+    for _ in range(7):
         changed = bytearray(data)
         for at in draw.integers(0, len(data), draw.integers(1, 4)):
             changed[at] ^= int(draw.integers(1, 256))
@@ -264,7 +265,7 @@ def test_damage_of_any_kind(tmp_path, traced):
                     np.testing.assert_array_equal(trace.spikes(layer), expected[layer])
         except BadInputError:
             refused += 1
-    assert refused > 15
+    assert refused > 4
 
 
 def test_chunks_that_were_never_written(tmp_path):
