@@ -1,10 +1,15 @@
-"""Temporary files: what a killed process left is swept, what another one is writing is not."""
+"""Where files can be written. Temporary ones: what a killed process left is swept, what another one is writing is not."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from nspike.errors import OutputError
 from nspike.files import atomic
+from nspike.files.atomic import check_writable
 
 PROGRAM = """
 import os, signal, sys
@@ -46,3 +51,30 @@ def test_other_files_stay(tmp_path):
         os.utime(tmp_path / name, (0, 0))
     atomic.sweep(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_where_files_could_be_written(tmp_path, monkeypatch):
+    """Nothing is left by looking; a folder is tried once, and one that is to be made counts as there."""
+    made, opened = [], atomic._opened
+    monkeypatch.setattr(atomic, "_opened", lambda path: made.append(path.parent) or opened(path))
+    (tmp_path / "there").touch()
+    for name in ("a", "b", "there"):
+        check_writable(tmp_path / name)
+    assert made == [tmp_path]
+    deep = tmp_path / "one" / "two"
+    for folder in (tmp_path / "one", deep):
+        check_writable(folder / "x", [deep])
+        with pytest.raises(OutputError, match=f"the folder {folder} does not exist"):
+            check_writable(folder / "x", [tmp_path / "other"])
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_writable(tmp_path)
+    with pytest.raises(OutputError, match="there is a file, not a folder"):
+        check_writable(tmp_path / "there" / "x", [tmp_path])
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no file can be made in /proc")
+def test_a_folder_that_refused_is_tried_again():
+    for _ in range(2):
+        with pytest.raises(OutputError, match="no file can be made in /proc"):
+            check_writable("/proc/x")
