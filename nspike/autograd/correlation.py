@@ -4,7 +4,8 @@
 
 By matrix products (BLAS) over unrolled neighbourhoods, unrolling whichever side has fewer channels; 3×3 convolutions of
 many channels in float32 by Winograd's method, `nspike.kernels.winograd`; one channel in each group by
-`nspike.autograd.depthwise`. Padding is a number or (before, after). Results may be given back to `nspike.runtime.buffers`.
+`nspike.autograd.depthwise`, small groups at single pixels by `nspike.autograd.grouped`. Padding is a number or (before,
+after). Results may be given back to `nspike.runtime.buffers`.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from nspike.autograd import depthwise
+from nspike.autograd import depthwise, grouped
 from nspike.autograd.depthwise import Pads, padded, pads_of
 from nspike.runtime.buffers import take
 from nspike.runtime.parallel import available, each
@@ -98,6 +99,8 @@ def kernel_gradient(
     if groups > 1 and groups == channels:
         return depthwise.kernel_gradient(x, g, kernel, stride, pads_of(pad), dilation)
     if groups > 1 and _pointwise(kernel, stride, pad):
+        if grouped.serves(channels // groups, kept // groups, np.result_type(x, g)):
+            return grouped.matrix_gradient(x, g, groups).swapaxes(1, 2).reshape(kept, -1, 1, 1)
         if channels * kept <= _DENSE:
             return _blocks(g.reshape(-1, kept).T @ x.reshape(-1, channels), groups).reshape(kept, -1, 1, 1)
         products: Array = np.matmul(_pixels(g, groups).swapaxes(1, 2), _pixels(x, groups))
@@ -133,8 +136,11 @@ def _pixels(images: Array, groups: int) -> Array:
 
 def _by_group(images: Array, matrices: Array) -> Array:
     """Each group's channels at every pixel times its matrix (groups, in, out)."""
-    groups, _, each_out = matrices.shape
+    groups, each_in, each_out = matrices.shape
     out = take((*images.shape[:3], groups * each_out), np.result_type(images, matrices))
+    if grouped.serves(each_in, each_out, out.dtype):
+        grouped.multiply(images, matrices, out)
+        return out
     if matrices.size * groups <= _DENSE:
         whole = np.zeros((images.shape[3], groups * each_out), matrices.dtype)
         _blocks(whole, groups)[:] = matrices

@@ -104,21 +104,24 @@ class Network:
 
     def layer(self, name: str) -> Layer:
         """The layer called `name`. Raises ModelError if there is none."""
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise self._error(f"there is no layer {name!r}")
+        if name not in self._by_name:
+            raise self._error(f"there is no layer {name!r}")
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
 
     def of_kind(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         """The layers of one kind, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, kind))
 
-    @property
+    @cached_property
     def convs(self) -> tuple[Conv, ...]:
         """The convolutions, in order."""
         return self.of_kind(Conv)
 
-    @property
+    @cached_property
     def activations(self) -> tuple[Activation, ...]:
         """The activations, in order: the layers of neurons."""
         return self.of_kind(Activation)

@@ -32,8 +32,8 @@ def charge(spikes, places, size, padding, chunks, ends, tables, start, block, ou
         while next_row < y - padding + size:
             for x in range(first, last):
                 into = next_row % size * wanted + (x - first) * lanes
-                for i in range(lanes):
-                    rows[into + i] = 0
+                own = rows[into : into + lanes]
+                own[:] = 0
                 if not (0 <= next_row < places[4] and 0 <= x < places[5]):
                     continue
                 pixel = (next_row + places[0]) * wide + x + places[1]
@@ -49,8 +49,9 @@ def charge(spikes, places, size, padding, chunks, ends, tables, start, block, ou
                             look_up_one(where, t, chunks, ends, end, 0, tables, sums, place + t * lanes, lanes)
                             t += 1
                 for part in range(parts):
+                    found = sums[part * lanes : (part + 1) * lanes]
                     for i in range(lanes):
-                        rows[into + i] += sums[part * lanes + i]
+                        own[i] += found[i]
             next_row += 1
         for x in range(block[2], block[3]):
             target = ((y + places[2]) * out.shape[1] + x + places[3]) * channels

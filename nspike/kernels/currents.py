@@ -38,8 +38,6 @@ def fire(
     kept_words = out_words if out.size else 0
     flat_currents, flat_out, flat_bias = currents.reshape(-1), out.reshape(-1), bias.reshape(-1)
     flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
-    if trace is not None:
-        flat_trace, noted_channels = trace.reshape(-1), trace.shape[3]
     v = np.empty(columns, np.int32)
     current = np.zeros(2 * columns, np.int32)  # and then what comes after T where they are the same up to then
     for y in range(block[0], block[1]):
@@ -50,16 +48,18 @@ def fire(
             for t in range(total_steps):
                 late = t >= steps
                 if t == 0 or not constant:
+                    arriving = flat_currents[source : source + channels]  # an index that may be negative would be slow
                     for i in range(channels):
-                        current[i] = flat_currents[source + i]
+                        current[i] = arriving[i]
                     source += height * width * channels
                 first = columns if constant and late else 0
                 biased, numbers = columns if late else 0, t * columns
                 if trace is not None:
-                    noted = ((y * trace.shape[1] + x) * total_steps + t) * noted_channels
-                    for i in range(noted_channels):
-                        u = potential(v[i], current[first + i] + flat_bias[biased + i], dynamics)
-                        flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
+                    noted, added, limit = trace[y, x, t], bias[1 if late else 0], threshold[t]
+                    arriving = current[first : first + columns]
+                    for i in range(noted.size):
+                        u = potential(v[i], arriving[i] + added[i], dynamics)
+                        noted[i] = np.float32(u - limit[i]) * scale[i]
                 fire_pixel(
                     current,
                     first,

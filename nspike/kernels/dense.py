@@ -103,8 +103,7 @@ def convolve_rows(x, origin, row, channels, weights, size, bias, rectify, out, f
     length = size * channels
     for y in range(first, last):
         for p in range((width + pixels - 1) // pixels * pixels):
-            for c in range(padded):
-                sums[p * padded + c] = bias[c]
+            sums[p * padded : (p + 1) * padded] = bias
         for dy in range(size):
             start = origin + (y + dy) * row
             for group in range(padded // lanes):
@@ -118,9 +117,9 @@ def convolve_rows(x, origin, row, channels, weights, size, bias, rectify, out, f
                         target = p * padded + group * lanes
                         accumulate_wide(x, start + p * channels, channels, weights, at, length, sums, target, padded)
         for p in range(width):
+            found, into = sums[p * padded : p * padded + kept], out[y, p]
             for c in range(kept):
-                value = sums[p * padded + c]
-                out[y, p, c] = np.float32(0) if rectify and value < 0 else value
+                into[c] = np.float32(0) if rectify and found[c] < 0 else found[c]
 
 
 SLACK = 2 * NARROW_PIXELS

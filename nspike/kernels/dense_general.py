@@ -37,8 +37,7 @@ def convolve_groups(
     step = stride * channels
     for y in range(first, last):
         for p in range((width + pixels - 1) // pixels * pixels):
-            for c in range(padded):
-                sums[p * padded + c] = bias[c]
+            sums[p * padded : (p + 1) * padded] = bias
         for dy in range(size):
             start = origin + (y * stride + dy * dilation) * row
             for g in range(groups):
@@ -55,9 +54,10 @@ def convolve_groups(
                                 accumulate_wide(x, at + p * step, step, weights, taken, inner, sums, target, padded)
         for p in range(width):
             for g in range(groups):
+                at = p * padded + g * blocks * lanes
+                found, into = sums[at : at + each], out[y, p, g * each : (g + 1) * each]
                 for c in range(each):
-                    value = sums[p * padded + g * blocks * lanes + c]
-                    out[y, p, g * each + c] = np.float32(0) if rectify and value < 0 else value
+                    into[c] = np.float32(0) if rectify and found[c] < 0 else found[c]
 
 
 @kernel

@@ -149,9 +149,9 @@ def convolve(
                         out_words,
                     )
                 else:
-                    target = ((t * out.shape[1] + row) * out.shape[2] + column) * number
-                    for i in range(number):
-                        flat_out[target + i] = current[i] + flat_bias[biased + i]
+                    into, added = out[t, row, column], bias[1 if late else 0]
+                    for i in range(into.size):
+                        into[i] = current[i] + added[i]
             if v0 is not None:
                 for i in range(v_out.shape[2]):
                     v_out[row, column, i] = v[i]

@@ -1,4 +1,4 @@
-"""Moving packed spikes to other channels and pixels, eight at a time by tables."""
+"""Moving packed spikes to other channels and pixels, eight at a time by tables; and numbers, one at a time."""
 
 import numpy as np
 
@@ -34,3 +34,28 @@ def move(spikes, at, down, up, entries, ends, tables, out, pad, block):
                             bits = flat[source + t * words + entries[entry, 0]] >> np.uint64(entries[entry, 1])
                             moved |= flat_tables[entries[entry, 2] * 256 + np.int64(bits & np.uint64(255))]
                         flat_out[target + t * out_words + word] |= moved
+
+
+@kernel
+def spread(x, index, factor, out):
+    """Each pixel of x (M, H, W, K) to factor × factor pixels of out (M, H·factor, W·factor, C): index int64 (factor², C) says
+    which channel each of theirs is."""
+    for m in range(x.shape[0]):
+        for y in range(out.shape[1]):
+            for column in range(out.shape[2]):
+                read, into = x[m, y // factor, column // factor], out[m, y, column]
+                where = index[y % factor * factor + column % factor]
+                for c in range(where.size):
+                    into[c] = read[where[c]]
+
+
+@kernel
+def gather(x, index, factor, out):
+    """The reverse: x (M, H·factor, W·factor, C) to out (M, H, W, K)."""
+    for m in range(x.shape[0]):
+        for y in range(x.shape[1]):
+            for column in range(x.shape[2]):
+                read, into = x[m, y, column], out[m, y // factor, column // factor]
+                where = index[y % factor * factor + column % factor]
+                for c in range(where.size):
+                    into[where[c]] = read[c]

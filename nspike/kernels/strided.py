@@ -236,9 +236,9 @@ def convolve(
                         out_words,
                     )
                 else:
-                    target = ((t * out.shape[1] + row) * out.shape[2] + column) * number
-                    for i in range(number):
-                        flat_out[target + i] = current[i] + flat_bias[biased + i]
+                    into, added = out[t, row, column], bias[1 if late else 0]
+                    for i in range(into.size):
+                        into[i] = current[i] + added[i]
             if v0 is not None:
                 for i in range(v_out.shape[2] if x >= 0 else 0):
                     v_out[y + places[2], left + x * residues + places[3], i] = v[i]
@@ -255,19 +255,21 @@ def image_current(plane, places, taps, weights, bias, block, out):
     size, stride, dilation, padding = taps
     colours, (count, columns), channels = plane.shape[0], weights.shape, bias.shape[0]
     flat_weights, seen, current = weights.reshape(-1), np.empty(count), np.empty(columns, np.int32)
-    biases, flat_out = np.zeros(columns, np.int32), out.reshape(-1)
+    biases = np.zeros(columns, np.int32)
     biases[:channels] = bias
     for y in range(block[0], block[1]):
         for x in range(block[2], block[3]):
-            for tap in range(size * size):
-                source_y = y * stride - padding + tap // size * dilation
-                source_x = x * stride - padding + tap % size * dilation
-                inside = 0 <= source_y < places[4] and 0 <= source_x < places[5]
-                for i in range(colours):
-                    p = plane[i, source_y + places[0], source_x + places[1]] if inside else 0
-                    seen[tap * colours + i] = p
+            at = 0
+            for dy in range(size):
+                source_y = y * stride - padding + dy * dilation
+                for dx in range(size):
+                    source_x = x * stride - padding + dx * dilation
+                    inside = 0 <= source_y < places[4] and 0 <= source_x < places[5]
+                    for i in range(colours):
+                        seen[at] = plane[i, source_y + places[0], source_x + places[1]] if inside else 0
+                        at += 1
             for c in range(0, columns, NARROW):
                 weigh(seen, count, flat_weights, c, columns, biases, current)
-            target = ((y + places[2]) * out.shape[2] + x + places[3]) * channels
-            for c in range(channels):
-                flat_out[target + c] = current[c]
+            into = out[0, y + places[2], x + places[3]]
+            for c in range(into.size):
+                into[c] = current[c]

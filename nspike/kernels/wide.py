@@ -94,7 +94,7 @@ def conv_fire(
     v = np.empty(columns, np.int32)
     if trace is not None:
         current = np.empty(columns, np.int32)
-        flat_trace, channels, kept_words = trace.reshape(-1), trace.shape[3], out_words if out.size else 0
+        kept_words = out_words if out.size else 0
     # in the last segment, taps before many had more than five bits, those before dense two or more, from sparse on hardly any
     many = dense = sparse = taps
     segments = (block[3] - block[2] + SEGMENT - 1) // SEGMENT
@@ -164,10 +164,10 @@ def conv_fire(
                     while column < columns:
                         sum_rows_narrow(events, first, count, flat_weights, chosen + column, columns, current, column)
                         column += NARROW
-                    noted = ((y * trace.shape[1] + left + x) * total_steps + t) * channels
-                    for i in range(channels):
-                        u = potential(v[i], current[i] + flat_bias[biased + i], dynamics)
-                        flat_trace[noted + i] = np.float32(u - flat_threshold[numbers + i]) * scale[i]
+                    noted, added, limit = trace[y, left + x, t], bias[1 if late else 0], threshold[t]
+                    for i in range(noted.size):
+                        u = potential(v[i], current[i] + added[i], dynamics)
+                        noted[i] = np.float32(u - limit[i]) * scale[i]
                     fire_pixel(
                         current,
                         0,

@@ -234,8 +234,10 @@ def _unpack(strip, words, bytes_table, n, top, height, width, pad, step, channel
                 word = words[n, y + pad, x - 1 + pad, step, w] if inside else np.uint64(0)
                 for b in range(min(8, (channels - 64 * w) // 8)):
                     byte = np.intp((word >> np.uint64(8 * b)) & np.uint64(255))
+                    at = to + w * 64 + b * 8
+                    eight = strip[at : at + 8]
                     for c in range(8):
-                        strip[to + w * 64 + b * 8 + c] = bytes_table[byte, c]
+                        eight[c] = bytes_table[byte, c]
 
 
 @kernel
@@ -290,8 +292,9 @@ def _store(result, bias, out, n, top, left, height, width, kept):
         for x in range(min(TILE, width - left)):
             to = ((n * height + top + r) * width + left + x) * kept
             at = (r * TILE + x) * kept
+            into, found = out[to : to + kept], result[at : at + kept]
             for c in range(kept):
-                out[to + c] = result[at + c] + bias[c]
+                into[c] = found[c] + bias[c]
 
 
 @kernel

@@ -149,6 +149,8 @@ def _in_group(written: Written, products: Floats, part: int) -> Floats:
     assert written.inputs is not None
     assert written.parameters.weight is not None
     read, out = written.inputs, np.zeros_like(written.parameters.weight.data)
+    if read.in_order and len(written.sources) == 1 and written.trains[0].planes == (1,):
+        return products
     groups, each = len(read.places), out.shape[1]
     kept = len(out) // groups
     for group in range(groups):
@@ -172,7 +174,8 @@ def _plane_products(written: Written, currents: Floats, first: int, last: int) -
     total = np.zeros(shape, np.float32)
     places = written.inputs.places.ravel()
     for t in range(first, last):
-        spikes = np.concatenate([train.floats(t) for train in trains], axis=3)
+        each = [train.floats(t) for train in trains]
+        spikes = each[0] if len(each) == 1 else np.concatenate(each, axis=3)
         read = spikes if written.inputs.in_order else np.ascontiguousarray(spikes[..., places])
         total += correlation.kernel_gradient(read, currents[t], size, **form)
     return total

@@ -4,6 +4,7 @@ Arrays have the axes (..., H, W, C); channels of spikes are plane-major, and eac
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nspike.autograd.tensor import attach
 from nspike.graph import arrange
 from nspike.graph.layer import ChannelShuffle, Concat, Layer, Nearest, PixelShuffle, PixelUnshuffle, Slice
 from nspike.graph.network import Network
+from nspike.runtime.parallel import each
 from nspike.trainable.spike_train import SpikeTrain, packed
 
 Array = NDArray[Any]
@@ -20,22 +22,16 @@ Array = NDArray[Any]
 
 def moved(layer: Layer, read: Sequence[Array], planes: int = 1) -> Array:
     """What an arranging layer makes of arrays (..., H, W, planes·C)."""
-    if type(layer) in LAST:
-        return _moved_last(LAST[type(layer)], layer, read[0], planes)
+    if type(layer) in MAPS:
+        return MAPS[type(layer)].forward(layer, read[0], planes)
     first = arrange.move(layer, [np.moveaxis(x, -1, -3) for x in read], planes)
     return np.ascontiguousarray(np.moveaxis(first, -3, -1))
 
 
-def _moved_last(function: Callable[[Any, Array], Array], layer: Layer, x: Array, planes: int) -> Array:
-    split = x.reshape(*x.shape[:-1], planes, x.shape[-1] // planes)
-    out = function(layer, split)
-    return out.reshape(*out.shape[:-2], -1)
-
-
 def moved_back(layer: Layer, gradient: Array, widths: Sequence[int], planes: int = 1) -> list[Array]:
     """The gradients of what an arranging layer reads, of `widths` channels each, from its own (..., H, W, planes·C)."""
-    if type(layer) in LAST_BACK:
-        return [_moved_last(LAST_BACK[type(layer)], layer, gradient, planes)]
+    if type(layer) in MAPS:
+        return [MAPS[type(layer)].back(layer, gradient, planes)]
     first = np.moveaxis(gradient, -1, -3)
     split = first.reshape(*first.shape[:-3], planes, first.shape[-3] // planes, *first.shape[-2:])
     parts = BACK[type(layer)](layer, split, widths)
@@ -89,35 +85,58 @@ BACK: Mapping[type[Layer], Callable[[Any, Array, Sequence[int]], list[Array]]] =
 """The transposed maps of `nspike.graph.arrange.MOVES`: (layer, gradient (..., C, H, W), the channels of each source)."""
 
 
-def _swapped(x: Array, groups: int) -> Array:
-    channels = x.shape[-1]
-    return x.reshape(*x.shape[:-1], groups, channels // groups).swapaxes(-1, -2).reshape(x.shape)
+# ----- Maps from channel to channel -----
 
 
-def _spread(layer: Any, x: Array) -> Array:
-    *lead, height, width, planes, channels = x.shape
-    r, kept = layer.factor, channels // layer.factor**2
-    split = x.reshape(-1, height, width, planes, kept, r, r).transpose(0, 1, 5, 2, 6, 3, 4)
-    return split.reshape(*lead, height * r, width * r, planes, kept)
+@dataclass(frozen=True)
+class _Map:
+    """Some of `nspike.graph.arrange.MOVES`, channels last: one copy by `nspike.kernels.moving`.
+
+    index : of a layer and the channels of a plane where pixels are few, int64 (factor², C): which of those channels each
+    channel is where pixels are many. factor : of a layer. to_many : whether it goes from few pixels to many.
+    """
+
+    index: Callable[[Any, int], NDArray[np.int64]]
+    factor: Callable[[Any], int]
+    to_many: bool
+
+    def forward(self, layer: Any, x: Array, planes: int) -> Array:
+        return self._run(layer, x, planes, self.to_many)
+
+    def back(self, layer: Any, g: Array, planes: int) -> Array:
+        return self._run(layer, g, planes, not self.to_many)
+
+    def _run(self, layer: Any, x: Array, planes: int, to_many: bool) -> Array:
+        from nspike.kernels import moving
+
+        r = self.factor(layer)
+        *lead, height, width, channels = x.shape
+        few = channels if to_many else channels * r**2
+        index = self.index(layer, few // planes)
+        offsets = np.arange(planes)[:, None] * (few // planes)
+        every = np.ascontiguousarray((offsets + index[:, None]).reshape(len(index), -1))
+        size = (height * r, width * r, few // r**2) if to_many else (height // r, width // r, few)
+        read = np.ascontiguousarray(x).reshape(-1, height, width, channels)
+        out = np.empty((len(read), *size), x.dtype)
+        move, whole = moving.spread if to_many else moving.gather, np.dtype(f"i{x.dtype.itemsize}")
+
+        def some(_: int, first: int, last: int) -> None:
+            move(read[first:last].view(whole), every, r, out[first:last].view(whole))
+
+        each(some, len(read))
+        return out.reshape(*lead, *size)
 
 
-def _gathered(layer: Any, x: Array) -> Array:
-    *lead, height, width, planes, channels = x.shape
-    r = layer.factor
-    split = x.reshape(-1, height // r, r, width // r, r, planes, channels).transpose(0, 1, 3, 5, 6, 2, 4)
-    return split.reshape(*lead, height // r, width // r, planes, channels * r**2)
+def _shuffled(layer: Any, channels: int) -> NDArray[np.int64]:
+    return np.arange(channels).reshape(layer.groups, -1).T.reshape(1, -1)
 
 
-LAST: Mapping[type[Layer], Callable[[Any, Array], Array]] = {
-    ChannelShuffle: lambda layer, x: _swapped(x, layer.groups),
-    PixelShuffle: _spread,
-    PixelUnshuffle: _gathered,
+def _phases(layer: Any, channels: int) -> NDArray[np.int64]:
+    return np.arange(channels).reshape(-1, layer.factor**2).T
+
+
+MAPS: Mapping[type[Layer], _Map] = {
+    ChannelShuffle: _Map(_shuffled, lambda layer: 1, True),
+    PixelShuffle: _Map(_phases, lambda layer: layer.factor, True),
+    PixelUnshuffle: _Map(_phases, lambda layer: layer.factor, False),
 }
-"""Some of `nspike.graph.arrange.MOVES`, of an array (..., H, W, planes, C): one copy instead of two that turn it."""
-
-LAST_BACK: Mapping[type[Layer], Callable[[Any, Array], Array]] = {
-    ChannelShuffle: lambda layer, g: _swapped(g, g.shape[-1] // layer.groups),
-    PixelShuffle: _gathered,
-    PixelUnshuffle: _spread,
-}
-"""Their transposed maps."""

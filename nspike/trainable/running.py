@@ -69,6 +69,7 @@ class Running:
     def __post_init__(self) -> None:
         self.network = self.shared.integers.network
         self.carries: Mapping[str, Value] = values(self.network.layers)
+        self.shapes = self.network.shapes(*self.shared.plane.shape[1:3])
         self.known.setdefault(IMAGE, self.shared.plane)
 
     def tensor(self, name: str) -> Any:
@@ -102,8 +103,6 @@ class Running:
         """A convolution or gate before it runs."""
         (read,) = part.layer.sources
         gains = self.shared.integers.planes
-        _, height, width, _ = self.shared.plane.shape
-        shape = self.network.shapes(height, width)[part.layer.name]
         groups = next((conv.groups for conv in self.network.convs if conv.name == part.layer.name), 1)
         norm = self.norms.get(part.layer.name)
         made = self.made[part.layer.name] = Written(
@@ -113,7 +112,7 @@ class Running:
             parameters=self.kernels[part.layer.name],
             sources=tuple(self._source(name) for name in part.sources),
             image=self.shared.plane if part.sources else self.tensor(read),
-            size=shape[1:],
+            size=self.shapes[part.layer.name][1:],
             inputs=inputs(self.network, part.layer.name, groups, gains) if part.sources else None,
             fast=plain and norm is None,
             norm=None if norm is None else NormedBatch(norm, self.shared.timesteps),

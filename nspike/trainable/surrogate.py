@@ -21,7 +21,11 @@ Array = NDArray[Any]
 Surrogate = Callable[[Array], Array]
 
 
-def sigmoid(x: Array, k: float = 4.0) -> Array:
+SLOPE = 4.0
+"""k of `sigmoid`."""
+
+
+def sigmoid(x: Array, k: float = SLOPE) -> Array:
     """k·σ(kx)(1 - σ(kx)), without overflow."""
     small = np.abs(x)
     np.multiply(small, -k, out=small)
@@ -74,8 +78,8 @@ def values(surrogate: Surrogate, x: NDArray[np.float32]) -> NDArray[np.float32]:
         if slopes.shape != x.shape:
             raise PluginError(f"a surrogate gave {slopes.shape} for an array {x.shape}; expected one of the same shape")
         return slopes
-    from nspike.kernels.through_time import sigmoid_slopes
+    from nspike.kernels.back_in_time import sigmoid_slopes
 
     out = np.empty_like(x)
-    sigmoid_slopes(x.reshape(-1), np.float32(4.0), out.reshape(-1))
+    sigmoid_slopes(x.reshape(-1), np.float32(SLOPE), out.reshape(-1))
     return out

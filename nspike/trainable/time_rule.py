@@ -24,7 +24,7 @@ from nspike.runtime.parallel import available, each
 from nspike.trainable.course import slopes
 from nspike.trainable.layer import Doubles, Floats, Input, Layer
 from nspike.trainable.rule import Rule
-from nspike.trainable.surrogate import values
+from nspike.trainable.surrogate import SLOPE, sigmoid, values
 
 PIXELS = 128
 """How many pixels go back through time at a time: their membranes and slopes fit the second-level cache."""
@@ -54,7 +54,11 @@ class TimeRule(Rule):
     @staticmethod
     def back_to_input(source: Input, gradient: Floats, timesteps: int) -> list[Any]:
         """The gradients of the parents of a current that stands by itself, from ∂L/∂I (steps, N, H, W, C)."""
-        return source.back_in_time(gradient, gradient[:timesteps].sum(axis=(0, 1, 2, 3), dtype=np.float64))
+        from nspike.kernels.through_time import channel_sums
+
+        sums = np.zeros(gradient.shape[-1])
+        channel_sums(np.ascontiguousarray(gradient[:timesteps], np.float32).reshape(-1, sums.size), sums)
+        return source.back_in_time(gradient, sums)
 
     def spread(self, counts: Doubles) -> Floats:
         """The gradient of the layer's spikes, given that of one more at any step up to T, (N, H, W, C)."""
@@ -145,6 +149,7 @@ class Slopes:
         self.surrogate = layer.shared.surrogate
         unit = layer.theta if layer.neuron.surrogate_unit == "threshold" else layer.factor
         self.factor = None if np.all(unit == 1) else unit.astype(np.float32)
+        self.by_kernel = self.factor is None and self.surrogate is sigmoid
 
     def __call__(self, x: Floats) -> Floats:
         """Of x float32 (..., C), in units of the current's scale."""
@@ -164,9 +169,10 @@ class _Plain:
 
     def run(self, x: Floats, currents: Floats, more: Floats, g_v: Floats, into: tuple[Any, ...]) -> None:
         """Trace of the block, gradients of all pixels, its ∂L/∂v; sums, scratch and first pixel as the kernel takes them."""
-        from nspike.kernels import through_time
+        from nspike.kernels import back_in_time
 
-        through_time.backward(x, self.slopes(x), currents, more, *self.numbers, g_v, *into)
+        slopes = None if self.slopes.by_kernel else self.slopes(x).reshape(-1)
+        back_in_time.backward(x, slopes, np.float32(SLOPE), currents, more, *self.numbers, g_v, *into)
 
 
 class _Declared:

@@ -157,5 +157,5 @@ def test_tables_of_kinds():
     roles = {kind: GEOMETRY[kind].role for kind in GEOMETRY}
     assert set(KINDS) == {kind for kind, role in roles.items() if role == "current"}
     assert set(current.FORWARD) == set(current.BACK) == {kind for kind, role in roles.items() if role == "linear"}
-    assert {*moving.BACK, *moving.LAST_BACK} == {kind for kind, role in roles.items() if role == "arrange"}
+    assert {*moving.BACK, *moving.MAPS} == {kind for kind, role in roles.items() if role == "arrange"}
     assert set(MAKE) == set(roles.values()) - {"plain"}

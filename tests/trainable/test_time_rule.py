@@ -12,7 +12,7 @@ import pytest
 from nspike.contracts.neuron import NEVER, Neuron, Parameter
 from nspike.errors import PluginError
 from nspike.integer.dynamics import Dynamics
-from nspike.kernels import through_time
+from nspike.kernels import back_in_time, through_time
 from nspike.registry.plugins import registry
 from nspike.trainable import surrogate
 from nspike.trainable.spiking import DifferentiableNetwork
@@ -148,14 +148,13 @@ def test_the_kernel(name, follow):
     of_fire = np.maximum(silent, 0) @ sums[1] + amplitudes @ sums[2]
     np.testing.assert_allclose(-of_fire, of_theta, atol=2e-5 * np.abs(of_theta).max())
     if name == "plain":
-        gradients, g_v, plain = (
-            of_spikes.astype(np.float32),
-            of_v[None].astype(np.float32),
-            np.zeros((3, steps, channels)),
-        )
-        followed = (resets * follow).astype(np.float32)
-        through_time.backward(x, slopes[0], gradients, added, silent, followed, g_v, *plain, scratch, 0)
-        np.testing.assert_allclose(plain, sums, rtol=1e-5, atol=1e-5)
+        for known in (slopes[0].reshape(-1), None):
+            gradients, g_v = of_spikes.astype(np.float32), of_v[None].astype(np.float32)
+            plain, followed = np.zeros((3, steps, channels)), (resets * follow).astype(np.float32)
+            back_in_time.backward(
+                x, known, np.float32(surrogate.SLOPE), gradients, added, silent, followed, g_v, *plain, scratch, 0
+            )
+            np.testing.assert_allclose(plain, sums, rtol=1e-5, atol=1e-5)
 
 
 def neuron_of(name):
