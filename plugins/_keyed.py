@@ -120,7 +120,10 @@ def scale_told(name: str, told: Mapping[str, Any]) -> int:
     """The factor that a network enlarges by, which its file does not say. Raises BadInputError."""
     scales = told.get("scales") or []
     if len(scales) != 1:
-        raise BadInputError(f"{name}: the file does not say by how much it enlarges; say it: --scale 3, say")
+        raise BadInputError(
+            f"{name}: the file does not say by how much it enlarges; say it: "
+            '--scale 3, or from Python degradation={"scales": [3]}, say'
+        )
     return int(scales[0])
 
 

@@ -50,7 +50,8 @@ def _of_level(tensors: Tensors, told: Mapping[str, Any]) -> Tensors:
     sigma = told.get("sigma")
     if not isinstance(sigma, int | float):
         raise BadInputError(
-            f"ircnn: the file holds networks for {len(several)} noise levels; say for which one: --sigma 25, say"
+            f"ircnn: the file holds networks for {len(several)} noise levels; say for which one: "
+            '--sigma 25, or from Python degradation={"sigma": 25}, say'
         )
     number = max(0, math.ceil(sigma / 2) - 1)
     if number not in several:

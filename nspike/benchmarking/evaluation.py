@@ -15,7 +15,7 @@ from nspike.degradations.layouts import has_pairs
 from nspike.degradations.protocols import PROTOCOLS, Case, Given, Protocol, Quality, Settings, Window
 from nspike.errors import BadInputError, UsageError, nearest
 from nspike.images.metrics import conversion_rate
-from nspike.model.model import Model, Trained, check_plain
+from nspike.model.model import Model, Trained, check_plain, expect_model
 from nspike.model.result import Result
 from nspike.model.shipped import noise_levels
 from nspike.registry.plugins import registry
@@ -210,6 +210,7 @@ def evaluate(
     ModelError, PluginError
         as in `Model.run`.
     """
+    expect_model(model)
     if ann:
         check_plain(model)
     chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))

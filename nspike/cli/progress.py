@@ -1,5 +1,8 @@
 """Progress on stderr, with the time that is left: on a terminal, or every step where NSPIKE_PROGRESS=1 asks for it, else a line
-every 30 s."""
+every 30 s.
+
+The time left is measured from the first step's end on: the first loads and compiles what the others find ready.
+"""
 
 import os
 import sys
@@ -11,6 +14,9 @@ import click
 EVERY = 30.0
 """Seconds between two lines where no terminal shows them."""
 
+_MEASURED = 1.0
+"""Seconds of work after the first step from which the time left is told."""
+
 
 class Progress:
     """A line that is written over again: `with Progress(total, "images") as progress: progress.advance()`.
@@ -20,12 +26,12 @@ class Progress:
 
     def __init__(self, total: int, label: str, *, done: int = 0) -> None:
         self._total, self._label = total, label
-        self._done = self._before = done
+        self._done = self._first = done
         self.note = ""
-        self._start = time.monotonic()
+        self._begun: float | None = None  # when the first step was done, after which `_first` were
         self._last = -1.0
         self._shown = sys.stderr.isatty() or os.environ.get("NSPIKE_PROGRESS", "") not in ("", "0")
-        self._line = self._start
+        self._line = time.monotonic()
 
     def __enter__(self) -> "Progress":
         self._show(time.monotonic())
@@ -35,6 +41,8 @@ class Progress:
         """Note that `count` more are done."""
         self._done += count
         now = time.monotonic()
+        if self._begun is None and count > 0:
+            self._begun, self._first = now, self._done
         if self._shown and (now - self._last >= 0.1 or self._done >= self._total):
             self._show(now)
         elif not self._shown and now - self._line >= EVERY and self._done < self._total:
@@ -61,8 +69,8 @@ class Progress:
 
     def _write(self, now: float) -> None:
         left = ""
-        if self._before < self._done < self._total:
-            pace = (now - self._start) / (self._done - self._before)
+        if self._begun is not None and self._first < self._done < self._total and now - self._begun >= _MEASURED:
+            pace = (now - self._begun) / (self._done - self._first)
             left = f", {duration(pace * (self._total - self._done))} left"
         line = f"{self._label}: {self._done}/{self._total}{self.note}{left}"
         sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else f"{line}\n")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import ConversionReport
 from nspike.errors import UsageError
+from nspike.model.model import expect_model
 from nspike.restoration.method import Model
 
 NEURON = "if"
@@ -74,6 +75,7 @@ def convert(
     PluginError
         unknown names.
     """
+    expect_model(model)
     from nspike.converting.calibration import calibration_crops
     from nspike.converting.conversion import convert as convert_with
     from nspike.registry.plugins import registry

@@ -154,9 +154,9 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
 
 
 def named(model: Model, recipe: Recipe) -> Model:
-    """The model with the recipe's name, licence and degradation."""
+    """The model with the recipe's name, licence and degradation, for the degradation's task."""
     info = replace(model.info, name=recipe.name or model.info.name, licence=recipe.licence or model.info.licence)
     undoes = recipe.undoes()
     if undoes is not None and undoes.kind != "pairs":
-        info = replace(info, degradation=undoes.to_dict())
+        info = replace(info, task=undoes.task or info.task, degradation=undoes.to_dict())
     return replace(model, info=info)

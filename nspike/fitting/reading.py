@@ -12,6 +12,7 @@ from typing import Any
 
 from nspike.errors import BadInputError, UsageError
 from nspike.files.foreign import Refused, read_bytes
+from nspike.runtime.caller import either
 
 PATHS = ("data", "validation", "model", "baseline", "plugins")
 """The keys that name files and folders."""
@@ -33,6 +34,11 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         text = read_bytes(path, LARGEST).decode()
     except Refused as error:
         raise BadInputError(f"{path}: cannot be read: it {error}") from error
+    except FileNotFoundError as error:
+        python = "a recipe is a TOML file or a mapping; a network's name is network=NAME, a model is model=NAME"
+        raise BadInputError(
+            f"{path}: cannot be read: No such file or directory; {either('a recipe is a TOML file', python)}"
+        ) from error
     except (OSError, ValueError) as error:
         raise BadInputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     try:

@@ -38,6 +38,7 @@ from nspike.fitting.runs import NOBODY, Files, Trained, Watch, carry_out, qualit
 from nspike.fitting.training import Training
 from nspike.restoration.method import Model
 from nspike.restoration.opening import load, save
+from nspike.runtime.caller import without
 from nspike.runtime.parallel import set_threads
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -165,6 +166,7 @@ class _Work:
     recipes: dict[Path, Recipe] = field(default_factory=dict)
     made: dict[Path, Model] = field(default_factory=dict)
 
+    @without("memory")
     def carry_out(self, recipe: Recipe, output: str | os.PathLike[str] | None) -> Trained:
         """Train as the recipe says and write the model to `output`, if given."""
         start = time.monotonic()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nspike.contracts.ledger import Ledger
 from nspike.errors import BadInputError, UsageError
-from nspike.model.model import Model
+from nspike.model.model import Model, expect_model
 from nspike.model.result import Result
 from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.way import Fill, Pixels
@@ -109,6 +109,7 @@ def curve(
     >>> curve = nspike.curve(model, noisy, reference=clean)  # doctest: +SKIP
     >>> [(step.synops, step.psnr) for step in curve.steps], curve.stop()  # doctest: +SKIP
     """
+    expect_model(model)
     ready = prepare(model, pixels, scale=scale, tile=tile, memory=memory, threads=threads)
     image, count = ready.image, ready.program.integers.steps
     if reference is not None:

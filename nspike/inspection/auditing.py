@@ -11,7 +11,7 @@ from nspike.images import file as images
 from nspike.inspection.certificate import certificate, differences, noise_levels
 from nspike.integer.grid import IMAGE_GAIN
 from nspike.model import file as weights
-from nspike.model.model import ImageLike, Model
+from nspike.model.model import ImageLike, Model, expect_model
 from nspike.model.result import Result
 from nspike.registry.parts import head_of, neuron_of, spiking_of, swap
 from nspike.restoration.execute import MEMORY
@@ -69,6 +69,7 @@ def audit(
 
     Raises BadInputError, ModelError, UsageError, PluginError.
     """
+    expect_model(model)
     source = read_input(image, max_pixels=max_pixels)
     neuron, head, scale = neuron_of(model), head_of(model), scale_of(model, scale)
     result = restore(
@@ -122,6 +123,7 @@ def verify(
     Raises BadInputError where the certificate is damaged or names what cannot be run, PluginError for a neuron or head
     that is not there, and what `nspike.audit` raises.
     """
+    expect_model(model)
     digest = weights.digest(model)
     named = _part(stored, "model")
     if named.get("digest") != digest:

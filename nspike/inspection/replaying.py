@@ -24,7 +24,7 @@ from nspike.inspection.traces import Trace, damage, read_trace
 from nspike.inspection.tracing import ImageSource, read_image
 from nspike.inspection.trains import Train
 from nspike.model import file as weights
-from nspike.model.model import OUTPUT, Model
+from nspike.model.model import OUTPUT, Model, expect_model
 from nspike.model.result import Result
 from nspike.registry.parts import check, neuron_of, spiking_of
 from nspike.registry.plugins import registry
@@ -66,6 +66,7 @@ def replay(
     Raises BadInputError for a trace of a window, another image or another model, or one that does not fit; UsageError for
     an unknown layer, or a neuron that cannot go on from these spikes; ModelError, PluginError.
     """
+    expect_model(model)
     check(model)
     if not isinstance(trace, Trace):
         with read_trace(trace) as opened:

@@ -17,7 +17,7 @@ from nspike.inspection.trace_file import Shape, Writer, describe
 from nspike.inspection.traces import Trace
 from nspike.integer.rounding import IntegerNetwork
 from nspike.model import file as weights
-from nspike.model.model import OUTPUT, Model
+from nspike.model.model import OUTPUT, Model, expect_model
 from nspike.model.result import Result
 from nspike.registry.parts import swap
 from nspike.restoration.execute import MEMORY, Progress, prepare
@@ -61,6 +61,7 @@ def trace(
 
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
+    expect_model(model)
     if isinstance(image, str | os.PathLike) and same_file(os.fspath(image), os.fspath(path)):
         raise UsageError(f"the trace {os.fspath(path)} would replace the image; give another name")
     pixels, file_digest = read_image(image, max_pixels)

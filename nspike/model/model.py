@@ -113,6 +113,15 @@ class Model:
             """Restore an image, or several."""
 
 
+def expect_model(model: object) -> None:
+    """Raise UsageError if `model` is none: a model's name or file, say, which `nspike.load` reads."""
+    if isinstance(model, Model):
+        return
+    named = isinstance(model, str | os.PathLike)
+    given, name = (repr(str(model)),) * 2 if named else (type(model).__name__, "NAME")
+    raise UsageError(f"model = {given}; expected a Model: nspike.load({name}) gives one")
+
+
 def check_plain(model: Model, instead: str | None = None) -> None:
     """Raise UsageError if the plain network of `model` computes nothing of use, saying what to do: `instead`, or what suits."""
     if model.info.trained == "spiking":

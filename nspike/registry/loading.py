@@ -3,12 +3,13 @@
 Each plugin gets a pluggy manager of its own, so that whatever goes wrong is known to be that plugin's.
 """
 
+import contextlib
 import importlib.util
 import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pluggy
 
@@ -42,6 +43,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 Objects = list[tuple[str, Any]]
 """Pairs of a kind and an object."""
+
+
+def aside() -> contextlib.redirect_stdout[TextIO]:
+    """Within, what a plugin prints goes to standard error: JSON or an image may be what standard output is for."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def collect(plugin: object) -> Objects:
@@ -83,8 +89,9 @@ def load_file(path: Path) -> Objects:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickles look their module up there
     try:
-        spec.loader.exec_module(module)
-        return collect(module)
+        with aside():
+            spec.loader.exec_module(module)
+            return collect(module)
     except PluginError as error:
         raise PluginError(f"plugin {path}: {error}") from error
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ from nspike.contracts.loss import Loss
 from nspike.contracts.method import Method
 from nspike.contracts.neuron import Neuron
 from nspike.errors import PluginError, nearest
-from nspike.registry.loading import KINDS, Objects, collect, load_file
+from nspike.registry.loading import KINDS, Objects, aside, collect, load_file
 from nspike.registry.requirements import unmet
 from nspike.runtime.explain import explain
 
@@ -160,11 +160,13 @@ class Registry:
         usable = [kind for kind in holders if kind in kinds]
         if len(usable) > 1:
             choices = " or ".join(f"{kind}:{spec}" for kind in usable)
-            raise PluginError(f"{spec!r} is the name of a {' and of a '.join(usable)}; say {choices}")
+            raise PluginError(f"{spec!r} is the name of {' and of '.join(map(_article, usable))}; say {choices}")
         if usable:
             return usable[0], self.get(usable[0], spec)
         if holders:
-            raise PluginError(f"plugin {spec!r} is a {holders[0]}, which cannot be used here; {_expected(kinds)}")
+            raise PluginError(
+                f"plugin {spec!r} is {_article(holders[0])}, which cannot be used here; {_expected(kinds)}"
+            )
         raise self._missing(spec, kinds)
 
     def check(self, kind: str, name: str) -> None:
@@ -234,8 +236,13 @@ class Registry:
             if entry.name == name:
                 return PluginError(f"plugin {name!r} of package {entry.package} is broken: {entry.error}")
         what = kinds[0] if len(kinds) == 1 else "plugin"
-        known = [other for kind in kinds for other in self._shelves[kind]]
+        known = list(dict.fromkeys(other for kind in kinds for other in self._shelves[kind]))
         broken = f"; broken: {', '.join(sorted(entry.name for entry in self._broken))}" if self._broken else ""
+        files = sorted(Path(name).glob("*.py")) if os.path.isdir(name) else []
+        if files := [path for path in files if not path.name.startswith("test_")]:
+            return PluginError(
+                f"there is no {what} {name!r}, but a folder: give a file in it, such as {files[0]}, or install its package"
+            )
         return PluginError(
             f"there is no {what} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}{broken}. "
             "`nspike plugins` lists them all"
@@ -275,8 +282,9 @@ def registry() -> Registry:
             built.add_broken(point.name, package, version, why)
             continue
         try:
-            plugin = point.load()
-            objects = collect(plugin)
+            with aside():
+                plugin = point.load()
+                objects = collect(plugin)
             if package == FIRST_PARTY:
                 built.add(objects, package, version)
             elif not built.add_third_party(objects, point.name, package, version):
@@ -331,6 +339,10 @@ def _pick(spec: str, name: str | None, objects: Objects, kinds: Sequence[str]) -
     if usable:
         raise PluginError(f"{spec} registers {listing}; say which one: {spec.removesuffix(f':{name}')}:KIND:NAME")
     raise PluginError(f"{spec} registers {listing}, which cannot be used here; {_expected(kinds)}")
+
+
+def _article(kind: str) -> str:
+    return "an energy model" if kind == "energy" else f"a {kind}"
 
 
 def _expected(kinds: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from nspike.model.model import ImageLike, Images, Model, check_plain
+from nspike.model.model import ImageLike, Images, Model, check_plain, expect_model
 from nspike.model.result import Result
 from nspike.restoration import plain
 from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
@@ -87,6 +87,7 @@ def restore(
     UsageError
         a scale for a model that does not enlarge, or out of range; threads, tile, memory or strength out of range.
     """
+    expect_model(model)
     options: dict[str, Any] = {"scale": scale, "tile": tile, "memory": memory, "threads": threads, "progress": progress}
     options["strength"] = strength
     options |= {"ann": ann, "digest": digest, "observer": observer, "inexact": inexact}

@@ -3,6 +3,7 @@
 import os
 
 from nspike.errors import ModelError, NspikeError
+from nspike.model.model import expect_model
 from nspike.restoration.method import Model
 
 
@@ -62,6 +63,7 @@ def save(path: str | os.PathLike[str], model: Model) -> None:
     PluginError
         the model's neuron or head is unknown.
     """
+    expect_model(model)
     from nspike.integer.rounding import as_arrays, build
     from nspike.model import file as weights
     from nspike.registry.parts import head_of, neuron_of

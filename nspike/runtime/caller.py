@@ -8,15 +8,17 @@ from contextlib import contextmanager
 
 _options: frozenset[str] | None = None
 """The options of the command that runs; None where none does."""
+_lacking: frozenset[str] = frozenset()
+"""The arguments that the Python function lacks that runs."""
 
 
 def way(option: str, argument: str, otherwise: str = "") -> str:
     """How to say something: `option`, such as "--memory 64M", to a command that has it; else `otherwise`.
 
-    From Python `argument`, such as 'memory="64M"'.
+    From Python `argument`, such as 'memory="64M"', unless the function that runs is `without` it.
     """
     if _options is None:
-        return argument
+        return otherwise if argument.partition("=")[0] in _lacking else argument
     return option if option.split()[0] in _options else otherwise
 
 
@@ -34,6 +36,17 @@ def command_line() -> Iterator[None]:
         yield
     finally:
         _options = before
+
+
+@contextmanager
+def without(*arguments: str) -> Iterator[None]:
+    """Within, a Python function runs that lacks these arguments, which those that it calls have."""
+    global _lacking
+    before, _lacking = _lacking, _lacking | set(arguments)
+    try:
+        yield
+    finally:
+        _lacking = before
 
 
 def offer(options: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,17 +64,33 @@ def test_progress_only_where_wanted(capsys, monkeypatch):
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("NSPIKE_PROGRESS", "1")
     with Progress(2, "images") as progress:
-        progress._start -= 90
-        progress._last = -1.0
-        progress.advance()
-        progress.advance()
+        for _ in range(2):
+            progress._last = -1.0
+            progress.advance()
     caught = capsys.readouterr()
     assert caught.out == ""
-    assert caught.err.splitlines()[:3] == ["images: 0/2", "images: 1/2, 1 min 30 s left", "images: 2/2"]
+    assert caught.err.splitlines()[:3] == ["images: 0/2", "images: 1/2", "images: 2/2"]
     assert [duration(s) for s in (0.4, 59, 60, 3599, 7261)] == [
         "0 s",
         "59 s",
         "1 min 00 s",
         "59 min 59 s",
         "2 h 01 min",
+    ]
+
+
+@pytest.mark.parametrize("done", [0, 40])
+def test_the_time_left_is_not_told_by_the_first_step(done, capsys, monkeypatch):
+    """The first step takes 60 s (it compiles), each other 2 s: the time left is theirs from the first line on that has one."""
+    clock = [1000.0]
+    monkeypatch.setattr("nspike.cli.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setenv("NSPIKE_PROGRESS", "1")
+    with Progress(done + 5, "step", done=done) as progress:
+        for seconds, count in ((60.0, 1), (0.5, 0), (1.5, 1), (2.0, 1)):
+            clock[0] += seconds
+            progress.advance(count)
+    lines = [line.removeprefix("step: ") for line in capsys.readouterr().err.splitlines() if line]
+    assert [line for line in lines if "left" not in line] == [f"{done + n}/{done + 5}" for n in (0, 1, 1)]
+    assert [line for line in lines if "left" in line] == [
+        f"{done + n}/{done + 5}, {left} s left" for n, left in ((2, 6), (3, 4))
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import nspike
 from nspike.errors import BadInputError, UsageError
 from nspike.fitting.reading import parse, read_recipe
 from nspike.fitting.recipe import FineTuningRecipe, TrainingRecipe, is_recipe, recipe_of
@@ -109,6 +110,8 @@ def test_what_is_no_recipe(tmp_path):
     for name, said in (("binary.toml", "cannot be read"), ("none.toml", "cannot be read: No such file")):
         with pytest.raises(BadInputError, match=said):
             read_recipe(tmp_path / name)
+    with pytest.raises(BadInputError, match="a network's name is network=NAME, a model is model=NAME"):
+        nspike.train("dncnn", data=tmp_path)
 
 
 @pytest.mark.parametrize(

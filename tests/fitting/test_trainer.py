@@ -112,6 +112,20 @@ def chain(folder, photos):
     return folder / "spikes.toml"
 
 
+@pytest.mark.parametrize("tune", [nspike.train, nspike.finetune])
+def test_what_it_learns_to_undo_is_its_task(tune, photos):
+    start = tiny_model(timesteps=2)
+    assert start.info.task == "denoise"
+    values = {"model": start, "data": photos, **QUICK}
+    for degradation, task in (
+        ({"kind": "haze", "beta": 1.0}, "dehaze"),
+        ({"kind": "jpeg", "sigma": 10}, "denoise"),
+        ({"kind": "mixed", "of": [{"kind": "rain"}, {"kind": "haze"}]}, "denoise"),
+    ):
+        info = tune(values, degradation=degradation).model.info
+        assert (info.task, info.degradation["kind"]) == (task, degradation["kind"])
+
+
 def test_a_recipe_that_starts_from_recipes(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("chain")
     recipe, told = chain(folder, photos), Told()

@@ -291,7 +291,9 @@ def test_one_of_ircnn_s_networks_is_chosen_by_the_noise_level(tmp_path):
         assert np.array_equal(model.parameters["conv1.weight"], tensors[f"{number}.model.0.weight"])
     with pytest.raises(nspike.BadInputError, match="no network for a noise level of 7"):
         nspike.import_checkpoint(path, "ircnn", degradation={"sigma": 7.0})
-    with pytest.raises(nspike.BadInputError, match="3 noise levels; say for which one"):
+    with pytest.raises(
+        nspike.BadInputError, match=r'3 noise levels; say for which one: .* from Python degradation=.."sigma": 25'
+    ):
         nspike.import_checkpoint(path, "ircnn")
 
 

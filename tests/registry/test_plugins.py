@@ -286,6 +286,22 @@ def test_unknown_names_suggest_the_nearest():
     assert PluginError.exit_code == 4
 
 
+def test_what_is_unknown_is_listed_once_and_a_folder_named(tmp_path, monkeypatch):
+    with pytest.raises(PluginError) as caught:
+        registry().resolve("nope", ["neuron", "method"])
+    known = str(caught.value).partition("Known: ")[2].partition(".")[0].split(", ")
+    assert known.count("burst") == 1
+    assert len(known) == len(set(known))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(PluginError, match=r"no neuron 'mine'. Known"):
+        registry().resolve("mine", ["neuron"])
+    for name in ("nspike_mine.py", "a_test.txt", "test_mine.py"):
+        (tmp_path / "mine" / name).touch()
+    with pytest.raises(PluginError, match=r"but a folder: give a file in it, such as mine/nspike_mine.py, or install"):
+        registry().resolve("mine", ["neuron"])
+
+
 def test_resolve_by_name():
     usable = ["neuron", "head", "energy"]
     assert registry().resolve("mprn", usable) == ("neuron", registry().neurons["mprn"])
@@ -335,6 +351,17 @@ def test_file_for_a_trial(tmp_path):
     assert mine.neurons["sleepy"] is neuron
     assert mine.resolve(str(path), ["neuron"])[1] is neuron, "imported once"
     assert mine.entries()[0].package == str(path)
+
+
+def test_what_a_plugin_prints_is_no_output(tmp_path, site, capsys):
+    registers = "@hookimpl\ndef register_neurons(register):\n    print('registers')\n"
+    loud = f"print('imports')\nfrom nspike import hookimpl\n{registers}"
+    with pytest.raises(PluginError, match="registers nothing"):
+        Registry().resolve(str(plugin_file(tmp_path, loud)), ["neuron"])
+    make_package(site, "alpha", loud)
+    registry()
+    caught = capsys.readouterr()
+    assert (caught.out, caught.err) == ("", 2 * "imports\nregisters\n")
 
 
 def test_file_with_several_plugins(tmp_path):

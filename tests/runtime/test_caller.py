@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 import nspike
+from nspike.benchmarking import evaluation
 from nspike.cli.group import COMMANDS
 from nspike.errors import BadInputError, ModelError, UsageError
 from nspike.fitting.trainer import train
-from nspike.images.file import read
+from nspike.images.file import ImageData, read, write
 from nspike.model.file import save
-from nspike.runtime.caller import command_line, either, offer, way
+from nspike.runtime.caller import command_line, either, offer, way, without
 from tests.cli.conftest import here as here
 from tests.cli.conftest import planted as planted
 from tests.cli.console import run
@@ -107,3 +108,30 @@ def test_every_option_that_is_advised_exists():
     named = re.findall(r"""\bway\(\s*f?["'](--?[a-z-]+)""", sources)
     assert len(named) > 8
     assert set(named) <= known
+
+
+def test_an_argument_that_the_function_lacks_is_not_advised():
+    with without("memory"):
+        assert way("--memory 64M", 'memory="64M"') == ""
+        assert way("--memory 64M", 'memory="64M"', "less") == "less"
+        assert way("--tile 64", "tile=64") == "tile=64"
+        with command_line():
+            offer(["--memory"])
+            assert way("--memory 64M", 'memory="64M"') == "--memory 64M"
+    assert way("--memory 64M", 'memory="64M"') == 'memory="64M"'
+
+
+def test_training_has_no_argument_for_memory(tmp_path, monkeypatch):
+    """Validation may need more memory than a run works with: `evaluate` has an argument for that, `train` has none."""
+    write(tmp_path / "a.png", ImageData(image(40, 48)))
+    monkeypatch.setattr(evaluation.evaluate, "__kwdefaults__", {**evaluation.evaluate.__kwdefaults__, "memory": 1024})
+    values = {
+        "model": tiny_model(timesteps=2),
+        "data": tmp_path,
+        "validation": tmp_path,
+        "steps": 1,
+        "batch": 1,
+        "patch": 16,
+    }
+    with pytest.raises(UsageError, match=r"too little: the smallest tile takes \d+ KiB$"):
+        nspike.finetune(values)

@@ -71,7 +71,12 @@ def command(
         given |= {"--inexact": inexact, "--reference": reference}
         for option, value in given.items():
             if value not in (None, (), [], False):
-                raise UsageError(f"{option} is for making a certificate; --verify takes it from the certificate")
+                why = (
+                    "--verify takes it from the certificate"
+                    if option in wanted.given()
+                    else "leave it out with --verify"
+                )
+                raise UsageError(f"{option} is for making a certificate; {why}")
         parts_of(wanted.plugins, KINDS)  # loads the files; their neuron or head is used where the certificate names it
         return _verify(verified, image, wanted.model, json_file, how)
     if image is None:
