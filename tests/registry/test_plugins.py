@@ -294,7 +294,7 @@ def test_what_is_unknown_is_listed_once_and_a_folder_named(tmp_path, monkeypatch
     assert len(known) == len(set(known))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    with pytest.raises(PluginError, match=r"no neuron 'mine'. Known"):
+    with pytest.raises(PluginError, match=r"no neuron 'mine'\.( Did you mean '\w+'\?)? Known"):
         registry().resolve("mine", ["neuron"])
     for name in ("nspike_mine.py", "a_test.txt", "test_mine.py"):
         (tmp_path / "mine" / name).touch()
