@@ -82,6 +82,8 @@ def _check(name: str) -> str:
             f"{name!r} cannot be a neuron's name here; expected up to {_LONGEST} small letters and digits with single "
             "- or _ between, such as my-neuron"
         )
+    if name == "nspike":
+        raise PluginError("'nspike' is this framework's own name, and Python may take a folder for it; give yours another name")
     for entry in registry().entries():
         if entry.name == name:
             whose = "a built-in" if entry.package == "nspike" else f"package {entry.package}'s"

@@ -56,6 +56,7 @@ def test_names_that_cannot_be(tmp_path, monkeypatch, name):
     [
         ("mprn", "'mprn' is a built-in neuron already; give yours another name"),
         ("cpm", "'cpm' is a built-in head already"),
+        ("nspike", "'nspike' is this framework's own name"),
         ("plugins", "a module nspike_plugins is installed already"),
         ("weights", "a module nspike_weights is installed already"),
     ],
