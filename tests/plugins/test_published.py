@@ -292,7 +292,7 @@ def test_one_of_ircnn_s_networks_is_chosen_by_the_noise_level(tmp_path):
     with pytest.raises(nspike.BadInputError, match="no network for a noise level of 7"):
         nspike.import_checkpoint(path, "ircnn", degradation={"sigma": 7.0})
     with pytest.raises(
-        nspike.BadInputError, match='3 noise levels; say for which one: .* from Python degradation=."sigma": 25'
+        nspike.BadInputError, match=r'3 noise levels; say for which one: .* from Python degradation=."sigma": 25'
     ):
         nspike.import_checkpoint(path, "ircnn")
 
