@@ -83,7 +83,9 @@ def _check(name: str) -> str:
             "- or _ between, such as my-neuron"
         )
     if name == "nspike":
-        raise PluginError("'nspike' is this framework's own name, and Python may take a folder for it; give yours another name")
+        raise PluginError(
+            "'nspike' is this framework's own name, and Python may take a folder for it; give yours another name"
+        )
     for entry in registry().entries():
         if entry.name == name:
             whose = "a built-in" if entry.package == "nspike" else f"package {entry.package}'s"

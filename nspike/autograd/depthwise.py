@@ -105,7 +105,7 @@ def kernel_gradient(x: Array, g: Array, kernel: int, stride: int, pads: Pads, di
 
     dtype, channels, kept = np.result_type(x, g), x.shape[3], g.shape[3]
     if kept == channels and _by_lanes(dtype, kernel, stride, dilation):
-        read, arriving = (np.ascontiguousarray(each, np.float32) for each in (x, g))
+        read, arriving = (np.ascontiguousarray(array, np.float32) for array in (x, g))
         products = np.zeros((len(x), kernel, kernel, channels), np.float32)
 
         def one(_: int, first: int, last: int) -> None:
