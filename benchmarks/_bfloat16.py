@@ -1,7 +1,7 @@
 """Integrate-and-fire neurons through time on bfloat16 currents, channels last: forward and back, for `train_chain.py`.
 
 bfloat16 numbers are the upper 16 bits of float32 ones, and uint16 here. Surrogate: the sigmoid of slope 4, in units of λ, as in
-`nspike.kernels.through_time`. The reset is followed by gradients.
+`nspike.kernels.back_in_time`. The reset is followed by gradients.
 """
 
 import numpy as np

@@ -148,9 +148,10 @@ def _in_group(written: Written, products: Floats, part: int) -> Floats:
     """Σ s ⋆ ∂L/∂I of source `part` alone, (C, C_in/groups, k, k), the planes summed by their gains."""
     assert written.inputs is not None
     assert written.parameters.weight is not None
-    read, out = written.inputs, np.zeros_like(written.parameters.weight.data)
+    read = written.inputs
     if read.in_order and len(written.sources) == 1 and written.trains[0].planes == (1,):
         return products
+    out = np.zeros_like(written.parameters.weight.data)
     groups, each = len(read.places), out.shape[1]
     kept = len(out) // groups
     for group in range(groups):
