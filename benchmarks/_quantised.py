@@ -2,13 +2,20 @@
 
 The overshoot o adds 3·o·u²/(1 + 2·max(0, x·L/λ)), u uniform by a hash: see `nspike.fitting.training`. On a processor the passes
 are Numba's, on the upper halves of float32 numbers as uint16; on a GPU PyTorch's.
+
+A price of a spike adds its own gradient where levels are sent as binary digits (neuron `few_spikes`). How many of the digits
+of n are 1 is taken as 3/4·log2(1 + n), with n = x·L/λ.
 """
+
+import math
 
 import numpy as np
 import torch
 from numba import njit
 
 _BITS = np.uint32(16)
+DIGITS = 0.75 / math.log(2)
+"""The slope of 3/4·log2(1 + n) is this over 1 + n."""
 
 
 @njit(cache=True, error_model="numpy", fastmath=True)
@@ -38,11 +45,12 @@ def _forward(x, ceiling, levels, overshoot, seed, out, counts):
 
 
 @njit(cache=True, error_model="numpy", fastmath=True)
-def _backward(x, counts, given, ceiling, levels, out, sums):
-    """From ∂L/∂y uint16 (P, C) write ∂L/∂x; ∂L/∂λ, float32 (C,), is added to sums."""
+def _backward(x, counts, given, ceiling, levels, price, out, sums):
+    """From ∂L/∂y uint16 (P, C) write ∂L/∂x; ∂L/∂λ, float32 (C,), is added to sums. A spike costs `price`."""
     pixels, channels = x.shape
-    first, second = np.empty(channels, np.uint32), np.empty(channels, np.uint32)
-    value, g = first.view(np.float32), second.view(np.float32)
+    first, second, third = np.empty(channels, np.uint32), np.empty(channels, np.uint32), np.empty(channels, np.uint32)
+    value, g, made = first.view(np.float32), second.view(np.float32), third.view(np.float32)
+    price = np.float32(price * DIGITS)
     part, most = np.zeros(channels, np.float32), np.float32(levels)
     for p in range(pixels):
         if p & 1023 == 0:  # float32 sums stay short
@@ -56,8 +64,11 @@ def _backward(x, counts, given, ceiling, levels, out, sums):
             z = value[c] * (most / ceiling[c])
             inside = (z > 0) & (z < most)
             own = np.float32(count[c]) - z if inside else (most if z >= most else np.float32(0))
-            part[c] += g[c] * own / most
-            write[c] = b[c] if inside else np.uint16(0)
+            more = price / (np.float32(1) + z) * (most / ceiling[c]) if inside else np.float32(0)
+            part[c] += g[c] * own / most - more * value[c] / ceiling[c]
+            made[c] = g[c] + more if inside else np.float32(0)
+        for c in range(channels):
+            write[c] = np.uint16((third[c] + np.uint32(0x8000)) >> _BITS)
     sums += part
 
 
@@ -70,8 +81,8 @@ class Quantise(torch.autograd.Function):
     """Activations (N, C, H, W), bfloat16, and ceilings (C,) -> values like them; what rounds is passed straight through."""
 
     @staticmethod
-    def forward(ctx, x, ceiling, levels, overshoot):
-        ctx.levels = levels
+    def forward(ctx, x, ceiling, levels, overshoot, price=0.0):
+        ctx.levels, ctx.price = levels, price
         if x.is_cuda:
             z = x.float() * (levels / ceiling).view(1, -1, 1, 1)
             more = z + torch.rand_like(z).square_() * (3 * overshoot) / (1 + 2 * z.relu()) if overshoot else z
@@ -91,12 +102,17 @@ class Quantise(torch.autograd.Function):
     def backward(ctx, g):
         x, ceiling, counts = ctx.saved_tensors
         if x.is_cuda:
-            z = x.float() * (ctx.levels / ceiling).view(1, -1, 1, 1)
-            inside = (z > 0) & (z < ctx.levels)
-            own = torch.where(inside, counts.float() - z, (z >= ctx.levels) * float(ctx.levels)) / ctx.levels
-            return g * inside, (g.float() * own).sum((0, 2, 3)), None, None
+            levels = ctx.levels
+            z = x.float() * (levels / ceiling).view(1, -1, 1, 1)
+            inside = (z > 0) & (z < levels)
+            own = torch.where(inside, counts.float() - z, (z >= levels) * float(levels)) / levels
+            slope = levels / ceiling.view(1, -1, 1, 1)
+            more = inside * (ctx.price * DIGITS / (1 + z)) * slope
+            of_ceiling = g.float() * own - more * x.float() / ceiling.view(1, -1, 1, 1)
+            return (g * inside + more).to(g.dtype), of_ceiling.sum((0, 2, 3)), None, None, None
         out, sums = torch.empty_like(x), torch.zeros(x.shape[1])
         given, read = _words(g.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)), _words(x)
         of_counts = counts.numpy().reshape(read.shape)
-        _backward(read, of_counts, given, ceiling.detach().numpy(), ctx.levels, _words(out), sums.numpy())
-        return out, sums, None, None
+        numbers = ceiling.detach().numpy(), ctx.levels, ctx.price
+        _backward(read, of_counts, given, *numbers, _words(out), sums.numpy())
+        return out, sums, None, None, None

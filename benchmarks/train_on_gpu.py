@@ -101,24 +101,35 @@ class Pool:
 
 
 class Plain:
-    """The plain network of a chain, in bfloat16: its activations ReLU or, where they have levels, QCFS with an overshoot."""
+    """The plain network of a chain, in bfloat16: its activations ReLU or, where they have levels, QCFS with an overshoot.
 
-    counting = False
+    With a price of `energy`, levels are sent as binary digits, and operations counted as `train_chain.Chain` counts them.
+    """
 
-    def __init__(self, twin, overshoot=0.0):
-        self.twin, self.network, self.overshoot = twin, twin.model.network, overshoot
-        self.first = self.network.activations[0].name
+    def __init__(self, twin, overshoot=0.0, energy=0.0):
+        self.twin, self.network, self.overshoot, self.energy = twin, twin.model.network, overshoot, energy
+        self.first, self.counting = self.network.activations[0].name, False
+        convs = self.network.convs
+        self.macs = sum(conv.in_channels * conv.out_channels * conv.kernel**2 for conv in convs)
+        fans = [conv.out_channels * conv.kernel**2 for conv in convs[1:]]
+        self.fans = {layer.name: fan for layer, fan in zip(self.network.activations, fans, strict=True)}
 
     def run(self, x):
-        """The restored images, and 0."""
+        """The restored images, and synaptic operations over multiply-accumulates (0 unless `counting` levels in digits)."""
         y = x.to(HALF).contiguous(memory_format=torch.channels_last)
+        dense, operations = self.macs * x.shape[0] * x.shape[2] * x.shape[3], 0.0
         for layer in self.network.layers:
             if not isinstance(layer, Conv):
                 if layer.levels is None:
                     y = torch.relu(y)
                     continue
                 overshoot = self.overshoot if layer.name != self.first else 0.0
-                y = Quantise.apply(y, self.twin.own(layer.name).ceiling.float(), layer.levels, overshoot)
+                ceiling, fan = self.twin.own(layer.name).ceiling.float(), self.fans[layer.name]
+                y = Quantise.apply(y, ceiling, layer.levels, overshoot, self.energy * fan / dense)
+                if self.counting:
+                    whole = (y.detach().float() * (layer.levels / ceiling).view(1, -1, 1, 1)).round().int()
+                    digits = sum(int((whole >> place & 1).sum()) for place in range(layer.levels.bit_length()))
+                    operations += fan * digits
                 continue
             own = self.twin.own(layer.parameters)
             bias = own.bias.to(HALF) if layer.bias else None
@@ -127,7 +138,7 @@ class Plain:
                 statistics = own.bn_mean, own.bn_var
                 live = self.twin.training
                 y = F.batch_norm(y, *statistics, own.bn_weight, own.bn_bias, live, 0.1, layer.batch_norm_eps)
-        return restored(self.network.mode, x, y.float()), 0.0
+        return restored(self.network.mode, x, y.float()), operations / dense
 
 
 def bounded(twin):
@@ -188,7 +199,7 @@ def main():
             first.sources = batches.sources
             options |= {"per": "channel", "images": first(0)[0]}
         twin = nspike.to_torch(model, ann=True, **options).train()
-        chain = Plain(twin, arguments.overshoot)
+        chain = Plain(twin, arguments.overshoot, arguments.energy)
     else:
         if arguments.timesteps is not None:
             model = model.with_spiking(replace(model.spiking, timesteps=arguments.timesteps))
@@ -207,7 +218,7 @@ def main():
     def score():
         live = twin.training
         twin.eval()
-        chain.counting = not arguments.ann
+        chain.counting = True
         given = [chain.run(one[None]) for one in noisy]
         twin.train(live)
         chain.counting = False

@@ -49,11 +49,14 @@ NEURONS = {
     "burst": (0, dict([("gamma", lambda v: v in range(1, 8)), V_INIT])),
     "ternary": (0, dict([("amplitude", lambda v: 0 < v <= 2), ("leak", lambda v: 0 <= v <= 1), V_INIT])),
     "atif": (0, dict([("theta", lambda v: 0 < v <= 2), V_INIT])),
+    "few_spikes": (0, dict([("slots", lambda v: v in range(1, 8)), V_INIT])),
     "dietsnn": (0, dict([("keep", lambda v: 0 <= v <= 1), V_INIT])),
 }
 """Name -> steps after T, and what its parameters may be."""
-PLANES = {"signed": [1, -1], "burst": [1, 2, 4], "ternary": [1, -1]}
+PLANES = {"signed": [1, -1], "burst": [1, 2, 4], "few_spikes": [1, 2, 4, 8, 16, 32, 64], "ternary": [1, -1]}
 """Name -> the gains of its planes of spikes, where they are not [1]."""
+DIGITS = {"few_spikes"}
+"""The neurons whose planes are digits: a spike of any is one accumulation, and each digit an update of the neuron."""
 
 
 class Refuted(Exception):
@@ -395,6 +398,7 @@ def course(neuron, parameters, timesteps, post_steps):
         own |= factors if set(factors.values()) != {65536} else {}
         own |= {"reset": "zero"} if neuron == "lif_hard" else {}
     most = {"signed": 1, "ternary": 1, "burst": int(parameters.get("gamma", 1))}
+    most["few_spikes"] = 2 ** int(parameters.get("slots", 1)) - 1
     return own | ({"most_spikes": most[neuron]} if neuron in most else {})
 
 
@@ -467,7 +471,7 @@ def plausible(values, gains):
 @dataclass(frozen=True)
 class Neurons:
     """What is run besides the model: T, the steps after it, by layer of neurons the course and the gains of its planes of
-    spikes, and whether the output layer fires.
+    spikes, whether the output layer fires, and whether planes are digits.
     """
 
     timesteps: int
@@ -475,6 +479,7 @@ class Neurons:
     courses: dict
     gains: dict
     head_fires: bool
+    digits: bool
 
     @property
     def steps(self):
@@ -773,14 +778,15 @@ def check_stored(model):
     if not kept or neuron not in NEURONS or head not in HEADS:
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
-    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0}
+    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0, "slots": 5.0}
+    default |= {"v_init": 0.5} if neuron == "few_spikes" else {}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
     courses, gains = (
         known_courses(model.graph, neuron, given, timesteps),
         gains_of(model.graph, PLANES.get(neuron, [1])),
     )
-    made = Integers(model, Neurons(timesteps, NEURONS[neuron][0], courses, gains, HEADS[head][0])).arrays()
+    made = Integers(model, Neurons(timesteps, NEURONS[neuron][0], courses, gains, HEADS[head][0], False)).arrays()
     for path in sorted(made | kept):
         ours, theirs = made.get(path), kept.get(path)
         if ours is None or theirs is None or ours.dtype != theirs.dtype or not np.array_equal(ours, theirs):
@@ -1077,15 +1083,16 @@ def layer_of(name, simulation, synops, papers, side):
     """
     spikes, numbers, timesteps = simulation.spikes[name], simulation.integers.stages[name], simulation.neurons.timesteps
     biased, steps = simulation.integers.biased(name) * spikes[0, :, 0, 0].size, []
+    digits = simulation.neurons.digits and name != OUTPUT
     for t, fired in enumerate(spikes):
-        weighed = sum(abs(g) * fired[:, i].sum(axis=0) for i, g in enumerate(numbers.gains))
+        weighed = sum((1 if digits else abs(g)) * fired[:, i].sum(axis=0) for i, g in enumerate(numbers.gains))
         found = {
             "step": t + 1,
             "post": t >= timesteps,
             "events": [int(fired[:, i].sum()) for i in range(len(numbers.gains))],
             "synops": int((weighed * synops).sum()),
             "synops_paper": int((weighed * papers[0]).sum()) // papers[1],
-            "neuron_updates": fired[:, 0].size,
+            "neuron_updates": fired[:, 0].size * (numbers.most.bit_length() if digits else 1),
             "bias_additions": biased if t < timesteps else 0,
             "sha256": digest(fired.reshape(len(fired), -1, *fired.shape[3:]), side),
         }
@@ -1163,14 +1170,17 @@ class Plan:
             raise Unchecked(f"{timesteps + post_steps} steps, more than the {MOST_STEPS} that a membrane is safe for")
         if self.known:
             courses, gains = known_courses(graph, self.neuron, given, timesteps), PLANES.get(self.neuron, [1])
+            digits = self.neuron in DIGITS
             given = {layer: {name: float(value) for name, value in own.items()} for layer, own in given.items()}
         else:
             courses = declared_courses(graph, parameters, timesteps, post_steps)
-            gains = parameters["neuron_planes"]
+            gains, digits = parameters["neuron_planes"], parameters.get("neuron_digits", False)
+            if type(digits) is not bool:
+                raise Unchecked("the certificate is damaged: its neuron_digits is none")
         fires, self.size = HEADS.get(self.head, (parameters.get("head_fires"), parameters.get("head_size")))
         if type(fires) is not bool or type(self.size) is not int or not 0 <= self.size <= 99:
             raise Unchecked("the certificate is damaged: its head_fires or head_size is none")
-        self.neurons = Neurons(timesteps, post_steps, courses, gains_of(graph, gains), fires)
+        self.neurons = Neurons(timesteps, post_steps, courses, gains_of(graph, gains), fires, digits)
         self.arrays = head_arrays(model, self.head, graph.channels)
         arrays = {name: sha256(array) for name, array in self.arrays.items()}
         signed = signed_layers(graph, gains)
@@ -1178,6 +1188,7 @@ class Plan:
         self.parameters = {
             "neuron": self.neuron,
             "neuron_planes": gains,
+            **({"neuron_digits": True} if digits else {}),
             **({"signed_layers": signed} if signed else {}),
             "neuron_parameters": given,
             "neuron_steps": courses,

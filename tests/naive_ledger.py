@@ -67,10 +67,10 @@ def arriving(network, name, only, spikes):
     return moved_spikes(network, layer, [silent])
 
 
-def synops(network, name, split, gains):
-    """Of the spikes of an activation, (N, steps, planes, C, H, W): exact and paper, int64 (steps,)."""
+def synops(network, name, split, costs):
+    """Of the spikes of an activation, (N, steps, planes, C, H, W), `costs` a plane: exact and paper, int64 (steps,)."""
     exact, paper = np.zeros(split.shape[1], np.int64), [Fraction(0)] * split.shape[1]
-    weights = np.abs(np.array(gains))[:, None, None, None]
+    weights = np.array(costs)[:, None, None, None]
     for layer in network.layers:
         if not isinstance(layer, Conv | Gate) or value(network, layer.source) != "spikes":
             continue
@@ -87,6 +87,12 @@ def synops(network, name, split, gains):
     return exact, np.array([int(total) for total in paper])
 
 
+def slots(model, neuron, name):
+    """K of a layer of few-spikes neurons."""
+    given = model.spiking.neuron_parameters.get(neuron.name, {}).get(name, {})
+    return int(given.get("slots", neuron.defaults["slots"]))
+
+
 def ledger(model, result, neuron, head):
     """layer -> its figures; None -> those of the whole run."""
     network, timesteps = model.network, model.spiking.timesteps
@@ -97,17 +103,19 @@ def ledger(model, result, neuron, head):
     for name, spikes in result.spikes.items():
         if name == "output" and not fires:
             continue
-        gains = (1,) if name == "output" else kinds[name].planes
+        kind = None if name == "output" else kinds[name]
+        planes = 1 if kind is None else len(kind.planes)
+        digits = kind is not None and kind.digits
         n, steps, count, height, width = spikes.shape
-        count //= len(gains)
-        split = spikes.reshape(n, steps, len(gains), count, height, width)
+        count //= planes
+        split = spikes.reshape(n, steps, planes, count, height, width)
         events = split.sum(axis=(0, 3, 4, 5)).T
         if name == "output":
             fan = targets(head_size, height, width) * count if head_size else np.zeros((height, width), np.int64)
             exact = (split[:, :, 0] * fan).sum(axis=(0, 2, 3, 4))
             paper = events[0] * head_size**2 * count
         else:
-            exact, paper = synops(network, name, split, gains)
+            exact, paper = synops(network, name, split, [1 if digits else abs(gain) for gain in kind.planes])
         biased = n * height * width * int((result.grids[name].bias != 0).sum()) if name in result.grids else 0
         at = scale(network, network.output if name == "output" else name)
         figures[name] = {
@@ -115,7 +123,7 @@ def ledger(model, result, neuron, head):
             "events": events.tolist(),
             "synops": exact.tolist(),
             "synops_paper": paper.tolist(),
-            "neuron_updates": [n * count * height * width] * steps,
+            "neuron_updates": [n * count * height * width * (slots(model, neuron, name) if digits else 1)] * steps,
             "bias_additions": [biased if t < timesteps else 0 for t in range(steps)],
             "digests": digests(spikes, block_side(network, at)),
         }

@@ -29,6 +29,7 @@ class IF:
     """p: the layer's parameters; theta float64 (C,), grid: the layer's; v (C, H, W)."""
 
     name, planes, post_steps, defaults = "if", (1,), 0, {"v_init": 0.0}
+    digits = False
 
     def __init__(self, p, theta, grid, shape):
         self.theta = grid.theta
@@ -146,6 +147,26 @@ class Burst(IF):
         return np.stack(spikes) > 0
 
 
+class FewSpikes(IF):
+    """Digit after digit, the highest first, of each sign; then all of n is taken from the membrane."""
+
+    name, planes, digits, defaults = "few_spikes", tuple(1 << k for k in range(7)), True, {"slots": 5.0, "v_init": 0.5}
+
+    def prepare(self, p, theta, grid):
+        self.slots = int(p["slots"])
+
+    def step(self, current, post):
+        u, spikes = self.v + current, []
+        for sign in (1, -1)[: len(self.planes) // 7]:
+            sent = [np.zeros(u.shape, bool)] * 7
+            for k in range(self.slots - 1, -1, -1):
+                sent[k] = sign * u >= self.theta << k
+                u = u - sign * np.where(sent[k], self.theta << k, 0)
+            spikes += sent
+        self.v = u
+        return np.stack(spikes)
+
+
 class Ternary(IF):
     name, planes, defaults = "ternary", (1, -1), {"amplitude": 1.0, "leak": 0.25, "v_init": 0.0}
 
@@ -217,7 +238,10 @@ class Lan(IF):
         return np.stack([n * level >> i & 1 for i in range(7)]) > 0
 
 
-NEURONS = {neuron.name: neuron for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed, Burst, Ternary, ATIF, DietSNN)}
+NEURONS = {
+    neuron.name: neuron
+    for neuron in (IF, MPRN, MPRNBeta, LIF, HardLIF, Signed, Burst, FewSpikes, Ternary, ATIF, DietSNN)
+}
 KERNELS = {Lan.name: Lan}
 """Built in with a kernel of their own: no signed form, and this one no tiles."""
 

@@ -8,7 +8,7 @@ ENERGY = ("horowitz45",)
 
 
 def resolve(specs: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, Any]]:
-    """(kind, plugin) for each value of --plugin.
+    """(kind, plugin) for each value of --plugin; a name that several of `kinds` have means all of these.
 
     Raises PluginError for one that is unknown or broken, UsageError for one that is of none of `kinds`.
     """
@@ -25,6 +25,10 @@ def resolve(specs: Sequence[str], kinds: Sequence[str]) -> list[tuple[str, Any]]
 
     resolved = []
     for spec in specs:
+        same = [f"{kind}:{spec}" for kind in kinds if is_plugin(f"{kind}:{spec}", kind)]
+        if len(same) > 1:
+            resolved += [registry().resolve(each, kinds) for each in same]
+            continue
         try:
             resolved.append(registry().resolve(spec, kinds))
         except PluginError as error:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from nspike.errors import UsageError, nearest
 from nspike.graph.network import Network
 
+TIMESTEPS = 10
+"""T where neither a converter nor who uses it says another."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -96,7 +99,7 @@ class Converter:
     """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales.
 
     calibrates : whether it needs images. One that does not is for networks that are spiking ones already: it is given none,
-    and no layer is fitted afterwards.
+    and no layer is fitted afterwards. timesteps : T where nobody says another.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Converter:
     options: tuple[Option, ...]
     scales: Callable[[Calibration, Mapping[str, Any]], Scales]
     calibrates: bool = True
+    timesteps: int = TIMESTEPS
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""

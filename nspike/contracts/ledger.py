@@ -1,8 +1,8 @@
 """The ledger: what one run cost, in 64-bit integers.
 
 Charged once per image: a neuron in the halo of a tile is not counted. A synaptic operation is one accumulation that
-one spike causes at one target (times the gain of its plane); *exact* counts the targets that the spike really has (fewer
-at the border), *paper* k²·C_out for each, as the papers do.
+one spike causes at one target (as many as the gain of its plane, unless planes are digits); *exact* counts the targets that
+the spike really has (fewer at the border), *paper* k²·C_out for each, as the papers do.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -51,6 +51,7 @@ class Ledger:
     head_synops_paper: accumulations of the head's convolution; head_macs: the head's scaled additions.
     ann_macs, ann_macs_paper: of the ANN on the same image. weights: how many numbers the network's kernels hold.
     head_synops_steps: the head's accumulations by the step of the spike, or none; they add up to head_synops.
+    most_spikes: the most that a neuron of a layer can fire at a step.
     current_additions: by step, additions of currents in sums, means and bilinear enlargements, and of the biases of
     convolutions that have no neurons of their own; none where there are no such layers.
     plane_digest: of a run that digests, the SHA-256 of the input planes, int32 little-endian in the order (n, c, y, x).
@@ -73,6 +74,7 @@ class Ledger:
     plane_digest: str = ""
     head_synops_steps: tuple[int, ...] = ()
     current_additions: tuple[int, ...] = ()
+    most_spikes: int = 1
 
     @property
     def spikes(self) -> int:

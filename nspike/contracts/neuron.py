@@ -9,6 +9,8 @@ the input I(t) of spikes and biases,
     signed, (1, -1)           as well n = -1 where u <= -fire(t)·θ
     burst, (1, 2, 4, ...)     as long as what is left of u is at fire(t)·θ, one spike more, up to `most_spikes`:
                               with fire = amplitude = 1, n = floor(u/θ) within 0 .. most_spikes; planes are the bits of n
+    digits                    the same, but the bits of n are sent one after another, each as one spike that is worth 1, 2,
+                              4, ..: one accumulation for each target, where a burst of n is n of them
 
 With reset = "zero", v(t) = 0 instead where a neuron fires; a `strict` one fires where u > fire(t)·θ. In steps 1..T the input
 and the biases arrive, then come `post_steps` more, in which only the spikes of the layer before arrive. Such a neuron is
@@ -100,6 +102,8 @@ class Neuron:
         to fire negative spikes too, -1, -2, -4, ...
     most_spikes : the most spikes, of either sign, at a step of a declared neuron, a number or (parameters) -> one; by default
         the planes' sum.
+    digits : whether the planes are digits, sent one after another within the step. A spike of any plane is then one
+        accumulation for each target, and a neuron is updated once for each digit that `most_spikes` has.
     strict : whether a declared neuron needs more than its threshold to fire: u > fire·θ, in integers u >= that + 1.
     step : the kernel of a neuron outside the declared family; then `fire` and the five above are not used.
     step_parameters : (parameters, theta (C,) float64, exponent (C,) int) -> int32 (K, C), the `params` of `step`.
@@ -124,6 +128,7 @@ class Neuron:
     reset: Literal["subtract", "zero"] = "subtract"
     planes: tuple[int, ...] = (1,)
     most_spikes: int | Callable[[Parameters], float] | None = None
+    digits: bool = False
     strict: bool = False
     step: Callable[..., None] | None = None
     step_parameters: Callable[[Parameters, NDArray[np.float64], NDArray[np.int64]], NDArray[np.int32]] | None = None
@@ -143,10 +148,11 @@ class Neuron:
                 "'layer', and 'scale' or 'threshold'"
             )
         given = (self.keep, self.input_factor, self.most_spikes)
-        if self.step is not None and (given != (None, None, None) or self.reset != "subtract" or self.strict):
+        declared = given != (None, None, None) or self.reset != "subtract" or self.strict or self.digits
+        if self.step is not None and declared:
             raise PluginError(
-                f"neuron {self.name}: `keep`, `input_factor`, `reset`, `most_spikes` and `strict` are of declared neurons; one "
-                "with a kernel of its own does such things in `step`"
+                f"neuron {self.name}: `keep`, `input_factor`, `reset`, `most_spikes`, `strict` and `digits` are of declared "
+                "neurons; one with a kernel of its own does such things in `step`"
             )
         if self.step is None and self.scope == "layer":
             raise PluginError(
@@ -178,6 +184,11 @@ class Neuron:
     def gains(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The gains of the planes of positive spikes, and of those of negative ones, both as positive numbers."""
         return tuple(g for g in self.planes if g > 0), tuple(-g for g in self.planes if g < 0)
+
+    @property
+    def accumulations(self) -> tuple[int, ...]:
+        """How many accumulations a spike of each plane is at a target: as many as its gain says, or one of a digit."""
+        return tuple(1 if self.digits else abs(gain) for gain in self.planes)
 
     @property
     def conserves(self) -> bool:

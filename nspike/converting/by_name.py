@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.converting.default import TIMESTEPS
 from nspike.converting.report import ConversionReport
 from nspike.errors import UsageError
 from nspike.model.model import expect_model
@@ -29,7 +28,7 @@ def convert(
     neuron: str = NEURON,
     neuron_parameters: Mapping[str, float] | None = None,
     head: str | None = None,
-    timesteps: int = TIMESTEPS,
+    timesteps: int | None = None,
     targets: Sequence[NDArray[np.float32]] | None = None,
     fast: bool = False,
     report: bool = True,
@@ -54,7 +53,7 @@ def convert(
     converter, options : how scales are found, by name, and its options.
     neuron, neuron_parameters : by name, and its parameters, the same for every layer.
     head : by name; default: the one that goes with the neuron.
-    timesteps : T.
+    timesteps : T; by default what the converter says, 10 of most.
     targets : the clean images, where `images` are arrays: what the output layer is fitted to, and the report's PSNR
         taken against; without them the ANN's output.
     fast : find scales and thresholds with the options' own defaults, and fit nothing: seconds.

@@ -15,7 +15,6 @@ from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.converting.best import best_options, fit_windows, of_layer, with_release
-from nspike.converting.default import TIMESTEPS
 from nspike.converting.lowering import lower
 from nspike.converting.regression import fit as fit_layers
 from nspike.converting.regression import fitted_convs, left_out
@@ -54,7 +53,7 @@ def convert(
     head: Head,
     options: Mapping[str, Any] | None = None,
     neuron_parameters: Mapping[str, float] | None = None,
-    timesteps: int = TIMESTEPS,
+    timesteps: int | None = None,
     targets: Sequence[Plane] | None = None,
     fit: bool = False,
     report: bool = True,
@@ -72,7 +71,7 @@ def convert(
     neuron, neuron_parameters : of every layer but the output, and its parameters, which go before the converter's. Where
         they leave it open, signed layers start empty and release at θ/2, whatever the converter says (`best.SIGNED`).
     head : what reads the output layer.
-    timesteps : T.
+    timesteps : T; by default what the converter says.
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
         output layer to the targets, or to the ANN's output without them. Nothing is fitted after a converter that does not
@@ -95,6 +94,7 @@ def convert(
             f"converter {converter.name} goes by what the plain network computes, and model {model.info.name} was trained as a "
             "spiking one; take it as it is, with the converter direct and the threshold, neuron and T of its training"
         )
+    timesteps = converter.timesteps if timesteps is None else timesteps
     values = converter.values(best_options(converter, options) if fit else options)
     if not 1 <= timesteps <= MOST_STEPS - neuron.post_steps:
         raise UsageError(f"T = {timesteps} is out of range; with {neuron.name} 1 to {MOST_STEPS - neuron.post_steps}")

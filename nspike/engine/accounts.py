@@ -23,9 +23,9 @@ Ints = NDArray[np.int64]
 class Count:
     """What the spikes of one layer over some tiles come to.
 
-    events : int64 (spike planes, steps). arrived, synops : int64 (readers, steps), times the gains of the planes: how many
-    of them each layer that reads them gets, and the accumulations that they cause there, in the order of
-    `nspike.engine.readers.readers`.
+    events : int64 (spike planes, steps). arrived, synops : int64 (readers, steps), a spike counting as many times as its
+    neuron says: how many of them each layer that reads them gets, and the accumulations that they cause there, in the order
+    of `nspike.engine.readers.readers`.
     """
 
     events: Ints
@@ -89,6 +89,7 @@ class Accounts:
             shape=(network.channels, height, width),
             timesteps=timesteps,
             post_steps=integers.post_steps,
+            most_spikes=max((_most(stage) for stage in integers.stages if stage.name != OUTPUT), default=1),
             layers=tuple(self._layer(stage) for stage in self._counted),
             analog_macs=planes * sum(geometry.macs(x, *size) for x, size in zip(analog, read, strict=True)),
             analog_macs_paper=planes * sum(geometry.macs_paper(x, *self._shapes[x.name][1:]) for x in analog),
@@ -145,10 +146,19 @@ class Accounts:
             events=counted.events,
             synops=exact,
             synops_paper=paper,
-            neuron_updates=np.full(steps, neurons, np.int64),
+            neuron_updates=np.full(
+                steps, neurons * (stage.dynamics.most.bit_length() if stage.neuron.digits else 1), np.int64
+            ),
             bias_additions=np.array([biased if t < timesteps else 0 for t in range(steps)], np.int64),
             digests=digests,
         )
+
+
+def _most(stage: Stage) -> int:
+    """The most spikes at a step."""
+    if stage.neuron.step is None:
+        return stage.dynamics.most
+    return max(sum(sign * gain for gain in stage.neuron.planes if sign * gain > 0) for sign in (1, -1))
 
 
 def _paper(layers: list[Layer], arrived: Ints) -> Ints:

@@ -95,7 +95,7 @@ def tally(
 
     readers : of that stage and tensor, perhaps none. core, size : at the tensor's resolution: the rectangle, and height and
     width of the whole, at whose border a spike has fewer targets. Returns the spikes of each plane int64 (planes, steps),
-    and the accumulations in each reader int64 (readers, steps), a spike of a plane of gain g being |g| of them.
+    and the accumulations in each reader int64 (readers, steps), a spike being as many as its neuron says.
     """
     layers = [reader.layer for reader in readers]
     rows = np.zeros((len(layers), core.height), np.int64)
@@ -104,14 +104,13 @@ def tally(
         rows[i], columns[i] = _fan(layer, size[0])[core.y0 : core.y1], _fan(layer, size[1])[core.x0 : core.x1]
     targets = np.array([geometry(layer).targets(layer) for layer in layers], np.int64)[:, None]
     origin = readers[0].origin if readers else None
-    planes = stage.neuron.planes
+    each = np.array(stage.neuron.accumulations, np.int64)
     if origin is None:
-        events, weighted = spikes.count(at, len(planes), rows, columns)
+        events, weighted = spikes.count(at, len(each), rows, columns)
     else:
         assert isinstance(spikes, WideSpikes)
-        events, weighted = _some(spikes, len(planes), origin, at, core, rows, columns)
-    gains = np.abs(np.array(planes, np.int64))
-    return events, np.tensordot(gains, weighted, 1) * targets
+        events, weighted = _some(spikes, len(each), origin, at, core, rows, columns)
+    return events, np.tensordot(each, weighted, 1) * targets
 
 
 @lru_cache(maxsize=256)

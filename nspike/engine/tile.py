@@ -176,9 +176,9 @@ def _count(program: Program, op: Op, seen: LayerSpikes, size: tuple[int, int], c
             continue
         rows = [i for i, _ in own]
         spikes, synops = tally(stage, [reader for _, reader in own], seen.packed, seen.at, seen.core, size)
-        gains = np.abs(np.array(stage.neuron.planes, np.int64))[:, None]
+        each = np.array(stage.neuron.accumulations, np.int64)[:, None]
         counts[stage.name].synops[rows] += synops
-        counts[stage.name].arrived[rows] += (gains * spikes).sum(axis=0)
+        counts[stage.name].arrived[rows] += (each * spikes).sum(axis=0)
         if op.stage is not None:
             counts[stage.name].events[:] += spikes
 

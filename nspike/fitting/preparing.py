@@ -146,7 +146,7 @@ def _converted(model: Model, recipe: FineTuningRecipe, degradation: Degradation 
         head=kinds.heads[recipe.head or HEADS.get(neuron, HEAD)],
         options=recipe.converter_options,
         neuron_parameters=recipe.neuron_parameters,
-        timesteps=recipe.timesteps or 10,
+        timesteps=recipe.timesteps,
         report=False,
         threads=recipe.threads,
     )

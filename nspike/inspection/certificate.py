@@ -83,6 +83,7 @@ def certificate(
         "parameters": {
             "neuron": neuron.name,
             "neuron_planes": list(neuron.planes),
+            **_if_any("neuron_digits", neuron.digits),
             **_if_any("signed_layers", [name for name, each in neurons.items() if each != neuron]),
             "neuron_parameters": parameters,
             "neuron_steps": _steps(neurons, parameters, ledger.timesteps),

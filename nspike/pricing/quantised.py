@@ -1,8 +1,8 @@
 """Against a bit-matched quantised ANN: integers on both sides, and an ANN that carries no more than the spikes do.
 
-A neuron that fires 0 to T times in T steps says one of T + 1 values, so it is matched by an activation of
+A neuron that fires up to n times at each of T steps says one of T·n + 1 values, so it is matched by an activation of
 
-    b = ceil(log2(T + 1)) bits
+    b = ceil(log2(T·n + 1)) bits
 
 (Z. Yan, Z. Bai, W.-F. Wong, "Reconsidering the energy efficiency of spiking neural networks", 2024, arXiv:2409.08290). That
 a b-bit ANN restores as well as the spiking network is the assumption of that comparison; it is not measured here. Both sides
@@ -34,14 +34,17 @@ ARITHMETIC_BITS = SPIKE_LIMIT.bit_length() + 1  # and the sign
 MULTIPLY, ADD = "int8_multiply", "int32_add"
 
 
-def activation_bits(timesteps: int) -> int:
-    """Bits that tell 0 to T spikes apart. Raises UsageError without steps: of a plain ANN there is nothing to match."""
+def activation_bits(timesteps: int, most_spikes: int = 1) -> int:
+    """Bits that tell 0 to T·n spikes apart, n being `most_spikes`.
+
+    Raises UsageError without steps: of a plain ANN there is nothing to match.
+    """
     if timesteps < 1:
         raise UsageError(
             "a bit-matched ANN follows from the steps of a spiking run, and this is of the plain "
             "network; choose another energy model"
         )
-    return ceil(log2(timesteps + 1))
+    return ceil(log2(timesteps * most_spikes + 1))
 
 
 def quantised_energy(costs: Costs, name: str) -> EnergyModel:
@@ -57,7 +60,7 @@ def quantised_energy(costs: Costs, name: str) -> EnergyModel:
         return multiply * (weight_bits * input_bits) / 64 + add
 
     def estimate(ledger: Ledger) -> tuple[EnergyColumn, ...]:
-        bits = activation_bits(ledger.timesteps)
+        bits = activation_bits(ledger.timesteps, ledger.most_spikes)
         inner = ledger.ann_macs - ledger.analog_macs
         first = mac(WEIGHT_BITS, PIXEL_BITS)
         snn = add * (ledger.synops + ledger.additions + ledger.neuron_updates)
@@ -77,13 +80,13 @@ def quantised_energy(costs: Costs, name: str) -> EnergyModel:
 
     return EnergyModel(
         name=name,
-        summary=f"integers, {costs.title}, against an ANN whose activations have ceil(log2(T+1)) bits",
+        summary=f"integers, {costs.title}, against an ANN whose activations have ceil(log2(T·n+1)) bits",
         source=f"{costs.source} ({costs.year}); b as Yan, Bai, Wong (2024), arXiv:2409.08290",
         constants=constants,
         formula={
             "integers": "ADD × (synaptic operations + biases + skip + neuron updates) + (MUL(16, 16) + ADD) × (first layer "
             f"+ head); ANN: (MUL({ARITHMETIC_BITS}, b) + ADD) × its MACs, the first layer's as the SNN's; "
-            "b = ceil(log2(T+1)) bits, MUL(a, b) = MUL(8, 8) × ab/64",
+            "b = ceil(log2(T·n+1)) bits, n being the most spikes at a step, MUL(a, b) = MUL(8, 8) × ab/64",
             "integers and memory": "integers + W16 + 2·M32 for a synaptic operation, 2·M32 for a neuron update, 3·M32 for a "
             "bias or skip, W16 + M16 + 2·M32 for a MAC of the first layer or head; ANN: W16 + Mb + 2·M32 for a MAC; both: "
             "each weight once from DRAM, 16 bits. W: the smallest SRAM that holds all weights; M: the SRAM of "

@@ -37,6 +37,7 @@ def holds(folder, model, photo, run=None, **options):
         ("lif_hard", "recycling"),
         ("signed", "membrane"),
         ("burst", "membrane"),
+        ("few_spikes", "membrane"),
         ("ternary", "membrane"),
         ("atif", "cpm"),
         ("dietsnn", "rate"),

@@ -80,7 +80,13 @@ def test_it_imports_nothing_of_nspike():
 
 # ----- what holds -----
 
-METHODS = {"burst": {"gamma": 3.0}, "ternary": {"amplitude": 0.7}, "atif": {"theta": 0.8}, "dietsnn": {"keep": 0.9}}
+METHODS = {
+    "burst": {"gamma": 3.0},
+    "few_spikes": {"slots": 3.0},
+    "ternary": {"amplitude": 0.7},
+    "atif": {"theta": 0.8},
+    "dietsnn": {"keep": 0.9},
+}
 """The declared neurons of the compared methods, with parameters."""
 
 

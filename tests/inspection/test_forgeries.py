@@ -22,6 +22,7 @@ BASES = {
     "lif_hard": (tiny_model(neuron="lif_hard", head="rate", width=3, timesteps=12), (20, 24), None),
     "signed": (tiny_model(neuron="signed", head="cpm", width=3), (20, 24), None),
     "burst": (tiny_model(neuron="burst", width=3), (20, 24), None),
+    "few_spikes": (tiny_model(neuron="few_spikes", width=3), (20, 24), None),
     "dietsnn": (tiny_model(neuron="dietsnn", width=3), (20, 24), None),
     "superres": (tiny_model("superres", "y", "add", width=3), (7, 8, 3), 2),
     **GRAPH_BASES,

@@ -20,6 +20,12 @@ def test_bits_that_tell_the_counts_apart(timesteps, bits):
     assert 2 ** (bits - 1) < timesteps + 1 <= 2**bits
 
 
+@pytest.mark.parametrize(("timesteps", "most", "bits"), [(1, 15, 4), (1, 3, 2), (10, 5, 6), (4, 7, 5)])
+def test_bits_that_tell_bursts_apart(timesteps, most, bits):
+    assert activation_bits(timesteps, most) == bits
+    assert 2 ** (bits - 1) < timesteps * most + 1 <= 2**bits
+
+
 def test_columns_by_hand():
     """T = 2: activations of 2 bits; 900 of the 1000 MACs are not the first layer's."""
     integers, whole = MODEL.estimate(small_ledger())
@@ -61,7 +67,7 @@ def test_description_says_what_it_is():
         "Horowitz",
         "2014",
         "2409.08290",
-        "ceil(log2(T+1))",
+        "ceil(log2(T·n+1))",
     )
     for word in (*words, *MODEL.formula):
         assert word in text

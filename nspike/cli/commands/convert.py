@@ -8,7 +8,6 @@ from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import Progress
 from nspike.cli.values import numbers, pairs
-from nspike.converting.default import TIMESTEPS
 
 
 @click.command()
@@ -23,7 +22,7 @@ from nspike.converting.default import TIMESTEPS
 @click.option("--head", metavar="NAME", help="What reads the output layer. [cpm with mprn, else membrane]")
 @click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter of the neuron; repeatable.")
 @click.option(
-    "-T", "--timesteps", type=int, default=TIMESTEPS, show_default=True, metavar="N", help="The number of time steps."
+    "-T", "--timesteps", type=int, metavar="N", help="The number of time steps. [10; 1 with converter few_spikes]"
 )
 @click.option(
     "--crops", type=int, default=64, show_default=True, metavar="N", help="How many crops of the images to measure."
@@ -46,7 +45,7 @@ def command(
     plugins: tuple[str, ...],
     head: str | None,
     parameters: tuple[str, ...],
-    timesteps: int,
+    timesteps: int | None,
     crops: int,
     crop_size: int,
     seed: int,
@@ -112,6 +111,6 @@ def command(
     nspike.save(output, converted)
     model_digest, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
-    how = f"T = {timesteps}" + ("" if fast or not method.calibrates else ", layers fitted")
+    how = f"T = {spiking.timesteps}" + ("" if fast or not method.calibrates else ", layers fitted")
     text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
     emit(text, values, json_file)
