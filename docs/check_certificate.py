@@ -49,11 +49,11 @@ NEURONS = {
     "burst": (0, dict([("gamma", lambda v: v in range(1, 8)), V_INIT])),
     "ternary": (0, dict([("amplitude", lambda v: 0 < v <= 2), ("leak", lambda v: 0 <= v <= 1), V_INIT])),
     "atif": (0, dict([("theta", lambda v: 0 < v <= 2), V_INIT])),
-    "few_spikes": (0, dict([("slots", lambda v: v in range(1, 8)), V_INIT])),
+    "few_spikes": (0, dict([("slots", lambda v: v in range(1, 7)), V_INIT])),
     "dietsnn": (0, dict([("keep", lambda v: 0 <= v <= 1), V_INIT])),
 }
 """Name -> steps after T, and what its parameters may be."""
-PLANES = {"signed": [1, -1], "burst": [1, 2, 4], "few_spikes": [1, 2, 4, 8, 16, 32, 64], "ternary": [1, -1]}
+PLANES = {"signed": [1, -1], "burst": [1, 2, 4], "few_spikes": [1, 2, 4, 8, 16, 32], "ternary": [1, -1]}
 """Name -> the gains of its planes of spikes, where they are not [1]."""
 DIGITS = {"few_spikes"}
 """The neurons whose planes are digits: a spike of any is one accumulation, and each digit an update of the neuron."""

@@ -3,8 +3,8 @@
     n = clip(⌊u/θ⌋, 0, 2^K - 1),  u = v_init·θ + Σ I;   the spike in slot k = 1..K is the digit of n worth 2^(K-k)
 
 A neuron first gathers all that arrives, then sends n, the highest digit first: at most K spikes where a rate code needs up to
-2^K - 1. The next layer shifts its membranes by one bit from slot to slot, so a spike is one accumulation for each target. The
-authors fit the worth of each slot to an activation function; for a ReLU the digits are the best there are, and these here.
+2^K - 1. The next layer doubles its membranes from slot to slot, so a spike is one accumulation for each target. The authors fit
+threshold and worth of each slot to an activation function; for a ReLU they are these, and v_init is ours.
 
 T = 1: a step is one pass of K slots through the network, and each layer begins after the one before has ended. With the
 default v(0) = θ/2, n is what a quantised activation with L = 2^K - 1 levels has (QCFS), so that a network that was trained with
@@ -20,7 +20,7 @@ from nspike_plugins._histogram import Histogram
 from nspike import Calibration, Converter, Method, Neuron, Option, Parameter, Scales, UsageError, hookimpl
 
 OUTPUT = "output"
-SLOTS, MOST = 5, 7
+SLOTS, MOST = 5, 6
 LEVELS = 2**SLOTS - 1
 SOURCE = "Stöckl and Maass 2021, doi:10.1038/s42256-021-00311-4"
 
@@ -80,7 +80,7 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
 
 NEURON = Neuron(
     name="few_spikes",
-    summary="sends a value as binary digits, at most five spikes, or seven",
+    summary="sends a value as binary digits, at most five spikes, or six",
     source=SOURCE,
     parameters=(
         Parameter("slots", float(SLOTS), 1.0, float(MOST), "K, how many digits there are, a whole number"),

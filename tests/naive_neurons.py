@@ -150,15 +150,15 @@ class Burst(IF):
 class FewSpikes(IF):
     """Digit after digit, the highest first, of each sign; then all of n is taken from the membrane."""
 
-    name, planes, digits, defaults = "few_spikes", tuple(1 << k for k in range(7)), True, {"slots": 5.0, "v_init": 0.5}
+    name, planes, digits, defaults = "few_spikes", tuple(1 << k for k in range(6)), True, {"slots": 5.0, "v_init": 0.5}
 
     def prepare(self, p, theta, grid):
         self.slots = int(p["slots"])
 
     def step(self, current, post):
         u, spikes = self.v + current, []
-        for sign in (1, -1)[: len(self.planes) // 7]:
-            sent = [np.zeros(u.shape, bool)] * 7
+        for sign in (1, -1)[: len(self.planes) // 6]:
+            sent = [np.zeros(u.shape, bool)] * 6
             for k in range(self.slots - 1, -1, -1):
                 sent[k] = sign * u >= self.theta << k
                 u = u - sign * np.where(sent[k], self.theta << k, 0)

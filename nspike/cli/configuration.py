@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from nspike.restoration.choice import Choice
 
 
-def choose(image: str, wanted: Wanted, max_pixels: int) -> "tuple[Choice, ImageData]":
-    """The model for an image, with its parts replaced, and the image."""
+def choose(image: str, wanted: Wanted, max_pixels: int, *, steps: bool = False) -> "tuple[Choice, ImageData]":
+    """The model for an image, with its parts replaced, and the image; `steps` as in `Request`."""
     from nspike.images import file as images
     from nspike.restoration.choice import Chooser, Request
 
     parts, _ = parts_of(wanted.plugins)
-    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), **wanted.request()))
+    chooser = Chooser(Request(neuron=parts.get("neuron"), head=parts.get("head"), steps=steps, **wanted.request()))
     read = images.read(image, max_pixels=max_pixels)
     return chooser.choose(read.pixels, read.blocks), read
 

@@ -16,8 +16,12 @@ from nspike.errors import ModelError, UsageError, nearest
 from nspike.model.file import FileInfo, read_info
 from nspike.model.model import Info
 
-DEFAULT = "dncnn-s25"
-"""The model that is used when neither a model nor a task is asked for."""
+DEFAULT, IN_STEPS = "dncnn-s25-few", "dncnn-s25"
+"""The models that are used when neither a model nor a task is asked for: the second where a neuron, a head or T is."""
+
+FIRST = "few_spikes"
+"""Of models that would do alike, those with this neuron come first, but last where a neuron, a head or T is asked for: what they
+restore in one step, other neurons cannot."""
 
 COLOURS: dict[bool, tuple[Colour, ...]] = {True: ("rgb", "gray", "y"), False: ("gray", "y", "rgb")}
 """Whether an image is in colour -> what models for it take, those first that are tried first. A denoiser is passed over for the
@@ -97,6 +101,7 @@ def default_for(
     neuron: str | None = None,
     head: str | None = None,
     timesteps: int | None = None,
+    steps: bool = False,
 ) -> str:
     """The name of the shipped model for a task.
 
@@ -111,6 +116,7 @@ def default_for(
         are not told the noise, only those trained on JPEGs (degradation "jpeg") serve it.
     neuron, head : what is to run; models made with it come before others. RGB models come so for images in colour alone.
     timesteps : T; of models that would do alike, one that was made for it comes first.
+    steps : whether what comes of each of several steps is wanted.
     plain : whether the plain network is to be run: only models with one that was trained are chosen; without it only
         models with a spiking form.
 
@@ -158,9 +164,16 @@ def default_for(
     if sigma is not None:
         groups = _of(groups, lambda file: _serves(file, level(file)))
     group = {name: file for name, file in groups[0].items() if file.timesteps == timesteps} or groups[0]
-    if sigma is None and DEFAULT in group:
-        return DEFAULT
-    return min(group, key=lambda name: (_distance(group[name], level(group[name])), _rank(group[name], plain), name))
+    others = bool(plain or steps or neuron or head or timesteps)
+    usual = next((name for name in ((IN_STEPS, DEFAULT) if others else (DEFAULT, IN_STEPS)) if name in group), None)
+    if sigma is None and usual is not None:
+        return usual
+
+    def order(name: str) -> tuple[float, int, bool, str]:
+        file = group[name]
+        return _distance(file, level(file)), _rank(file, plain), (file.neuron == FIRST) == others, name
+
+    return min(group, key=order)
 
 
 def purpose(info: Info) -> Task:

@@ -29,6 +29,7 @@ class Request:
 
     model : a shipped model's name, or a file; task; sigma : noise in units of 1/255; scale : of super-resolution;
     neuron, head, timesteps, parameters : what replaces the model's, as `nspike.swap` takes it; ann : run the plain ANN.
+    steps : whether what comes of each of several steps is wanted.
     spare : leave an image alone whose noise, estimated, is below what the smallest model was trained for.
     """
 
@@ -41,6 +42,7 @@ class Request:
     timesteps: int | None = None
     ann: bool = False
     spare: bool = False
+    steps: bool = False
     parameters: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -176,6 +178,7 @@ class Chooser:
             neuron=request.neuron,
             head=request.head,
             timesteps=request.timesteps,
+            steps=request.steps or bool(request.parameters),
             **of_image,
         )
 

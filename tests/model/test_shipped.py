@@ -39,7 +39,7 @@ def weights(tmp_path, monkeypatch):
 
 def test_shipped(weights):
     assert models.shipped() == [(name, weights / f"{name}.h5") for name in sorted(MODELS)]
-    assert models.DEFAULT in MODELS
+    assert models.IN_STEPS in MODELS
 
 
 def test_what_is_really_shipped_can_be_read():
@@ -59,6 +59,31 @@ def test_of_models_for_the_same_one_made_for_the_steps_comes_first(weights):
     assert models.default_for("denoise", sigma=24.0, timesteps=5) == "dncnn-s25-t5"
     assert models.default_for("denoise", sigma=15.0, timesteps=5) == "dncnn-s15", "the noise comes first"
     assert models.default_for("denoise", sigma=24.0, timesteps=7) == "dncnn-s25"
+
+
+def test_few_spikes_come_first_but_where_a_neuron_a_head_or_steps_are_asked_for(weights):
+    for name in ("dncnn-s25", "dncnn-s15", "vdsr"):
+        task, degradation = MODELS[name]
+        model = small_snn(name=f"{name}-few", task=task, degradation=degradation)
+        spiking = replace(model.spiking, neuron="few_spikes", head="membrane", timesteps=1)
+        save(weights / f"{name}-few.h5", replace(model, spiking=spiking))
+    assert models.default_for("denoise") == models.DEFAULT == "dncnn-s25-few"
+    assert models.default_for("denoise", sigma=16.0) == "dncnn-s15-few"
+    assert models.default_for("superres", scale=2) == "vdsr-few"
+    assert models.default_for("denoise", sigma=50.0) == "dncnn-s50", "there is no other"
+    for asked in (
+        {"neuron": "mprn"},
+        {"neuron": "if"},
+        {"head": "cpm"},
+        {"timesteps": 7},
+        {"steps": True},
+        {"plain": True},
+    ):
+        assert models.default_for("denoise", **asked) == "dncnn-s25"
+        assert models.default_for("denoise", sigma=16.0, **asked) == "dncnn-s15"
+    for asked in ({"neuron": "few_spikes"}, {"timesteps": 1}):
+        assert models.default_for("denoise", **asked) == "dncnn-s25-few"
+        assert models.default_for("denoise", sigma=16.0, **asked) == "dncnn-s15-few"
 
 
 def test_find(weights, tmp_path):

@@ -73,7 +73,7 @@ def command(
     check_report("--json", json_file, (image, reference, wanted.model, *wanted.plugins), folders)
     if save_steps is not None:
         take_folder(save_steps)
-    choice, read = choose(image, wanted, machine.max_pixels)
+    choice, read = choose(image, wanted, machine.max_pixels, steps=True)
     clean = None if reference is None else images.read(reference, max_pixels=machine.max_pixels).pixels
     targets = [] if save_steps is None else _targets(save_steps, image, choice)
     for target in targets:
