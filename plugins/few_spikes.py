@@ -107,6 +107,7 @@ CONVERTER = Converter(
         Option("v_init", 0.5, "initial membrane as a fraction of the threshold", low=-1.0, high=1.0),
     ),
     scales=scales,
+    fits=False,
     timesteps=1,
 )
 

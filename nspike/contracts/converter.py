@@ -99,7 +99,8 @@ class Converter:
     """A converter: name, summary, source, its options, and scales: (Calibration, option values) -> Scales.
 
     calibrates : whether it needs images. One that does not is for networks that are spiking ones already: it is given none,
-    and no layer is fitted afterwards. timesteps : T where nobody says another.
+    and no layer is fitted afterwards. fits : whether layers are fitted after it, where that is not turned off; not of scales that
+    leave nothing to correct. timesteps : T where nobody says another.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Converter:
     options: tuple[Option, ...]
     scales: Callable[[Calibration, Mapping[str, Any]], Scales]
     calibrates: bool = True
+    fits: bool = True
     timesteps: int = TIMESTEPS
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:

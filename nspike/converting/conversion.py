@@ -75,7 +75,7 @@ def convert(
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
         output layer to the targets, or to the ANN's output without them. Nothing is fitted after a converter that does not
-        calibrate.
+        calibrate, or fit.
     report : False leaves the report empty but for its note. Simulating the crops in floats takes most of a fast conversion.
     progress : called with (images done, images in all), calibration and report together; a layer that is fitted, and a crop
         of the report, which is simulated in floats too, count as all the images once more.
@@ -88,7 +88,7 @@ def convert(
     Raises UsageError for options or T out of range and for layers that have no spiking form, BadInputError for images that
     do not fit, PluginError for a converter that breaks its contract.
     """
-    fit = fit and converter.calibrates
+    fit = fit and converter.calibrates and converter.fits
     if converter.calibrates and model.info.trained == "spiking":
         raise UsageError(
             f"converter {converter.name} goes by what the plain network computes, and model {model.info.name} was trained as a "

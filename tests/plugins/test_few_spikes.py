@@ -86,13 +86,13 @@ def test_a_digit_is_one_accumulation_where_a_burst_is_as_many_as_it_says():
 def test_a_network_trained_with_these_levels_is_the_same_in_spikes():
     model, draw = quantised(), np.random.default_rng(0)
     images = [draw.random((1, 40, 40), dtype=np.float32) for _ in range(4)]
-    converted, report = convert(model, images, converter="few_spikes", neuron="few_spikes", fast=True)
+    converted, report = convert(model, images, converter="few_spikes", neuron="few_spikes")
     assert converted.spiking.timesteps == 1
     assert report.psnr_to_ann > 60
     for activation in model.network.activations:
         np.testing.assert_allclose(converted.spiking.scales[activation.name] * 31, activation.ceiling)
     with pytest.raises(UsageError, match="'relu1' was trained with 10 levels, and 5 slots have 31"):
-        convert(quantised(10), images, converter="few_spikes", neuron="few_spikes", fast=True)
+        convert(quantised(10), images, converter="few_spikes", neuron="few_spikes")
     half, _ = convert(
         quantised(3), images, converter="few_spikes", options={"slots": 2}, neuron="few_spikes", fast=True
     )

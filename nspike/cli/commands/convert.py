@@ -68,6 +68,7 @@ def command(
     \b
     Examples:
       nspike convert ann.h5 --calibrate photos/ -o snn.h5
+      nspike convert ann.h5 --plugin few_spikes --calibrate photos/ -o snn.h5
       nspike convert ann.h5 --plugin mprn --head cpm -T 10 --option percentile=99.9 --calibrate photos/ -o snn.h5
       nspike convert spikerir.h5 --converter direct --option theta=0.15 --plugin lif_hard --set tau=2 -T 4 -o snn.h5
     """
@@ -111,6 +112,6 @@ def command(
     nspike.save(output, converted)
     model_digest, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
-    how = f"T = {spiking.timesteps}" + ("" if fast or not method.calibrates else ", layers fitted")
+    how = f"T = {spiking.timesteps}" + (", layers fitted" if method.calibrates and method.fits and not fast else "")
     text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
     emit(text, values, json_file)
