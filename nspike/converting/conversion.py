@@ -16,6 +16,7 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.lowering import lower
+from nspike.converting.origin import of_plain
 from nspike.converting.regression import fit as fit_layers
 from nspike.converting.regression import fitted_convs, left_out
 from nspike.converting.report import Comparison, ConversionReport, first_bad
@@ -141,7 +142,7 @@ def convert(
         head_parameters={head.name: arrays} if arrays else {},
     )
     converted = replace(model, network=network, parameters=parameters, spiking=spiking)
-    kept = {key: value for key, value in model.info.provenance.items() if key != "fitted"}
+    kept = of_plain(model)
     if fit:
         degraded, clean = fit_windows(images, targets, network.size_multiple)
         done = len(images)

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nspike.converting.lowering import lower
+from nspike.converting.origin import of_plain
 from nspike.errors import UsageError
 from nspike.fitting.recipe import DirectRecipe, FineTuningRecipe, Recipe, TrainingRecipe
 from nspike.fitting.runs import Trained
+from nspike.integer.normalise import normalised_conv
 from nspike.model.model import Model
 from nspike.registry.parts import spiking_of
 
@@ -27,17 +31,19 @@ def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str,
 def with_baseline(model: Model, baseline: Model) -> Model:
     """`model` with the plain ANN of another one, of the same network, to be compared with.
 
-    Raises UsageError if the networks differ or the spiking form still follows from the ANN.
+    What of the spiking form follows from its own ANN is kept beside it. Raises UsageError if the networks differ.
     """
     network, parameters = lower(baseline.network, baseline.parameters)
     spiking = spiking_of(model)
     if network.rectified() != model.network.rectified():
         raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
-    if any(conv.name not in spiking.weights for conv in network.convs):
-        raise UsageError(f"the spiking form of {model.info.name} follows from its own ANN, which must stay")
-    origin = baseline.info.provenance
-    of_spikes = ("converter", "converter_options", "fitted", "fine_tuning", "baseline")
-    of_ann = origin.get("baseline") or {key: value for key, value in origin.items() if key not in of_spikes}
+    own = {
+        conv.name: normalised_conv(model.network, model.parameters, spiking, conv.name) for conv in model.network.convs
+    }
+    weights = {name: weight.astype(np.float32) for name, (weight, _) in own.items()} | dict(spiking.weights)
+    biases = {conv.name: own[conv.name][1].astype(np.float32) for conv in model.network.convs if conv.bias}
+    model = model.with_spiking(replace(spiking, weights=weights, biases=biases | dict(spiking.biases)))
     info = replace(model.info, trained=baseline.info.trained)
     compared = replace(model, info=info, network=network, parameters=parameters)
-    return compared.with_provenance(baseline={"name": baseline.info.name, **of_ann})
+    name = baseline.info.provenance.get("baseline", {}).get("name", baseline.info.name)
+    return compared.with_provenance(baseline={"name": name, **of_plain(baseline)})

@@ -141,3 +141,18 @@ def test_a_converter_that_breaks_its_contract():
     broken = Converter("broken", "", "", (), lambda calibration, options: Scales({"relu1": np.ones(3)}, {}))
     with pytest.raises(PluginError, match="broken: scales of 'relu1' must be 8 positive"):
         convert(ann_model(), images(), converter=broken, neuron=if_.NEURON, head=membrane.HEAD)
+
+
+def test_what_is_known_of_a_spiking_form_goes_with_it():
+    """A converted model that is converted again, and one that is compared with another plain network."""
+    first, _ = run(ann_model(), images(), report=False)
+    tuned = first.with_provenance(fine_tuning={"steps": 3}, calibration={"crops": 4})
+    again, _ = run(tuned, images(), options={"percentile": 99}, report=False)
+    assert again.info.provenance == {"recipe": "random", "converter": "rueckauer", **options_of(again)}
+    compared = tuned.with_provenance(baseline={"name": "stronger", "training": {"steps": 9}})
+    other, _ = run(compared, images(), report=False)
+    assert other.info.provenance == {"training": {"steps": 9}, "converter": "rueckauer", **options_of(other)}
+
+
+def options_of(model):
+    return {"converter_options": model.info.provenance["converter_options"]}

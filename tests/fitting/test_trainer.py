@@ -93,8 +93,10 @@ def test_baselines(photos):
     tuned = nspike.finetune({"model": tiny_model(), "data": photos, **QUICK}).model
     with pytest.raises(UsageError, match="is another network than tiny"):
         with_baseline(tuned, tiny_model(width=4))
-    with pytest.raises(UsageError, match="follows from its own ANN"):
-        with_baseline(tiny_model(), tiny_model(seed=2))
+    model, pixels = tiny_model(), image(24, 24)
+    compared = with_baseline(model, tiny_model(seed=2))
+    np.testing.assert_array_equal(compared.run(pixels).image, model.run(pixels).image)
+    np.testing.assert_array_equal(compared.run(pixels, ann=True).image, tiny_model(seed=2).run(pixels, ann=True).image)
     with pytest.raises(ModelError, match="has no spiking form"):
         with_baseline(nspike.train({"model": tiny_model(), "data": photos, **QUICK}).model, tiny_model())
 
