@@ -44,7 +44,7 @@ def entries(trained: str = "plain") -> Iterator[tuple[str, Any, str, dict[str, A
 def against_the_paper() -> list[str]:
     lines = [AGAINST, "|" + "---|" * (AGAINST.count("|") - 1)]
     for name, file, where, q in entries():
-        rate, energy = PAPER.get((name, where), ("", ""))
+        rate, energy = PAPER.get((name.removesuffix("-few"), where), ("", ""))
         figures = (
             f"`{name}.h5`",
             where,

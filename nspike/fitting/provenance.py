@@ -28,15 +28,21 @@ def described(trained: Trained, recipe: Recipe, given: Model, more: Mapping[str,
     return model.with_provenance(**{key: values})
 
 
+def check_baseline(model: Model, baseline: Model) -> None:
+    """Raise UsageError unless both are of one network."""
+    (network, _), (own, _) = (lower(each.network, each.parameters) for each in (baseline, model))
+    if network.rectified() != own.rectified():
+        raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
+
+
 def with_baseline(model: Model, baseline: Model) -> Model:
     """`model` with the plain ANN of another one, of the same network, to be compared with.
 
     What of the spiking form follows from its own ANN is kept beside it. Raises UsageError if the networks differ.
     """
-    network, parameters = lower(baseline.network, baseline.parameters)
     spiking = spiking_of(model)
-    if network.rectified() != model.network.rectified():
-        raise UsageError(f"the baseline {baseline.info.name} is another network than {model.info.name}")
+    check_baseline(model, baseline)
+    network, parameters = lower(baseline.network, baseline.parameters)
     own = {
         conv.name: normalised_conv(model.network, model.parameters, spiking, conv.name) for conv in model.network.convs
     }

@@ -62,7 +62,7 @@ def test_commands():
     ("words", "names"),
     [
         (["run", "--task", "de"], ["denoise", "dehaze", "derain", "deblur", "defocus"]),
-        (["info", "dncnn"], ["dncnn-s15", "dncnn-s25", "dncnn-s25-t4", "dncnn-s50"]),
+        (["info", "dncnn"], ["dncnn-s15", "dncnn-s25", "dncnn-s25-few", "dncnn-s50"]),
         (["audit", "--model", "v"], ["vdsr"]),
         (["run", "--plugin", "mp"], ["mprn", "mprn_beta"]),
         (["convert", "--converter", "r"], ["rueckauer"]),

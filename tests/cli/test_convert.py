@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import nspike
 from nspike.converting.importing import import_checkpoint
 from nspike.graph.layer import Activation
 from nspike.graph.plain_layer import Pointwise
@@ -170,3 +171,35 @@ def test_other_converters_need_images(capsys, ann):
     outcome = run(capsys, "convert", ann, "-o", ann.parent / "snn.h5")
     assert outcome.code == 2
     assert "converter rueckauer finds scales on images: give some, --calibrate FOLDER" in outcome.err
+
+
+def test_a_method_by_its_name(capsys, ann):
+    """Neuron and converter are called alike; the converter says T, and nothing is fitted after it."""
+    outcome = convert(capsys, ann, "--plugin", "few_spikes", "--option", "slots=4")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "few_spikes, membrane, T = 1\n" in outcome.out
+    model = load(ann.parent / "snn.h5")
+    assert (model.spiking.neuron, model.spiking.timesteps) == ("few_spikes", 1)
+    assert model.info.provenance["converter"] == "few_spikes"
+    assert "fitted" not in model.info.provenance
+
+
+def test_a_baseline(capsys, ann):
+    """The result is compared with another plain network; a network of another kind is refused before any work."""
+    plain = load(ann)
+    stronger = {name: array * np.float32(0.5) for name, array in plain.parameters.items()}
+    save(ann.parent / "plain.h5", replace(plain, parameters=stronger, info=replace(plain.info, name="stronger")))
+    assert convert(capsys, ann, "--fast", "--baseline", ann.parent / "plain.h5").code == 0
+    compared = load(ann.parent / "snn.h5")
+    assert compared.info.provenance["baseline"]["name"] == "stronger"
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8)
+    assert not np.array_equal(
+        nspike.restore(compared, pixels, ann=True).image, nspike.restore(plain, pixels, ann=True).image
+    )
+    assert convert(capsys, ann, "--fast", "--overwrite").code == 0
+    np.testing.assert_array_equal(compared.run(pixels).image, load(ann.parent / "snn.h5").run(pixels).image)
+    other = ann.parent / "other.h5"
+    save(other, model_of(residual(), 0))
+    outcome = convert(capsys, ann, "--overwrite", "--baseline", other)
+    assert outcome.code == 2
+    assert "is another network than" in outcome.err

@@ -31,6 +31,9 @@ from nspike.cli.values import numbers, pairs
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, metavar="N", help="The seed of crops and noise."
 )
+@click.option(
+    "--baseline", metavar="MODEL", help="The plain network to compare the result with. [that of the model itself]"
+)
 @click.option("--fast", is_flag=True, help="Find scales alone, with the options' own defaults, and fit no layer.")
 @click.option("--name", metavar="NAME", help="The model's name; by default that of the ANN.")
 @threads_option
@@ -49,6 +52,7 @@ def command(
     crops: int,
     crop_size: int,
     seed: int,
+    baseline: str | None,
     fast: bool,
     name: str | None,
     threads: int | None,
@@ -77,19 +81,22 @@ def command(
     import nspike
     from nspike.converting.by_name import CONVERTER, NEURON
     from nspike.errors import UsageError
+    from nspike.fitting.provenance import check_baseline, with_baseline
     from nspike.model.file import digest
     from nspike.registry.parts import spiking_of
     from nspike.registry.plugins import registry
 
-    keep_apart("-o", output, (model, *plugins))
-    check_report("--json", json_file, (model, output, *plugins))
+    keep_apart("-o", output, (model, baseline, *plugins))
+    check_report("--json", json_file, (model, baseline, output, *plugins))
     check_free(output, overwrite)
     take(output)
     parts, _ = parts_of(plugins, ("neuron", "head", "converter"), {"converter": converter, "head": head})
     method = registry().converters[parts.get("converter", CONVERTER)]
     if method.calibrates and folder is None:
         raise UsageError(f"converter {method.name} finds scales on images: give some, --calibrate FOLDER")
-    ann = nspike.load(model)
+    ann, other = nspike.load(model), None if baseline is None else nspike.load(baseline)
+    if other is not None:
+        check_baseline(ann, other)
     if name:
         ann = replace(ann, info=replace(ann.info, name=name))
     with Progress(1, "converting") as progress:
@@ -109,6 +116,8 @@ def command(
             threads=threads,
             progress=progress.reach,
         )
+    if other is not None:
+        converted = with_baseline(converted, other)
     nspike.save(output, converted)
     model_digest, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
