@@ -1,6 +1,6 @@
 """A converted chain (DnCNN, VDSR) trained through time in PyTorch, in bfloat16, for processors that have units for it.
 
-    python benchmarks/train_chain.py dncnn-s25-t4 -T 4 --data data/train/Train400 --steps 5000 --energy 1e-4 -o t4.h5
+    python benchmarks/train_chain.py dncnn-s25 -T 5 --data data/train/Train400 --steps 5000 --energy 1e-4 -o t5.h5
 
 The parameters are those of `nspike.to_torch`, and so is the network, but for kernels and currents in bfloat16: spikes differ
 where a membrane is near its threshold, while rates and PSNR agree with the engine's (DnCNN, T = 5: 26.80 dB here, 26.79 there).

@@ -1,6 +1,6 @@
 """Chains (DnCNN, VDSR) trained on a GPU: the plain network (--ann), also with QCFS (--levels), or a converted one through time.
 
-    python benchmarks/train_on_gpu.py dncnn-s25-t4 --data T91 BSDS500_train BSDS500_test --minutes 2 -o dncnn-s25-t4.h5
+    python benchmarks/train_on_gpu.py dncnn-s25 --data T91 BSDS500_train BSDS500_test --minutes 2 -o dncnn-s25-more.h5
 
 The same network, loss and options as `train_chain.py`, with its neurons as Triton kernels, crops drawn and degraded on the GPU,
 and a step as one CUDA graph. Degradations: noise of one level, and bicubic scales, of whole images. The learning rate falls by a

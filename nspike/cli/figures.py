@@ -36,14 +36,18 @@ def describe(report: Mapping[str, Any]) -> str:
     if "quality" in report:
         lines += _quality(report["quality"])
     if report["network"] == "snn":
-        rate = f"{100 * report['firing_rate']:.2f} % of neurons per step"
+        fired, several = report["firing_rate"], report["most_spikes"] > 1
+        rate = f"{fired:.3g} a neuron and step" if several else f"{100 * fired:.2f} % of neurons per step"
         lines.append(_line("spikes", f"{report['spikes']:,}, {rate}"))
         lines.append(_line("synops", f"{report['synops']:,} synaptic operations"))
     asked = verbose() or tuple(report["energy"]) != ENERGY
     for name, model in report["energy"].items() if asked else ():
         lines.append(_line("energy", f"{name} ({model['note']})"))
         dense = compared_with(report["trained"])
-        lines += [_line("", _column(label, column, dense)) for label, column in model["columns"].items()]
+        lines += [
+            _line("", _column(label, column, dense, report.get("most_spikes", 1)))
+            for label, column in model["columns"].items()
+        ]
     height, width = report["size"][:2]
     speed = f"{report['seconds']:.2f} s, {report['megapixels_per_second']:.3g} MP/s"
     lines.append(_line("time", f"{speed} ({width}x{height})"))
@@ -63,8 +67,16 @@ def energy_text(
     from nspike.contracts.energy import MODELLED, break_even
     from nspike.contracts.energy import describe as explain_energy
 
+    most = ledger.most_spikes
     rows = [
-        (model.name, column.name, joules(column.snn), joules(column.ann), f"{100 * column.ratio:.1f} %", percent(rate))
+        (
+            model.name,
+            column.name,
+            joules(column.snn),
+            joules(column.ann),
+            f"{100 * column.ratio:.1f} %",
+            percent(rate, most),
+        )
         for model in models
         for column, rate in zip(model.price(ledger), break_even(model, ledger), strict=True)
     ]
@@ -124,8 +136,8 @@ def _decibels(value: float | None) -> str:
     return "infinite" if value is None else f"{value:.2f}"
 
 
-def _column(name: str, column: Mapping[str, float], dense: str) -> str:
+def _column(name: str, column: Mapping[str, float], dense: str, most: int) -> str:
     if "snn" not in column:
         return f"{name}: ANN {joules(column['ann'])}"
-    share, rate = f"{100 * column['ratio']:.1f} %", percent(column["break_even"])
+    share, rate = f"{100 * column['ratio']:.1f} %", percent(column["break_even"], most)
     return f"{name}: {joules(column['snn'])}, {dense} {joules(column['ann'])} ({share}); pays below {rate} firing"

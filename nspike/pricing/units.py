@@ -14,8 +14,8 @@ def compared_with(trained: str) -> str:
     return "the same layers done densely" if trained == "spiking" else "the ANN"
 
 
-def percent(rate: float | None) -> str:
-    """A firing rate up to which the spiking network pays."""
+def percent(rate: float | None, most: int = 1) -> str:
+    """A firing rate up to which the spiking network pays, of neurons that can fire `most` times at a step."""
     if rate is None:
         return "never"
-    return f"{100 * rate:.3g} %" if rate < 1 else "any rate"
+    return f"{100 * rate:.3g} %" if rate < most else "any rate"

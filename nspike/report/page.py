@@ -183,7 +183,7 @@ def _energy(model: EnergyModel, ledger: Any) -> dict[str, Any]:
                 "snn": joules(column.snn),
                 "ann": joules(column.ann),
                 "share": 100 * column.ratio,
-                "pays": percent(rate),
+                "pays": percent(rate, ledger.most_spikes),
                 "formula": model.formula.get(column.name, ""),
             }
             for column, rate in columns

@@ -216,6 +216,7 @@ def _report(choice: Choice, chooser: Chooser, options: Options, result: Result) 
             "synops": ledger.synops,
             "synops_paper": ledger.synops_paper,
             "firing_rate": ledger.firing_rate,
+            "most_spikes": ledger.most_spikes,
         }
     report["energy"] = {
         model.name: {

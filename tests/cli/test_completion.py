@@ -62,15 +62,15 @@ def test_commands():
     ("words", "names"),
     [
         (["run", "--task", "de"], ["denoise", "dehaze", "derain", "deblur", "defocus"]),
-        (["info", "dncnn"], ["dncnn-s15", "dncnn-s25", "dncnn-s25-few", "dncnn-s50"]),
-        (["audit", "--model", "v"], ["vdsr"]),
+        (["info", "dncnn"], ["dncnn-s15", "dncnn-s15-few", "dncnn-s25", "dncnn-s25-few", "dncnn-s50", "dncnn-s50-few"]),
+        (["audit", "--model", "v"], ["vdsr", "vdsr-few"]),
         (["run", "--plugin", "mp"], ["mprn", "mprn_beta"]),
         (["convert", "--converter", "r"], ["rueckauer"]),
         (["plugins", "--kind", "n"], ["neuron", "network"]),
         (["plugin", "check", "li"], ["lif", "lif_hard"]),
         (["train", "aod"], ["aodnet"]),
         (["compare", "--methods", "rueckauer,bu"], ["rueckauer,burst"]),
-        (["compare", "--network", "vd"], ["vdsr"]),
+        (["compare", "--network", "vd"], ["vdsr", "vdsr-few"]),
         (["trace", "--over"], ["--overwrite"]),
     ],
 )

@@ -229,7 +229,7 @@ def test_noise_of_large_images_is_taken_from_the_middle():
 
 def test_tiny_images_get_the_default(shipped):
     choice = Chooser(Request()).choose(noisy(20, 1, 1))
-    assert choice.name == models.DEFAULT
+    assert choice.name == models.IN_STEPS
     assert "too small" in choice.notes[0]
 
 

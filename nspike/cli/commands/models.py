@@ -22,10 +22,11 @@ def command(json_file: str | None) -> None:
       nspike models
     """
     from nspike.model.file import read_info
-    from nspike.model.shipped import DEFAULT, shipped
+    from nspike.model.shipped import DEFAULT, IN_STEPS, shipped
 
     check_report("--json", json_file)
 
+    default = DEFAULT if DEFAULT in dict(shipped()) else IN_STEPS
     rows: list[tuple[object, ...]] = []
     report = []
     for name, path in shipped():
@@ -34,7 +35,7 @@ def command(json_file: str | None) -> None:
         first, *others = _measured(info.quality)
         rows.append(
             (
-                f"{name} *" if name == DEFAULT else name,
+                f"{name} *" if name == default else name,
                 info.task,
                 in_words(info.degradation),
                 file.network.name,
@@ -49,7 +50,7 @@ def command(json_file: str | None) -> None:
         report.append(
             {
                 "name": name,
-                "default": name == DEFAULT,
+                "default": name == default,
                 "task": info.task,
                 "degradation": info.degradation,
                 "colour": info.colour,
