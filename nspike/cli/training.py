@@ -39,7 +39,12 @@ def training_options(function: F) -> F:
     """The options of both commands; those without a default replace the recipe's keys of the same names."""
     options = (
         click.option(
-            "-o", "--output", required=True, metavar="FILE", help="The model file to write, others beside it."
+            "-o",
+            "--output",
+            cls=_Output,
+            required=True,
+            metavar="FILE",
+            help="The model file to write, others beside it.",
         ),
         click.option("--data", multiple=True, metavar="FOLDER", help="Images to train on; may be repeated."),
         undone_options(
@@ -63,6 +68,22 @@ def training_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+class _Output(click.Option):
+    """-o; of a recipe that cannot be read is told before that it is missing."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Click's own."""
+        try:
+            return super().process_value(ctx, value)
+        except click.MissingParameter:
+            from nspike.fitting.reading import read_recipe
+
+            source = ctx.params.get("source")
+            if isinstance(source, str) and source.endswith(".toml"):
+                read_recipe(source)
+            raise
 
 
 @dataclass(frozen=True)
