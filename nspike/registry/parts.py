@@ -14,9 +14,10 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron, Parameter
 from nspike.errors import ModelError, UsageError, nearest
 from nspike.integer.grid import MOST_STEPS
-from nspike.model.model import Model
+from nspike.model.model import Model, expect_model
 from nspike.model.model import spiking_of as spiking_of
 from nspike.registry.plugins import registry
+from nspike.runtime.arguments import mappings, whole
 
 
 def neuron_of(model: Model) -> Neuron:
@@ -61,6 +62,9 @@ def swap(
     UsageError
         T below 1, more steps than an int32 membrane is safe for, an unknown parameter, or one outside its range.
     """
+    expect_model(model)
+    whole(timesteps=timesteps)
+    mappings(parameters=parameters)
     spiking = shipped = spiking_of(model)
     changes: list[str] = []
     if neuron is not None and neuron != shipped.neuron:
