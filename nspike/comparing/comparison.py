@@ -128,7 +128,8 @@ def compare(
     ModelError, OutputError
         as `nspike.load`, `nspike.convert` and `nspike.train` do.
     """
-    whole(1, limit=limit, threads=threads, crops=crops, crop_size=crop_size)
+    whole(1, limit=limit, threads=threads)
+    whole(crops=crops, crop_size=crop_size)
     names(methods=methods, energy=energy)
     mappings(timesteps_of=timesteps_of, models=models, recipes=recipes)
     memory = in_bytes(memory)
