@@ -76,7 +76,8 @@ def convert(
         unknown names.
     """
     expect_model(model)
-    whole(1, timesteps=timesteps, threads=threads)
+    whole(1, threads=threads)
+    whole(timesteps=timesteps)
     mappings(options=options, neuron_parameters=neuron_parameters)
     from nspike.converting.calibration import calibration_crops
     from nspike.converting.conversion import convert as convert_with
