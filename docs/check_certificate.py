@@ -136,6 +136,8 @@ class ModelFile:
         self.arrays = {}
         with h5py.File(io.BytesIO(data)) as file:
             file.visititems(lambda name, item: self._keep(name, item))
+            if "spiking" not in file.attrs:
+                raise Unchecked(f"{path} has no spiking form: it is a plain network")
             texts = {name: file.attrs[name].decode() for name in ("network", "info", "spiking")}
             stated = [file.attrs["digest"].decode(), file.attrs.get("integers_digest", b"").decode()]
         network, self.info, self.spiking = (json.loads(texts[name]) for name in ("network", "info", "spiking"))
@@ -1346,6 +1348,12 @@ def main(arguments):
         return 1
     except Unchecked as reason:
         print(f"NOT CHECKED: {reason}")
+        return 2
+    except OSError as error:
+        named = (
+            f"{error.filename}: {error.strerror}" if error.filename is not None else f"a file cannot be read: {error}"
+        )
+        print(f"NOT CHECKED: {named}")
         return 2
     except Exception as error:  # exit code 1 is for what is refuted
         print(f"NOT CHECKED: a file is damaged or of another kind: {error!r:.300}")

@@ -23,6 +23,7 @@ from nspike.restoration.execute import MEMORY
 from nspike.restoration.image import restore
 from nspike.restoration.inputs import read_input
 from nspike.restoration.way import checked, trained_scales
+from nspike.runtime.arguments import numbers, whole
 
 PROTOCOL_OF = {"gray": "gray", "y": "y-crop", "rgb": "rgb"}
 """The usual protocol for the image that a model takes."""
@@ -214,8 +215,7 @@ def evaluate(
     if ann:
         check_plain(model)
     chosen, settings = protocol_of(model, protocol, Settings(sigma, seed, scale))
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit = {limit} is out of range; expected at least 1")
+    whole(1, limit=limit)
     if settings.sigma is not None:
         model = model.at_noise(settings.sigma)
     price = registry().energy_models[energy].price
@@ -310,10 +310,15 @@ class _Steps:
 
 def protocol_of(model: Model, name: str | None, settings: Settings) -> tuple[Protocol, Settings]:
     """The protocol and its numbers, completed from the model. Raises UsageError where they do not suit the model."""
+    numbers(sigma=settings.sigma)
+    whole(0, seed=settings.seed)
+    if settings.seed is None or settings.seed >= 2**32:
+        raise UsageError(f"seed = {settings.seed} is out of range; expected a whole number below 2^32")
+    whole(scale=settings.scale)
     superres, own = model.info.task == "superres", model.network.scale
     name = name or ("y-crop" if superres else PROTOCOL_OF[model.info.colour])
     if name not in PROTOCOLS:
-        raise UsageError(f"unknown protocol {name!r}.{nearest(name, PROTOCOLS)} Known: {', '.join(PROTOCOLS)}")
+        raise UsageError(f"unknown protocol {name!r}.{nearest(str(name), PROTOCOLS)} Known: {', '.join(PROTOCOLS)}")
     if (name == "y-crop") != superres:
         raise UsageError(
             f"protocol {name} is for {'super-resolution' if name == 'y-crop' else 'models that keep the size'}; "

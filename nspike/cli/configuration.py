@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nspike.cli.options import Wanted
 from nspike.cli.parts import parts_of
+from nspike.cli.text import one_line
 from nspike.cli.values import numbers
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def headline(image: str, choice: "Choice") -> str:
 
     spiking, post_steps = spiking_of(choice.model), neuron_of(choice.model).post_steps
     lines = [
-        f"{image}: model {choice.name}, {spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
+        f"{one_line(image)}: model {choice.name}, {spiking.neuron}, {spiking.head}, T = {spiking.timesteps}"
         + (f" + {post_steps}" if post_steps else "")
     ]
     lines += [f"not the shipped configuration: {change}" for change in choice.changes]

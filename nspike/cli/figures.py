@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nspike.cli.parts import ENERGY
 from nspike.cli.streams import verbose
+from nspike.cli.text import one_line
 from nspike.pricing.units import compared_with, joules, percent
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ _LABEL = 10
 def describe(report: Mapping[str, Any]) -> str:
     """The lines for one image, as `nspike.restoration.job.process` reports it; energy that nobody asked for with -v alone."""
     if report["state"] == "skipped":
-        return f"{report['input']}: done already, {report['output']}"
+        return f"{one_line(report['input'])}: done already, {one_line(report['output'])}"
     if report["state"] == "unchanged":
-        lines = [f"{report['input']} -> {report['output']}", *(_line("", note) for note in report["notes"])]
+        lines = [_where(report), *(_line("", note) for note in report["notes"])]
         lines += [_line("warning", warning) for warning in report.get("warnings", ())]
         return "\n".join(lines + (_quality(report["quality"]) if "quality" in report else []))
     how = [report["model"]]
@@ -28,7 +29,7 @@ def describe(report: Mapping[str, Any]) -> str:
         how.append("as a plain ANN")
     else:
         how += [report["neuron"], report["head"], f"T = {report['T']}"]
-    lines = [f"{report['input']} -> {report['output']}", _line("model", ", ".join(how))]
+    lines = [_where(report), _line("model", ", ".join(how))]
     if report["changes"]:
         lines.append(_line("", f"not the shipped configuration: {'; '.join(report['changes'])}"))
     lines += [_line("", note) for note in report["notes"]]
@@ -101,6 +102,10 @@ def measured(times: "Times", ann: "Times | None", extra: str) -> str:
         f"measured on this CPU: the SNN {times}, {extra} included{beside}. On a CPU the energy is a model: no joule "
         "was measured, and a CPU saves none by spikes."
     )
+
+
+def _where(report: Mapping[str, Any]) -> str:
+    return f"{one_line(report['input'])} -> {one_line(report['output'])}"
 
 
 def _line(label: str, text: str) -> str:

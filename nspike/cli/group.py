@@ -15,7 +15,7 @@ import click
 
 from nspike.cli import streams
 from nspike.cli.interrupts import Ended, noted, was_interrupted
-from nspike.cli.text import printable
+from nspike.cli.text import error_text, one_line
 from nspike.errors import NspikeError, OutputError, PluginError, nearest
 from nspike.runtime.caller import command_line, offer, way
 from nspike.runtime.explain import explain, message_of
@@ -96,8 +96,7 @@ class LazyGroup(click.Group):
                 complete(name, command)
             return name, command, rest
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            name = printable(args[0])
-            ctx.fail(f"there is no command {name!r}.{nearest(name, COMMANDS)}")
+            ctx.fail(f"there is no command {args[0]!r}.{nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
@@ -145,6 +144,7 @@ def _main(args: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
+        vars(error).update(message=error_text(error.message) + _dashed(args))
         error.show()
         return _in_json(args, error, error.format_message(), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -156,6 +156,13 @@ def _main(args: list[str]) -> int:
         return BROKEN_PIPE if done.code == 1 else int(done.code or 0)
     except BaseException as error:
         return _interrupted(args) if was_interrupted(error) else _failed(error, args)
+
+
+def _dashed(args: list[str]) -> str:
+    """A hint where a file's name was taken for options."""
+    words = args[: args.index("--")] if "--" in args else args
+    named = next((word for word in words if word.startswith("-") and word != "-" and os.path.lexists(word)), None)
+    return "" if named is None else f" To name the file, write ./{one_line(named)}."
 
 
 def _interrupted(args: list[str]) -> int:
@@ -191,8 +198,8 @@ def _message(error: BaseException) -> tuple[str, int]:
     if not isinstance(error, Exception):  # no library raises others
         return f"a plugin failed: {explain(error)}", PluginError.exit_code
     return (
-        f"unexpected {type(error).__name__}: {message_of(error)}\nThis is an error in nspike or in a plugin. Please "
-        "report it with what NSPIKE_DEBUG=1 shows.",
+        f"unexpected {type(error).__name__}: {' '.join(message_of(error).split())}\n  This is an error in nspike or in a plugin. "
+        "Please report it with what NSPIKE_DEBUG=1 shows.",
         UNEXPECTED,
     )
 
@@ -212,7 +219,7 @@ def _in_json(args: list[str], error: BaseException, message: str, code: int) -> 
 
 def _say(message: str) -> None:
     with suppress(OSError):
-        click.echo(f"nspike: {printable(message)}", err=True)
+        click.echo(f"nspike: {error_text(message)}", err=True)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,5 +1,6 @@
 """Text for people: safe to print, and in columns."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,16 @@ def printable(text: str) -> str:
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
+
+
+def one_line(text: object) -> str:
+    """A name in a line: `printable`, and its line ends escaped too."""
+    return printable(str(text)).replace("\n", "\\n")
+
+
+def error_text(text: str) -> str:
+    """An error's text, printable. Line ends stay before an indented line, as in lists; others come from names."""
+    return printable(re.sub(r"\n(?!  )", r"\\n", text))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

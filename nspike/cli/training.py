@@ -15,6 +15,7 @@ from nspike.cli.interrupts import was_interrupted
 from nspike.cli.options import json_option, threads_option, undone, undone_options
 from nspike.cli.output import emit
 from nspike.cli.progress import Progress, duration
+from nspike.cli.text import one_line
 from nspike.contracts.tasks import KIND_OF
 from nspike.errors import UsageError
 from nspike.runtime.words import counted
@@ -38,7 +39,12 @@ def training_options(function: F) -> F:
     """The options of both commands; those without a default replace the recipe's keys of the same names."""
     options = (
         click.option(
-            "-o", "--output", required=True, metavar="FILE", help="The model file to write, others beside it."
+            "-o",
+            "--output",
+            cls=_Output,
+            required=True,
+            metavar="FILE",
+            help="The model file to write, others beside it.",
         ),
         click.option("--data", multiple=True, metavar="FOLDER", help="Images to train on; may be repeated."),
         undone_options(
@@ -62,6 +68,22 @@ def training_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+class _Output(click.Option):
+    """-o; of a recipe that cannot be read is told before that it is missing."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Click's own."""
+        try:
+            return super().process_value(ctx, value)
+        except click.MissingParameter:
+            from nspike.fitting.reading import read_recipe
+
+            source = ctx.params.get("source")
+            if isinstance(source, str) and source.endswith(".toml"):
+                read_recipe(source)
+            raise
 
 
 @dataclass(frozen=True)
@@ -221,7 +243,7 @@ class Interruptible:
             states = [*output.parent.glob(f"{glob.escape(output.stem)}.*state.npz")]
             if states:
                 saved = max(states, key=lambda path: path.stat().st_mtime)
-                click.echo(f"nspike: saved in {saved}; the same command goes on from there", err=True)
+                click.echo(f"nspike: saved in {one_line(saved)}; the same command goes on from there", err=True)
 
 
 def report(output: str, trained: "Trained", json_file: str | None) -> None:
@@ -247,7 +269,7 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
     }
     resumed = f", {trained.before} of them before" if trained.before else ""
     lines = [
-        f"{output}: {trained.model.info.name}, {counted(trained.done, 'step')}{resumed}, {duration(trained.seconds)}"
+        f"{one_line(output)}: {trained.model.info.name}, {counted(trained.done, 'step')}{resumed}, {duration(trained.seconds)}"
     ]
     if last is not None:
         lines.append(f"last step: loss {last.loss:.4g}, {last.psnr:.2f} dB on its batch")
@@ -255,7 +277,7 @@ def report(output: str, trained: "Trained", json_file: str | None) -> None:
         first = trained.validations[0]
         lines.append(f"before: {_measured(first)}, the input {first.input:.2f} dB")
         lines.append(f"best, which was kept, at step {best.step}: {_measured(best)}")
-    lines += [f"history {files.history}, curves {files.curves}", f"digest {sha256}"]
+    lines += [f"history {one_line(files.history)}, curves {one_line(files.curves)}", f"digest {sha256}"]
     emit("\n".join(lines), values, json_file)
 
 

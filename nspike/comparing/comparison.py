@@ -25,9 +25,10 @@ from nspike.model.file import digest
 from nspike.model.model import Model
 from nspike.registry.plugins import registry
 from nspike.restoration.batch import file_digest
-from nspike.restoration.execute import MEMORY, at_least_one
+from nspike.restoration.execute import MEMORY
 from nspike.restoration.opening import load
 from nspike.runtime.amounts import in_bytes
+from nspike.runtime.arguments import mappings, names, whole
 from nspike.runtime.caller import either
 from nspike.runtime.version import VERSION
 
@@ -127,7 +128,10 @@ def compare(
     ModelError, OutputError
         as `nspike.load`, `nspike.convert` and `nspike.train` do.
     """
-    at_least_one(limit=limit, threads=threads)
+    whole(1, limit=limit, threads=threads)
+    whole(crops=crops, crop_size=crop_size)
+    names(methods=methods, energy=energy)
+    mappings(timesteps_of=timesteps_of, models=models, recipes=recipes)
     memory = in_bytes(memory)
     prices = [registry().energy_models[name] for name in dict.fromkeys(energy)]
     plain = None if network is None else replace(network if isinstance(network, Model) else load(network), spiking=None)

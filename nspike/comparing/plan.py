@@ -20,6 +20,7 @@ from nspike.registry.parts import neuron_of
 from nspike.registry.plugins import registry
 from nspike.restoration.batch import file_digest
 from nspike.restoration.opening import load
+from nspike.runtime.arguments import whole
 from nspike.runtime.caller import way
 
 PLAIN = "plain"
@@ -101,7 +102,11 @@ def plan(
     for label in own:
         if label not in (labels := {*chosen, *models}):
             raise UsageError(f"T of {label}: there is no such method in this comparison.{nearest(label, labels)}")
+    for steps in (() if timesteps is None else timesteps, *own.values()):
+        if not isinstance(steps, list | tuple | range):
+            raise UsageError(f"timesteps = {steps!r}; expected a list of whole numbers")
     for t in [*(timesteps or ()), *(t for steps in own.values() for t in steps)]:
+        whole(T=t)
         if t < 1:
             raise UsageError(f"T = {t} is out of range: a spiking network needs at least 1 step")
     entries = [] if network is None else [Entry(PLAIN, None, None, network, None, {"by": "plain"})]

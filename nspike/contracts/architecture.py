@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.contracts.converter import Option, option_values
+from nspike.contracts.converter import Option, check_options, option_values
 from nspike.contracts.format import check_finite
+from nspike.contracts.plugin_code import called, check_functions, shortened
 from nspike.contracts.tasks import Task as Task
 from nspike.errors import BadInputError, PluginError, UsageError
 from nspike.graph.geometry import parameter_count
@@ -59,6 +60,14 @@ class Architecture:
     thop: Callable[[Network], Iterable[str]] | None = None
     trained: Literal["plain", "spiking"] = "plain"
 
+    def __post_init__(self) -> None:
+        owner = f"network {self.name}"
+        check_functions(owner, ("make", "thop"), read=self.read, make=self.make, thop=self.thop)
+        check_options(owner, self.options)
+        for what, value, known in (("task", self.task, get_args(Task)), ("colour", self.colour, get_args(Colour))):
+            if value not in known:
+                raise PluginError(f"{owner}: {what} is {value!r}; expected one of {', '.join(known)}")
+
     def network_of(
         self, tensors: Mapping[str, NDArray[np.generic]], degradation: Mapping[str, Any]
     ) -> tuple[Network, dict[str, NDArray[np.float32]]]:
@@ -81,7 +90,10 @@ class Architecture:
             raise UsageError(
                 f"network {self.name} cannot be trained from scratch: its plugin makes none without a file"
             )
-        return self.make(option_values(f"network {self.name}", self.options, given))
+        network = called(f"network {self.name}", self.make, option_values(f"network {self.name}", self.options, given))
+        if not isinstance(network, Network):
+            raise PluginError(f"network {self.name}: make gave {shortened(network)}; expected a nspike.Network")
+        return network
 
     def colour_of(self, network: Network) -> Colour:
         """The image that `network` takes: the usual one, unless its number of channels says otherwise."""

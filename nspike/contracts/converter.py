@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.errors import UsageError, nearest
+from nspike.contracts.plugin_code import check_functions, shortened
+from nspike.errors import PluginError, UsageError, nearest
 from nspike.graph.network import Network
 
 TIMESTEPS = 10
@@ -42,6 +43,18 @@ class Option:
         if (self.choices and value not in self.choices) or not (low and high):
             raise UsageError(f"{owner}: {self.name} = {value}; expected {expected or 'another value'}")
         return value
+
+
+def check_options(owner: str, options: object) -> None:
+    """Raise PluginError for anything but a tuple of options with names and defaults of their own."""
+    if not isinstance(options, tuple | list) or not all(isinstance(option, Option) for option in options):
+        raise PluginError(f"{owner}: options is {shortened(options)}; expected a tuple of nspike.Option")
+    names = [option.name for option in options]
+    for option in options:
+        if option.default is None:
+            raise PluginError(f"{owner}: option {option.name} has no default, whose type its values have")
+        if names.count(option.name) > 1:
+            raise PluginError(f"{owner}: has two options called {option.name!r}")
 
 
 def option_values(owner: str, options: Iterable[Option], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -111,6 +124,10 @@ class Converter:
     calibrates: bool = True
     fits: bool = True
     timesteps: int = TIMESTEPS
+
+    def __post_init__(self) -> None:
+        check_functions(f"converter {self.name}", scales=self.scales)
+        check_options(f"converter {self.name}", self.options)
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""

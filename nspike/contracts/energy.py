@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from nspike.contracts.ledger import Ledger
-from nspike.errors import NspikeError, PluginError
-from nspike.runtime.explain import explain
+from nspike.contracts.plugin_code import called, check_functions, shortened
+from nspike.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,27 @@ class EnergyModel:
     formula: dict[str, str]
     estimate: Callable[[Ledger], tuple[EnergyColumn, ...]]
 
+    def __post_init__(self) -> None:
+        owner = f"energy model {self.name}"
+        check_functions(owner, estimate=self.estimate)
+        if not isinstance(self.constants, dict) or not all(
+            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Real) for pair in self.constants.values()
+        ):
+            raise PluginError(f"{owner}: constants is {shortened(self.constants)}; expected name -> (number, unit)")
+        if not isinstance(self.formula, dict):
+            raise PluginError(f"{owner}: formula is {shortened(self.formula)}; expected column -> text")
+
     def price(self, ledger: Ledger) -> tuple[EnergyColumn, ...]:
-        """The columns that `estimate` returns. Raises PluginError where it fails, or gives no columns."""
-        try:
-            columns = tuple(self.estimate(ledger))
-        except (NspikeError, MemoryError):
-            raise
-        except Exception as error:
-            raise PluginError(f"energy model {self.name} failed: {explain(error)}") from error
+        """The columns that `estimate` returns. Raises PluginError where it fails, or gives none that are right."""
+        columns = called(f"energy model {self.name}", lambda: tuple(self.estimate(ledger)))
         if not columns or not all(isinstance(column, EnergyColumn) for column in columns):
             raise PluginError(f"energy model {self.name} gave {columns!r}; expected one nspike.EnergyColumn or more")
+        for column in columns:
+            if not isinstance(column.name, str) or sum(column.name == other.name for other in columns) > 1:
+                raise PluginError(f"energy model {self.name} gave {columns!r}; expected columns of different names")
+            given: tuple[Any, ...] = (column.snn, column.ann)
+            if not all(isinstance(joules, Real) and 0 <= float(joules) < float("inf") for joules in given):
+                raise PluginError(f"energy model {self.name} gave {column!r}; expected finite joules from 0")
         return columns
 
 
@@ -68,7 +81,12 @@ def break_even(model: EnergyModel, ledger: Ledger) -> tuple[float | None, ...]:
     None where that is no rate: a network without spikes costs more already (0 or below), or nothing fired.
     """
     rates: list[float | None] = []
-    for column, silent in zip(model.price(ledger), model.price(ledger.silenced()), strict=True):
+    columns, silents = model.price(ledger), model.price(ledger.silenced())
+    if len(columns) != len(silents):
+        raise PluginError(
+            f"energy model {model.name} gave {len(columns)} columns, and {len(silents)} where nothing fires"
+        )
+    for column, silent in zip(columns, silents, strict=True):
         spikes = column.snn - silent.snn
         rate = ledger.firing_rate * (column.ann - silent.snn) / spikes if spikes > 0 else 0.0
         rates.append(rate if rate > 0 else None)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.contracts.plugin_code import called, check_functions, shortened
+from nspike.errors import PluginError
+
 
 @dataclass(frozen=True)
 class OutputLayer:
@@ -55,6 +58,8 @@ class Head:
     gradient : for training, (OutputLayer, parameters, g) -> the gradients of Σ g·read: "charge" and "residual" (C, H, W), in
         units of λ, "spikes" (C, H, W), for one more spike at any step, "theta" (C,), in units of λ, and the parameters'
         by name; what is left out is zero. A head without it cannot be trained.
+
+    Raises PluginError for a field of the wrong type, or an even kernel.
     """
 
     name: str
@@ -65,6 +70,28 @@ class Head:
     kernel: int = 0
     initial: Callable[[int], dict[str, NDArray[np.float64]]] = lambda channels: {}
     gradient: HeadGradient | None = None
+
+    def __post_init__(self) -> None:
+        owner = f"head {self.name}"
+        check_functions(owner, ("gradient",), read=self.read, initial=self.initial, gradient=self.gradient)
+        if isinstance(self.kernel, bool) or not isinstance(self.kernel, int) or self.kernel < 0:
+            raise PluginError(
+                f"{owner}: kernel is {shortened(self.kernel)}; expected an odd whole number, or 0 for none"
+            )
+        if self.kernel and self.kernel % 2 == 0:
+            raise PluginError(f"{owner}: kernel is {self.kernel}; expected an odd one, whose centre is a pixel")
+
+    def arrays(self, channels: int) -> dict[str, NDArray[np.float64]]:
+        """The parameters that `initial` gives. Raises PluginError where it fails, or gives no finite arrays by name."""
+        owner = f"head {self.name}"
+        arrays = called(owner, self.initial, channels)
+        named = isinstance(arrays, dict) and all(isinstance(name, str) for name in arrays)
+        if not named or not all(isinstance(array, np.ndarray) and array.dtype.kind == "f" for array in arrays.values()):
+            raise PluginError(f"{owner}: initial gave {shortened(arrays)}; expected float64 arrays by name")
+        for name, array in arrays.items():
+            if not np.all(np.isfinite(array)):
+                raise PluginError(f"{owner}: initial gave {name} with NaN or infinity; expected finite numbers")
+        return arrays
 
 
 def convolve_spikes(spikes: NDArray[np.int32], weight: NDArray[np.float64]) -> NDArray[np.float64]:

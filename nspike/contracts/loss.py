@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nspike.autograd.tensor import Tensor
-from nspike.contracts.converter import Option, option_values
+from nspike.contracts.converter import Option, check_options, option_values
+from nspike.contracts.plugin_code import called, check_functions
 from nspike.errors import PluginError, nearest
 
 NEEDS = ("steps", "teacher")
@@ -51,7 +52,7 @@ class Loss:
     needs : what it cannot do without, of `NEEDS`. A recipe that has no teacher, or a network whose head gives no image at each
         step, is then refused before training starts.
 
-    Raises PluginError for an unknown need.
+    Raises PluginError for an unknown need, or a field of the wrong type.
     """
 
     name: str
@@ -63,11 +64,21 @@ class Loss:
     needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_functions(f"loss {self.name}", compute=self.compute)
+        check_options(f"loss {self.name}", self.options)
         for need in self.needs:
             if need not in NEEDS:
                 raise PluginError(
                     f"loss {self.name}: needs {need!r}, which there is not.{nearest(need, NEEDS)} Known: {', '.join(NEEDS)}"
                 )
+
+    def of(self, seen: LossInput) -> Tensor:
+        """What `compute` gives. Raises PluginError where it fails, or gives no tensor of one number."""
+        answer = called(f"loss {self.name}", self.compute, seen)
+        if not isinstance(answer, Tensor) or answer.size != 1:
+            shown = f"shape {answer.shape}" if isinstance(answer, Tensor) else type(answer).__name__
+            raise PluginError(f"loss {self.name}: gives {shown}; expected a nspike.Tensor of one number")
+        return answer
 
     def values(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options: the defaults, replaced by `given`. Raises UsageError for an unknown name or a bad value."""

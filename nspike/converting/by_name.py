@@ -11,6 +11,7 @@ from nspike.converting.report import ConversionReport
 from nspike.errors import UsageError
 from nspike.model.model import expect_model
 from nspike.restoration.method import Model
+from nspike.runtime.arguments import mappings, whole
 
 NEURON = "if"
 CONVERTER = "rueckauer"
@@ -75,6 +76,9 @@ def convert(
         unknown names.
     """
     expect_model(model)
+    whole(1, threads=threads)
+    whole(timesteps=timesteps)
+    mappings(options=options, neuron_parameters=neuron_parameters)
     from nspike.converting.calibration import calibration_crops
     from nspike.converting.conversion import convert as convert_with
     from nspike.registry.plugins import registry

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration, Converter, Scales
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
+from nspike.contracts.plugin_code import called, shortened
 from nspike.converting.best import best_options, fit_windows, of_layer, with_release
 from nspike.converting.lowering import lower
 from nspike.converting.origin import of_plain
@@ -27,7 +29,7 @@ from nspike.engine import run as engine
 from nspike.engine.program import program_of
 from nspike.engine.tile import LayerSpikes
 from nspike.engine.window import Part
-from nspike.errors import NspikeError, PluginError, UsageError
+from nspike.errors import PluginError, UsageError
 from nspike.graph.mode import restored
 from nspike.graph.network import Network
 from nspike.images.metrics import psnr
@@ -35,7 +37,6 @@ from nspike.images.plane import to_plane
 from nspike.integer import reference as floatsim
 from nspike.integer.grid import MOST_STEPS
 from nspike.model.model import OUTPUT, Model, Spiking
-from nspike.runtime.explain import explain
 from nspike.runtime.words import counted
 
 Plane = NDArray[np.float32]
@@ -118,12 +119,13 @@ def convert(
             step()
 
     simulate = partial(layer_by_layer, network, parameters, images)
+    given_to = Calibration(network, parameters, timesteps, activations, simulate)
     try:
-        answer = converter.scales(Calibration(network, parameters, timesteps, activations, simulate), values)
-    except (NspikeError, MemoryError):
-        raise
-    except Exception as error:
-        raise PluginError(f"converter {converter.name} failed: {explain(error)}") from error
+        answer = called(f"converter {converter.name}", converter.scales, given_to, values)
+    except PluginError as error:
+        if str(error).startswith(f"converter {converter.name}"):
+            raise
+        raise PluginError(f"converter {converter.name}: {error}") from error
     _check_scales(converter, network, answer)
     names = {parameter.name for parameter in neuron.parameters}
     for_all = {name: v for name, v in answer.neuron_parameters.items() if name in names}
@@ -131,7 +133,7 @@ def convert(
     own = for_all | for_one | given
     if fit:
         own = with_release(neuron, own)
-    arrays = head.initial(network.channels)
+    arrays = head.arrays(network.channels)
     spiking = Spiking(
         neuron=neuron.name,
         head=head.name,
@@ -298,11 +300,14 @@ def _check_scales(converter: Converter, network: Network, answer: Scales) -> Non
     if not isinstance(answer, Scales):
         raise PluginError(f"converter {converter.name} gave {type(answer).__name__}; expected nspike.Scales")
     for what, arrays in (("scales", answer.scales), ("thresholds", answer.thresholds)):
+        if not isinstance(arrays, Mapping):
+            raise PluginError(f"converter {converter.name}: {what} is {shortened(arrays)}; expected arrays by layer")
         for name, channels in expected.items():
             array = arrays.get(name)
             if (
-                array is None
-                or np.shape(array) != (channels,)
+                not isinstance(array, np.ndarray)
+                or array.dtype.kind not in "fiu"
+                or array.shape != (channels,)
                 or not np.all(np.isfinite(array))
                 or not np.all(array > 0)
             ):
@@ -311,3 +316,8 @@ def _check_scales(converter: Converter, network: Network, answer: Scales) -> Non
             raise PluginError(
                 f"converter {converter.name}: {what} for unknown layers {sorted(set(arrays) - set(expected))}"
             )
+    own: Any = answer.neuron_parameters
+    if not isinstance(own, Mapping) or not all(isinstance(v, Real) and math.isfinite(v) for v in own.values()):
+        raise PluginError(
+            f"converter {converter.name}: neuron_parameters is {shortened(own)}; expected finite numbers by name"
+        )

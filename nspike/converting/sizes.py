@@ -19,6 +19,9 @@ def checked(
     Raises BadInputError for images or targets that do not fit.
     """
     multiple, scale = network.size_multiple, network.scale
+    for what, given in (("images", images), ("targets", [] if targets is None else targets)):
+        if not _arrays(given):
+            raise BadInputError(f"the calibration {what} are no list of arrays ({network.channels}, H, W)")
     if not len(images):
         raise BadInputError("a conversion needs at least one calibration image")
     for i, image in enumerate(images):
@@ -39,6 +42,12 @@ def checked(
     if targets is None:
         return cut, None
     return cut, [t[:, : scale * height, : scale * width] for t, (height, width) in zip(targets, sides, strict=True)]
+
+
+def _arrays(given: object) -> bool:
+    if isinstance(given, list | tuple):
+        return all(isinstance(each, np.ndarray) for each in given)
+    return isinstance(given, np.ndarray)
 
 
 def side_of(network: Network, side: int) -> int:

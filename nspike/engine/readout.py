@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nspike.contracts.head import OutputLayer
+from nspike.contracts.plugin_code import called
 from nspike.engine import stages
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import Spikes
@@ -25,7 +26,6 @@ from nspike.engine.window import Rect
 from nspike.errors import PluginError
 from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork
-from nspike.runtime.explain import explain
 
 HEAD_ROWS = 64
 """How many rows of the output a head is handed at a time."""
@@ -120,10 +120,10 @@ def _read(
     if head.fires:
         residual = (charge - fired * theta[:, None, None]).astype(np.int32)
     layer = OutputLayer(charge, fired, residual, theta, stage.integer.exponent, timesteps)
-    try:
-        values = np.asarray(head.read(layer, integers.head_parameters), np.float64)
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"head {head.name} failed: {explain(error)}") from error
+    read = np.asarray(called(f"head {head.name}", head.read, layer, integers.head_parameters))
+    if read.dtype.kind not in "fiu":
+        raise PluginError(f"head {head.name} gave {read.dtype}; expected float64 {charge.shape}")
+    values = read.astype(np.float64, copy=False)
     if values.shape != charge.shape or not np.all(np.isfinite(values)):
         what = f"an array {values.shape}" if values.shape != charge.shape else "NaN or infinity"
         raise PluginError(f"head {head.name} gave {what}; expected finite numbers {charge.shape}")

@@ -69,7 +69,7 @@ def same_file(a: str, b: str) -> bool:
     """Whether two names are of one file: by links of any kind, or the same name of none that is there yet."""
     with contextlib.suppress(OSError, ValueError):
         return os.path.samefile(a, b)
-    with contextlib.suppress(OSError):  # a working folder that has been deleted
+    with contextlib.suppress(OSError, ValueError):  # a working folder that has been deleted; a null character
         return os.path.realpath(a) == os.path.realpath(b)
     return a == b
 

@@ -50,7 +50,7 @@ class WeightedLoss(NamedTuple):
 
     def compute(self, seen: LossInput) -> Tensor:
         """The loss, not yet weighted."""
-        return self.loss.compute(replace(seen, options=self.options))
+        return self.loss.of(replace(seen, options=self.options))
 
 
 def losses_of(options: Options) -> list[WeightedLoss]:
@@ -189,12 +189,16 @@ class TrainingRun(ABC):
         pixel = sum(of_pixels[1:], start=of_pixels[0])
         energy = None
         if self.energy is not None:
-            energy = self.energy.compute(replace(seen, options=self.energy.values()))
+            energy = self.energy.of(replace(seen, options=self.energy.values()))
         weight = self.energy_weight(number)
         loss = pixel if energy is None else pixel + energy * weight
         first = self.history[0].loss if self.history else math.inf
         if not math.isfinite(loss.item()) or loss.item() > DIVERGED * (first + 1e-9):
-            raise ModelError(f"training diverged at step {number + 1}: the loss is {loss.item():g}{self._kept()}")
+            parts = {each.loss.name: part for each, part in zip(self.pixels, of_pixels, strict=True)}
+            parts |= {} if energy is None or self.energy is None else {self.energy.name: energy}
+            worst = next((name for name, part in parts.items() if not math.isfinite(part.item())), None)
+            which = "the loss" if worst is None else f"the loss {worst}"
+            raise ModelError(f"training diverged at step {number + 1}: {which} is {loss.item():g}{self._kept()}")
         for tensor in self.parameters.values():
             tensor.grad = None
         loss.backward()

@@ -94,13 +94,15 @@ class ImageData:
             )
 
 
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
+def list_images(folder: str | os.PathLike[str], dangling: list[Path] | None = None) -> list[Path]:
     """The images in `folder`, by their suffix, sorted by name; not those in its folders, and no hidden files.
+
+    dangling : takes the links that lead nowhere; without it they are errors.
 
     Raises
     ------
     BadInputError
-        where `folder` is not a folder, or cannot be listed.
+        where `folder` is not a folder, or cannot be listed, or has such a link.
     """
     try:
         entries = sorted(Path(folder).iterdir())
@@ -108,11 +110,18 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         raise BadInputError(f"{folder}: is a file, not a folder") from error
     except OSError as error:
         raise BadInputError(f"{folder}: {error.strerror}") from error
-    return [
-        entry
-        for entry in entries
-        if entry.suffix.lower() in READ_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]
+    named = [entry for entry in entries if entry.suffix.lower() in READ_SUFFIXES and not entry.name.startswith(".")]
+    lost = [entry for entry in named if leads_nowhere(entry)]
+    if dangling is not None:
+        dangling += lost
+    elif lost:
+        raise BadInputError(f"{lost[0]}: is a link to what is not there")
+    return [entry for entry in named if entry.is_file()]
+
+
+def leads_nowhere(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a link to what is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def read(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> ImageData:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nspike.errors import BadInputError
+from nspike.runtime.arguments import numbers
 from nspike.runtime.parallel import each
 
 Floats = NDArray[np.float64]
@@ -127,6 +128,7 @@ def conversion_rate(
 
 
 def _pair(a: ArrayLike, b: ArrayLike, data_range: float | None) -> tuple[NDArray[Any], NDArray[Any], float]:
+    numbers(data_range=data_range)
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape:
         raise BadInputError(f"only images of one size can be compared, not {first.shape} with {second.shape}")

@@ -173,6 +173,8 @@ def _wide(pixels: Pixels) -> NDArray[np.int64]:
 
 
 def _check_reference(reference: Pixels, image: Pixels) -> None:
+    if not isinstance(reference, np.ndarray):
+        raise BadInputError(f"the reference is of type {type(reference).__name__}; expected an array of pixels")
     if reference.shape != image.shape:
         raise BadInputError(f"the reference is {reference.shape}, and the result will be {image.shape}")
     kinds = (np.uint8, np.uint16) if image.dtype.kind == "u" else (np.float32, np.float64)

@@ -254,7 +254,7 @@ def image_of(stored: Mapping[str, Any], folders: list[Path]) -> Path:
     wanted = _part(stored, "input").get("file_sha256")
     for folder in folders:
         try:
-            candidates = images.list_images(folder)
+            candidates = images.list_images(folder, dangling=[])
         except NspikeError:
             continue
         for path in candidates:

@@ -22,6 +22,7 @@ from nspike.model.result import Result
 from nspike.registry.parts import swap
 from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.opening import load
+from nspike.runtime.arguments import names, whole
 from nspike.runtime.caller import either
 
 ImageSource = str | os.PathLike[str] | NDArray[Any]
@@ -62,6 +63,7 @@ def trace(
     Raises BadInputError, ModelError, UsageError, PluginError, OutputError.
     """
     expect_model(model)
+    names(layers=layers)
     if isinstance(image, str | os.PathLike) and same_file(os.fspath(image), os.fspath(path)):
         raise UsageError(f"the trace {os.fspath(path)} would replace the image; give another name")
     pixels, file_digest = read_image(image, max_pixels)
@@ -114,7 +116,10 @@ def _chosen(integers: IntegerNetwork, layers: Sequence[str] | None) -> set[str]:
 def _window(window: tuple[int, int, int, int] | None, width: int, height: int, multiple: int) -> Rect:
     if window is None:
         return Rect(0, height, 0, width)
+    if not isinstance(window, list | tuple) or len(window) != 4:
+        raise UsageError(f"window = {window!r}; expected x, y, width and height")
     x, y, w, h = window
+    whole(x=x, y=y, width=w, height=h)
     if w < 1 or h < 1:
         raise UsageError(f"the window is {w}x{h} pixels; expected at least 1x1")
     if x < 0 or y < 0 or x + w > width or y + h > height:

@@ -14,9 +14,10 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron, Parameter
 from nspike.errors import ModelError, UsageError, nearest
 from nspike.integer.grid import MOST_STEPS
-from nspike.model.model import Model
+from nspike.model.model import Model, expect_model
 from nspike.model.model import spiking_of as spiking_of
 from nspike.registry.plugins import registry
+from nspike.runtime.arguments import mappings, whole
 
 
 def neuron_of(model: Model) -> Neuron:
@@ -61,6 +62,9 @@ def swap(
     UsageError
         T below 1, more steps than an int32 membrane is safe for, an unknown parameter, or one outside its range.
     """
+    expect_model(model)
+    whole(timesteps=timesteps)
+    mappings(parameters=parameters)
     spiking = shipped = spiking_of(model)
     changes: list[str] = []
     if neuron is not None and neuron != shipped.neuron:
@@ -85,7 +89,7 @@ def swap(
 
 def parameter_names(model: Model) -> tuple[list[str], list[str]]:
     """The names of the parameters of a model's neuron, and of its head."""
-    return [p.name for p in neuron_of(model).parameters], list(head_of(model).initial(model.network.channels))
+    return [p.name for p in neuron_of(model).parameters], list(head_of(model).arrays(model.network.channels))
 
 
 def _values(model: Model) -> dict[str, dict[str, float]]:
@@ -133,7 +137,7 @@ def _head_parameters(model: Model, new: Head) -> tuple[dict[str, Any], str]:
     spiking = spiking_of(model)
     stored, before = spiking.head_parameters.get(new.name, {}), spiking.head_parameters.get(spiking.head, {})
     arrays, origins = dict(stored), {"the model’s own": set(stored)}
-    for name, default in new.initial(model.network.channels).items():
+    for name, default in new.arrays(model.network.channels).items():
         if name in arrays:
             continue
         fits = name in before and before[name].shape == default.shape
@@ -168,7 +172,7 @@ def _set(model: Model, name: str, value: float) -> tuple[Model, list[str]]:
     if name in of_head:
         if not np.isfinite(value):
             raise UsageError(f"head {head.name}: {name} = {value:g} is out of range; expected a finite number")
-        arrays = {**head.initial(model.network.channels), **spiking.head_parameters.get(head.name, {})}
+        arrays = {**head.arrays(model.network.channels), **spiking.head_parameters.get(head.name, {})}
         new = np.full_like(arrays[name], value)
         if np.array_equal(new, arrays[name]):
             return model, []
@@ -207,7 +211,7 @@ def check(model: Model) -> None:
             f"most T = {MOST_STEPS - neuron.post_steps} is safe for a 32-bit membrane"
         )
     _check_neuron_parameters(model, neuron)
-    expected = head_of(model).initial(model.network.channels)
+    expected = head_of(model).arrays(model.network.channels)
     stored = spiking.head_parameters.get(spiking.head, {})
     for name, array in stored.items():
         if name not in expected or expected[name].shape != array.shape:

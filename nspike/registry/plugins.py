@@ -171,6 +171,8 @@ class Registry:
 
     def check(self, kind: str, name: str) -> None:
         """Raise PluginError if there is not exactly one working plugin of this kind and name."""
+        if not isinstance(name, str):
+            raise PluginError(f"{name!r}: expected the name of {_article(kind)}")
         if package := self._refused.get((kind, name)):
             warnings.warn(
                 f"the {kind} {name!r} of package {package} is not used: nspike has one of that name", stacklevel=3

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 from nspike.errors import BadInputError, OutputError, UsageError
 from nspike.files.atomic import check_writable, write_bytes
 from nspike.files.foreign import Refused, read_bytes
-from nspike.images.file import WRITE_SUFFIXES, list_images
+from nspike.images.file import WRITE_SUFFIXES, leads_nowhere, list_images
 
 FORMAT = 1
 STREAM = "-"
@@ -80,47 +80,62 @@ class Naming:
 PLAIN = Naming()
 
 
-def gather(arguments: Sequence[str], *, recursive: bool = False, output: str | None = None) -> tuple[list[Path], bool]:
+def gather(
+    arguments: Sequence[str], *, recursive: bool = False, output: str | None = None
+) -> tuple[list[Path], bool, list[Path]]:
     """The images that the arguments name (files, folders, globs), each once, and whether a folder was among them.
 
     recursive : folders with the folders in them, but for hidden ones and `output`; no links to folders are followed.
 
+    Last come the links in folders and of globs that lead nowhere. Hidden files are left out, as a shell's `*` leaves them.
+
     Raises BadInputError for a folder without images and a glob that matches none. A file need not exist.
     """
     images: dict[str, Path] = {}
+    dangling: list[Path] = []
     folders = False
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
             folders = True
-            paths = _below(path, output) if recursive else list_images(path)
+            paths = _below(path, output, dangling) if recursive else list_images(path, dangling)
             if not paths:
-                raise BadInputError(f"{argument}: there are no images in this folder")
+                raise BadInputError(f"{argument}: there are no images in this folder{_but(dangling)}")
         elif _MAGIC & set(argument) and not path.exists():
-            paths = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(name)]
+            names = sorted(glob.glob(argument, recursive=True))
+            dangling += [Path(name) for name in names if leads_nowhere(name)]
+            paths = [Path(name) for name in names if os.path.isfile(name)]
             if not paths:
-                raise BadInputError(f"{argument}: no file matches")
+                raise BadInputError(f"{argument}: no file matches{_but(dangling)}")
         else:
             paths = [path]
         for path in paths:
             images.setdefault(os.path.realpath(path), path)
-    return list(images.values()), folders
+    return list(images.values()), folders, dangling
 
 
-def _below(folder: Path, output: str | None) -> list[Path]:
-    """The images in a folder and its folders."""
+def _but(dangling: Sequence[Path]) -> str:
+    return f", but a link to what is not there, {dangling[-1]}" if dangling else ""
+
+
+def _below(folder: Path, output: str | None, dangling: list[Path]) -> list[Path]:
+    """The images in a folder and its folders; `dangling` as for `list_images`."""
+
+    def refuse(error: OSError) -> None:
+        raise BadInputError(f"{error.filename}: {error.strerror}") from error
+
     left_out = None if output is None else os.path.realpath(output)
     images = []
-    for parent, folders, _ in os.walk(folder):
+    for parent, folders, _ in os.walk(folder, onerror=refuse):
         kept = [name for name in sorted(folders) if not name.startswith(".")]
         folders[:] = [name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out]
-        images += list_images(parent)
+        images += list_images(parent, dangling)
     return images
 
 
 def without_record(folder: str) -> int:
     """How many images are in a folder and its folders that are no results of a run."""
-    jobs = (Job(image, image) for image in _below(Path(folder), None))
+    jobs = (Job(image, image) for image in _below(Path(folder), None, []))
     return sum(not os.path.lexists(job.record) for job in jobs)
 
 

@@ -7,17 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.errors import UsageError
 from nspike.model.model import Model
 from nspike.model.result import Result
 from nspike.registry.parts import check, head_of, neuron_of
 from nspike.restoration.way import Fill, Pixels, scale_of, way
 from nspike.runtime.amounts import in_bytes
+from nspike.runtime.arguments import whole
 
 if TYPE_CHECKING:
     from nspike.engine.given import Given
@@ -98,7 +97,7 @@ def prepare(
     """
     from nspike.engine import program
 
-    at_least_one(tile=tile, threads=threads)
+    whole(1, tile=tile, threads=threads)
     memory = in_bytes(memory)
     check(model)
     scale, started = scale_of(model, scale), time.perf_counter()
@@ -107,12 +106,3 @@ def prepare(
     ready = program.program_of(model, neuron, head) if given is None else program.build(model, neuron, head, given)
     options = {"tile": tile, "memory": memory, "threads": threads}
     return Execution(neuron, head, ready, planes, image, fill, scale, options, started)
-
-
-def at_least_one(**options: Any) -> None:
-    """Raise UsageError for an option that is no whole number, or below 1."""
-    for name, value in options.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-            raise UsageError(f"{name} = {value!r}; expected a whole number")
-        if value is not None and value < 1:
-            raise UsageError(f"{name} = {value} is out of range; expected at least 1")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 from nspike.model.model import ImageLike, Images, Model, check_plain, expect_model
 from nspike.model.result import Result
 from nspike.restoration import plain
-from nspike.restoration.execute import MEMORY, Progress, at_least_one, prepare
+from nspike.restoration.execute import MEMORY, Progress, prepare
 from nspike.restoration.inputs import Input, is_path, read_input
 from nspike.restoration.way import scale_of, way
 from nspike.runtime.amounts import in_bytes
+from nspike.runtime.arguments import whole
 
 if TYPE_CHECKING:
     from nspike.engine.run import Observer
@@ -116,7 +117,7 @@ def _restore(
         ready = prepare(model, source.pixels, scale=scale, tile=tile, memory=memory, threads=threads, strength=strength)
         result = ready.run(progress=progress, **options)
     else:
-        at_least_one(tile=tile, threads=threads)
+        whole(1, tile=tile, threads=threads)
         start = time.perf_counter()
         planes, restored, fill = way(model, source.pixels, scale_of(model, scale), strength)
         plain.run(model, planes, partial(fill, restored), threads, in_bytes(memory), progress)

@@ -26,6 +26,7 @@ from nspike.images.color import ycbcr_to_rgb
 from nspike.images.enlarge import Enlargement
 from nspike.images.plane import UNIT, to_pixels, to_plane
 from nspike.model.model import Model
+from nspike.runtime.arguments import numbers
 
 if TYPE_CHECKING:
     from nspike.engine.window import Part
@@ -45,6 +46,7 @@ def way(model: Model, pixels: Pixels, scale: int | None, strength: float = 1.0) 
     `scale` is as `scale_of` gives it; `strength` is the share of what is restored in the
     result. Raises BadInputError and UsageError as `nspike.restore` does.
     """
+    numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise UsageError(f"strength = {strength:g} is out of range; expected 0 to 1")
     source = checked(pixels)
@@ -86,6 +88,7 @@ def scale_of(model: Model, scale: int | None) -> int | None:
 
     Raises UsageError for a scale that the model cannot enlarge by.
     """
+    numbers(scale=scale)
     own = model.network.scale
     if own > 1:
         if scale not in (None, own):

@@ -270,6 +270,21 @@ def test_misspelt_names_suggest_the_nearest(here, capsys, command, code, nearest
             ["head odd gave"],
         ),
         (
+            "import nspike\n@nspike.hookimpl\ndef register_heads(register): "
+            "register(nspike.Head('odd', '', '', False, lambda layer, parameters: layer.charge * 1j))",
+            ["head odd gave complex128"],
+        ),
+        (
+            "import nspike\n@nspike.hookimpl\ndef register_heads(register): "
+            "register(nspike.Head('odd', '', '', False, len, initial=lambda channels: 1 / 0))",
+            ["head odd failed: ZeroDivisionError", "mine.py, line 3"],
+        ),
+        (
+            "import nspike\n@nspike.hookimpl\ndef register_energy_models(register): "
+            "register(nspike.EnergyModel('odd', '', '', {}, {}, lambda ledger: (nspike.EnergyColumn('a', 'x', 1.0),)))",
+            ["energy model odd gave EnergyColumn(name='a', snn='x', ann=1.0)"],
+        ),
+        (
             "import nspike\n@nspike.hookimpl\ndef register_energy_models(register): "
             "register(nspike.EnergyModel('odd', '', '', {}, {}, lambda ledger: ledger.no_such_thing))",
             ["energy model odd failed: AttributeError", "mine.py, line 3"],
@@ -297,6 +312,8 @@ def test_broken_plugins(here, capsys, source, says):
     [
         ("1 / 0", "converter odd failed: ZeroDivisionError: division by zero (mine.py, line 3)"),
         ("None", "converter odd gave NoneType; expected nspike.Scales"),
+        ("nspike.Scales(1, 2)", "converter odd: scales is 1; expected arrays by layer"),
+        ("c.layer_by_layer(lambda *_: None, 2)", "converter odd: layer 'relu1' was given the scale nan"),
         ("nspike.Scales({}, {})", "converter odd: scales of 'relu1' must be 4 positive numbers"),
     ],
 )

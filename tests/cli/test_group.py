@@ -1,6 +1,7 @@
 import contextlib
 import importlib
 import importlib.metadata
+import json
 import os
 import resource
 import runpy
@@ -178,10 +179,24 @@ def test_debug_shows_the_traceback(capsys, planted, monkeypatch):
 
 def test_message_from_a_file_cannot_steer_the_terminal(capsys, planted):
     def fail():
-        raise errors.BadInputError("\033[2Jname\x07 é\nsecond line \udcff")
+        raise errors.BadInputError("\033[2Jname\x07 é\n  in a list \udcff\nin a name")
 
     planted(fail)
-    assert run(capsys, "planted").err == "nspike: \\x1b[2Jname\\x07 é\nsecond line \\udcff\n"
+    assert run(capsys, "planted").err == "nspike: \\x1b[2Jname\\x07 é\n  in a list \\udcff\\nin a name\n"
+
+
+def test_an_option_of_two_lines_is_printed_in_one(capsys):
+    assert "-\\n" in run(capsys, "run", "-\nb").err
+
+
+def test_a_name_that_begins_with_a_dash(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dash.png").touch()
+    hint = "To name the file, write ./-dash.png."
+    assert hint in run(capsys, "run", "-dash.png").err
+    assert hint in json.loads(run(capsys, "audit", "--json=-", "-dash.png").out)["error"]["message"]
+    assert hint not in run(capsys, "run", "-dash.jpg").err
+    assert hint not in run(capsys, "run", "--bad", "--", "-dash.png").err
 
 
 def test_warnings_are_short(capsys, planted):

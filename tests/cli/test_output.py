@@ -8,7 +8,7 @@ import pytest
 
 from nspike.cli.output import emit, to_json
 from nspike.cli.progress import Progress, duration
-from nspike.cli.text import printable, size, table
+from nspike.cli.text import error_text, one_line, printable, size, table
 from nspike.errors import OutputError
 from nspike.runtime.version import VERSION
 
@@ -53,6 +53,8 @@ def test_emit(tmp_path, capsys):
 
 def test_text():
     assert printable("a\tb\r\x9b é\n") == "a\\tb\\r\\x9b é\n"
+    assert one_line("a\n\033b") == "a\\n\\x1bb"
+    assert error_text("a\nb.png: cannot\n  one\n  two") == "a\\nb.png: cannot\n  one\n  two"
     assert [size(n) for n in (0, 1023, 1536, 5 * 2**20, 2**31)] == ["0 B", "1023 B", "1.5 KiB", "5.0 MiB", "2.0 GiB"]
     assert table(("name", "n"), [("a", 10), ("long\nname", 7)]) == "name        n\na          10\nlong name   7"
     assert table(("a", "b"), []) == "a  b"

@@ -36,6 +36,16 @@ def test_from_scratch(capsys, desk):
     assert run(capsys, "evaluate", "out.h5", "--ann", "--data", "check").code == 0
 
 
+def test_a_broken_recipe_is_told_of_before_a_missing_output(capsys, desk):
+    (desk / "bad.toml").write_text("data = = 3")
+    for command in ("train", "finetune"):
+        outcome = run(capsys, command, "bad.toml")
+        assert (outcome.code, "bad.toml: is no TOML" in outcome.err) == (3, True)
+    (desk / "good.toml").write_text("data = ['photos']")
+    outcome = run(capsys, "train", "good.toml")
+    assert (outcome.code, "'-o'" in outcome.err) == (2, True)
+
+
 def test_quantised_converted_and_tuned(capsys, desk):
     assert train(capsys, "dncnn", *NOISE, *SMALL).code == 0
     (desk / "out.h5").rename(desk / "ann.h5")

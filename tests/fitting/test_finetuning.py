@@ -154,7 +154,7 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_state(tmp_path):
     run.step()
     run.save()
     before = file.read_bytes()
-    with pytest.raises(ModelError, match=r"diverged at step 4: the loss is inf; the last state stays in .*run.npz"):
+    with pytest.raises(ModelError, match=r"diverged at step 4: the loss mse is inf; the last state stays in .*run.npz"):
         run.run()
     assert file.read_bytes() == before
     assert run.done == 3

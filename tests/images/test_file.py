@@ -624,6 +624,12 @@ def test_list_images(tmp_path):
         list_images(tmp_path / "b.png")
     with pytest.raises(BadInputError, match="No such file"):
         list_images(tmp_path / "none")
+    (tmp_path / "e.png").symlink_to("none")
+    dangling = []
+    assert len(list_images(tmp_path, dangling)) == 4
+    assert dangling == [tmp_path / "e.png"]
+    with pytest.raises(BadInputError, match=r"e\.png: is a link to what is not there"):
+        list_images(tmp_path)
 
 
 def test_importing_images_loads_neither_pillow_nor_scipy():

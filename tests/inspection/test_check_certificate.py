@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -340,3 +341,12 @@ def test_files_of_another_kind(case, tmp_path):
     ):
         code, text = check(*files)
         assert (code, text.startswith("NOT CHECKED: ")) == (2, True), text
+
+
+def test_files_that_are_missing_or_have_no_spikes_are_named(case, tmp_path):
+    certificate, model, photo = case
+    gone, plain = tmp_path / "gone", tmp_path / "plain.h5"
+    for files in ((gone, model, photo), (certificate, gone, photo), (certificate, model, gone)):
+        assert check(*files) == (2, f"NOT CHECKED: {gone}: No such file or directory")
+    nspike.save(plain, replace(tiny_model(), spiking=None))
+    assert check(certificate, plain, photo) == (2, f"NOT CHECKED: {plain} has no spiking form: it is a plain network")

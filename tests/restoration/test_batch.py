@@ -1,7 +1,9 @@
 """What is run, where it goes, and what is done already; and the choice of a model."""
 
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,10 +55,10 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_gather(folder, monkeypatch):
-    assert gather([str(folder)]) == ([folder / "a.jpg", folder / "b.png"], True)
-    assert gather([str(folder / "*.png")]) == ([folder / "b.png"], False)
+    assert gather([str(folder)]) == ([folder / "a.jpg", folder / "b.png"], True, [])
+    assert gather([str(folder / "*.png")]) == ([folder / "b.png"], False, [])
     assert gather([str(folder / "**" / "*.png")])[0] == [folder / "b.png", folder / "deeper" / "d.png"]
-    assert gather([str(folder / "missing.png")]) == ([folder / "missing.png"], False)
+    assert gather([str(folder / "missing.png")]) == ([folder / "missing.png"], False, [])
     monkeypatch.chdir(folder)
     assert len(gather(["b.png", "./b.png", str(folder / "b.png"), "."])[0]) == 2
 
@@ -64,6 +66,33 @@ def test_gather(folder, monkeypatch):
 def test_gather_takes_brackets_literally_where_such_a_file_exists(tmp_path):
     path = touch(tmp_path / "shot[1].png")
     assert gather([str(path)])[0] == [path]
+
+
+@pytest.mark.parametrize(("argument", "recursive"), [(".", False), (".", True), ("*.png", False)])
+def test_gather_tells_of_links_to_nothing(folder, monkeypatch, argument, recursive):
+    monkeypatch.chdir(folder)
+    for name in ("e.png", ".f.png", "g.txt"):
+        (folder / name).symlink_to("none")
+    images, _, dangling = gather([argument], recursive=recursive)
+    assert Path("b.png") in images
+    assert dangling == [Path("e.png")]
+    (folder / "b.png").unlink()
+    (folder / "deeper" / "h.png").symlink_to("none")
+    with pytest.raises(BadInputError, match=r"a link to what is not there, .*h\.png"):
+        gather(["deeper/h*"])
+
+
+def test_gather_does_not_pass_over_a_folder_that_cannot_be_read(folder, monkeypatch):
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("deeper"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BadInputError, match="deeper: Permission denied"):
+        gather([str(folder)], recursive=True)
 
 
 @pytest.mark.parametrize("name", ["deeper/nothing", "*.bmp"])

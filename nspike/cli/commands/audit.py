@@ -15,7 +15,7 @@ from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import announce_compilation
 from nspike.cli.reference import clean_image, in_words, quality
 from nspike.cli.streams import print_error, print_json
-from nspike.cli.text import printable, table
+from nspike.cli.text import one_line, printable, table
 from nspike.cli.times import Times, timed
 from nspike.runtime.words import counted
 
@@ -156,13 +156,13 @@ def _make(
     extra = "digests" if report_file is None else "digests and maps"
     click.echo(printable(_describe(image, choice, done)))
     if measured is not None:
-        click.echo(printable(f"against {reference}: {in_words(measured)}"))
+        click.echo(f"against {one_line(reference)}: {in_words(measured)}")
     click.echo(
         printable("\n" + energy_text(energy, done.result.ledger, times, ann_times, extra, choice.model.info.trained))
     )
     for what, file in (("certificate", json_file), ("report", report_file)):
         if file is not None:
-            click.echo(printable(f"{what} written to {file}"))
+            click.echo(f"{what} written to {one_line(file)}")
     return 0
 
 
@@ -245,7 +245,7 @@ def _describe(image: str, choice: Any, done: Any) -> str:
     ledger, values = done.result.ledger, done.certificate
     parameters = values["parameters"]
     lines = [
-        f"{image}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
+        f"{one_line(image)}: model {choice.name}, {parameters['neuron']}, {parameters['head']}, T = {parameters['timesteps']}"
         + (f" + {parameters['post_steps']}" if parameters["post_steps"] else "")
     ]
     lines += [f"not the shipped configuration: {change}" for change in choice.changes]
@@ -281,14 +281,13 @@ def _verify(verified: str, image: str | None, model: str | None, json_file: str 
     if not differences:
         layers, steps = len(stored["layers"]), sum(stored["parameters"][key] for key in ("timesteps", "post_steps"))
         click.echo(
-            printable(
-                f"{verified} holds: {source}, {counted(layers, 'layer')}, {counted(steps, 'step')}, every spike the same"
-            )
+            f"{one_line(verified)} holds: {one_line(source)}, {counted(layers, 'layer')}, {counted(steps, 'step')}, "
+            "every spike the same"
         )
         return 0
-    print_error(printable(f"{verified} does not hold. First difference: {differences[0]}"))
+    print_error(one_line(f"{verified} does not hold. First difference: {differences[0]}"))
     for difference in differences[1:10]:
-        print_error(printable(f"  {difference}"))
+        print_error(one_line(f"  {difference}"))
     if len(differences) > 10:
         print_error(f"  and {len(differences) - 10} more")
     return 1

@@ -14,7 +14,7 @@ from nspike.cli.output import emit, to_json
 from nspike.cli.parts import energy_models, resolve
 from nspike.cli.progress import Progress, announce_compilation
 from nspike.cli.streams import print_error
-from nspike.cli.text import table
+from nspike.cli.text import one_line, table
 from nspike.cli.values import pairs
 from nspike.runtime.words import counted
 
@@ -159,7 +159,7 @@ def command(
     for name, text in texts.items():
         write_bytes(comparison.folder / name, text.encode(errors="backslashreplace"))
     header, rows = cells(comparison)
-    written = ", ".join(str(comparison.folder / name) for name in texts)
+    written = ", ".join(one_line(comparison.folder / name) for name in texts)
     emit(f"{caption(comparison)}\n\n{table(header, rows)}\n\n{written}", comparison.to_dict(), json_file)
 
 

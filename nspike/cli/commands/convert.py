@@ -7,6 +7,7 @@ from nspike.cli.options import json_option, overwrite_option, plugin_option, thr
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import Progress
+from nspike.cli.text import one_line
 from nspike.cli.values import numbers, pairs
 
 
@@ -122,5 +123,5 @@ def command(
     model_digest, spiking = digest(converted), spiking_of(converted)
     values = {"file": output, "digest": model_digest, "info": converted.info, "report": report.to_dict()}
     how = f"T = {spiking.timesteps}" + (", layers fitted" if method.calibrates and method.fits and not fast else "")
-    text = f"{report.to_text()}\n\n{output}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
+    text = f"{report.to_text()}\n\n{one_line(output)}: {spiking.neuron}, {spiking.head}, {how}\ndigest {model_digest}"
     emit(text, values, json_file)

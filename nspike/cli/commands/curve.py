@@ -11,7 +11,7 @@ from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
 from nspike.cli.progress import announce_compilation
-from nspike.cli.text import table
+from nspike.cli.text import one_line, table
 
 if TYPE_CHECKING:
     from nspike.inspection.anytime import Curve
@@ -108,7 +108,7 @@ def command(
     }
     text = [headline(image, choice), "", _table(measured), "", _stop(measured, stop, reference, levels)]
     if targets:
-        text.append(f"images written to {targets[0]} .. {targets[-1].name}")
+        text.append(f"images written to {one_line(targets[0])} .. {one_line(targets[-1].name)}")
     emit("\n".join(text), report, json_file)
 
 

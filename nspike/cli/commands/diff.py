@@ -15,7 +15,7 @@ from nspike.cli.options import Machine, Wanted, choice_options, json_option, mac
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import announce_compilation
-from nspike.cli.text import table
+from nspike.cli.text import one_line, table
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _traced(
 
 
 def _text(difference: "Difference", a: "Trace", b: "Trace") -> str:
-    lines = [f"A: {a.name}", f"B: {b.name}", *difference.notes]
+    lines = [f"A: {one_line(a.name)}", f"B: {one_line(b.name)}", *difference.notes]
     lines += [
         f"not compared, only in {side}: {', '.join(names)}"
         for side, names in (("A", difference.only_a), ("B", difference.only_b))

@@ -7,6 +7,7 @@ import click
 from nspike.cli.guard import check_free, check_report, take_folder
 from nspike.cli.options import json_option, overwrite_option
 from nspike.cli.output import emit
+from nspike.cli.text import one_line
 
 
 @click.command()
@@ -36,4 +37,4 @@ def command(folder: str, overwrite: bool, json_file: str | None) -> None:
     make_folder(Path(folder))
     for target, source in targets.items():
         write_bytes(target, source.read_bytes())
-    emit("\n".join(map(str, targets)), {"folder": folder, "files": [target.name for target in targets]}, json_file)
+    emit("\n".join(map(one_line, targets)), {"folder": folder, "files": [target.name for target in targets]}, json_file)

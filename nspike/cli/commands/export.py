@@ -8,7 +8,7 @@ import click
 from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.options import json_option, overwrite_option
 from nspike.cli.output import emit
-from nspike.cli.text import size
+from nspike.cli.text import one_line, size
 
 
 @click.command()
@@ -86,4 +86,4 @@ def command(
         kind = "plain" if ann or loaded.spiking is None else "spiking"
         line = f"the {kind} network of {loaded.info.name} as a state dict of {len(keys)} tensors"
         report |= {"network": kind, "keys": keys}
-    emit("\n".join([f"{output}: {line}, {size(os.path.getsize(output))}", *changes]), report, json_file)
+    emit("\n".join([f"{one_line(output)}: {line}, {size(os.path.getsize(output))}", *changes]), report, json_file)

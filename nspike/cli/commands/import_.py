@@ -6,7 +6,7 @@ from nspike.cli.guard import check_free, check_report, keep_apart, take
 from nspike.cli.options import json_option, overwrite_option, plugin_option, task_option, undone, undone_options
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
-from nspike.cli.text import in_words, size
+from nspike.cli.text import in_words, one_line, size
 from nspike.contracts.tasks import Task
 from nspike.graph.mode import OutputMode
 from nspike.runtime.words import counted
@@ -96,14 +96,16 @@ def command(
     written = read_info(output)
     parameters = model.network.parameter_count
     text = (
-        f"{output}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
+        f"{one_line(output)}: {model.info.name}, {model.info.task} {in_words(degradation)}".rstrip()
         + f"\n{model.network.name}, {counted(len(model.network.convs), 'convolution')}, {counted(parameters, 'parameter')}, "
         f"from {model.info.provenance.get('format', 'a state dict of nspike')}, {size(written.size)}\ndigest {written.digest}"
     )
     assumed = assumptions(model) if model.spiking is None else []
     text += "".join(f"\n{line}" for line in assumed)
     if check and checked:
-        text += f"\nchecked: the {checked.of}'s output differs by {checked.largest:.2g} at most from {check[1]}"
+        text += (
+            f"\nchecked: the {checked.of}'s output differs by {checked.largest:.2g} at most from {one_line(check[1])}"
+        )
     report = {
         "file": output,
         "info": model.info,

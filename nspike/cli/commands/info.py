@@ -8,7 +8,7 @@ import click
 from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
-from nspike.cli.text import in_words, size, table
+from nspike.cli.text import in_words, one_line, size, table
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _text(model: "Model", file: "FileInfo") -> str:
     lines += [
         ("quality", in_words(info.quality) or "not measured"),
         ("licence", _licence(info.licence, file.path)),
-        ("file", f"{file.path}, {size(file.size)}, format {file.version}, by {file.writer}"),
+        ("file", f"{one_line(file.path)}, {size(file.size)}, format {file.version}, by {file.writer}"),
         ("digest", file.digest),
     ]
     text = "\n".join(f"{name + ':':18}{value}" for name, value in lines)

@@ -5,6 +5,7 @@ import click
 from nspike.cli.guard import check_report
 from nspike.cli.options import json_option
 from nspike.cli.output import emit
+from nspike.cli.text import one_line
 from nspike.cli.values import numbers
 
 
@@ -39,10 +40,10 @@ def new(name: str, output: str | None, kernel: bool, json_file: str | None) -> N
     check_report("--json", json_file, made=[output or name])
     package = new_neuron(name, output, kernel=kernel)
     lines = [
-        *(f"{package.folder / file}" for file in package.files),
+        *(one_line(package.folder / file) for file in package.files),
         "",
         "Next:",
-        f"  cd {package.folder}",
+        f"  cd {one_line(package.folder)}",
         "  python -m pytest",
         "  pip install -e .",
         f"  nspike run --plugin {package.name}",

@@ -20,7 +20,7 @@ from nspike.cli.options import (
 from nspike.cli.output import emit
 from nspike.cli.parts import parts_of
 from nspike.cli.progress import announce_compilation
-from nspike.cli.text import table
+from nspike.cli.text import one_line, table
 
 if TYPE_CHECKING:
     from nspike.inspection.traces import Trace
@@ -107,8 +107,11 @@ def command(
     images.write(target, finished(read, result.image, scale))
     spiking, ledger = rest.spiking, result.ledger
     assert spiking is not None
-    where = f"the output, from layer {name} of {trace} on: model {rest.info.name}, {spiking.neuron}, {spiking.head}"
-    lines = [f"{target}: {where}, T = {ledger.timesteps}" + (f" + {ledger.post_steps}" if ledger.post_steps else "")]
+    where = f"the output, from layer {name} of {one_line(trace)} on: model {rest.info.name}, {spiking.neuron}, {spiking.head}"
+    lines = [
+        f"{one_line(target)}: {where}, T = {ledger.timesteps}"
+        + (f" + {ledger.post_steps}" if ledger.post_steps else "")
+    ]
     if gone_on != spiking.neuron:
         lines.append(f"the replayed spikes are of neuron {gone_on}")
     if changed:

@@ -25,7 +25,7 @@ from nspike.cli.output import write_report
 from nspike.cli.parts import energy_models, parts_of
 from nspike.cli.progress import about, announce_compilation
 from nspike.cli.streams import print_error
-from nspike.cli.text import printable
+from nspike.cli.text import error_text, one_line, printable
 from nspike.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def command(
     overwrite: bool,
     json_file: str | None,
 ) -> int:
-    """Restore images: files, folders (the images directly in them) or globs; a bundled one if none is given. With -, the
-    image comes from standard input, and the result goes to standard output unless -o says otherwise.
+    """Restore images: files, folders (the images directly in them, but for hidden ones) or globs; a bundled one if none is
+    given. With -, the image comes from standard input, and the result goes to standard output unless -o says otherwise.
 
     The results of several images have records beside them, NAME.nspike.json: the same command, given again, skips what
     is done and goes on where it was stopped.
@@ -132,13 +132,17 @@ def command(
             raise UsageError("- is one image, from standard input; it cannot be given with others")
         data, sources, folder = _standard_input(machine.max_pixels), [Path(STREAM)], False
     elif images:
-        sources, folder = gather(images, recursive=recursive, output=output)
+        sources, folder, dangling = gather(images, recursive=recursive, output=output)
+        if dangling:
+            voice.aside(
+                f"left out: {counted(len(dangling), 'link')} to what is not there, such as {one_line(dangling[0])}"
+            )
     else:
         source, clean = image_for(chooser.task)
         sources, folder = [source], False
         if chooser.task != "superres" or wanted.scale in (None, 2):
             reference = reference or str(clean)
-        voice.say(f"no image given: restoring the bundled {source}")
+        voice.say(f"no image given: restoring the bundled {one_line(source)}")
     jobs = plan(sources, output, chooser.task, folder=folder, reference=reference, naming=naming)
     _check_outputs(jobs, output, kind, suffix, quality)
     if data is not None:
@@ -157,7 +161,7 @@ def command(
         keep_apart("-o", job.target, (job.source, job.reference, wanted.model, *wanted.plugins))
     inside = recursive and output is not None and any(_inside(output, path) for path in images)
     if inside and (left_out := without_record(str(output))):
-        voice.aside(f"left out: {counted(left_out, 'image')} in {output}, where results go")
+        voice.aside(f"left out: {counted(left_out, 'image')} in {one_line(output)}, where results go")
     options = Options(
         energy or energy_models(),
         max_pixels=machine.max_pixels,
@@ -233,7 +237,7 @@ def _run(jobs: "Sequence[Job]", chooser: "Chooser", options: "Options", json_fil
     from nspike.restoration.job import process
 
     if problems := list(dict.fromkeys(job.problem for job in jobs if job.problem is not None)):
-        print_error(printable("\n".join(problems)))
+        print_error("\n".join(map(one_line, problems)))
     single = len(jobs) == 1 and not jobs[0].recorded
     reports: list[dict[str, Any]] = []
     try:
@@ -284,13 +288,13 @@ def _alone(error: BaseException) -> bool:
 
 
 def _failure(job: "Job", error: BaseException) -> dict[str, Any]:
-    message = str(error) or "there is not enough memory"
+    text = str(error) or "there is not enough memory"
     prefix = f"{job.source}: "
     return {
         "input": str(job.source),
         "output": str(job.target),
         "state": "failed",
-        "error": message.removeprefix(prefix),
+        "error": text.removeprefix(prefix),
     }
 
 
@@ -298,7 +302,7 @@ def _tell_failures(jobs: "Sequence[Job]", reports: Sequence[Mapping[str, Any]]) 
     """Print what could not be restored, but for what was told before the run."""
     for job, report in zip(jobs, reports, strict=False):
         if report["state"] == "failed" and job.problem is None:
-            print_error(printable(f"{report['input']}: {report['error']}"))
+            print_error(error_text(f"{report['input']}: {report['error']}"))
 
 
 def _time(estimate: "Estimate", images: int) -> str:

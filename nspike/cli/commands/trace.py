@@ -11,7 +11,7 @@ from nspike.cli.meter import Meter
 from nspike.cli.options import Machine, Wanted, choice_options, json_option, machine_options, overwrite_option
 from nspike.cli.output import emit
 from nspike.cli.progress import announce_compilation
-from nspike.cli.text import size, table
+from nspike.cli.text import one_line, size, table
 
 
 @click.command()
@@ -83,7 +83,7 @@ def command(
     ]
     text = [headline(image, choice), ""]
     text.append(table(("layer", "planes×steps×channels×height×width", "spikes", "last step"), rows))
-    text += ["", f"trace written to {target} ({size(os.path.getsize(target))})"]
+    text += ["", f"trace written to {one_line(target)} ({size(os.path.getsize(target))})"]
     report = {"image": image, "trace": target, "bytes": os.path.getsize(target), **configuration(choice)}
     report |= {"window": info["window"]}
     report["layers"] = [{**entry, "shape": shapes[entry["name"]]} for entry in info["layers"]]
