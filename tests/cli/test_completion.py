@@ -62,7 +62,18 @@ def test_commands():
     ("words", "names"),
     [
         (["run", "--task", "de"], ["denoise", "dehaze", "derain", "deblur", "defocus"]),
-        (["info", "dncnn"], ["dncnn-s15", "dncnn-s15-few", "dncnn-s25", "dncnn-s25-few", "dncnn-s50", "dncnn-s50-few"]),
+        (
+            ["info", "dncnn"],
+            [
+                "dncnn-s15",
+                "dncnn-s15-few",
+                "dncnn-s25",
+                "dncnn-s25-few",
+                "dncnn-s25-few-fast",
+                "dncnn-s50",
+                "dncnn-s50-few",
+            ],
+        ),
         (["audit", "--model", "v"], ["vdsr", "vdsr-few"]),
         (["run", "--plugin", "mp"], ["mprn", "mprn_beta"]),
         (["convert", "--converter", "r"], ["rueckauer"]),
