@@ -17,7 +17,7 @@ from nspike.images.jpeg_blocks import Blocks
 from nspike.model import file as weights
 from nspike.model import shipped as models
 from nspike.model.model import Model, check_plain
-from nspike.registry.parts import check, swap
+from nspike.registry.parts import check, neuron_of, swap
 from nspike.restoration.noise import Noise, noise_of
 from nspike.restoration.opening import load_file
 from nspike.restoration.way import trained_scales
@@ -239,4 +239,11 @@ def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Mod
             f"model {model.info.name} was made for T = {model.spiking.timesteps}: at T = {changed.spiking.timesteps} it may be "
             "worse, with more steps too"
         )
+    if model.spiking is not None and changed.spiking is not None and changed.spiking.neuron != model.spiking.neuron:
+        made, runs = neuron_of(model), neuron_of(changed)
+        if made.digits and not runs.digits:
+            messages.append(
+                f"model {model.info.name} was made for {made.name}, whose spikes are digits: {runs.name} cannot say such numbers, "
+                "so expect no image; leave out --model for one that was made for it"
+            )
     return messages

@@ -315,6 +315,14 @@ def test_another_t_than_the_models_is_warned_of():
     assert not Chooser(Request(timesteps=10, sigma=25)).choose(noisy(25)).warnings
 
 
+def test_a_neuron_without_digits_in_a_model_of_them_is_warned_of():
+    few = {"model": "dncnn-s25-few", "sigma": 25}
+    (warning,) = Chooser(Request(neuron="mprn", **few)).choose(noisy(25)).warnings
+    assert "was made for few_spikes, whose spikes are digits: mprn cannot say such numbers" in warning
+    assert not Chooser(Request(**few)).choose(noisy(25)).warnings
+    assert not Chooser(Request(neuron="if", model="dncnn-s25", sigma=25)).choose(noisy(25)).warnings
+
+
 def test_a_range_from_zero_begins_where_running_is_worth_it(shipped, tmp_path, monkeypatch):
     save(tmp_path / "blind.h5", tiny_model("denoise", "rgb", degradation={"sigma": [0.0, 55.0]}, name="blind"))
     monkeypatch.setattr(models, "shipped", lambda: [("blind", tmp_path / "blind.h5")])
