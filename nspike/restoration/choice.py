@@ -243,7 +243,7 @@ def _warnings(model: Model, sigma: float | None, scale: int | None, changed: Mod
         made, runs = neuron_of(model), neuron_of(changed)
         if made.digits and not runs.digits:
             messages.append(
-                f"model {model.info.name} was made for {made.name}, whose spikes are digits: {runs.name} cannot say such numbers, "
-                "so expect no image; leave out --model for one that was made for it"
+                f"model {model.info.name} was made for {made.name}, whose spikes are digits: {runs.name} cannot say such "
+                "numbers, so expect no image; leave out --model for one that was made for it"
             )
     return messages

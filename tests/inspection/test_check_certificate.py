@@ -95,8 +95,10 @@ METHODS = {
     ("name", "scale", "shape", "options"),
     [
         ("dncnn-s25", None, (24, 20), {}),
+        ("dncnn-s25-few", None, (24, 20), {}),
         ("dncnn-s50", None, (10, 12), {"neuron": "if", "timesteps": 6}),
         ("aodnet", None, (32, 32, 3), {}),
+        ("aodnet-few", None, (32, 32, 3), {}),
         ("vdsr", 2, (8, 9, 3), {}),
     ],
 )
