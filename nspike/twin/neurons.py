@@ -118,7 +118,7 @@ def _plane(fired: list[Any], plane: int) -> Any:
     """A plane of spikes, from whether the 1st, 2nd, ... is fired: a bit of their number, which each of them changes or not."""
     n = np.arange(len(fired) + 1)
     flips: NDArray[np.int64] = np.diff(n >> plane & 1)
-    total: Any = 0
+    total = torch.zeros_like(fired[0])  # what a plane is that no number reaches
     for flip, spikes in zip(flips.tolist(), fired, strict=True):
         if flip:
             total = total + flip * spikes

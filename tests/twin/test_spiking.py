@@ -102,7 +102,7 @@ def test_every_declared_neuron(own, neuron, head):
     assert any(tops), "some neurons fire so often at a step that their highest planes are needed"
 
 
-@pytest.mark.parametrize("name", ["aodnet", "dncnn-s25", "vdsr"])
+@pytest.mark.parametrize("name", ["aodnet", "dncnn-s25", "dncnn-s25-few", "vdsr"])
 def test_shipped_models_fire_as_in_the_engine(name):
     model = nspike.load(name)
     pixels = graphs.image(3, 1, model.network.channels, 14, 19)
@@ -110,6 +110,8 @@ def test_shipped_models_fire_as_in_the_engine(name):
     net = nspike.to_torch(model)
     with torch.no_grad():
         outcome = net.run(images_of(pixels))
+    if not head_of(model).fires:
+        del spikes[OUTPUT]
     assert set(outcome.spikes) == set(spikes)
     for layer, fired in spikes.items():
         assert np.array_equal(outcome.spikes[layer].numpy().swapaxes(0, 1) > 0, fired), layer
