@@ -49,7 +49,7 @@ NEURONS = {
     "burst": (0, dict([("gamma", lambda v: v in range(1, 8)), V_INIT])),
     "ternary": (0, dict([("amplitude", lambda v: 0 < v <= 2), ("leak", lambda v: 0 <= v <= 1), V_INIT])),
     "atif": (0, dict([("theta", lambda v: 0 < v <= 2), V_INIT])),
-    "few_spikes": (0, dict([("slots", lambda v: v in range(1, 7)), V_INIT])),
+    "few_spikes": (0, {"slots": lambda v: v in range(1, 7), "round": lambda v: 0 <= v <= 0.75}),
     "dietsnn": (0, dict([("keep", lambda v: 0 <= v <= 1), V_INIT])),
 }
 """Name -> steps after T, and what its parameters may be."""
@@ -380,12 +380,14 @@ def course(neuron, parameters, timesteps, post_steps):
         early, worth = 0.5, round(parameters["amplitude"], 12)
     if neuron == "atif":
         early = worth = round(parameters["theta"], 12)
+    if neuron == "few_spikes":
+        early = round(1 - parameters["round"], 12)
     if neuron == "mprn":
         fire = release(parameters["beta"])
     if neuron == "mprn_beta":
         fire, amplitude = round(parameters["alpha"], 12), round(parameters["beta"], 12)
     own = {
-        "initial": round(parameters["v_init"], 12) + 0.0,
+        "initial": round(parameters.get("v_init", 0.0), 12) + 0.0,
         "fires": [early] * timesteps + [fire] * post_steps,
         "amplitudes": [worth] * timesteps + [amplitude] * post_steps,
     }
@@ -780,8 +782,7 @@ def check_stored(model):
     if not kept or neuron not in NEURONS or head not in HEADS:
         return
     timesteps, default = model.spiking["timesteps"], {"tau": 16.0, "beta": float(neuron == "mprn_beta"), "alpha": 0.9}
-    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0, "slots": 5.0}
-    default |= {"v_init": 0.5} if neuron == "few_spikes" else {}
+    default |= {"gamma": 5.0, "amplitude": 1.0, "leak": 0.25, "theta": 0.9, "keep": 1.0, "slots": 5.0, "round": 0.5}
     usual = {name: default.get(name, 0.0) for name in NEURONS[neuron][1]}
     given = {name: usual | stored.get(neuron, {}).get(name, {}) for name in model.graph.neurons}
     courses, gains = (

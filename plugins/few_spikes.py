@@ -1,14 +1,15 @@
 """Few-spikes neurons (Stöckl and Maass, Nature Machine Intelligence 2021): a value is sent as binary digits, in K slots.
 
-    n = clip(⌊u/θ⌋, 0, 2^K - 1),  u = v_init·θ + Σ I;   the spike in slot k = 1..K is the digit of n worth 2^(K-k)
+    n = clip(⌊u/θ + round⌋, 0, 2^K - 1),  u = Σ I;   the spike in slot k = 1..K is the digit of n worth 2^(K-k)
 
 A neuron first gathers all that arrives, then sends n, the highest digit first: at most K spikes where a rate code needs up to
 2^K - 1. The next layer doubles its membranes from slot to slot, so a spike is one accumulation for each target. The authors fit
-threshold and worth of each slot to an activation function; for a ReLU they are these, and v_init is ours.
+threshold and worth of each slot to an activation function; for a ReLU they are these. That n is rounded is ours, and so are
+negative digits for features that are not behind a ReLU, the same of -u.
 
-T = 1: a step is one pass of K slots through the network, and each layer begins after the one before has ended. With the
-default v(0) = θ/2, n is what a quantised activation with L = 2^K - 1 levels has (QCFS), so that a network that was trained with
-these loses only the rounding to integers.
+T = 1: a step is one pass of K slots through the network, and each layer begins after the one before has ended. With round = 1/2,
+n is what a quantised activation with L = 2^K - 1 levels has (QCFS), so that a network that was trained with these loses only
+the rounding to integers.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,11 @@ def most_spikes(parameters: Mapping[str, float]) -> float:
     return 2 ** parameters["slots"] - 1
 
 
+def fire(parameters: Mapping[str, float], step: int, timesteps: int) -> float:
+    """Where n = 1 begins, in thresholds."""
+    return 1 - parameters["round"]
+
+
 def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     """λ of every layer: its ceiling, as trained or a percentile of each channel, over 2^K - 1."""
     network, largest = calibration.network, 2 ** options["slots"] - 1
@@ -74,8 +80,7 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
         ceilings[OUTPUT] = np.ones(network.channels)
     found = {name: ceiling if name == OUTPUT else ceiling / largest for name, ceiling in ceilings.items()}
     thresholds = {name: np.ones(scale.size) for name, scale in found.items()}
-    numbers = {"v_init": options["v_init"], "few_spikes.slots": float(options["slots"])}
-    return Scales(found, thresholds, numbers)
+    return Scales(found, thresholds, {"few_spikes.slots": float(options["slots"])})
 
 
 NEURON = Neuron(
@@ -84,11 +89,14 @@ NEURON = Neuron(
     source=SOURCE,
     parameters=(
         Parameter("slots", float(SLOTS), 1.0, float(MOST), "K, how many digits there are, a whole number"),
-        Parameter("v_init", 0.5, -1.0, 1.0, "initial membrane as a fraction of the threshold; 0.5 rounds to nearest"),
+        Parameter(
+            "round", 0.5, 0.0, 0.75, "how much is added before rounding down, in thresholds; 0.5 rounds to nearest"
+        ),
     ),
     planes=tuple(2**k for k in range(MOST)),
     digits=True,
     most_spikes=most_spikes,
+    fire=fire,
 )
 
 CONVERTER = Converter(
@@ -104,7 +112,6 @@ CONVERTER = Converter(
             high=100.0,
         ),
         Option("slots", SLOTS, "K, and the neuron's own", low=1, high=MOST),
-        Option("v_init", 0.5, "initial membrane as a fraction of the threshold", low=-1.0, high=1.0),
     ),
     scales=scales,
     fits=False,

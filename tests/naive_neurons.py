@@ -148,23 +148,27 @@ class Burst(IF):
 
 
 class FewSpikes(IF):
-    """Digit after digit, the highest first, of each sign; then all of n is taken from the membrane."""
+    """How far |u| is above where 1 begins, in whole thresholds: one less than the number, whose digits are sent."""
 
-    name, planes, digits, defaults = "few_spikes", tuple(1 << k for k in range(6)), True, {"slots": 5.0, "v_init": 0.5}
+    name, planes, digits, defaults = (
+        "few_spikes",
+        tuple(1 << k for k in range(6)),
+        True,
+        {"slots": 5.0, "round": 0.5, "v_init": 0.0},
+    )
 
     def prepare(self, p, theta, grid):
-        self.slots = int(p["slots"])
+        self.most = 2 ** int(p["slots"]) - 1
+        self.first = column(max(1, on_grid((1 - p["round"]) * t, k)) for t, k in zip(theta, grid.exponent, strict=True))
 
     def step(self, current, post):
-        u, spikes = self.v + current, []
+        u, spikes, left = self.v + current, [], self.v + current
         for sign in (1, -1)[: len(self.planes) // 6]:
-            sent = [np.zeros(u.shape, bool)] * 6
-            for k in range(self.slots - 1, -1, -1):
-                sent[k] = sign * u >= self.theta << k
-                u = u - sign * np.where(sent[k], self.theta << k, 0)
-            spikes += sent
-        self.v = u
-        return np.stack(spikes)
+            n = np.clip((sign * u - self.first) // self.theta + 1, 0, self.most)
+            spikes += [n >> k & 1 for k in range(6)]
+            left = left - sign * n * self.theta
+        self.v = left
+        return np.stack(spikes) > 0
 
 
 class Ternary(IF):

@@ -82,7 +82,7 @@ def test_spikes_output_and_ledger(network, shape, dtype, neuron, head):
         "signed": {"v_init": -0.2},
         "if": {"v_init": 0.5},
         "burst": {"gamma": 3.0, "v_init": 0.2},
-        "few_spikes": {"slots": 3.0, "v_init": 0.4},
+        "few_spikes": {"slots": 3.0, "round": 0.4},
         "ternary": {"amplitude": 0.7, "v_init": -0.1},
         "atif": {"theta": 0.8},
         "dietsnn": {"keep": 0.9, "v_init": 0.3},

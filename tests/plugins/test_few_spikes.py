@@ -8,6 +8,7 @@ from nspike_plugins import burst, few_spikes
 
 from nspike.ann import run as ann
 from nspike.contracts.converter import Calibration
+from nspike.contracts.signed import signed_form
 from nspike.converting.by_name import convert
 from nspike.errors import PluginError, UsageError
 from nspike.model.model import Model
@@ -41,13 +42,20 @@ def quantised(levels: int = 31) -> Model:
     ],
 )
 def test_a_value_is_its_digits_lowest_plane_first(drive, digits):
-    """17.5 thresholds and the half that a neuron starts with are 18 = 16 + 2: two spikes; nothing is over 31."""
-    fired = trace(few_spikes.NEURON, drive, parameters={"v_init": 0.5}, timesteps=1).spikes["relu1"]
+    """17.5 thresholds are rounded to 18 = 16 + 2: two spikes; nothing is over 31."""
+    fired = trace(few_spikes.NEURON, drive, parameters={}, timesteps=1).spikes["relu1"]
     assert fired[0, :, 0, 0].astype(int).tolist() == [*digits, 0]
 
 
+def test_negative_numbers_are_rounded_like_positive_ones():
+    """Of a layer whose features may be negative: -2.6 is -3, and -2.4 is -2, in planes of their own."""
+    for drive, digits in ((-2.6, [1, 1]), (-2.4, [0, 1]), (-0.4, [0, 0])):
+        fired = trace(signed_form(few_spikes.NEURON), drive, timesteps=1).spikes["relu1"][0, :, 0, 0].astype(int)
+        assert fired.tolist() == [0] * 6 + [*digits, 0, 0, 0, 0]
+
+
 def test_the_slots_limit_the_digits():
-    own = {"few_spikes": {"relu1": {"slots": 2.0, "v_init": 0.0}}}
+    own = {"few_spikes": {"relu1": {"slots": 2.0}}}
     fired = tiny_model(neuron="few_spikes")
     assert few_spikes.most_spikes({"slots": 2.0}) == 3
     with pytest.raises(UsageError, match="slots = 7 is out of range"):
@@ -67,8 +75,8 @@ def test_a_digit_is_one_accumulation_where_a_burst_is_as_many_as_it_says():
     """The spikes of burst with the same limit are the same, of which the higher digits cost more; neurons are updated less."""
     network = random_chain(9, 5)
     own = {
-        "few_spikes": {a.name: {"slots": 3.0, "v_init": 0.25} for a in network.activations},
-        "burst": {a.name: {"gamma": 7.0, "v_init": 0.25} for a in network.activations},
+        "few_spikes": {a.name: {"slots": 3.0, "round": 0.0} for a in network.activations},
+        "burst": {a.name: {"gamma": 7.0} for a in network.activations},
     }
     model = random_model(network, 1, level=3.0, neuron_parameters=own)
     pixels = image(0, 1, 1, 7, 8)
@@ -109,4 +117,4 @@ def test_a_plain_network_takes_a_percentile_of_each_channel():
     expected = [np.quantile(channel[channel > 0], 0.99) / 31 if (channel > 0).any() else None for channel in values]
     for own, wanted in zip(found.scales["relu1"], expected, strict=True):
         assert wanted is None or own == pytest.approx(wanted, rel=2e-2)
-    assert found.neuron_parameters == {"v_init": 0.5, "few_spikes.slots": 5.0}
+    assert found.neuron_parameters == {"few_spikes.slots": 5.0}
