@@ -79,7 +79,8 @@ def random_case(seed):
     neuron = str(draw.choice(list(naive.NEURONS)))
     head, c = str(draw.choice(list(naive.HEADS))), network.channels
     given = {"mprn_beta": {"beta": 1.0 if gated else 1.3, "alpha": 0.8}, "mprn": {"beta": -0.7}}.get(neuron, {})
-    own = {neuron: {a.name: given | {"v_init": float(draw.uniform(-0.2, 0.5))} for a in network.activations}}
+    first, low = ("round", 0.0) if neuron == "few_spikes" else ("v_init", -0.2)
+    own = {neuron: {a.name: given | {first: float(draw.uniform(low, 0.5))} for a in network.activations}}
     heads = {
         "cpm": {"weight": draw.normal(size=(c, c, 3, 3)), "bias": draw.normal(size=c)},
         "recycling": {"weight": draw.normal(size=(c, c, 1, 1))},
