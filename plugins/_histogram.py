@@ -3,8 +3,12 @@
 256 bins an octave, linear between: the memory is bounded, and neither the order of the images nor their number matters.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+
+from nspike import Calibration
 
 FEWEST = 64
 """With fewer positive values than this a channel takes its layer's scale."""
@@ -55,6 +59,16 @@ class Histogram:
         rank = percent / 100.0 * (self.seen - 1) - zeros
         at = _between(counts, rank, most) if counts.any() and percent < 100.0 and rank >= 0 else most
         return np.full(len(self.counts), at or 1.0)
+
+
+def histograms(calibration: Calibration, channels: Mapping[str, int]) -> dict[str, Histogram]:
+    """Of the values of these layers of so many channels on the calibration images; magnitudes where both signs occur."""
+    signed = {a.name for a in calibration.network.activations if a.signed} | {"output"}
+    made = {name: Histogram(count) for name, count in channels.items()}
+    for values in calibration.activations():
+        for name, histogram in made.items():
+            histogram.add(np.abs(values[name]) if name in signed else values[name])
+    return made
 
 
 def _percentile(counts: NDArray[np.int64], most: float, percent: float) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from nspike_plugins._histogram import Histogram
+from nspike_plugins._histogram import histograms
 
 from nspike import Calibration, Converter, Method, Neuron, Option, Parameter, Scales, UsageError, hookimpl
 
@@ -69,12 +69,7 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
         if a.ceiling is not None
     }
     others = {a.name: a.channels for a in network.activations if a.name not in ceilings} | {OUTPUT: network.channels}
-    signed = {a.name for a in network.activations if a.signed} | {OUTPUT}
-    histograms = {name: Histogram(count) for name, count in others.items()}
-    for values in calibration.activations():
-        for name, histogram in histograms.items():
-            histogram.add(np.abs(values[name]) if name in signed else values[name])
-    for name, histogram in histograms.items():
+    for name, histogram in histograms(calibration, others).items():
         ceilings[name] = histogram.percentiles(options["percentile"], "layer" if name == OUTPUT else "channel")
     if network.mode == "image":
         ceilings[OUTPUT] = np.ones(network.channels)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from nspike_plugins._histogram import Histogram
+from nspike_plugins._histogram import histograms
 
 from nspike import Calibration, Converter, Method, Option, Scales, UsageError, hookimpl
 
@@ -46,12 +46,9 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
             f"converter qcfs: layer {others[0].name!r} of this network has no ceiling: train it with clipped or "
             'quantised activations (nspike train, activation = "qcfs"), or convert it with rueckauer'
         )
-    histograms = {a.name: Histogram(a.channels) for a in others} | {OUTPUT: Histogram(network.channels)}
-    for values in calibration.activations():
-        for name, histogram in histograms.items():
-            histogram.add(np.abs(values[name]))
+    measured = histograms(calibration, {a.name: a.channels for a in others} | {OUTPUT: network.channels})
     ceilings = {name: np.broadcast_to(np.array(a.ceiling), (a.channels,)).copy() for name, a in trained.items()}
-    ceilings |= {name: histogram.percentiles(options["percentile"], "layer") for name, histogram in histograms.items()}
+    ceilings |= {name: histogram.percentiles(options["percentile"], "layer") for name, histogram in measured.items()}
     if network.mode == "image":
         ceilings[OUTPUT] = np.ones(network.channels)
     thresholds = {name: np.ones(scale.size) for name, scale in ceilings.items()}

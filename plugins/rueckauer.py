@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from nspike_plugins._histogram import Histogram
+from nspike_plugins._histogram import histograms
 
 from nspike import Calibration, Converter, Method, Option, Scales, hookimpl
 
@@ -36,12 +36,8 @@ def scales(calibration: Calibration, options: Mapping[str, Any]) -> Scales:
     """λ of every layer from the calibration images, θ = `theta_scale`."""
     network = calibration.network
     channels = {a.name: a.channels for a in network.activations} | {OUTPUT: network.channels}
-    signed = {a.name for a in network.activations if a.signed} | {OUTPUT}
-    histograms = {name: Histogram(count) for name, count in channels.items()}
-    for values in calibration.activations():
-        for name, histogram in histograms.items():
-            histogram.add(np.abs(values[name]) if name in signed else values[name])
-    ceilings = {name: h.percentiles(options["percentile"], options["per"]) for name, h in histograms.items()}
+    found = histograms(calibration, channels)
+    ceilings = {name: h.percentiles(options["percentile"], options["per"]) for name, h in found.items()}
     if network.mode == "image":
         ceilings[OUTPUT] = np.ones(network.channels)
     thresholds = {name: np.full(count, options["theta_scale"]) for name, count in channels.items()}
