@@ -584,17 +584,24 @@ class Driver:
     """A convolution or gate in units of its current's scale, not rounded.
 
     weights : (phases, C, J, k, k), J being all channels of spikes (train after train, in each plane after plane) or of an
-    image, 0 where another group reads them; a second phase for the steps after T where a spike is then worth something else;
-    none for a gate. group : of each of the J channels. gate : of a gate alone. held, limit : (phases, C, n), what must not pass
-    the limit on the grid. total : the most that it can give at a step.
+    image, 0 where another group reads them, what a spike of gain 1 is worth; a second phase for the steps after T where a spike
+    is then worth something else; none for a gate. gains, group : of each of the J channels. gate : of a gate alone.
+    held, limit : (phases, C, n), what must not pass the limit on the grid. total : the most that it can give at a step.
     """
 
-    def __init__(self, weights, bias, held, limit, gain=1, gate=None, group=None):
+    def __init__(self, weights, bias, held, limit, gain=1, gate=None, group=None, gains=None):
         self.weights, self.bias, self.limit = weights, bias, limit
         self.gate, self.group = np.zeros(0) if gate is None else gate, group
+        self.gains = np.ones(weights.shape[2]) if gains is None else gains
         held = np.abs(held)
-        sums = np.array([max(map(math.fsum, channel)) for channel in held.transpose(1, 0, 2).tolist()])
+        weighed = held if gains is None else held * np.repeat(np.abs(gains), held.shape[2] // len(gains))
+        sums = np.array([max(map(math.fsum, channel)) for channel in weighed.transpose(1, 0, 2).tolist()])
         self.largest, self.total = held.max(axis=(0, 2)), gain * sums + np.abs(bias)
+
+    def rounded(self, exponent):
+        """The kernel on its grid, each plane's gain times what a spike of gain 1 is worth."""
+        whole = np.rint(np.ldexp(self.weights, exponent[:, None, None, None]))
+        return (whole * self.gains[:, None, None]).astype(np.int16)
 
     def stored(self, weights):
         """A kernel as a model's file has it: only what a group reads, filled up with zeros where that is less than another's."""
@@ -622,10 +629,12 @@ def conv_driver(model, layer, trains, scale):
     ends, both = np.cumsum([len(train.scale) for train in trains])[:-1], []
     for phase in range(2):
         parts = zip(np.split(whole, ends, axis=1), trains, strict=True)
-        both.append(np.concatenate([part * (t.worth[phase] * g) for part, t in parts for g in t.gains], axis=1))
+        both.append(np.concatenate([part * t.worth[phase] for part, t in parts for _ in t.gains], axis=1))
     weights = np.stack(both[:1] if np.array_equal(*both) else both)
     group = np.concatenate([part for part, t in zip(np.split(group, ends), trains, strict=True) for _ in t.gains])
-    return Driver(weights, bias, weights.reshape(len(weights), len(whole), -1), 4095, group=group)
+    gains = np.concatenate([np.full(len(t.scale), float(g)) for t in trains for g in t.gains])
+    held, limit = weights.reshape(len(weights), len(whole), -1), 4095 // int(np.abs(gains).max())
+    return Driver(weights, bias, held, limit, group=group, gains=gains)
 
 
 def gate_driver(model, layer, trains, scale):
@@ -745,7 +754,7 @@ class Integers:
         self.kernels, self.biases = {}, {}
         for name, driver in self.drivers.items():
             exponent = self.exponent[name]
-            self.kernels[name] = np.rint(np.ldexp(driver.weights, exponent[:, None, None, None])).astype(np.int16)
+            self.kernels[name] = driver.rounded(exponent)
             self.biases[name] = on_grid(driver.bias, exponent)
         self.stages = {
             stage: Stage(neurons.course(stage), neurons.gains[stage], thetas[stage], self.exponent[current])

@@ -88,17 +88,28 @@ class Floats:
     gain: int = 1
     limit: int = 4095
     gate: np.ndarray = None
+    gains: np.ndarray = None  # of the planes of spikes: int (C, I)
+
+    def of_planes(self, c):
+        """The gain of each of a channel's inputs."""
+        return np.ones(self.weights.shape[2], int) if self.gains is None else self.gains[c]
 
     def bounds(self, c):
-        """(max|w|, Σ|w|·gain + |b|) of a channel in units of 2^-1074."""
-        phases = [[whole(w) for w in phase.ravel()] for phase in self.weights[:, c]]
-        return max(max([0, *phase]) for phase in phases), self.gain * max(map(sum, phases)) + whole(self.bias[c])
+        """(max|w|, Σ|g·w|·gain + |b|) of a channel in units of 2^-1074."""
+        phases, each = self.weights[:, c], self.of_planes(c)
+        most = max(whole(w) for w in [0.0, *phases.ravel()])
+        totals = [
+            sum(whole(w) * abs(int(g)) for part, g in zip(p, each, strict=True) for w in part.ravel()) for p in phases
+        ]
+        return most, self.gain * max(totals) + whole(self.bias[c])
 
     def rounded(self, k, theta=None):
         kept = self.weights if self.gate is None else self.weights[:, :, :0]
         weights = np.zeros(kept.shape, np.int64)
         for c, e in enumerate(k):
             weights[:, c] = np.array([on_grid(w, e) for w in kept[:, c].ravel()]).reshape(kept[:, c].shape)
+            if self.gate is None:
+                weights[:, c] *= self.of_planes(c)[:, None, None]
         return Grid(k, weights, grid_column(self.bias, k), theta, self.gate)
 
 
@@ -179,13 +190,13 @@ def floats_of(model, kinds, layer, groups=None):
         return Floats(weights[None], bias, 4, 32767)
     read = layout(network, layer, kinds)
     size, each = max(map(len, read)), layer.in_channels // layer.groups
-    kernel = np.zeros((2, len(weights), size, *weights.shape[2:]))
+    kernel, gains = np.zeros((2, len(weights), size, *weights.shape[2:])), np.zeros((len(weights), size), int)
     for post in range(2):
         for o in range(len(weights)):
             for i, (part, plane, _, c) in enumerate(read[o // (len(weights) // layer.groups)]):
-                gain = kinds[behind(network, part)[0]].planes[plane]
-                kernel[post, o, i] = weights[o, c % each] * (worth(model, kinds, part, bool(post)) * gain)
-    return Floats(kernel, bias)
+                gains[o, i] = kinds[behind(network, part)[0]].planes[plane]
+                kernel[post, o, i] = weights[o, c % each] * worth(model, kinds, part, bool(post))
+    return Floats(kernel, bias, limit=4095 // int(abs(gains).max()), gains=gains)
 
 
 def alone(network, current, stage):

@@ -14,8 +14,8 @@ the input I(t) of spikes and biases,
 
 With reset = "zero", v(t) = 0 instead where a neuron fires; a `strict` one fires where u > fire(t)·θ. In steps 1..T the input
 and the biases arrive, then come `post_steps` more, in which only the spikes of the layer before arrive. Such a neuron is
-*declared*: it gives `keep`, `input_factor`, `fire`, `amplitude` and `initial` as plain functions. A spike's amplitude and its
-plane's gain are folded into the next layer's kernel, rounded separately for the post steps.
+*declared*: it gives `keep`, `input_factor`, `fire`, `amplitude` and `initial` as plain functions. A spike's amplitude is
+folded into the next layer's kernel, rounded separately for the post steps; its plane's gain multiplies what is rounded.
 
 All this is done in integers: keep·v is (v·m + 2^15) >> 16 with an arithmetic shift, m = keep·2^16 rounded half to even, and
 likewise input_factor·I, of the step's whole current.
@@ -48,6 +48,8 @@ NEVER = float("inf")
 
 MOST_PLANES = 7
 """How many planes of either sign a declared neuron may have: up to 127 spikes at a step."""
+MOST_GAIN = 4095
+"""The largest gain that a plane of spikes may have."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class Neuron:
             )
         if self.step is None:
             self._check_planes()
+        if max(map(abs, self.planes), default=0) > MOST_GAIN:
+            raise PluginError(f"neuron {self.name}: planes are {self.planes}; expected gains within ±{MOST_GAIN}")
 
     def _check_planes(self) -> None:
         up, down = self.gains

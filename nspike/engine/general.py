@@ -27,7 +27,7 @@ from nspike.graph.geometry import Role, geometry
 from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
 from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import currents, streams, wide
+from nspike.kernels import currents, digits, streams, wide
 from nspike.model.model import OUTPUT
 from nspike.runtime.buffers import Pool
 
@@ -207,6 +207,9 @@ def _fire_rows(
     """Rows first .. last-1 of neurons; the current of the first of all lies at row and column `at` of its array."""
     timesteps, width = tile.integers.timesteps, out.words.shape[1] - 2 * out.pad
     into, block = np.array([out.pad, out.pad], np.int64), np.array([first, last, 0, width], np.int64)
+    if p.form is not None and not v_out.size:
+        digits.fire(current, np.array(at, np.int64), p.form, out.words, into, block)
+        return
     if p.stage.neuron.step is None:
         none = np.zeros((2, p.columns), np.int32)  # the biases are in the current
         numbers = (none, p.v0, p.threshold, p.reset, out.words, into, v_out, block, None, None, p.dynamics)

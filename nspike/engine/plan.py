@@ -1,14 +1,15 @@
 """What a program does, in order: the tensors that are made, and what each is made of.
 
-Networks of one size whose convolutions are plain, each with neurons of its own, are *chains*: the spikes of all layers of a
-tile share one frame, and the fused kernels run them. In every other network each tensor has its own rectangle at its own
-resolution.
+Networks of one size whose convolutions are plain, each with neurons of its own whose spikes are no digits of numbers, are
+*chains*: the spikes of all layers of a tile share one frame, and the fused kernels run them. In every other network each tensor
+has its own rectangle at its own resolution.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from nspike.engine.digits import reads_digits
 from nspike.engine.window import Rect
 from nspike.graph.arrange import parts
 from nspike.graph.geometry import Interval, geometry, needed
@@ -189,6 +190,8 @@ def is_chain(integers: IntegerNetwork) -> bool:
     """Whether a network is a chain, see the module."""
     network = integers.network
     names = {activation.name for activation in network.activations}
+    if any(stage.fused and reads_digits(integers, stage) for stage in integers.stages):
+        return False
     return (
         not integers.writers
         and all(conv.is_plain for conv in network.convs)

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.engine import digits
 from nspike.engine.tiling import packings
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.grid import NEVER_FIRES
@@ -29,7 +30,7 @@ class Prepared:
     weights : wide int16 (phases, rows·columns); narrow int16 (phases, C, taps); from the image int64, wide
         (k·k·C_in, columns), narrow (C, C_in, k, k); empty for a gate, and where the fused kernels do not run the stage.
     bias : int32 (2, columns), for the steps up to T and after; v0 int32 (columns,); threshold, reset int32 (steps, columns).
-    dynamics : of its neurons, as `nspike.kernels.firing.form` gives it.
+    dynamics : of its neurons, as `nspike.kernels.firing.form` gives it. form : of neurons that fire digits, else None.
     """
 
     stage: Stage
@@ -42,6 +43,7 @@ class Prepared:
     threshold: NDArray[np.int32]
     reset: NDArray[np.int32]
     dynamics: firing.Form
+    form: digits.Form | None = None
 
     @property
     def columns(self) -> int:
@@ -98,6 +100,7 @@ def _prepare(stage: Stage, integers: IntegerNetwork, packing: str, laid: bool) -
         threshold=padded(stage.threshold, columns, NEVER_FIRES),
         reset=padded(stage.reset, columns),
         dynamics=_dynamics(stage),
+        form=digits.form_of(stage, integers.steps),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.engine.charge import Charge, charge_of
+from nspike.engine.digits import reads_digits
 from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
 from nspike.engine.plan import Plan, is_plain, plan
@@ -101,7 +102,8 @@ def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = 
 def _runs_plain(stage: Stage, integers: IntegerNetwork) -> bool:
     """Whether the kernels of chains run a stage of another network."""
     reads = bool(stage.sources) or stage.name != OUTPUT  # for the image they give no membranes
-    return reads and stage.neuron.step is None and is_plain(stage, integers.network)
+    digits = stage.fused and reads_digits(integers, stage)
+    return reads and not digits and stage.neuron.step is None and is_plain(stage, integers.network)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.engine import digits
 from nspike.engine.prepared import Prepared, aligned, padded, spike_channels
 from nspike.engine.spikes import WideSpikes, bits_of
 from nspike.engine.window import Rect
@@ -21,6 +22,7 @@ from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
 from nspike.kernels import depthwise, masked, strided
+from nspike.kernels import digits as digit_kernels
 from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
@@ -63,7 +65,7 @@ class ImageConv:
 
 @dataclass(frozen=True, eq=False)
 class SpikeConv:
-    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones.
+    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones or of digits.
 
     layout : its arguments between `taps` and `steps`.
     """
@@ -119,6 +121,26 @@ class Depthwise(SpikeConv):
             places, block = places_of(around, 0, read.pad), block_of(around, first, last)
             laid = (self.offsets, inside, apart, self.rows, bias, block, out.words, out.pad)
             depthwise.convolve(read.words, places, *laid, *numbers, p.dynamics)
+
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class DigitConv(SpikeConv):
+    """A convolution of spikes that are digits, see `nspike.kernels.digits.convolve`: the bias is part of its layout."""
+
+    def fire(self, read: WideSpikes, around: Around, neurons: Prepared, out: WideSpikes, v_out: Ints) -> Rows:
+        """As of `SpikeConv`."""
+        p = neurons
+        nothing = np.zeros_like(p.bias)
+        numbers: tuple[Any, ...] = (p.v0, p.threshold, p.reset, p.dynamics, v_out)
+        if p.form is not None and not v_out.size:
+            numbers = (None, None, None, None, v_out, p.form)
+
+        def rows(first: int, last: int) -> None:
+            places, block = places_of(around, 0, read.pad), block_of(around, first, last)
+            laid = (places, self.taps, *self.layout, around.timesteps, nothing, block)
+            self.kernel(read.words, *laid, out.words, *numbers)
 
         return rows
 
@@ -199,6 +221,8 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
     if not part.sources:
         return ImageConv(taps, _image_weights(weights[0], conv.groups), bias)
     both = np.stack([bias, np.zeros_like(bias)])
+    if digits.reads_digits(integers, part):
+        return DigitConv(digit_kernels.convolve, taps, digits.layout(integers, part, weights, bias), 0 * both)
     group, channel = _bits(integers, part, conv)
     each = conv.out_channels // conv.groups
     if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:

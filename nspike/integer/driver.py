@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nspike.contracts.neuron import Neuron
 from nspike.errors import ModelError
 from nspike.graph.layer import Conv, Driver, Gate
-from nspike.integer.grid import ANALOG_LIMIT, IMAGE_GAIN, RANGE, SPIKE_LIMIT, kernel_bounds
+from nspike.integer.grid import ANALOG_LIMIT, IMAGE_GAIN, RANGE, SPIKE_LIMIT, kernel_bounds, weights_on_grid
 from nspike.integer.grids import Bounds
 from nspike.integer.normalise import current_scales, gate_scale, normalised_conv
 from nspike.integer.spike_channels import Planes, Worth, folded, inputs, spike_planes, spike_sources, spike_worth
@@ -36,7 +36,8 @@ class Spikes:
 class FloatDriver:
     """A convolution or gate in units of the scale of its current.
 
-    layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, I, k, k), I = 0 for a gate. bias (C,).
+    layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, I, k, k), I = 0 for a gate, those of a
+    spike of gain 1, which the gain of its plane, gains (C, I), multiplies once they are rounded. bias (C,).
     gate : (C,), what it multiplies n·(x - 1) by, n being the spikes of all planes, each as often as its gain says; empty for a
     convolution. bounds : what its grid must hold.
     """
@@ -44,21 +45,33 @@ class FloatDriver:
     layer: Driver
     sources: tuple[str, ...]
     weights: Floats
+    gains: NDArray[np.int64]
     bias: Floats
     gate: Floats
     bounds: Bounds
+
+    @property
+    def of_planes(self) -> Floats:
+        """The weights times the gains, (phases, C, I, k, k), not rounded."""
+        return self.weights * self.gains[:, :, None, None]
+
+    def on_grid(self, exponent: NDArray[np.int64]) -> NDArray[np.int16]:
+        """The same on the grids 2^-exponent (C,): rounded, then multiplied."""
+        return np.asarray(weights_on_grid(self.weights, exponent) * self.gains[:, :, None, None], np.int16)
 
 
 def _conv(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
     network, sources = model.network, spike_sources(model.network, layer.name)
     weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
-    gain, limit, kernel = IMAGE_GAIN, ANALOG_LIMIT, weights[None]
-    if sources:
-        gain, limit = 1, SPIKE_LIMIT
-        read = inputs(network, layer.name, layer.groups, spikes.planes)
-        kernel = folded(weights, read, [spike_worth(network, part, spikes.worth) for part in read.parts])
-    largest, total = kernel_bounds(kernel, bias, gain)
-    return FloatDriver(layer, sources, kernel, bias, np.zeros(0), Bounds(largest, total, limit))
+    if not sources:
+        largest, total = kernel_bounds(weights[None], bias, IMAGE_GAIN)
+        ones = np.ones(weights.shape[:2], np.int64)
+        return FloatDriver(layer, sources, weights[None], ones, bias, np.zeros(0), Bounds(largest, total, ANALOG_LIMIT))
+    read = inputs(network, layer.name, layer.groups, spikes.planes)
+    kernel, gains = folded(weights, read, [spike_worth(network, part, spikes.worth) for part in read.parts])
+    largest, total = kernel_bounds(kernel, bias, gains)
+    limit = SPIKE_LIMIT // int(np.abs(gains).max())
+    return FloatDriver(layer, sources, kernel, gains, bias, np.zeros(0), Bounds(largest, total, limit))
 
 
 def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
@@ -84,8 +97,8 @@ def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDr
     bias = 1.0 / current_scales(network, spiking)[layer.name]
     # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
     largest, total = kernel_bounds((gate * (IMAGE_GAIN + 1))[None, :, None, None, None], bias, most)
-    none = np.zeros((1, layer.channels, 0, 1, 1))
-    return FloatDriver(layer, sources, none, bias, gate, Bounds(largest, total, RANGE))
+    none, no_gains = np.zeros((1, layer.channels, 0, 1, 1)), np.zeros((layer.channels, 0), np.int64)
+    return FloatDriver(layer, sources, none, no_gains, bias, gate, Bounds(largest, total, RANGE))
 
 
 FLOATS: Mapping[type[Driver], Callable[[Model, Spiking, Any, Spikes], FloatDriver]] = {Conv: _conv, Gate: _gate}

@@ -2,12 +2,14 @@
 
 Output channel c has the grid 2^-k, k the largest integer for which
 
-    2^k·max|w| <= limit,   2^k·θ <= 2^24,   2^k·(g·Σ|w| + |b|) <= 2^24
+    2^k·max|w| <= limit,   2^k·θ <= 2^24,   2^k·(Σ|g·w| + |b|) <= 2^24
 
-hold (in float64, Σ|w| being summed exactly and rounded once), g being the largest total gain that one input can have in
-one step. A membrane of up to 126 steps then fits int32, a weight int16, and each step's sum is exact even in float32. `limit`
-is 4095 for the kernels that sum weights as int16
-in groups of eight (8·4095 < 2^15), 32767 for the analog first layer. Rounding is half to even. Currents that are added to
+hold (in float64, Σ|g·w| being summed exactly and rounded once), w being what a spike of gain 1 is worth and g the gain of a
+plane of spikes; of the image 4, the largest value that it can have. A kernel is rounded once, and the gain of each plane
+multiplies what is rounded: a spike of gain 4 is worth exactly four of gain 1. A membrane of up to 126 steps then fits int32, a
+weight int16, and each step's sum is exact even in float32. `limit` is 4095 over the largest gain, rounded down, for the kernels
+that sum weights as int16 in groups of eight (8·4095 < 2^15), and 32767 for the analog first layer. Rounding is half to even.
+Currents that are added to
 one another share a grid (`nspike.integer.grids`).
 """
 
@@ -73,14 +75,16 @@ def largest_exponent(bounds: NDArray[np.float64], top: int) -> NDArray[np.int64]
 
 
 def kernel_bounds(
-    weights: NDArray[np.float64], bias: NDArray[np.float64], gain: int = 1
+    weights: NDArray[np.float64], bias: NDArray[np.float64], gain: int | NDArray[np.int64] = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """max|w| and g·Σ|w| + |b| of each output channel, float64 (C,), of kernels (phases, C, I, k, k).
+    """max|w| and Σ|g·w| + |b| of each output channel, float64 (C,), of kernels (phases, C, I, k, k).
 
-    Raises ModelError where a number is not finite.
+    gain : g, one number or those of planes of spikes, int64 (C, I). Raises ModelError where a number is not finite.
     """
     if not (np.all(np.isfinite(weights)) and np.all(np.isfinite(bias))):
         raise ModelError("the model's weights hold NaN or infinity")
-    flat = np.abs(weights).transpose(1, 0, 2, 3, 4).reshape(weights.shape[1], weights.shape[0], -1)
-    sums = np.array([[fsum(phase) for phase in channel] for channel in flat.tolist()]).reshape(flat.shape[:2])
-    return flat.max(axis=(1, 2), initial=0.0), gain * sums.max(axis=1) + np.abs(bias)
+    flat = np.abs(weights).transpose(1, 0, 2, 3, 4)
+    times, each = (gain, 1) if isinstance(gain, int) else (1, np.abs(gain)[:, None, :, None, None])
+    weighed = (flat * each).reshape(*flat.shape[:2], -1)
+    sums = np.array([[fsum(phase) for phase in channel] for channel in weighed.tolist()]).reshape(flat.shape[:2])
+    return flat.max(axis=(1, 2, 3, 4), initial=0.0), times * sums.max(axis=1) + np.abs(bias)

@@ -117,7 +117,7 @@ def from_model(model: Model, neuron: Neuron, head: Head) -> FloatNetwork:
     currents = {}
     for layer in network.drivers:
         d = FLOATS[type(layer)](model, spiking, layer, spikes)
-        currents[layer.name] = FloatCurrent(d.weights, d.gate, d.bias)
+        currents[layer.name] = FloatCurrent(d.of_planes, d.gate, d.bias)
     parameters = {**head.initial(network.channels), **spiking.head_parameters.get(head.name, {})}
     scale = np.asarray(spiking.scales[OUTPUT], np.float64)
     return FloatNetwork(network, tuple(stages), currents, spiking.timesteps, neuron.post_steps, head, parameters, scale)

@@ -4,8 +4,8 @@ Every stage of the integer network is a layer of neurons. Where these integrate 
 nothing else reads, the stage holds that layer's integers too; else the convolutions and gates stand by themselves
 (`nspike.integer.writer`), and sums, means, enlargements and moves make the stage's current of theirs. All numbers are on the
 grids of `nspike.integer.grids`. The input channels of a convolution are the spike planes of its sources one after the other,
-each plane's gain and the amplitude of its spikes multiplied into the kernel, for the steps up to T (phase 0) and, where the
-amplitude then differs, for the post steps (phase 1).
+the amplitude of their spikes multiplied into the kernel before it is rounded and each plane's gain after, for the steps up to T
+(phase 0) and, where the amplitude then differs, for the post steps (phase 1).
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from nspike.integer import spike_channels
 from nspike.integer.components import components
 from nspike.integer.driver import FLOATS, FloatDriver, Spikes
 from nspike.integer.dynamics import PLAIN, Dynamics, dynamics
-from nspike.integer.grid import IMAGE_GAIN, MOST_STEPS, NEVER_FIRES, IntegerLayer, on_grid, weights_on_grid
+from nspike.integer.grid import IMAGE_GAIN, MOST_STEPS, NEVER_FIRES, IntegerLayer, on_grid
 from nspike.integer.grids import exponents
 from nspike.integer.normalise import threshold_factors
 from nspike.integer.writer import Writer
@@ -217,11 +217,11 @@ class _Neurons:
 
 def _stage(layer: Layer, driver: FloatDriver | None, exponent: NDArray[np.int64], numbers: _Neurons) -> Stage:
     neuron, theta, channels = numbers.neuron, numbers.theta, len(exponent)
-    weights, bias = np.zeros((1, channels, 0, 1, 1)), np.zeros(channels)
+    weights, bias = np.zeros((1, channels, 0, 1, 1), np.int16), np.zeros(channels)
     if driver is not None:
-        weights, bias = driver.weights, driver.bias
+        weights, bias = driver.on_grid(exponent), driver.bias
     rounded = np.maximum(on_grid(theta, exponent), 1)
-    integer = IntegerLayer(exponent, weights_on_grid(weights, exponent), on_grid(bias, exponent), rounded)
+    integer = IntegerLayer(exponent, weights, on_grid(bias, exponent), rounded)
     own_dynamics = dynamics(neuron, numbers.course)
     params = np.zeros((0, channels), np.int32)
     if neuron.step_parameters is not None:
@@ -248,7 +248,7 @@ def _stage(layer: Layer, driver: FloatDriver | None, exponent: NDArray[np.int64]
 
 
 def _writer(driver: FloatDriver, exponent: NDArray[np.int64]) -> Writer:
-    weights, bias = weights_on_grid(driver.weights, exponent), on_grid(driver.bias, exponent)
+    weights, bias = driver.on_grid(exponent), on_grid(driver.bias, exponent)
     return Writer(driver.layer, driver.sources, exponent, weights, bias, driver.gate)
 
 

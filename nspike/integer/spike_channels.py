@@ -126,18 +126,19 @@ def counted(spikes: NDArray[Any], parts: Sequence[tuple[Planes, int]], axis: int
     return np.concatenate(found, axis)
 
 
-def folded(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> Floats:
-    """The kernel per phase, float64 (1 or 2, C, I, k, k), with amplitudes and gains multiplied in.
+def folded(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> tuple[Floats, Ints]:
+    """The kernel per phase, float64 (1 or 2, C, I, k, k), of spikes of gain 1, and the gains int64 (C, I).
 
     weights : (C, C_in/groups, k, k); worths : what a spike of each part is worth. There is a second phase where it differs
-    from the first.
+    from the first. Where a gain is 0 the kernel is.
     """
     groups, each = len(read.channels), weights.shape[1]
     local = read.channels - each * np.arange(groups)[:, None]
     taken = np.take_along_axis(weights, _for_outputs(local, weights), axis=1)
     amplitudes = np.array(worths).T[:, read.part]
-    before, after = (taken * _for_outputs(amplitude * read.gains, weights) for amplitude in amplitudes)
-    return before[None] if np.array_equal(before, after) else np.stack([before, after])
+    before, after = (taken * _for_outputs(amplitude * (read.gains != 0), weights) for amplitude in amplitudes)
+    kernel = before[None] if np.array_equal(before, after) else np.stack([before, after])
+    return kernel, _for_outputs(read.gains, weights)[:, :, 0, 0]
 
 
 def _for_outputs(of_groups: NDArray[Any], weights: Floats) -> NDArray[Any]:

@@ -72,8 +72,10 @@ def test_the_planes_of_each_source_follow_one_another():
     stage = found.stage("c")
     assert stage.integer.weights.shape[2] == 3 * (2 + 3)
     unit = 2.0 ** stage.integer.exponent[0]
-    expected = [g * weights[0, i] for channels in ((0, 1), (2, 3, 4)) for g in (1, 2, 4) for i in channels]
-    np.testing.assert_allclose(stage.integer.weights[0, 0], np.array(expected) * unit, atol=0.5001)
+    whole = np.rint(weights[0] * unit)
+    expected = [g * whole[i] for channels in ((0, 1), (2, 3, 4)) for g in (1, 2, 4) for i in channels]
+    np.testing.assert_array_equal(stage.integer.weights[0, 0], expected)
+    assert np.abs(whole).max() <= 4095 // 4
     assert found.planes("c") == (1, 2, 4)
     assert found.planes(OUTPUT) == (1,)
 

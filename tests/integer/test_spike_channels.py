@@ -49,14 +49,15 @@ def test_groups_that_read_fewer_spike_channels_have_zeros_at_the_end():
     assert read.channels[1].tolist() == [5, 5, 6, 7, 8, 9, 6, 7, 8, 9]
     assert read.places[1].tolist() == [5, 9, 10, 11, 12, 13, 14, 15, 16, 17]
     weights = np.random.default_rng(0).normal(size=(10, 5, 3, 3))
-    kernel = folded(weights, read, [(1.0, 1.0), (1.0, 2.0), (1.0, 1.0)])
+    kernel, gains = folded(weights, read, [(1.0, 1.0), (1.0, 2.0), (1.0, 1.0)])
     assert kernel.shape == (2, 10, 10, 3, 3)
     np.testing.assert_array_equal(kernel[0, 3, :5], weights[3])
-    np.testing.assert_array_equal(kernel[0, 3, 5:8], -weights[3, 2:])
+    np.testing.assert_array_equal(kernel[0, 3, 5:8], weights[3, 2:])
     assert not kernel[:, 3, 8:].any()
     np.testing.assert_array_equal(kernel[1, 7, 0], 2 * weights[7, 0])
-    np.testing.assert_array_equal(kernel[1, 7, 6:], -weights[7, 1:])
-    assert folded(weights, read, [(1.0, 1.0)] * 3).shape[0] == 1
+    np.testing.assert_array_equal(kernel[1, 7, 6:], weights[7, 1:])
+    np.testing.assert_array_equal(gains, read.gains.repeat(5, axis=0))
+    assert folded(weights, read, [(1.0, 1.0)] * 3)[0].shape[0] == 1
 
 
 def test_what_is_moved_together_has_one_set_of_planes_and_one_worth():
