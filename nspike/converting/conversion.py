@@ -17,6 +17,7 @@ from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.contracts.plugin_code import called, shortened
 from nspike.converting.best import best_options, fit_windows, of_layer, with_release
+from nspike.converting.compensating import compensate
 from nspike.converting.lowering import lower
 from nspike.converting.origin import of_plain
 from nspike.converting.regression import fit as fit_layers
@@ -77,7 +78,7 @@ def convert(
     targets : the clean images, for the report's PSNR; without them it is taken against the ANN's output.
     fit : take what `nspike.converting.best` takes where nothing is said, and fit kernels and biases layer by layer; the
         output layer to the targets, or to the ANN's output without them. Nothing is fitted after a converter that does not
-        calibrate, or fit.
+        calibrate, or fit. Kernels that read spikes which are digits are rounded as `nspike.converting.compensating` says.
     report : False leaves the report empty but for its note. Simulating the crops in floats takes most of a fast conversion.
     progress : called with (images done, images in all), calibration and report together; a layer that is fitted, and a crop
         of the report, which is simulated in floats too, count as all the images once more.
@@ -90,6 +91,7 @@ def convert(
     Raises UsageError for options or T out of range and for layers that have no spiking form, BadInputError for images that
     do not fit, PluginError for a converter that breaks its contract.
     """
+    finer = fit and converter.calibrates and neuron.digits
     fit = fit and converter.calibrates and converter.fits
     if converter.calibrates and model.info.trained == "spiking":
         raise UsageError(
@@ -105,7 +107,7 @@ def convert(
     network, parameters = lower(model.network, model.parameters)
     images, targets = _images(converter, network, images, targets)
     crops = _crops(network, images, targets) if report else []
-    done, total = 0, len(images) * (1 + (len(fitted_convs(network)) if fit else 0) + len(crops))
+    done, total = 0, len(images) * (1 + finer + (len(fitted_convs(network)) if fit else 0) + len(crops))
 
     def step(count: int = 1) -> None:
         nonlocal done
@@ -150,6 +152,8 @@ def convert(
         done = len(images)
         converted = fit_layers(converted, degraded, clean, progress=lambda *_: step(len(images)))
         kept["fitted"] = {"windows": len(degraded), "to": "ann" if clean is None else "targets"}
+    if finer:
+        converted = compensate(converted, neuron, head, activations)
     if not converter.calibrates:
         note = (
             f"nothing is calibrated, fitted or compared: with {converter.name} the network is taken as it was trained"

@@ -332,10 +332,11 @@ def _by_step(tile: Tile, op: Op, step: Callable[[list[Source], Rect, tuple[int, 
     out = np.empty((steps, rect.height, rect.width, tile.integers.network.widths[op.name]), np.int32)
 
     def each(first: int, last: int) -> None:
-        for t in range(first, last):
-            out[t] = step(read, rect, limits, t)
+        band = Rect(rect.y0 + first, rect.y0 + last, rect.x0, rect.x1)
+        for t in range(steps):
+            out[t, first:last] = step(read, band, limits, t)
 
-    tile.each(each, steps, 1)
+    tile.each(each, rect.height, ROWS)
     return out
 
 

@@ -16,7 +16,7 @@ from nspike.engine.spikes import WideSpikes
 from nspike.engine.window import Rect
 from nspike.graph.arrange import move
 from nspike.graph.geometry import geometry
-from nspike.graph.layer import Add, AveragePool, Bilinear, Layer
+from nspike.graph.layer import Add, AveragePool, Bilinear, Layer, PixelShuffle
 from nspike.kernels import moving
 
 Ints = NDArray[np.int32]
@@ -103,7 +103,13 @@ def moved_current(
 ) -> Ints:
     """An arranging layer's current at step t, int32 (rows, columns, C)."""
     source = read_rect(layer, rect, limits)
-    parts = [each.step(t, timesteps, source).transpose(2, 0, 1) for each in read]
+    currents = [each.step(t, timesteps, source) for each in read]
+    if isinstance(layer, PixelShuffle):
+        factor = layer.factor
+        out = np.empty((rect.height, rect.width, currents[0].shape[2] // factor**2), np.int32)
+        moving.shuffle(currents[0], factor, rect.y0 - factor * source.y0, rect.x0 - factor * source.x0, out)
+        return out
+    parts = [current.transpose(2, 0, 1) for current in currents]
     return _moved(layer, parts, source, rect).transpose(1, 2, 0)
 
 

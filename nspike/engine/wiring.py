@@ -55,6 +55,7 @@ class ImageConv:
 
     def fill(self, read: Any, around: Around) -> Fill:
         """read : int32 (C, rows, columns), the planes over `around.source`."""
+        read = np.ascontiguousarray(read)
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
             places, block = places_of(around, first - row, 0), block_of(around, first, last)

@@ -59,3 +59,18 @@ def gather(x, index, factor, out):
                 where = index[y % factor * factor + column % factor]
                 for c in range(where.size):
                     into[where[c]] = read[c]
+
+
+@kernel
+def shuffle(currents, factor, top, left, out):
+    """Pixel shuffle of currents (rows, columns, C·factor²) to out (rows, columns, C), whose first is that at row `top` and
+    column `left` of what they become: out[y, x, c] = currents[y // factor, x // factor, (c·factor + y % factor)·factor + x % factor].
+    """
+    channels, area = out.shape[2], factor * factor
+    for y in range(out.shape[0]):
+        row, dy = (top + y) // factor, (top + y) % factor
+        for x in range(out.shape[1]):
+            read, write = currents[row, (left + x) // factor], out[y, x]
+            phase = dy * factor + (left + x) % factor
+            for c in range(channels):
+                write[c] = read[c * area + phase]

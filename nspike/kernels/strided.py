@@ -257,10 +257,23 @@ def image_current(plane, places, taps, weights, bias, block, out):
     flat_weights, seen, current = weights.reshape(-1), np.empty(count), np.empty(columns, np.int32)
     biases = np.zeros(columns, np.int32)
     biases[:channels] = bias
+    flat_plane, offsets, at = plane.reshape(-1), np.empty(count, np.int64), 0
+    for dy in range(size):
+        for dx in range(size):
+            for i in range(colours):
+                offsets[at] = (i * plane.shape[1] + dy * dilation) * plane.shape[2] + dx * dilation
+                at += 1
+    reach = (size - 1) * dilation
     for y in range(block[0], block[1]):
+        top = y * stride - padding
         for x in range(block[2], block[3]):
-            at = 0
-            for dy in range(size):
+            at, left = 0, x * stride - padding
+            whole = top >= 0 and top + reach < places[4] and left >= 0 and left + reach < places[5]
+            if whole:
+                first = (top + places[0]) * plane.shape[2] + left + places[1]
+                for i in range(count):
+                    seen[i] = flat_plane[first + offsets[i]]
+            for dy in range(0 if whole else size):
                 source_y = y * stride - padding + dy * dilation
                 for dx in range(size):
                     source_x = x * stride - padding + dx * dilation

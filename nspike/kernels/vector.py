@@ -248,12 +248,28 @@ def _weigh(typingctx, values, count, weights, first, stride, bias, out):
         values = data(context, builder, signature, args, 0)
         rows = data(context, builder, signature, args, 2, first)
         vector = ir.VectorType(ir.DoubleType(), NARROW)
-        total = cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * NARROW))
-        with cgutils.for_range(builder, count) as loop:
-            value = broadcast(builder, builder.load(builder.gep(values, [loop.index])), vector)
-            row = load(builder, builder.gep(rows, [builder.mul(loop.index, stride)]), vector, 8)
+        # several sums, so that none waits for another; all are exact
+        totals = [cgutils.alloca_once(builder, vector) for _ in range(4)]
+        for total in totals:
+            builder.store(ir.Constant(vector, [0.0] * NARROW), total)
+
+        def add(at, total):
+            value = broadcast(builder, builder.load(builder.gep(values, [at])), vector)
+            row = load(builder, builder.gep(rows, [builder.mul(at, stride)]), vector, 8)
             builder.store(builder.fadd(builder.load(total), builder.fmul(value, row)), total)
-        scaled = builder.fmul(builder.load(total), ir.Constant(vector, [1 / UNIT] * NARROW))
+
+        number = lambda n: ir.Constant(count.type, n)  # noqa: E731
+        fours = builder.lshr(count, number(2))
+        with cgutils.for_range(builder, fours) as loop:
+            four = builder.shl(loop.index, number(2))
+            for i, total in enumerate(totals):
+                add(builder.add(four, number(i)), total)
+        done = builder.shl(fours, number(2))
+        with cgutils.for_range(builder, builder.sub(count, done)) as loop:
+            add(builder.add(done, loop.index), totals[0])
+        a, b, c, d = (builder.load(total) for total in totals)
+        whole_sum = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
+        scaled = builder.fmul(whole_sum, ir.Constant(vector, [1 / UNIT] * NARROW))
         nearest = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector]), f"llvm.rint.v{NARROW}f64"
         )
