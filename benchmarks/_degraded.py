@@ -8,6 +8,8 @@ import torch
 from _lite import DEVICE
 from PIL import Image
 
+from nspike.degradations.compression import MARGIN, compress
+
 HELD_OUT = 20
 """Images of BSDS500_test, the last ones, that are in no training."""
 SIDE = 31
@@ -170,12 +172,24 @@ class Data:
 
     def draw(self, pool, n, size):
         """(degraded, clean), (n, 3, size, size)."""
-        return getattr(self, self.task if self.task in ("denoise", "derain", "dehaze") else "blur")(pool, n, size)
+        return getattr(self, self.task if self.task in ("denoise", "jpeg", "derain", "dehaze") else "blur")(
+            pool, n, size
+        )
 
     def denoise(self, pool, n, size):
         clean, level = crops(pool, n, size), between(n, 0, 55 / 255)
         noisy = clean + level * torch.randn_like(clean)
         return (with_level(noisy, level) if self.told else noisy), clean
+
+    def jpeg(self, pool, n, size):
+        """Noise that has been through a JPEG of quality 60 to 98, and its level before."""
+        wide, level = crops(pool, n, size + 2 * MARGIN), between(n, 0, 55 / 255)
+        noisy = (wide + level * torch.randn_like(wide)).permute(0, 2, 3, 1).double().cpu().numpy()
+        qualities, halved = torch.randint(60, 99, (n,)).tolist(), (torch.rand(n) < 0.7).tolist()
+        read = [compress(each, q, halved=h) for each, q, h in zip(noisy, qualities, halved, strict=True)]
+        made = torch.from_numpy(np.float32(read)).permute(0, 3, 1, 2).to(DEVICE)
+        inner = slice(MARGIN, MARGIN + size)
+        return with_level(made[:, :, inner, inner], level), wide[:, :, inner, inner]
 
     def blur(self, pool, n, size):
         wide, edge = crops(pool, n, size + SIDE - 1), SIDE // 2

@@ -104,7 +104,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--task", choices=("denoise", "motion", "defocus", "derain", "dehaze"), required=True)
+    parser.add_argument("--task", choices=("denoise", "jpeg", "motion", "defocus", "derain", "dehaze"), required=True)
     parser.add_argument("--name", help="of the files, by default the task")
     parser.add_argument("--start", type=Path, help="weights to begin with")
     parser.add_argument("--resume", action="store_true", help="go on with what FOLDER holds")

@@ -82,7 +82,7 @@ def compensate(
 ) -> Model:
     """A converted model whose kernels lie on their grids, rounded as the module says, with biases to match.
 
-    activations : as of `nspike.Calibration`. Convolutions that read anything but neurons, or whose kernels others share, are left.
+    activations : as of `nspike.Calibration`. Convolutions that read anything but neurons, or share their kernels, are left.
     """
     integers = rounding.build(model, neuron, head)
     readers = _readers(model, integers)

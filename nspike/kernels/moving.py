@@ -63,8 +63,10 @@ def gather(x, index, factor, out):
 
 @kernel
 def shuffle(currents, factor, top, left, out):
-    """Pixel shuffle of currents (rows, columns, C·factor²) to out (rows, columns, C), whose first is that at row `top` and
-    column `left` of what they become: out[y, x, c] = currents[y // factor, x // factor, (c·factor + y % factor)·factor + x % factor].
+    """Pixel shuffle of currents (rows, columns, C·factor²) to out (rows, columns, C).
+
+    out[0, 0] lies at row `top` and column `left`, from where on out at (y, x, c) is currents[y // factor, x // factor,
+    (c·factor + y % factor)·factor + x % factor].
     """
     channels, area = out.shape[2], factor * factor
     for y in range(out.shape[0]):

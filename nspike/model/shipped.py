@@ -27,7 +27,10 @@ COLOURS: dict[bool, tuple[Colour, ...]] = {True: ("rgb", "gray", "y"), False: ("
 """Whether an image is in colour -> what models for it take, those first that are tried first. A denoiser is passed over for the
 next ones if it does not serve the noise. With "gray" before "rgb", colour is denoised in three grey passes."""
 
-NETWORKS: dict[bool, tuple[str, ...]] = {False: ("spikerir_lite", "spikerir_wide"), True: ("drunet", "dncnn", "aodnet")}
+NETWORKS: dict[bool, tuple[str, ...]] = {
+    False: ("drunet", "spikerir_lite", "spikerir_wide"),
+    True: ("drunet", "dncnn", "aodnet"),
+}
 """Whether the plain network is to be run -> of models that would do alike, those of these networks are taken, in this order;
 then by name."""
 
@@ -169,9 +172,11 @@ def default_for(
     if sigma is None and usual is not None:
         return usual
 
-    def order(name: str) -> tuple[float, int, bool, str]:
+    def order(name: str) -> tuple[float, bool, bool, int, str]:
         file = group[name]
-        return _distance(file, level(file)), _rank(file, plain), (file.neuron == FIRST) == others, name
+        compressed = file.info.degradation.get("kind") == "jpeg"
+        late = not plain and (file.neuron == FIRST) == others
+        return _distance(file, level(file)), compressed != jpeg, late, _rank(file, plain), name
 
     return min(group, key=order)
 
