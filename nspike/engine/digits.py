@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.layer import Conv
 from nspike.integer.grid import NEVER_FIRES, SPIKE_LIMIT
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.writer import Writer
@@ -20,7 +19,7 @@ WORD = 64
 def reads_digits(integers: IntegerNetwork, part: Stage | Writer) -> bool:
     """Whether `nspike.kernels.digits` can convolve the spikes that a stage or writer reads."""
     conv: Any = part.layer
-    if not isinstance(conv, Conv) or not part.sources or integers.steps > 1 or (conv.groups, conv.dilation) != (1, 1):
+    if part.gate.size or not part.sources or integers.steps > 1 or (conv.groups, conv.dilation) != (1, 1):
         return False
     if any(integers.network.widths[source] % NARROW for source in part.sources):
         return False
