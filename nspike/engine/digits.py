@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.graph.layer import Conv
-from nspike.integer.grid import NEVER_FIRES
+from nspike.integer.grid import NEVER_FIRES, SPIKE_LIMIT
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.writer import Writer
 from nspike.kernels.digits import NARROW, OFFSET, QUAD, WIDE
@@ -20,13 +19,15 @@ WORD = 64
 def reads_digits(integers: IntegerNetwork, part: Stage | Writer) -> bool:
     """Whether `nspike.kernels.digits` can convolve the spikes that a stage or writer reads."""
     conv: Any = part.layer
-    if not isinstance(conv, Conv) or not part.sources or integers.steps > 1 or (conv.groups, conv.dilation) != (1, 1):
+    if part.gate.size or not part.sources or integers.steps > 1 or (conv.groups, conv.dilation) != (1, 1):
         return False
     if any(integers.network.widths[source] % NARROW for source in part.sources):
         return False
     planes = [integers.planes(source) for source in part.sources]
     up = [sum(gain > 0 for gain in each) for each in planes]
-    return len(set(up)) == 1 and up[0] > 1 and all(_are_digits(each) for each in planes)
+    if len(set(up)) > 1 or up[0] < 2 or not all(_are_digits(each) for each in planes):
+        return False
+    return SPIKE_LIMIT // max(planes[0]) <= MOST  # the weights of fewer planes are no bytes
 
 
 def _are_digits(planes: Sequence[int]) -> bool:
@@ -73,7 +74,7 @@ def layout(
         word += -(-channels * len(planes) // WORD)
         first += channels * len(planes)
     whole = np.concatenate(kernels, axis=1)
-    assert np.abs(whole).max(initial=0) <= MOST  # as `nspike.integer.grid` limits a kernel that planes of gain 32 read
+    assert np.abs(whole).max(initial=0) <= MOST  # see `reads_digits`
     lanes = NARROW if count <= NARROW else WIDE
     blocks = -(-count // lanes)
     table = np.zeros((blocks * lanes, *whole.shape[1:]), np.int8)

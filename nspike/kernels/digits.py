@@ -9,11 +9,10 @@ kernel reads then lie side by side. Numbers with a sign are stored plus `OFFSET`
 off again. A tile of a few pixels by `lanes` output channels is kept in vector registers.
 """
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic
 
 from nspike.kernels._jit import INTERPRETED, inline, kernel
@@ -28,7 +27,9 @@ NARROW = 16
 
 _I1, _I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
 _SUMS, _BYTES = ir.VectorType(_I32, NARROW), ir.VectorType(_I8, QUAD * NARROW)
-_features = llvm.get_host_cpu_features()
+# Of the processor that Numba compiles for, as "+avx2,-sse4a".
+_told = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+_features = {feature[1:]: feature[0] == "+" for feature in _told.split(",") if feature}
 # Twenty-four vector registers of sums where there are 32, else eight.
 WIDE, WIDE_PIXELS, NARROW_PIXELS = (2 * NARROW, 12, 16) if _features.get("avx512bw") else (NARROW, 4, 4)
 SEGMENT = 96

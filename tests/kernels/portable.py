@@ -17,6 +17,7 @@ CASES = (
     (chain(17, 65), (1, 1, 3, 4), "mprn_beta", "cpm"),
     (branched(3, 9, 2, channels=3, gate=True), (2, 3, 4, 5), "if", "membrane"),
     (streams(), (1, 3, 4, 6), "lif_hard", "membrane"),
+    (chain(16, 40, 64), (1, 1, 4, 5), "few_spikes", "membrane"),
     (grouped(4), (1, 1, 8, 4), "mprn", "membrane"),
     (chain(2, 12), (1, 1, 4, 5), "lif", "rate"),
     (chain(3), (1, 1, 3, 5), BURST.fast, "recycling"),
@@ -27,7 +28,8 @@ def results(count):
     """Of the first `count` cases: per layer the digests of its spikes, its events and synops; a digest of the output."""
     found = []
     for i, (network, shape, neuron, head) in enumerate(CASES[:count]):
-        model = random_model(network, i, timesteps=3, level=0.6)
+        timesteps = 1 if neuron == "few_spikes" else 3
+        model = random_model(network, i, timesteps=timesteps, level=0.6)
         tie(network, model.spiking.scales)
         output, ledger, _ = run(model, image(i, *shape), neuron, head, threads=1)
         layers = [[layer.name, layer.digests, layer.events.tolist(), layer.synops.tolist()] for layer in ledger.layers]

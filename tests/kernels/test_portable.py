@@ -14,8 +14,8 @@ from tests.kernels import portable
 @pytest.mark.parametrize(
     ("setting", "count", "cpu", "interpreted"),
     [
-        ({"NUMBA_DISABLE_JIT": "1"}, 7, None, True),
-        ({"NUMBA_CPU_NAME": "generic"}, 4, "generic", False),  # kept in the usual cache, under a key of its own
+        ({"NUMBA_DISABLE_JIT": "1"}, 8, None, True),
+        ({"NUMBA_CPU_NAME": "generic"}, 5, "generic", False),  # kept in the usual cache, under a key of its own
     ],
 )
 def test_another_process(setting, count, cpu, interpreted):
@@ -28,5 +28,5 @@ def test_another_process(setting, count, cpu, interpreted):
 
 
 def test_every_layer_fires():
-    for layers, _ in portable.results(7):
+    for layers, _ in portable.results(8):
         assert all(sum(map(sum, events)) > 0 for name, _, events, _ in layers if name != "output")
