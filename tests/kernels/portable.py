@@ -17,7 +17,7 @@ CASES = (
     (chain(17, 65), (1, 1, 3, 4), "mprn_beta", "cpm"),
     (branched(3, 9, 2, channels=3, gate=True), (2, 3, 4, 5), "if", "membrane"),
     (streams(), (1, 3, 4, 6), "lif_hard", "membrane"),
-    (chain(16, 40, 64), (1, 1, 4, 5), "few_spikes", "membrane"),
+    (chain(16, 64), (1, 1, 4, 5), "few_spikes", "membrane"),
     (grouped(4), (1, 1, 8, 4), "mprn", "membrane"),
     (chain(2, 12), (1, 1, 4, 5), "lif", "rate"),
     (chain(3), (1, 1, 3, 5), BURST.fast, "recycling"),

@@ -202,13 +202,13 @@ class Case:
         return out
 
     def words(self, pad):
-        """uint64 (rows, columns, 1, words), all bits set in the border."""
+        """uint64 (rows, columns, 1, words), all bits set in the border, which is wider on the left."""
         parts = []
         for n, (_, signed) in zip(self.n, self.read, strict=True):
             spikes = spelt(n, self.planes, signed).transpose(0, 3, 1, 2)
             parts.append(pack(spikes.reshape(1, -1, *self.shape), 0))
         inner = np.concatenate(parts, axis=3)
-        return np.pad(inner, ((pad, pad), (pad, pad), (0, 0), (0, 0)), constant_values=2**64 - 1)
+        return np.pad(inner, ((pad, pad), (pad + 1, pad), (0, 0), (0, 0)), constant_values=2**64 - 1)
 
     def layout(self):
         """The kernel's arguments from `sources` to `constant`."""
@@ -245,7 +245,7 @@ def bands(case):
 
 def computed(case, pad=1, blocks=None):
     out = np.full((case.rows + 2, case.columns + 3, case.channels), 10**9, np.int32)
-    places, bias = np.array([pad, pad, 1, 2, *case.shape]), np.zeros((2, case.channels), np.int32)
+    places, bias = np.array([pad, pad + 1, 1, 2, *case.shape]), np.zeros((2, case.channels), np.int32)
     for block in bands(case) if blocks is None else blocks:
         digits.convolve(case.words(pad), places, case.taps, *case.layout(), 1, bias, np.array(block), out[None])
     assert (out[[0, -1]] == 10**9).all()
@@ -323,14 +323,17 @@ class FiringCase(Case):
         assert 0.01 < self.spikes.mean() < 0.9
 
     def fired(self, *numbers, v_out, pad=1, border=2):
-        """The words of the spikes, those of the border too."""
-        out = np.zeros_like(pack(self.spikes, border))
-        places = np.array([pad, pad, 0, 0, *self.shape])
+        """The words of the spikes, of which there are none in the border; `v_out` begins a row and two columns before."""
+        out = np.zeros_like(pack(np.pad(self.spikes, ((0, 0), (0, 0), (1, 0), (2, 0))), border))
+        places = np.array([pad, pad + 1, 1, 2, *self.shape])
         bias = np.zeros((2, -(-self.channels // 16) * 16), np.int32)
         for block in bands(self):
             where = (places, self.taps, *self.layout(), 1, bias, np.array(block), out)
             digits.convolve(self.words(pad), *where, *numbers[:4], v_out, *numbers[4:])
-        return out
+        inner = out[border + 1 : -border, border + 2 : -border]
+        spikes, inner[:] = inner.copy(), 0
+        assert not out.any()
+        return spikes
 
 
 @pytest.mark.parametrize(("planes", "channels", "read", "signed", "options"), [
@@ -341,9 +344,9 @@ class FiringCase(Case):
 ])  # fmt: skip
 def test_fired_with_a_form(planes, channels, read, signed, options):
     case = FiringCase(planes, channels, *read, signed=signed, **options)
-    nothing = np.zeros((case.rows, case.columns, 0), np.int32)
+    nothing = np.zeros((case.rows + 1, case.columns + 2, 0), np.int32)
     found = case.fired(None, None, None, None, case.neurons.form, v_out=nothing)
-    np.testing.assert_array_equal(found, pack(case.spikes, 2))
+    np.testing.assert_array_equal(found, pack(case.spikes, 0))
 
 
 @pytest.mark.parametrize(("channels", "read", "signed", "options"), [
@@ -359,10 +362,12 @@ def test_fired_with_membranes(channels, read, signed, options):
     numbers = np.pad(own.v0, wide[1]), threshold, np.pad(own.reset[None], wide).astype(np.int32)
     dynamics = None if options.get("plain") else own.dynamics
     for kept in (case.channels, 0):
-        v_out = np.full((case.rows, case.columns, kept), 7, np.int32)
+        v_out = np.full((case.rows + 1, case.columns + 2, kept), 7, np.int32)
         found = case.fired(*numbers, dynamics, v_out=v_out)
-        np.testing.assert_array_equal(found, pack(case.spikes, 2))
-        np.testing.assert_array_equal(v_out, case.membranes[:, :, :kept])
+        np.testing.assert_array_equal(found, pack(case.spikes, 0))
+        np.testing.assert_array_equal(v_out[1:, 2:], case.membranes[:, :, :kept])
+        assert (v_out[0] == 7).all()
+        assert (v_out[:, :2] == 7).all()
 
 
 HERE = digits._features
