@@ -75,7 +75,7 @@ def main() -> None:
         compared(args.file, args.models, args.crop)
         return
     degraded, clean = (read(path).pixels for path in image_for(args.task))
-    name = models.default_for(args.task)
+    name = models.default_for(args.task, 25.0 if args.task == "denoise" else None, colour=True)
     model = nspike.load(name)
     restored = model.run(degraded).image
     size = save(Image.fromarray(side_by_side(degraded, restored)), args.file)
