@@ -104,13 +104,21 @@ def moved_current(
     """An arranging layer's current at step t, int32 (rows, columns, C)."""
     source = read_rect(layer, rect, limits)
     currents = [each.step(t, timesteps, source) for each in read]
-    if isinstance(layer, PixelShuffle):
-        factor = layer.factor
-        out = np.empty((rect.height, rect.width, currents[0].shape[2] // factor**2), np.int32)
-        moving.shuffle(currents[0], factor, rect.y0 - factor * source.y0, rect.x0 - factor * source.x0, out)
-        return out
+    if type(layer) in MOVED:
+        return MOVED[type(layer)](layer, currents, source, rect, limits)
     parts = [current.transpose(2, 0, 1) for current in currents]
     return _moved(layer, parts, source, rect).transpose(1, 2, 0)
+
+
+def _shuffled(layer: PixelShuffle, read: Sequence[Ints], source: Rect, rect: Rect, limits: tuple[int, int]) -> Ints:
+    factor = layer.factor
+    out = np.empty((rect.height, rect.width, read[0].shape[2] // factor**2), np.int32)
+    moving.shuffle(read[0], factor, rect.y0 - factor * source.y0, rect.x0 - factor * source.x0, out)
+    return out
+
+
+MOVED: Mapping[type[Layer], Line] = {PixelShuffle: _shuffled}
+"""The kinds of arranging layers whose currents a kernel moves."""
 
 
 def moved_planes(layer: Layer, read: Sequence[Source], rect: Rect, limits: tuple[int, int]) -> Ints:
