@@ -193,7 +193,7 @@ def _make_fire(lanes):
                     less = builder.sub(left, load(builder, place(taken, at_plane), _SUMS, 4))
                     left = builder.select(fires, less, left)
                     n = builder.select(fires, builder.or_(n, ir.Constant(_SUMS, [1 << plane] * NARROW)), n)
-                if len(down):  # the digits of what is negative in the upper half of the byte's sixteen
+                if len(down):  # bit 7 says that it is negative
                     n = builder.select(below, builder.or_(n, ir.Constant(_SUMS, [NEGATIVE] * NARROW)), n)
                 return n
 
