@@ -223,7 +223,9 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
         return ImageConv(taps, _image_weights(weights[0], conv.groups), bias)
     both = np.stack([bias, np.zeros_like(bias)])
     if digits.reads_digits(integers, part):
-        return DigitConv(digit_kernels.convolve, taps, digits.layout(integers, part, weights, bias), np.zeros_like(both))
+        return DigitConv(
+            digit_kernels.convolve, taps, digits.layout(integers, part, weights, bias), np.zeros_like(both)
+        )
     group, channel = _bits(integers, part, conv)
     each = conv.out_channels // conv.groups
     if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:
