@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.engine.digit_conv import DigitConv
+from nspike.engine.digit_spikes import DigitSpikes
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import WideSpikes
 from nspike.engine.tables import WORD, Listing, Looked, every_sum, passes
-from nspike.engine.wiring import Around, block_of, places_of
+from nspike.engine.window import Around
+from nspike.engine.wiring import block_of, places_of
 from nspike.integer.grid import NEVER_FIRES
-from nspike.integer.rounding import IntegerNetwork
+from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.kernels import charge
 from nspike.kernels.streams import CHUNK
 from nspike.kernels.vector import NARROW
+
+Rows = Callable[[int, int], None]
 
 MOST_SUMS = 64
 """The most channels times taps: each pixel's spikes are looked up for all of them."""
@@ -35,7 +40,7 @@ class Charge:
     tables: NDArray[np.int16]
     start: NDArray[np.int32]
 
-    def rows(self, read: WideSpikes, around: Around, out: NDArray[np.int32]) -> Callable[[int, int], None]:
+    def rows(self, read: WideSpikes, around: Around, out: NDArray[np.int32]) -> Rows:
         """rows(first, last): the membranes of these rows into out int32 (rows, columns, C)."""
         chunks = self.chunks.copy()
         chunks[:, 2] = read.words.shape[3]
@@ -46,6 +51,26 @@ class Charge:
             charge.charge(read.words, places, *laid, block, out)
 
         return rows
+
+
+@dataclass(frozen=True, eq=False)
+class DigitCharge:
+    """The same of a convolution of digits, a single step."""
+
+    conv: DigitConv
+
+    def rows(self, read: DigitSpikes, around: Around, out: NDArray[np.int32]) -> Rows:
+        """As of `Charge`."""
+        fill = self.conv.fill(read, around)
+        return lambda first, last: fill(first, last, out[None], first)
+
+
+def digit_charge_of(integers: IntegerNetwork, stage: Stage, wired: Any) -> DigitCharge | None:
+    """The layout of an output layer of digits, or none where it is no such layer."""
+    silent = bool((stage.threshold == NEVER_FIRES).all()) and not stage.dynamics.leaks
+    if not silent or integers.post_steps or not isinstance(wired, DigitConv):
+        return None
+    return DigitCharge(wired.beginning_with(stage.v0))
 
 
 def charge_of(integers: IntegerNetwork, prepared: Prepared) -> Charge | None:

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine.spikes import Spikes
+from nspike.engine.digit_spikes import AnySpikes
 from nspike.engine.tiling import BLOCK
 from nspike.engine.window import Rect
 
@@ -34,7 +34,7 @@ Leaves = dict[tuple[str, int], dict[tuple[int, int, int], bytes]]
 def leaves(
     into: Leaves,
     layer: str,
-    spikes: Spikes,
+    spikes: AnySpikes,
     steps: int,
     plane: int,
     core: Rect,

@@ -1,4 +1,4 @@
-"""The layout of convolutions whose spikes are the digits of numbers: see `nspike.kernels.digits`."""
+"""Which convolutions read digits of numbers, and which neurons fire them: see `nspike.kernels.digits`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from nspike.integer.grid import NEVER_FIRES, SPIKE_LIMIT
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.writer import Writer
-from nspike.kernels.digits import NARROW, OFFSET, QUAD, WIDE
+from nspike.kernels.digits import MOST_STRIDE, NARROW, OFFSET
 
 MOST = 127
 """The largest byte with a sign."""
-WORD = 64
 
 
 def reads_digits(integers: IntegerNetwork, part: Stage | Writer) -> bool:
@@ -21,13 +20,18 @@ def reads_digits(integers: IntegerNetwork, part: Stage | Writer) -> bool:
     conv: Any = part.layer
     if part.gate.size or not part.sources or integers.steps > 1 or (conv.groups, conv.dilation) != (1, 1):
         return False
-    if any(integers.network.widths[source] % NARROW for source in part.sources):
+    if conv.stride > MOST_STRIDE or any(integers.network.widths[source] % NARROW for source in part.sources):
         return False
     planes = [integers.planes(source) for source in part.sources]
-    up = [sum(gain > 0 for gain in each) for each in planes]
+    up = [digits_of(each) for each in planes]
     if len(set(up)) > 1 or up[0] < 2 or not all(_are_digits(each) for each in planes):
         return False
     return SPIKE_LIMIT // max(planes[0]) <= MOST  # the weights of fewer planes are no bytes
+
+
+def digits_of(planes: Sequence[int]) -> int:
+    """How many digits the planes of each sign are."""
+    return sum(gain > 0 for gain in planes)
 
 
 def _are_digits(planes: Sequence[int]) -> bool:
@@ -38,49 +42,28 @@ def _are_digits(planes: Sequence[int]) -> bool:
     return up == [1 << i for i in range(len(up))] and sum(up) <= most and tuple(planes) in (tuple(up), both)
 
 
-Form = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], int, tuple[int, ...]]
+Form = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64], int]
 """Of neurons that fire digits, see `nspike.kernels.digits.fire`."""
 
 
 def form_of(stage: Stage, steps: int) -> Form | None:
     """The form of a stage's neurons, or None where these are others: with a leak, or another number of channels."""
-    own, planes, channels = stage.dynamics, stage.neuron.planes, stage.channels
+    own, planes = stage.dynamics, stage.neuron.planes
     if stage.neuron.step is not None or steps > 1 or own.up < 2 or not _are_digits(planes):
         return None
-    if own.leaks or own.to_zero or (channels not in (NARROW, 2 * NARROW) and channels % WORD):
+    if own.leaks or own.to_zero or stage.channels % NARROW:
         return None
     threshold, reset = stage.threshold[0].astype(np.int64), stage.reset[0].astype(np.int64)
-    most = np.minimum(threshold + reset * (own.most - 1), NEVER_FIRES).astype(np.int32)
-    each = [1 << k for k in range(own.up)]
-    limits = np.minimum([threshold + reset * (n - 1) for n in each], NEVER_FIRES).astype(np.int32)
-    worth = np.minimum([reset * n for n in each], NEVER_FIRES).astype(np.int32)
-    return stage.v0, most, limits.ravel(), worth.ravel(), int(own.down > 0), (1,) * own.up
+    fires = threshold < NEVER_FIRES
+    if (reset[fires] < 1).any():
+        return None
+    top = np.minimum(threshold + reset * (own.most - 1), NEVER_FIRES).astype(np.int32)
+    shift = np.where(fires, threshold - reset - 0.5, 0)
+    inverse = np.where(fires, 1 / np.maximum(reset, 1), 0)
+    return stage.v0, top, shift, inverse, int(own.down > 0)
 
 
-def layout(
-    integers: IntegerNetwork, part: Stage | Writer, weights: NDArray[np.int16], bias: NDArray[np.int32]
-) -> tuple[Any, ...]:
-    """The arguments of `nspike.kernels.digits.convolve` from `sources` to `constant`; weights int16 (1, C, I, k, k)."""
-    network, (count, _, size, _) = integers.network, weights[0].shape
-    sources, kernels, constant, word, first = [], [], bias.astype(np.int64), 0, 0
-    for source in part.sources:
-        planes, channels = integers.planes(source), network.widths[source]
-        kernel = weights[0][:, first : first + channels].astype(np.int64)  # of the plane of gain 1
-        signed = min(planes) < 0
-        if signed:
-            constant -= OFFSET * kernel.sum(axis=(1, 2, 3))
-        sources.append((word, channels, int(signed)))
-        kernels.append(kernel)
-        word += -(-channels * len(planes) // WORD)
-        first += channels * len(planes)
-    whole = np.concatenate(kernels, axis=1)
-    assert np.abs(whole).max(initial=0) <= MOST  # see `reads_digits`
-    lanes = NARROW if count <= NARROW else WIDE
-    blocks = -(-count // lanes)
-    table = np.zeros((blocks * lanes, *whole.shape[1:]), np.int8)
-    table[:count] = whole
-    quads = table.transpose(2, 3, 1, 0).reshape(size, -1, QUAD, blocks, lanes).transpose(3, 0, 1, 4, 2)
-    added = np.zeros(blocks * lanes, np.int32)
-    added[:count] = constant
-    up = (1,) * sum(gain > 0 for gain in integers.planes(part.sources[0]))
-    return np.array(sources, np.int64), up, np.ascontiguousarray(quads).ravel(), lanes, added
+def no_form() -> Form:
+    """Of no neurons."""
+    none, nothing = np.zeros(0, np.int32), np.zeros(0)
+    return none, none, nothing, nothing, 0

@@ -8,26 +8,30 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
-from nspike.engine.charge import Charge
+from nspike.engine.charge import Charge, DigitCharge
+from nspike.engine.digit_conv import DigitConv, Placed
+from nspike.engine.digit_passes import DigitPass
+from nspike.engine.digit_spikes import DigitSpikes
 from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
 from nspike.engine.plan import Op, Plan
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import WideSpikes
 from nspike.engine.stages import fire_block, stepped_neurons
-from nspike.engine.window import Rect
-from nspike.engine.wiring import Around, Fill, SpikeConv, Wired
+from nspike.engine.window import Around, Rect
+from nspike.engine.wiring import Fill, SpikeConv, Wired
 from nspike.graph.geometry import Role, geometry
 from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
-from nspike.integer.rounding import IntegerNetwork
-from nspike.kernels import currents, digits, streams, wide
+from nspike.integer.rounding import IntegerNetwork, Stage
+from nspike.kernels import currents, digits, numbers, streams, wide
 from nspike.model.model import OUTPUT
 from nspike.runtime.buffers import Pool
 
@@ -39,17 +43,17 @@ CURRENTS = 1 << 18
 """How many numbers of a current a thread keeps at a time where neurons fire from it at once."""
 
 MEMORY = Pool()
-"""Of the currents that flows make."""
+"""Of currents."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
     """A tile while it runs.
 
-    integers, plan, prepared, wired, flows, charge : of the program; pad : the border of the spikes.
+    integers, plan, prepared, wired, flows, passes, charge : of the program; pad : the border of the spikes.
     rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
     tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
-    places : of currents in memory that was another's, the rectangle that it covers.
+    places : of currents in memory that was another's, and of what shuffles make, the rectangle that they cover.
     """
 
     integers: IntegerNetwork
@@ -57,14 +61,15 @@ class Tile:
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
     flows: Mapping[str, Flow]
-    charge: Charge | None
+    passes: Mapping[str, DigitPass]
+    charge: Charge | DigitCharge | None
     pad: int
     rects: Mapping[str, Rect]
     limits: Mapping[str, tuple[int, int]]
     pool: Executor
     threads: int
     tensors: dict[str, Any] = field(default_factory=dict)
-    fired: dict[str, WideSpikes] = field(default_factory=dict)
+    fired: dict[str, WideSpikes | DigitSpikes] = field(default_factory=dict)
     places: dict[str, Rect] = field(default_factory=dict)
 
     def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
@@ -81,8 +86,13 @@ class Tile:
     def forget(self, name: str) -> None:
         """Let go of a tensor."""
         held = self.tensors.pop(name)
-        if held is not None and name in self.flows and not any(other is held for other in self.tensors.values()):
+        if type(held) is DigitSpikes:
+            held.give_back()
+        elif held is not None and self.plan.carries.get(name) == "current" and not self._shared(held):
             MEMORY.give(held)
+
+    def _shared(self, held: Ints) -> bool:
+        return any(other is held for other in self.tensors.values())
 
     def sources(self, op: Op) -> list[Source]:
         """What an op reads, with the shifts of its currents."""
@@ -101,30 +111,34 @@ def run(tile: Tile, op: Op) -> Any:
     """The tensor of an op that is not one of neurons; None of a current that is never stored."""
     if op.name in tile.flows:
         return _flow(tile, op, tile.flows[op.name])
+    if op.name in tile.passes:
+        return _pass(tile, op, tile.passes[op.name])
     if op.name in tile.plan.unstored:
         return None
     return MAKE[geometry(op.layer).role](tile, op)
 
 
-def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes, Ints]:
+def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes | DigitSpikes, Ints]:
     """The spikes of an op of neurons and, if `membranes`, the membranes at the end, int32 (C, rows, columns), else nothing."""
     assert op.stage is not None
     if op.name in tile.fired:
         return tile.fired.pop(op.name), np.zeros((0, 0, 0), np.int32)
+    if op.name in tile.plan.numbers:
+        return _numbers(tile, op), np.zeros((0, 0, 0), np.int32)
     stage, rect, prepared = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
     if op.name == OUTPUT and tile.charge is not None:
-        source, at = gathered(tile, op)
+        read, at = _read(tile, op)
         around = Around(at, rect, tile.limits[stage.layer.sources[0]], tile.integers.timesteps)
-        tile.each(tile.charge.rows(source, around, v_out), rect.height, ROWS)
+        tile.each(tile.charge.rows(read, around, v_out), rect.height, ROWS)
     elif not stage.fused:
         name = stage.layer.name
         _fire(tile, prepared, tile.tensors[name], rect.within(tile.place(name)), out, v_out)
     elif prepared.weights.size:
         _plain(tile, op, prepared, out, v_out)
-    elif stage.sources and stage.neuron.step is None and not stage.gate.size:
+    elif isinstance(tile.wired[stage.layer.name], SpikeConv) and stage.neuron.step is None:
         _fused(tile, op, prepared, out, v_out)
     else:
         _in_bands(tile, op, prepared, out, v_out)
@@ -207,9 +221,6 @@ def _fire_rows(
     """Rows first .. last-1 of neurons; the current of the first of all lies at row and column `at` of its array."""
     timesteps, width = tile.integers.timesteps, out.words.shape[1] - 2 * out.pad
     into, block = np.array([out.pad, out.pad], np.int64), np.array([first, last, 0, width], np.int64)
-    if p.form is not None and not v_out.size:
-        digits.fire(current, np.array(at, np.int64), p.form, out.words, into, block)
-        return
     if p.stage.neuron.step is None:
         none = np.zeros((2, p.columns), np.int32)  # the biases are in the current
         numbers = (none, p.v0, p.threshold, p.reset, out.words, into, v_out, block, None, None, p.dynamics)
@@ -266,6 +277,68 @@ def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
     return current
 
 
+def _numbers(tile: Tile, op: Op) -> DigitSpikes:
+    """The spikes of neurons whose numbers are held."""
+    assert op.stage is not None
+    stage, rect, p = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
+    out = _silent(tile, stage, rect)
+    if not stage.fused:
+        name = stage.layer.name
+        arriving = Placed(tile.tensors[name], tile.place(name))
+        where = arriving.where(rect)
+        tile.each(lambda first, last: _fire_numbers(p, arriving.current, where, out, first, last), rect.height, ROWS)
+        return out
+    wired = tile.wired[stage.layer.name]
+    if isinstance(wired, DigitConv):
+        read, at = _digits(tile, op, wired)
+        tile.each(wired.rows(read, at, rect, fired=out, form=p.form), rect.height, ROWS)
+        return out
+    fill = _fill(tile, op)
+
+    def rows(first: int, last: int) -> None:
+        band, across = np.empty((1, last - first, rect.width, stage.channels), np.int32), rect.width * stage.channels
+        fill(first, last, band, 0)
+        _fire_numbers(p, band, [-first * across, across], out, first, last)
+
+    tile.each(rows, rect.height, max(1, min(CURRENTS // (rect.width * stage.channels), ROWS)))
+    return out
+
+
+def _fire_numbers(p: Prepared, current: Ints, where: list[int], out: DigitSpikes, first: int, last: int) -> None:
+    """Rows first .. last-1 of neurons; where : the index of the current of the first of all, and how many lie from row to row."""
+    assert p.form is not None
+    places = np.array([where, [out.index(0, 0), out.row]], np.int64)
+    block = np.array([first, last, out.shape[1]], np.int64)
+    digits.fire(current.reshape(-1), places, out.shape[2], p.form, out.flat, block)
+
+
+def _silent(tile: Tile, stage: Stage, rect: Rect) -> DigitSpikes:
+    signed = stage.dynamics.down > 0
+    digits, border = len(stage.neuron.planes) >> signed, tile.plan.border
+    return DigitSpikes.empty(rect.height, rect.width, stage.channels, border, digits, signed)
+
+
+def _pass(tile: Tile, op: Op, own: DigitPass) -> Ints | None:
+    """The current of a pass, or None where nothing else reads it; its neurons' numbers are kept until they are asked for."""
+    rect = tile.rects[own.op.at]
+    made = rect if own.conv.factor == 1 else rect.scaled(Fraction(own.conv.factor))
+    bases = tuple(Placed(tile.tensors[base], tile.place(base)) for base in own.bases)
+    fired = kept = form = None
+    if own.neurons is not None:
+        p = tile.prepared[own.neurons]
+        fired, form = _silent(tile, p.stage, made), p.form
+        tile.fired[own.neurons], tile.places[own.neurons] = fired, made
+    if own.kept:
+        if own.reused is not None:
+            kept = Placed(tile.tensors[own.reused], tile.place(own.reused))
+        else:
+            kept = Placed(MEMORY.take((1, made.height, made.width, own.conv.channels), np.int32), made)
+        tile.places[op.name] = kept.rect
+    read, at = _digits(tile, own.op, own.conv)
+    tile.each(own.conv.rows(read, at, rect, bases, kept, fired, form), rect.height, ROWS)
+    return None if kept is None else kept.current
+
+
 def _like_image(tile: Tile, op: Op) -> bool:
     return all(tile.plan.carries[name] == "image" for name in op.reads)
 
@@ -276,7 +349,7 @@ def gathered(tile: Tile, op: Op) -> tuple[WideSpikes, Rect]:
     assert part is not None
     names = part.sources
     if len(names) == 1:
-        return tile.tensors[names[0]], tile.rects[names[0]]
+        return tile.tensors[names[0]], tile.place(names[0])
     rect = linear.read_rect(part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]])
     words = []
     for name in names:
@@ -286,6 +359,49 @@ def gathered(tile: Tile, op: Op) -> tuple[WideSpikes, Rect]:
     inner = joined[tile.pad : tile.pad + rect.height, tile.pad : tile.pad + rect.width]
     np.concatenate(words, axis=3, out=inner)
     return WideSpikes(joined, tile.pad, joined.shape[3] * 64), rect
+
+
+def _read(tile: Tile, op: Op) -> tuple[Any, Rect]:
+    """The spikes that a convolution or gate reads as its kernel takes them, and what they cover."""
+    part = op.stage or op.writer
+    assert part is not None
+    wired = tile.wired[part.layer.name]
+    return _digits(tile, op, wired) if isinstance(wired, DigitConv) else gathered(tile, op)
+
+
+def _digits(tile: Tile, op: Op, conv: DigitConv) -> tuple[DigitSpikes, Rect]:
+    """The numbers that a convolution reads, those of several sources side by side, and what they cover."""
+    part = op.stage or op.writer
+    assert part is not None
+    first = tile.tensors[part.sources[0]]
+    if len(part.sources) == 1 and type(first) is DigitSpikes:
+        return first, tile.place(part.sources[0])
+    rect, border = linear.read_rect(part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]]), tile.plan.border
+    whole = sum(channels for channels, _ in conv.sources)
+    out, c = DigitSpikes.empty(rect.height, rect.width, whole, border, conv.digits, False), 0
+    for name, (channels, signed) in zip(part.sources, conv.sources, strict=True):
+        out.padded()[..., c : c + channels] = digits.OFFSET * signed
+        inside, source = rect.within(tile.place(name)), tile.tensors[name]
+        if type(source) is DigitSpikes:
+            out.array()[..., c : c + channels] = source.array()[inside.slices]
+        else:
+            tile.each(_put_together(source, inside, channels, signed, out, c), rect.height, ROWS)
+        c += channels
+    return out, rect
+
+
+def _put_together(
+    source: WideSpikes, inside: Rect, channels: int, signed: bool, out: DigitSpikes, c: int
+) -> Callable[[int, int], None]:
+    """rows(first, last): the numbers of packed spikes from channel `c` on."""
+    at = np.array([inside.y0 + source.pad, inside.x0 + source.pad], np.int64)
+    where = np.array([out.index(0, 0) + c, out.row], np.int64)
+
+    def rows(first: int, last: int) -> None:
+        block = np.array([first, last, inside.width], np.int64)
+        numbers.put_together(source.words, at, channels, int(signed), out.digits, out.shape[2], out.flat, where, block)
+
+    return rows
 
 
 def _joined(words: list[NDArray[np.uint64]]) -> tuple[int, int]:
@@ -301,12 +417,10 @@ def _fill(tile: Tile, op: Op) -> Fill:
     if _like_image(tile, op):
         (name,) = op.reads
         return wired.fill(tile.tensors[name], Around(tile.rects[name], rect, limits, tile.integers.timesteps))
-    spikes, source = gathered(tile, op)
-    around = Around(source, rect, limits, tile.integers.timesteps)
-    if IMAGE not in op.reads:
-        return wired.fill(spikes, around)
-    plane = tile.tensors[IMAGE][:, *rect.within(tile.rects[IMAGE]).slices]
-    return wired.fill((spikes, plane), around)
+    read, source = _read(tile, op)
+    if IMAGE in op.reads:
+        read = read, tile.tensors[IMAGE][:, *rect.within(tile.rects[IMAGE]).slices]
+    return wired.fill(read, Around(source, rect, limits, tile.integers.timesteps))
 
 
 def current(tile: Tile, op: Op) -> Ints:
@@ -318,7 +432,7 @@ def current(tile: Tile, op: Op) -> Ints:
         return np.asarray(tile.tensors[name][:, rows, columns])
     channels = tile.integers.network.widths[op.at if op.stage is None else op.stage.layer.name]
     steps = 1 if _like_image(tile, op) else tile.integers.steps
-    out = np.empty((steps, rect.height, rect.width, channels), np.int32)
+    out = MEMORY.take((steps, rect.height, rect.width, channels), np.int32)
     fill = _fill(tile, op)
     tile.each(lambda first, last: fill(first, last, out, first), rect.height, ROWS)
     return out
@@ -329,7 +443,7 @@ def _by_step(tile: Tile, op: Op, step: Callable[[list[Source], Rect, tuple[int, 
     read = tile.sources(op)
     if op.name in tile.plan.constant:
         steps = 1
-    out = np.empty((steps, rect.height, rect.width, tile.integers.network.widths[op.name]), np.int32)
+    out = MEMORY.take((steps, rect.height, rect.width, tile.integers.network.widths[op.name]), np.int32)
 
     def each(first: int, last: int) -> None:
         band = Rect(rect.y0 + first, rect.y0 + last, rect.x0, rect.x1)

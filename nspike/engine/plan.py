@@ -51,6 +51,7 @@ class Plan:
     carries : what each layer's tensor holds; constant : the currents that are the same at every step up to T.
     head : how many pixels around the output the head reads.
     unstored : the ops whose currents are never stored; reuses : currents that take the memory of one that they add.
+    numbers : the neurons whose spikes are held as the numbers whose digits they are, with `border` rows and columns around.
     known : what has been asked for along an axis: (first, last, size of the image) -> positions of each layer.
     """
 
@@ -62,6 +63,8 @@ class Plan:
     constant: frozenset[str]
     head: int
     unstored: frozenset[str] = frozenset()
+    numbers: frozenset[str] = frozenset()
+    border: int = 0
     reuses: Mapping[str, str] = field(default_factory=dict)
     known: dict[tuple[int, int, int], dict[str, Interval]] = field(default_factory=dict, compare=False, repr=False)
 

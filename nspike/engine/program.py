@@ -14,7 +14,8 @@ import numpy as np
 
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
-from nspike.engine.charge import Charge, charge_of
+from nspike.engine.charge import Charge, DigitCharge, charge_of, digit_charge_of
+from nspike.engine.digit_passes import DigitPass, digit_passes, numbers_of
 from nspike.engine.digits import reads_digits
 from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
@@ -37,7 +38,7 @@ class Program:
     plan : what is computed, in order.
     prepared : its stages by name, for the kernels.
     wired : the convolutions and gates that the fused kernels do not run, by name; none of a chain.
-    flows : the parts of the plan that are done in one pass, by the name of the current that they make.
+    flows, passes : the parts of the plan that are done in one pass, by the name of the current that they make.
     charge : of an output layer that only adds up its input, or None.
     readers : stage name -> the layers that read its spikes.
     pad : the largest radius of a convolution that the fused kernels run, in pixels.
@@ -49,7 +50,8 @@ class Program:
     prepared: Mapping[str, Prepared]
     wired: Mapping[str, Wired]
     flows: Mapping[str, Flow]
-    charge: Charge | None
+    passes: Mapping[str, DigitPass]
+    charge: Charge | DigitCharge | None
     readers: Mapping[str, tuple[Reader, ...]]
     pad: int
     given: Given | None = None
@@ -78,21 +80,33 @@ def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = 
         integers = given.rest(integers)
     fused = [s for s in integers.stages if s.name != name and s.fused]
     laid = [s for s in fused if steps.chain or _runs_plain(s, integers)]
+    if not steps.chain:
+        steps = numbers_of(integers, steps, name)
+        laid = [stage for stage in laid if stage.name not in steps.numbers]
     names = {stage.name for stage in laid}
     prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)
     found: dict[str, Flow] = {}
     if fuse and given is None:
         steps, found = flows(integers, steps)
-    inside = steps.unstored | found.keys()
+    passes: dict[str, DigitPass] = {}
+    if fuse and given is None and not steps.chain:
+        steps, passes = digit_passes(integers, steps) if not found else (steps, {})
+    inside = steps.unstored | found.keys() | passes.keys()
     writers = [writer for writer in integers.writers if writer.name not in inside]
     alone: list[Stage | Writer] = [*writers, *(s for s in fused if s.name not in names or s.name == OUTPUT)]
+    wired = {} if steps.chain else {part.layer.name: wire(integers, part) for part in alone}
+    charge: Charge | DigitCharge | None = None
+    if fuse and given is None and not steps.chain:
+        last = prepared[OUTPUT].stage
+        charge = charge_of(integers, prepared[OUTPUT]) or digit_charge_of(integers, last, wired.get(last.layer.name))
     return Program(
         integers=integers,
         plan=steps,
         prepared=prepared,
-        wired={} if steps.chain else {part.layer.name: wire(integers, part) for part in alone},
+        wired=wired,
         flows=found,
-        charge=charge_of(integers, prepared[OUTPUT]) if fuse and given is None and not steps.chain else None,
+        passes=passes,
+        charge=charge,
         readers=readers(integers, steps),
         pad=max((prepared[name].radius for name in names), default=0),
         given=given,

@@ -7,8 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.engine.digit_spikes import AnySpikes
 from nspike.engine.plan import Plan
-from nspike.engine.spikes import Spikes, WideSpikes
+from nspike.engine.spikes import WideSpikes
 from nspike.engine.window import Rect
 from nspike.graph.arrange import move, parts
 from nspike.graph.geometry import fan, geometry
@@ -89,7 +90,7 @@ def _smallest(origin: Bools) -> Bools | None:
 
 
 def tally(
-    stage: Stage, readers: Sequence[Reader], spikes: Spikes, at: tuple[int, int], core: Rect, size: tuple[int, int]
+    stage: Stage, readers: Sequence[Reader], spikes: AnySpikes, at: tuple[int, int], core: Rect, size: tuple[int, int]
 ) -> tuple[Counts, Counts]:
     """Count a stage's spikes in a tensor over a tile's core, which begins at row and column `at` of them.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nspike.contracts.head import OutputLayer
 from nspike.contracts.plugin_code import called
 from nspike.engine import stages
+from nspike.engine.digit_spikes import AnySpikes
 from nspike.engine.prepared import Prepared
 from nspike.engine.spikes import Spikes
 from nspike.engine.stages import Frame
@@ -37,7 +38,7 @@ Band = Callable[[Rect], tuple[Charge, Counts]]
 
 
 def read(
-    frame: Frame, prepared: Prepared, spikes: Spikes, membranes: NDArray[np.int32], area: Rect
+    frame: Frame, prepared: Prepared, spikes: AnySpikes, membranes: NDArray[np.int32], area: Rect
 ) -> NDArray[np.float64]:
     """The output over `area` (C, rows, columns) at the end of a run, in units of the ANN's, on the frame's threads."""
     stage = prepared.stage
@@ -57,7 +58,7 @@ def read(
 
 
 def read_each_step(
-    frame: Frame, prepared: Prepared, spikes: Spikes, current: Callable[[int], NDArray[np.int32]], area: Rect
+    frame: Frame, prepared: Prepared, spikes: AnySpikes, current: Callable[[int], NDArray[np.int32]], area: Rect
 ) -> Iterator[NDArray[np.float64]]:
     """The output over `area` after each step; current(step from 0) is I over `area`, int32 (C, rows, columns)."""
     integers = frame.integers

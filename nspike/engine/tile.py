@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nspike.engine import general
 from nspike.engine.accounts import Count
 from nspike.engine.digest import Leaves, leaves
+from nspike.engine.digit_spikes import AnySpikes
 from nspike.engine.plan import Op
 from nspike.engine.program import Program
 from nspike.engine.readers import tally
@@ -59,7 +60,7 @@ class LayerSpikes:
     n: int
     core: Rect
     at: tuple[int, int]
-    packed: Spikes
+    packed: AnySpikes
 
     def dense(self) -> NDArray[np.bool_]:
         """bool (steps, spike planes times channels, rows, columns) of the core."""
@@ -239,6 +240,7 @@ class _General:
             prepared=program.prepared,
             wired=program.wired,
             flows=program.flows,
+            passes=program.passes,
             charge=program.charge,
             pad=program.pad,
             rects=plan.regions(window.core, window.height, window.width),
@@ -252,14 +254,15 @@ class _General:
         return self._tile.rects[op.at]
 
     def corner(self, op: Op, core: Rect) -> tuple[int, int]:
-        return core.y0 - self.rect(op).y0, core.x0 - self.rect(op).x0
+        place = self._tile.place(op.at if op.name == OUTPUT else op.name)
+        return core.y0 - place.y0, core.x0 - place.x0
 
-    def run(self, op: Op) -> Spikes | None:
+    def run(self, op: Op) -> AnySpikes | None:
         program, rect = self._program, self.rect(op)
         if op.stage is None:
             made = self._tile.tensors[op.name] = general.run(self._tile, op)
             return made if program.plan.carries[op.name] == "spikes" else None
-        spikes: Spikes
+        spikes: AnySpikes
         if program.given is not None and op.name == program.given.layer:
             inside = rect.within(rect)
             spikes = program.given.packed("wide", self._window.n, inside, rect, program.integers.steps, program.pad)

@@ -135,6 +135,8 @@ def _middle(size: int, whole: int) -> tuple[int, int]:
 
 def _bytes(integers: IntegerNetwork, plan: Plan, op: Op, rect: Rect) -> int:
     pixels, channels = rect.height * rect.width, integers.network.widths[op.at]
+    if op.name in plan.numbers:
+        return pixels * channels
     if op.stage is not None:
         return pixels * integers.steps * -(-channels * len(op.stage.neuron.planes) // 64) * 8
     if plan.carries[op.at] == "spikes":

@@ -51,6 +51,16 @@ class Rect:
 
 
 @dataclass(frozen=True, eq=False)
+class Around:
+    """What a layer needs to know of a tile: where its source and its output lie, and the source's height and width."""
+
+    source: Rect
+    rect: Rect
+    limits: tuple[int, int]
+    timesteps: int
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """A finished rectangle of image plane n.
 

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nspike.engine import digits
+from nspike.engine import digit_conv
+from nspike.engine.digit_conv import DigitConv
+from nspike.engine.digits import reads_digits
 from nspike.engine.prepared import Prepared, aligned, padded, spike_channels
 from nspike.engine.spikes import WideSpikes, bits_of
-from nspike.engine.window import Rect
+from nspike.engine.window import Around, Rect
 from nspike.graph.layer import Conv, Gate, Layer
 from nspike.integer.currents import gate_weights
 from nspike.integer.grid import NEVER_FIRES
@@ -22,20 +24,9 @@ from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
 from nspike.kernels import depthwise, masked, strided
-from nspike.kernels import digits as digit_kernels
 from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class Around:
-    """What a layer needs to know of a tile: where its source and its output lie, and the source's height and width."""
-
-    source: Rect
-    rect: Rect
-    limits: tuple[int, int]
-    timesteps: int
 
 
 Fill = Callable[[int, int, Ints, int], None]
@@ -66,7 +57,7 @@ class ImageConv:
 
 @dataclass(frozen=True, eq=False)
 class SpikeConv:
-    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones or of digits.
+    """A convolution of spikes: `nspike.kernels.strided.convolve`, or that of depthwise ones.
 
     layout : its arguments between `taps` and `steps`.
     """
@@ -127,26 +118,6 @@ class Depthwise(SpikeConv):
 
 
 @dataclass(frozen=True, eq=False)
-class DigitConv(SpikeConv):
-    """A convolution of spikes that are digits, see `nspike.kernels.digits.convolve`: the bias is part of its layout."""
-
-    def fire(self, read: WideSpikes, around: Around, neurons: Prepared, out: WideSpikes, v_out: Ints) -> Rows:
-        """As of `SpikeConv`."""
-        p = neurons
-        nothing = np.zeros_like(p.bias)
-        numbers: tuple[Any, ...] = (p.v0, p.threshold, p.reset, p.dynamics, v_out)
-        if p.form is not None and not v_out.size:
-            numbers = (None, None, None, None, v_out, p.form)
-
-        def rows(first: int, last: int) -> None:
-            places, block = places_of(around, 0, read.pad), block_of(around, first, last)
-            laid = (places, self.taps, *self.layout, around.timesteps, nothing, block)
-            self.kernel(read.words, *laid, out.words, *numbers)
-
-        return rows
-
-
-@dataclass(frozen=True, eq=False)
 class SpikeGate:
     """A gate: n spikes are worth n·λ·(x - 1) of the image at their pixel; `parts` as of `spike_channels.counted`."""
 
@@ -172,7 +143,7 @@ class SpikeGate:
         return rows
 
 
-Wired = ImageConv | SpikeConv | SpikeGate
+Wired = ImageConv | SpikeConv | DigitConv | SpikeGate
 
 
 def spikes_at(
@@ -202,8 +173,12 @@ def block_of(around: Around, first: int, last: int) -> NDArray[np.int64]:
     return np.array([rect.y0 + first, rect.y0 + last, rect.x0, rect.x1], np.int64)
 
 
-def wire(integers: IntegerNetwork, part: Stage | Writer) -> Wired:
-    """Lay out the convolution or gate of a fused stage, or one that stands by itself."""
+def wire(integers: IntegerNetwork, part: Stage | Writer, packed: bool = False) -> Wired:
+    """Lay out the convolution or gate of a fused stage, or one that stands by itself; packed: for spikes that are packed, digits
+    of numbers too."""
+    if not packed and reads_digits(integers, part):
+        weights, bias, _ = _numbers(part)
+        return digit_conv.lay_out(integers, part, weights, bias)
     return WIRED[type(part.layer)](integers, part, part.layer)
 
 
@@ -222,10 +197,6 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
     if not part.sources:
         return ImageConv(taps, _image_weights(weights[0], conv.groups), bias)
     both = np.stack([bias, np.zeros_like(bias)])
-    if digits.reads_digits(integers, part):
-        return DigitConv(
-            digit_kernels.convolve, taps, digits.layout(integers, part, weights, bias), np.zeros_like(both)
-        )
     group, channel = _bits(integers, part, conv)
     each = conv.out_channels // conv.groups
     if len(part.sources) == 1 and each in SMALL and conv.in_channels == conv.out_channels:

@@ -1,12 +1,12 @@
-"""Convolution of spikes that are the binary digits of a number n: n is put together again, and multiplied once.
+"""Convolution of spikes that are the binary digits of a number n: spikes are held as n, and n is multiplied once.
 
 The rows of a kernel for planes of gain 1, 2, 4, .. are multiples of one another (`nspike.integer.grid`), so that their sum over
 planes is n·w: 0 <= n <= 127 or, with planes of negative gain, -63 <= n <= 63, and |w| <= 127. Such numbers are bytes, and
 processors add four products of bytes in one instruction. The integers are those of a sum over spikes.
 
-For a row of the output, the rows of the source that it reads are unpacked, one byte a channel; the k·C bytes that a row of the
-kernel reads then lie side by side. Numbers with a sign are stored plus `OFFSET`, which a constant of each output channel takes
-off again. A tile of a few pixels by `lanes` output channels is kept in vector registers.
+Numbers lie one byte a channel, those with a sign plus `OFFSET`, which a constant of each output channel takes off again. The k·C
+bytes that a row of the kernel reads lie side by side. A tile of a few pixels by `lanes` output channels is kept in vector
+registers; other currents are then added to it, the sum is kept where others read it, and neurons fire their numbers from it.
 """
 
 import numpy as np
@@ -16,16 +16,15 @@ from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic
 
 from nspike.kernels._jit import INTERPRETED, inline, kernel
-from nspike.kernels.firing import fire_pixel
 from nspike.kernels.vector import broadcast, data, load, store
 
 OFFSET = 64
-NEGATIVE = 128
 QUAD = 4
 """How many products of bytes are added at once."""
 NARROW = 16
+BASE, MORE, KEPT, FIRED = 1, 2, 4, 8
 
-_I1, _I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
+_I1, _I8, _I16, _I32 = (ir.IntType(n) for n in (1, 8, 16, 32))
 _SUMS, _BYTES = ir.VectorType(_I32, NARROW), ir.VectorType(_I8, QUAD * NARROW)
 # Of the processor that Numba compiles for, as "+avx2,-sse4a".
 _told = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
@@ -34,6 +33,8 @@ _features = {feature[1:]: feature[0] == "+" for feature in _told.split(",") if f
 WIDE, WIDE_PIXELS, NARROW_PIXELS = (2 * NARROW, 12, 16) if _features.get("avx512bw") else (NARROW, 4, 4)
 SEGMENT = 96
 """How many pixels of a row are summed up before they are read: a multiple of both numbers of pixels."""
+MOST_STRIDE = 4
+"""Tiles read up to the pixels of a whole one at this stride behind a row: see `nspike.engine.numbers`."""
 
 
 def _part(builder, vector, places):
@@ -76,7 +77,9 @@ def _add_products(builder, total, numbers, weights):
     return total
 
 
-def _make_convolve(lanes, pixels):
+def _make_convolve(lanes, pixels, apart=0):
+    """Of pixels that lie `apart` bytes apart, or as many as the argument says."""
+
     @intrinsic
     def convolve(typingctx, x, rows, at, stride, weights, first, length, constant, group, sums, out, step):
         intp = types.intp
@@ -97,10 +100,9 @@ def _make_convolve(lanes, pixels):
                     builder.store(each, total)
             with cgutils.for_range(builder, size) as dy:
                 row = builder.add(builder.load(builder.gep(starts, [dy.index])), at)
-                sources = [
-                    data(context, builder, signature, args, 0, builder.add(row, builder.mul(stride, number(p))))
-                    for p in range(pixels)
-                ]
+                aside = [number(p * apart) if apart else builder.mul(stride, number(p)) for p in range(pixels)]
+                source = data(context, builder, signature, args, 0, row)
+                sources = [builder.gep(source, [each]) for each in aside]
                 quads = builder.gep(kernel_at, [builder.mul(builder.mul(dy.index, length), number(QUAD * lanes))])
                 with cgutils.for_range(builder, length) as loop:
                     own = builder.gep(quads, [builder.mul(loop.index, number(QUAD * lanes))])
@@ -123,129 +125,59 @@ def _make_convolve(lanes, pixels):
     return convolve
 
 
-def _make_unpack(lanes):
-    @intrinsic
-    def unpack(typingctx, words, at, channels, up, down, out, to):
-        intp = types.intp
-        signature = types.void(words, intp, intp, up, down, out, intp)
-        bits, numbers = ir.VectorType(_I1, lanes), ir.VectorType(_I8, lanes)
+@intrinsic
+def _vector_finish(
+    typingctx, sums, at, does, base, base_at, more, more_at, kept, kept_at, form, fired, fired_at, channels
+):
+    intp = types.intp
+    signature = types.void(sums, intp, intp, base, intp, more, intp, kept, intp, form, fired, intp, intp)
+    doubles, bytes_ = ir.VectorType(ir.DoubleType(), NARROW), ir.VectorType(_I8, NARROW)
 
-        def codegen(context, builder, signature, args):
-            _, at, channels, _, _, _, to = args
-            number = lambda n: ir.Constant(channels.type, n)  # noqa: E731
-            read = data(context, builder, signature, args, 0, at)
-            write = data(context, builder, signature, args, 5, to)
-
-            def of_planes(first, planes, c):
-                total = ir.Constant(numbers, None)
-                for plane in range(planes):
-                    place = builder.add(builder.mul(channels, number(first + plane)), c)
-                    word = builder.load(builder.gep(read, [builder.lshr(place, number(6))]))
-                    part = builder.lshr(word, builder.and_(place, number(63)))
-                    fired = builder.bitcast(builder.trunc(part, ir.IntType(lanes)) if lanes < 64 else part, bits)
-                    worth = ir.Constant(numbers, [1 << plane] * lanes)
-                    total = builder.or_(total, builder.select(fired, worth, ir.Constant(numbers, None)))
-                return total
-
-            with cgutils.for_range(builder, builder.udiv(channels, number(lanes))) as loop:
-                c = builder.mul(loop.index, number(lanes))
-                n = of_planes(0, len(up), c)
-                if len(down):
-                    n = builder.add(n, ir.Constant(numbers, [OFFSET] * lanes))
-                    n = builder.sub(n, of_planes(len(up), len(down), c))
-                store(builder, n, builder.gep(write, [c]), 1)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return unpack
-
-
-def _make_fire(lanes):
-    @intrinsic
-    def fire(typingctx, sums, at, start, top, limits, worth, channels, up, down, out, to):
-        intp = types.intp
-        signature = types.void(sums, intp, start, top, limits, worth, intp, up, down, out, intp)
-        numbers, planes = ir.VectorType(_I8, lanes), len(up) + len(down)
-        several = max(1, 64 // lanes)  # planes in a word
-
-        def codegen(context, builder, signature, args):
-            _, at, _, _, _, _, channels, _, _, _, to = args
-            number = lambda n: ir.Constant(channels.type, n)  # noqa: E731
-            read = data(context, builder, signature, args, 0, at)
-            starts, tops, least, taken = (data(context, builder, signature, args, i) for i in (2, 3, 4, 5))
-            write = data(context, builder, signature, args, 9, to)
-            none = ir.Constant(_SUMS, None)
-
-            def sixteen(c):
-                """What 16 neurons have, and the digits of its magnitude."""
-                place = lambda p, n=None: builder.gep(p, [c if n is None else builder.add(c, n)])  # noqa: E731
-                u = builder.add(load(builder, place(read), _SUMS, 4), load(builder, place(starts), _SUMS, 4))
-                left, n = u, none
-                if len(down):
-                    below = builder.icmp_signed("<", u, none)
-                    left = builder.select(below, builder.sub(none, u), u)
-                most = load(builder, place(tops), _SUMS, 4)
+    def codegen(context, builder, signature, args):
+        _, _, does, _, _, _, _, _, _, form, _, fired_at, channels = args
+        number = lambda n: ir.Constant(channels.type, n)  # noqa: E731
+        kinds, none = signature.args[9], ir.Constant(_SUMS, None)
+        start, top, shift, inverse = (
+            context.make_array(kinds[i])(context, builder, builder.extract_value(form, i)).data for i in range(4)
+        )
+        signed = builder.icmp_signed("!=", builder.extract_value(form, 4), number(0))
+        read, added, more_added, kept = (data(context, builder, signature, args, i, args[i + 1]) for i in (0, 3, 5, 7))
+        write = data(context, builder, signature, args, 10, fired_at)
+        asked = {
+            bit: builder.icmp_signed("!=", builder.and_(does, number(bit)), number(0))
+            for bit in (BASE, MORE, KEPT, FIRED)
+        }
+        total = cgutils.alloca_once(builder, _SUMS)
+        with cgutils.for_range(builder, builder.udiv(channels, number(NARROW))) as loop:
+            c = builder.mul(loop.index, number(NARROW))
+            of = lambda pointer, kind=_SUMS: load(builder, builder.gep(pointer, [c]), kind, 4)  # noqa: E731
+            builder.store(of(read), total)
+            for bit, others in ((BASE, added), (MORE, more_added)):
+                with builder.if_then(asked[bit]):
+                    builder.store(builder.add(builder.load(total), of(others)), total)
+            with builder.if_then(asked[KEPT]):
+                store(builder, builder.load(total), builder.gep(kept, [c]), 4)
+            with builder.if_then(asked[FIRED]):
+                u, most = builder.add(builder.load(total), of(start)), of(top)
+                negative = builder.icmp_signed("<", u, none)
+                reverse = builder.select(signed, builder.sub(none, u), none)
+                left = builder.select(negative, reverse, u)
                 left = builder.select(builder.icmp_signed("<", left, most), left, most)
-                for plane in reversed(range(len(up))):
-                    at_plane = builder.mul(channels, number(plane))
-                    fires = builder.icmp_signed(">=", left, load(builder, place(least, at_plane), _SUMS, 4))
-                    less = builder.sub(left, load(builder, place(taken, at_plane), _SUMS, 4))
-                    left = builder.select(fires, less, left)
-                    n = builder.select(fires, builder.or_(n, ir.Constant(_SUMS, [1 << plane] * NARROW)), n)
-                if len(down):  # bit 7 says that it is negative
-                    n = builder.select(below, builder.or_(n, ir.Constant(_SUMS, [NEGATIVE] * NARROW)), n)
-                return n
+                exact = builder.fsub(builder.sitofp(left, doubles), of(shift, doubles))
+                n = builder.fptosi(builder.fmul(exact, of(inverse, doubles)), _SUMS)
+                n = builder.select(builder.icmp_signed("<", n, none), none, n)
+                offset = builder.select(signed, ir.Constant(_SUMS, [OFFSET] * NARROW), none)
+                n = builder.select(negative, builder.sub(offset, n), builder.add(offset, n))
+                store(builder, builder.trunc(n, bytes_), builder.gep(write, [c]), 1)
+        return context.get_dummy_value()
 
-            def joined(parts):
-                while len(parts) > 1:
-                    every = list(range(2 * parts[0].type.count))
-                    mask = ir.Constant(ir.VectorType(_I32, len(every)), every)
-                    parts = [builder.shuffle_vector(a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-                return parts[0]
-
-            def words_of(block):
-                c = builder.mul(block, number(lanes))
-                bytes_ = ir.VectorType(_I8, NARROW)
-                parts = [builder.trunc(sixteen(builder.add(c, number(i))), bytes_) for i in range(0, lanes, NARROW)]
-                n, zero = joined(parts), ir.Constant(numbers, None)
-                if len(down):
-                    below = builder.icmp_signed("<", n, zero)
-                    up_n, down_n = builder.select(below, zero, n), builder.select(below, n, zero)
-                    both = [(up_n, i) for i in range(len(up))] + [(down_n, i) for i in range(len(down))]
-                else:
-                    both = [(n, i) for i in range(len(up))]
-                bits = []
-                for value, plane in both:
-                    digit = builder.and_(value, ir.Constant(numbers, [1 << plane] * lanes))
-                    fired = builder.bitcast(builder.icmp_unsigned("!=", digit, zero), ir.IntType(lanes))
-                    bits.append(fired if lanes == 64 else builder.zext(fired, _I64))
-                return bits
-
-            if lanes < 64:  # of all channels
-                bits = words_of(number(0))
-                for first in range(0, planes, several):
-                    word = bits[first]
-                    for i in range(1, min(several, planes - first)):
-                        word = builder.or_(word, builder.shl(bits[first + i], ir.Constant(_I64, lanes * i)))
-                    builder.store(word, builder.gep(write, [number(first // several)]))
-                return context.get_dummy_value()
-            blocks = builder.udiv(channels, number(lanes))
-            with cgutils.for_range(builder, blocks) as loop:
-                for plane, word in enumerate(words_of(loop.index)):
-                    place = builder.add(builder.mul(blocks, number(plane)), loop.index)
-                    builder.store(word, builder.gep(write, [place]))
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return fire
+    return signature, codegen
 
 
 # ----- The same in plain Python, for runs without the compiler -----
 
 
-def _python_convolve(lanes, pixels):
+def _python_convolve(lanes, pixels, apart=0):
     def convolve(x, rows, at, stride, weights, first, length, constant, group, sums, out, step):
         kernel = weights[first : first + len(rows) * length * lanes * QUAD].reshape(-1, lanes, QUAD).astype(np.int32)
         for p in range(pixels):
@@ -257,230 +189,135 @@ def _python_convolve(lanes, pixels):
     return convolve
 
 
-def _python_unpack(words, at, channels, up, down, out, to):
-    count = channels * (len(up) + len(down))
-    read = words[at : at + -(-count // 64)].astype("<u8").view(np.uint8)
-    bits = np.unpackbits(read, bitorder="little", count=count).reshape(-1, channels)
-    worth = [1 << i for i in range(len(up))] + [-(1 << i) for i in range(len(down))]
-    n = np.tensordot(np.array(worth), bits.astype(np.int64), 1)
-    out[to : to + channels] = n + (OFFSET if len(down) else 0)
-
-
-def _python_fire(sums, at, start, top, limits, worth, channels, up, down, out, to):
-    u = sums[at : at + channels].astype(np.int64) + start
-    left, n = np.minimum(np.abs(u) if len(down) else u, top), np.zeros(channels, np.int64)
-    for plane in reversed(range(len(up))):
-        fires = left >= limits[plane * channels : (plane + 1) * channels]
-        left = np.where(fires, left - worth[plane * channels : (plane + 1) * channels], left)
-        n += fires.astype(np.int64) << plane
-    each = [n * (u >= 0)] * len(up) + [n * (u < 0)] * len(down) if len(down) else [n] * len(up)
-    digits = [*range(len(up)), *range(len(down))]
-    bits = np.concatenate([value >> i & 1 for value, i in zip(each, digits, strict=True)]).astype(np.uint8)
-    words = -(-len(bits) // 64)
-    packed = np.packbits(np.pad(bits, (0, 64 * words - len(bits))), bitorder="little")
-    out[to : to + words] = packed.view("<u8")
+def _python_finish(sums, at, does, base, base_at, more, more_at, kept, kept_at, form, fired, fired_at, channels):
+    start, top, shift, inverse, signed = form
+    u = sums[at : at + channels].astype(np.int64)
+    if does & BASE:
+        u += base[base_at : base_at + channels]
+    if does & MORE:
+        u += more[more_at : more_at + channels]
+    if does & KEPT:
+        kept[kept_at : kept_at + channels] = u
+    if does & FIRED:
+        u += start
+        left = np.minimum(np.abs(u) if signed else np.maximum(u, 0), top)
+        n = np.maximum(np.int64((left - shift) * inverse), 0)
+        fired[fired_at : fired_at + channels] = OFFSET + np.where(u < 0, -n, n) if signed else n
 
 
 # ----- What the kernels call -----
 
 _make = _python_convolve if INTERPRETED else _make_convolve
-convolve_wide = _make(WIDE, WIDE_PIXELS)
+convolve_wide, convolve_narrow = _make(WIDE, WIDE_PIXELS), _make(NARROW, NARROW_PIXELS)
 """(x uint8, rows int64 (k,), at, stride, weights int8, first, length, constant int32, group, sums int32, out, step): for each
 pixel p of a tile, sums[out + p·step :][:lanes] = constant[group:][:lanes] + Σ over rows dy and q < length of
 Σ_j x[rows[dy] + at + p·stride + 4q + j] · weights[first + 4·lanes·(dy·length + q) + 4·lane + j]."""
-convolve_narrow = _make(NARROW, NARROW_PIXELS)
-unpack_16, unpack_32, unpack_64 = (_python_unpack if INTERPRETED else _make_unpack(lanes) for lanes in (16, 32, 64))
-"""(words uint64, at, channels, up, down, out uint8, to): out[to:to+channels] = the numbers of a pixel whose words begin at
-words[at], from len(up) planes of gain 1, 2, .. and len(down) of gain -1, -2, .., plus `OFFSET` where there are these.
-`channels` is a multiple of 16, 32 or 64."""
-fire_16, fire_32, fire_64 = (_python_fire if INTERPRETED else _make_fire(lanes) for lanes in (16, 32, 64))
-"""(sums int32, at, start int32, top int32, limits int32, worth int32, channels, up, down, out uint64, to): of u = sums[at:] +
-start, no more than top, the digit worth 2^k is 1 where u >= limits[k·channels:], and worth[k·channels:] is then taken from u,
-the highest first; with planes of negative gain too, of -u where that is positive. The words from out[to] on become the digits,
-plane by plane. `channels` is 16, 32 or a multiple of 64."""
+# Of strides that are known beforehand, as those of 32 to 128 channels: pixels need no address of their own.
+wide_32, wide_64, wide_128 = (_make(WIDE, WIDE_PIXELS, apart) for apart in (32, 64, 128))
+narrow_16, narrow_64 = (_make(NARROW, NARROW_PIXELS, apart) for apart in (16, 64))
+finish = _python_finish if INTERPRETED else _vector_finish
+"""(sums int32, at, does, base int32, base_at, more int32, more_at, kept int32, kept_at, form, fired uint8, fired_at, channels):
+the current of a pixel is sums[at:], plus base[base_at:] and more[more_at:] where `does` has the bits BASE and MORE. It is kept at
+kept[kept_at:] (KEPT), and neurons fire their numbers to fired[fired_at:] from it (FIRED); form: see `fire`. `channels` is a
+multiple of 16."""
 
 
 @inline
-def _fire(sums, at, start, top, limits, worth, channels, signed, up, out, to):
-    if signed:
-        if channels == 16:
-            fire_16(sums, at, start, top, limits, worth, channels, up, up, out, to)
-        elif channels == 32:
-            fire_32(sums, at, start, top, limits, worth, channels, up, up, out, to)
+def _tile(x, rows, at, apart, weights, first, length, lanes, constant, group, sums, out, step):
+    if lanes == NARROW:
+        if apart == 16:
+            narrow_16(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
+        elif apart == 64:
+            narrow_64(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
         else:
-            fire_64(sums, at, start, top, limits, worth, channels, up, up, out, to)
-    elif channels == 16:
-        fire_16(sums, at, start, top, limits, worth, channels, up, (), out, to)
-    elif channels == 32:
-        fire_32(sums, at, start, top, limits, worth, channels, up, (), out, to)
+            convolve_narrow(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
+    elif apart == 32:
+        wide_32(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
+    elif apart == 64:
+        wide_64(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
+    elif apart == 128:
+        wide_128(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
     else:
-        fire_64(sums, at, start, top, limits, worth, channels, up, (), out, to)
-
-
-@inline
-def _unpack(words, at, channels, signed, up, out, to):
-    if signed:
-        if channels % 64 == 0:
-            unpack_64(words, at, channels, up, up, out, to)
-        elif channels % 32 == 0:
-            unpack_32(words, at, channels, up, up, out, to)
-        else:
-            unpack_16(words, at, channels, up, up, out, to)
-    elif channels % 64 == 0:
-        unpack_64(words, at, channels, up, (), out, to)
-    elif channels % 32 == 0:
-        unpack_32(words, at, channels, up, (), out, to)
-    else:
-        unpack_16(words, at, channels, up, (), out, to)
+        convolve_wide(x, rows, at, apart, weights, first, length, constant, group, sums, out, step)
 
 
 @kernel
-def convolve(
-    spikes,
-    places,
-    taps,
-    sources,
-    up,
-    weights,
-    lanes,
-    constant,
-    steps,
-    bias,
-    block,
-    out,
-    v0=None,
-    threshold=None,
-    reset=None,
-    dynamics=None,
-    v_out=None,
-    form=None,
-):
-    """Rows block[0] .. block[1] and columns block[2] .. block[3] of the output, as currents or fired; a single step.
+def convolve(numbers, where, taps, weights, lanes, constant, base, more, current, form, fired, block):
+    """Rows block[0] .. block[1] of the output, of block[2] columns: as a current, fired, or both; a single step.
 
-    spikes uint64 (rows, columns, 1, words); sources int64 (sources, 3): the first word of each, its channels, a multiple of 16,
-    and 1 where it has planes of negative gain too; up: a tuple as long as there are planes of positive gain; weights int8
-    (blocks·k·k·C·lanes,): for each block of `lanes` output channels, row of the kernel, and four bytes of that row, those of each
-    lane; constant int32 (blocks·lanes,): what is added to every sum, bias included; steps: T, which is 1. Dilation is 1, and
-    there is one group. form: of neurons that fire digits, see `fire`, in place of v0 to dynamics. All else as of
-    `nspike.kernels.strided.convolve`.
+    numbers uint8, flat; taps (5,): size and stride, the channels that are read, and by what factor the current is shuffled, 1
+    if it is not, to how many channels; weights int8 (blocks·k·k·C·lanes,): for each block of `lanes` output channels, row of the
+    kernel, and four bytes of that row, those of each lane; constant int32 (blocks·lanes,): what is added to every sum, bias
+    included. Output channels are ordered (row within a factor × factor square, column, channel).
+
+    base, more int32, flat: currents that are added, empty where there are none; current int32, flat: where the sum is kept, or
+    empty; fired uint8, flat: the numbers of neurons that fire from it, of a multiple of 16 channels, or empty; form: see `fire`.
+    where int64 (5, 2): of numbers, base, more, current and fired, the index that belongs to row and column 0 of the output, and
+    how many lie from row to row. Behind a row of numbers, tiles read up to `SEGMENT` pixels that are not used.
     """
-    size, stride, _, padding = taps
-    words = spikes.shape[3]
-    number, across = bias.shape[1], constant.size
-    flat_spikes, flat_bias, flat_out = spikes.reshape(-1), bias.reshape(-1), out.reshape(-1)
-    out_words = out.shape[3]
-    if v0 is not None:
-        flat_threshold, flat_reset = threshold.reshape(-1), reset.reshape(-1)
-        v = np.empty(number, np.int32)
-    border = 0
-    if v_out is not None:
-        border = (out.shape[1] - v_out.shape[1]) // 2
-    channels = 0
-    for i in range(sources.shape[0]):
-        channels += sources[i, 1]
-    nothing = np.zeros(channels, np.uint8)
-    first = 0
-    for i in range(sources.shape[0]):
-        nothing[first : first + sources[i, 1]] = OFFSET * sources[i, 2]
-        first += sources[i, 1]
-    width = block[3] - block[2]
-    reach = (width - 1) * stride + size
-    row_bytes = (reach + SEGMENT * stride) * channels  # the last tile of pixels reads more, which is not used
-    rows = np.zeros(size * row_bytes, np.uint8)
-    quads, apart = size * channels // QUAD, stride * channels
+    size, stride, channels, factor, each = taps
+    across, apart = constant.size, stride * channels
+    quads = size * channels // QUAD
     pixels = WIDE_PIXELS if lanes > NARROW or WIDE == NARROW else NARROW_PIXELS
-    sums = np.empty(SEGMENT * across, np.int32)
-    held = np.empty(size, np.int64)
-    left = block[2] * stride - padding
-    following = block[0] * stride - padding  # the next row of the source
+    does = BASE * (base.size > 0) + MORE * (more.size > 0) + KEPT * (current.size > 0) + FIRED * (fired.size > 0)
+    sums, held = np.empty(SEGMENT * across, np.int32), np.empty(size, np.int64)
     for y in range(block[0], block[1]):
-        top = y * stride - padding
-        following = max(following, top)
-        while following < top + size:
-            base = following % size * row_bytes
-            row = ((following + places[0]) * spikes.shape[1] + places[1]) * words
-            inside = 0 <= following < places[4]
-            for c in range(reach):
-                x = left + c
-                to = base + c * channels
-                if not (inside and 0 <= x < places[5]):
-                    rows[to : to + channels] = nothing
-                    continue
-                for i in range(sources.shape[0]):
-                    _unpack(flat_spikes, row + x * words + sources[i, 0], sources[i, 1], sources[i, 2], up, rows, to)
-                    to += sources[i, 1]
-            following += 1
-        for begin in range(0, width, SEGMENT):
-            end = min(begin + SEGMENT, width)
+        for begin in range(0, block[2], SEGMENT):
+            end = min(begin + SEGMENT, block[2])
             for dy in range(size):
-                held[dy] = (top + dy) % size * row_bytes + begin * apart
+                held[dy] = where[0, 0] + (y * stride + dy) * where[0, 1] + begin * apart
             for group in range(0, across, lanes):
-                kernel_at = group * size * quads * QUAD
+                first = group * size * quads * QUAD
                 for p in range(0, end - begin, pixels):
-                    at, target = p * apart, p * across + group
-                    if lanes == NARROW:
-                        convolve_narrow(
-                            rows, held, at, apart, weights, kernel_at, quads, constant, group, sums, target, across
-                        )
-                    else:
-                        convolve_wide(
-                            rows, held, at, apart, weights, kernel_at, quads, constant, group, sums, target, across
-                        )
-            x = block[2] + begin
-            place = ((y + places[2] + border) * out.shape[1] + x + places[3] + border) * out_words
-            if form is not None:
-                start, least, limits, worth, signed, own = form
+                    at, to = p * apart, p * across + group
+                    _tile(numbers, held, at, apart, weights, first, quads, lanes, constant, group, sums, to, across)
+            for dy in range(factor):
+                row = y * factor + dy
+                added, more_added = where[1, 0] + row * where[1, 1], where[2, 0] + row * where[2, 1]
+                kept, spiking = where[3, 0] + row * where[3, 1], where[4, 0] + row * where[4, 1]
+                pixel = begin * factor * each
                 for p in range(end - begin):
-                    _fire(sums, p * across, start, least, limits, worth, number, signed, own, flat_out, place)
-                    place += out_words
-            elif v0 is not None:
-                for p in range(end - begin):
-                    v[:] = v0
-                    fire_pixel(
-                        sums,
-                        p * across,
-                        flat_bias,
-                        0,
-                        v,
-                        flat_threshold,
-                        flat_reset,
-                        0,
-                        number,
-                        dynamics,
-                        flat_out,
-                        place,
-                        out_words,
-                    )
-                    place += out_words
-                    for i in range(v_out.shape[2]):
-                        v_out[y + places[2], x + p + places[3], i] = v[i]
-            else:
-                place = ((y + places[2]) * out.shape[2] + x + places[3]) * number
-                if number == across:
-                    count = (end - begin) * number
-                    flat_out[place : place + count] = sums[:count]
-                else:
-                    for p in range(end - begin):
-                        flat_out[place : place + number] = sums[p * across : p * across + number]
-                        place += number
+                    for dx in range(factor):
+                        of = p * across + (dy * factor + dx) * each
+                        if each % NARROW:
+                            current[kept + pixel : kept + pixel + each] = sums[of : of + each]
+                        else:
+                            finish(
+                                sums,
+                                of,
+                                does,
+                                base,
+                                added + pixel,
+                                more,
+                                more_added + pixel,
+                                current,
+                                kept + pixel,
+                                form,
+                                fired,
+                                spiking + pixel,
+                                each,
+                            )
+                        pixel += each
 
 
 @kernel
-def fire(currents, at, form, out, out_at, block):
-    """Fire rows block[0] .. block[1] of the output from known currents, a single step.
+def fire(currents, where, channels, form, fired, block):
+    """Fire rows block[0] .. block[1] of the output, of block[2] columns, from known currents; a single step.
 
-    currents int32 (1, rows, columns, C), out, out_at and block as of `nspike.kernels.currents.fire`. C is 16, 32 or a multiple
-    of 64. form: (start int32 (C,), what a membrane begins with; the most that it counts, int32 (C,); limits int32 (K·C,): from
-    where on digit k is 1, and worth int32 (K·C,): what it is worth, of the lowest digit first; 1 where there are planes of
-    negative gain; a tuple of K numbers).
+    currents int32 and fired uint8, flat; where int64 (2, 2): of both, the index that belongs to row and column 0 of the output,
+    and how many lie from row to row; `channels`, a multiple of 16, lie side by side.
+
+    Of a membrane's magnitude u, or of u itself without a sign, n = floor((min(u, top) - θ)/r) + 1 where that is positive, θ being
+    the threshold and r what each reset takes. As ((min(u, top) - (θ - r - 1/2)) · (1/r)) it is exact in float64: the difference
+    is, and the quotient lies at least 1/2r away from a whole number, far more than rounding moves it.
+
+    form: (start int32 (C,), what a membrane begins with; top int32 (C,), from where on n is the largest; θ - r - 1/2 and 1/r,
+    float64 (C,), both 0 for neurons that never fire; 1 where there are planes of negative gain, else 0).
     """
-    _, _, width, channels = currents.shape
-    start, least, limits, worth, signed, own = form
-    flat_currents, flat_out = currents.reshape(-1), out.reshape(-1)
+    nothing = currents[:0]
     for y in range(block[0], block[1]):
-        target = ((y + out_at[0]) * out.shape[1] + block[2] + out_at[1]) * out.shape[3]
-        source = ((y + at[0]) * width + block[2] + at[1]) * channels
-        for _ in range(block[2], block[3]):
-            _fire(flat_currents, source, start, least, limits, worth, channels, signed, own, flat_out, target)
+        source, target = where[0, 0] + y * where[0, 1], where[1, 0] + y * where[1, 1]
+        for _ in range(block[2]):
+            finish(currents, source, FIRED, nothing, 0, nothing, 0, nothing, 0, form, fired, target, channels)
             source += channels
-            target += out.shape[3]
+            target += channels

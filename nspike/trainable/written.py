@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nspike.autograd.tensor import Tensor
 from nspike.contracts.neuron import Neuron
 from nspike.engine.spikes import WideSpikes
-from nspike.engine.window import Rect
-from nspike.engine.wiring import Around, wire
+from nspike.engine.window import Around, Rect
+from nspike.engine.wiring import wire
 from nspike.graph.layer import Driver
 from nspike.images.plane import UNIT
 from nspike.integer.grid import IntegerLayer
@@ -173,7 +173,7 @@ class Written:
         """The current with its biases, int32 (N, steps, H, W, C), or (N, 1, H, W, C) of the image."""
         count, height, width = self.shape
         rows, columns = self.read_size
-        wired = wire(self.shared.integers, self.part)
+        wired = wire(self.shared.integers, self.part, packed=True)
         around = Around(Rect(0, rows, 0, columns), Rect(0, height, 0, width), (rows, columns), self.shared.timesteps)
         out = np.empty((count, self.shared.steps if self.sources else 1, height, width, self.channels), np.int32)
         fills = [wired.fill(self.kind.read(self, n), around) for n in range(count)]

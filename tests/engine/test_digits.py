@@ -126,9 +126,10 @@ NETWORKS = {
 
 
 def without_digits(patch):
-    for module in ("digits", "plan", "program"):
+    for module in ("digits", "digit_passes", "plan", "program", "wiring"):
         patch.setattr(f"nspike.engine.{module}.reads_digits", lambda *_: False)
-    patch.setattr("nspike.engine.digits.form_of", lambda *_: None)
+    for module in ("digits", "digit_passes"):
+        patch.setattr(f"nspike.engine.{module}.form_of", lambda *_: None)
 
 
 def model(network, **options):
