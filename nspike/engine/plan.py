@@ -12,7 +12,7 @@ from fractions import Fraction
 from nspike.engine.digits import reads_digits
 from nspike.engine.window import Rect
 from nspike.graph.arrange import parts
-from nspike.graph.geometry import Interval, geometry, needed
+from nspike.graph.geometry import Interval, geometry, needed, times
 from nspike.graph.layer import IMAGE, Concat, Layer
 from nspike.graph.network import Network
 from nspike.graph.values import Value, values
@@ -75,7 +75,7 @@ class Plan:
     def size(self, at: str, height: int, width: int) -> tuple[int, int]:
         """Height and width of a layer, of an image of multiples of the size multiple."""
         scale = self.network.scales[at]
-        return (height, width) if scale in (1, None) else (int(height * scale), int(width * scale))
+        return (height, width) if scale in (1, None) else (times(height, scale), times(width, scale))
 
     def core(self, at: str, core: Rect) -> Rect:
         """A tile's core at a layer's resolution."""

@@ -5,7 +5,7 @@ computed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -136,6 +136,7 @@ def run_tile(
         s.name: Count.zero(s, len(program.readers[s.name]), program.integers.steps) for s in program.integers.stages
     }
     digests: Leaves = {}
+    counting: dict[str, Future[None]] = {}
     for op, finished in zip(plan.ops, plan.finished, strict=True):
         spikes = way.run(op)
         if spikes is not None:
@@ -143,15 +144,21 @@ def run_tile(
             here = LayerSpikes(op.name, window.n, at, way.corner(op, at), spikes)
             silent = op.name == OUTPUT and not program.integers.head.fires
             if not silent:
-                _count(program, op, here, plan.size(op.at, *size), counts)
+                # beside the next tensors: it takes as long as a tenth of them
+                counting[op.name] = pool.submit(_count, program, op, here, plan.size(op.at, *size), counts)
             if digest and op.stage is not None and not silent:
                 side = block(plan.network, plan.scale(op.at))
                 leaves(digests, op.name, spikes, program.integers.steps, window.n, at, here.at, side)
             if watch.layer is not None and op.stage is not None:
                 watch.layer(here)
+        for name in finished:
+            if name in counting:
+                counting.pop(name).result()
         way.forget(finished if op is not plan.ops[-1] else ())
         if watch.stage is not None and op.stage is not None:
             watch.stage()
+    for each in counting.values():
+        each.result()
     cut = core.within(window.rect).slices
 
     def part(output: NDArray[np.float64]) -> Part:

@@ -166,11 +166,11 @@ def choose(integers: IntegerNetwork, plan: Plan, height: int, width: int, tile: 
             raise UsageError(f"the tile size is {tile}; expected a positive multiple of {step}")
         return tile
     each = bytes_per_pixel(integers) if plan.chain else 0
-    halo = integers.network.radius + plan.head
 
     def needed(size: int) -> int:
         if not plan.chain:
             return bytes_of_tile(integers, plan, size, height, width)
+        halo = integers.network.radius + plan.head
         return min(size + 2 * halo, height) * min(size + 2 * halo, width) * each
 
     largest = -(-max(height, width) // step) * step

@@ -7,6 +7,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from nspike.graph.geometry import times
+
 
 @dataclass(frozen=True)
 class Rect:
@@ -42,7 +44,7 @@ class Rect:
 
     def scaled(self, scale: Fraction) -> "Rect":
         """The same rectangle at a resolution `scale` times as high; its corners must be whole numbers there."""
-        return Rect(*(int(side * scale) for side in (self.y0, self.y1, self.x0, self.x1)))
+        return Rect(*(times(side, scale) for side in (self.y0, self.y1, self.x0, self.x1)))
 
     @property
     def slices(self) -> tuple[slice, slice]:

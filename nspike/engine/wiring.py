@@ -23,7 +23,7 @@ from nspike.integer.grid import NEVER_FIRES
 from nspike.integer.rounding import IntegerNetwork, Stage
 from nspike.integer.spike_channels import Planes, counted, inputs
 from nspike.integer.writer import Writer
-from nspike.kernels import depthwise, masked, strided
+from nspike.kernels import depthwise, image, masked, strided
 from nspike.kernels.vector import TAIL
 
 Ints = NDArray[np.int32]
@@ -38,7 +38,7 @@ Rows = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class ImageConv:
-    """A convolution of the image or what is like it; see `nspike.kernels.strided.image_current`."""
+    """A convolution of the image or what is like it; see `nspike.kernels.image.image_current`."""
 
     taps: NDArray[np.int64]
     weights: NDArray[np.float64]
@@ -50,7 +50,7 @@ class ImageConv:
 
         def rows(first: int, last: int, out: Ints, row: int) -> None:
             places, block = places_of(around, first - row, 0), block_of(around, first, last)
-            strided.image_current(read, places, self.taps, self.weights, self.bias, block, out)
+            image.image_current(read, places, self.taps, self.weights, self.bias, block, out)
 
         return rows
 
@@ -209,7 +209,7 @@ def _conv(integers: IntegerNetwork, part: Stage | Writer, conv: Any) -> Wired:
 
 
 def _image_weights(weights: NDArray[np.int16], groups: int) -> NDArray[np.float64]:
-    """Weights int16 (C, I, k, k) for `nspike.kernels.strided.image_current`, zeros between the groups."""
+    """Weights int16 (C, I, k, k) for `nspike.kernels.image.image_current`, zeros between the groups."""
     channels, read, size, _ = weights.shape
     rows = np.zeros((size, size, groups * read, -(-channels // LANES) * LANES))
     for first in range(0, channels, channels // groups):

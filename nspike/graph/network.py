@@ -181,7 +181,7 @@ class Network:
         """For each layer and the image: how many pixels around a tile are needed of it."""
         return geometry.halos(self.layers)
 
-    @property
+    @cached_property
     def radius(self) -> int:
         """The receptive radius in pixels: how far from a pixel the input can change its output."""
         return self.halos()[IMAGE]
@@ -203,7 +203,7 @@ class Network:
 
     def shapes(self, height: int, width: int) -> dict[str, geometry.Shape]:
         """(C, H, W) of every layer, and of the image, for an image of multiples of the size multiple."""
-        return geometry.shapes(self.layers, self.channels, height, width)
+        return geometry.shapes(self.scales, self.widths, height, width)
 
     @property
     def weights(self) -> int:

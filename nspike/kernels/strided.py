@@ -14,7 +14,7 @@ import numpy as np
 
 from nspike.kernels._jit import kernel
 from nspike.kernels.firing import fire_pixel, sum_fire_pixel
-from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide, weigh
+from nspike.kernels.vector import GROUP, NARROW, WIDE, fill, list_bits, sum_rows_narrow, sum_rows_wide
 
 SEGMENT = 64
 """How many columns of an output row are listed at a time: lists that stay in the cache, of a bounded size."""
@@ -242,47 +242,3 @@ def convolve(
             if v0 is not None:
                 for i in range(v_out.shape[2] if x >= 0 else 0):
                     v_out[y + places[2], left + x * residues + places[3], i] = v[i]
-
-
-@kernel
-def image_current(plane, places, taps, weights, bias, block, out):
-    """The constant currents of the image: Σ w·p, divided by 65535 and rounded once; p is on the grid 1/65535.
-
-    plane int32 (C_in, rows, columns); weights float64 (k·k·C_in, columns), whole numbers, `columns` being C padded to a multiple
-    of 16; bias int32 (C,); out int32 (1, rows, columns, C); else as `convolve`. Sums stay below 2^53, so that they are exact. The
-    quotient is never half-way between two integers, 65535 being odd.
-    """
-    size, stride, dilation, padding = taps
-    colours, (count, columns), channels = plane.shape[0], weights.shape, bias.shape[0]
-    flat_weights, seen, current = weights.reshape(-1), np.empty(count), np.empty(columns, np.int32)
-    biases = np.zeros(columns, np.int32)
-    biases[:channels] = bias
-    flat_plane, offsets, at = plane.reshape(-1), np.empty(count, np.int64), 0
-    for dy in range(size):
-        for dx in range(size):
-            for i in range(colours):
-                offsets[at] = (i * plane.shape[1] + dy * dilation) * plane.shape[2] + dx * dilation
-                at += 1
-    reach = (size - 1) * dilation
-    for y in range(block[0], block[1]):
-        top = y * stride - padding
-        for x in range(block[2], block[3]):
-            at, left = 0, x * stride - padding
-            whole = top >= 0 and top + reach < places[4] and left >= 0 and left + reach < places[5]
-            if whole:
-                first = (top + places[0]) * plane.shape[2] + left + places[1]
-                for i in range(count):
-                    seen[i] = flat_plane[first + offsets[i]]
-            for dy in range(0 if whole else size):
-                source_y = y * stride - padding + dy * dilation
-                for dx in range(size):
-                    source_x = x * stride - padding + dx * dilation
-                    inside = 0 <= source_y < places[4] and 0 <= source_x < places[5]
-                    for i in range(colours):
-                        seen[at] = plane[i, source_y + places[0], source_x + places[1]] if inside else 0
-                        at += 1
-            for c in range(0, columns, NARROW):
-                weigh(seen, count, flat_weights, c, columns, biases, current)
-            into = out[0, y + places[2], x + places[3]]
-            for c in range(into.size):
-                into[c] = current[c]

@@ -12,7 +12,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nspike.kernels._jit import INTERPRETED
-from nspike.kernels.unit import UNIT
 
 GROUP = 8
 FEW = 4
@@ -238,56 +237,7 @@ def _gate(typingctx, word, gates, first, out):
     return signature, codegen
 
 
-@intrinsic
-def _weigh(typingctx, values, count, weights, first, stride, bias, out):
-    intp = types.intp
-    signature = types.void(values, intp, weights, intp, intp, bias, out)
-
-    def codegen(context, builder, signature, args):
-        _, count, _, first, stride, _, _ = args
-        values = data(context, builder, signature, args, 0)
-        rows = data(context, builder, signature, args, 2, first)
-        vector = ir.VectorType(ir.DoubleType(), NARROW)
-        # several sums, so that none waits for another; all are exact
-        totals = [cgutils.alloca_once(builder, vector) for _ in range(4)]
-        for total in totals:
-            builder.store(ir.Constant(vector, [0.0] * NARROW), total)
-
-        def add(at, total):
-            value = broadcast(builder, builder.load(builder.gep(values, [at])), vector)
-            row = load(builder, builder.gep(rows, [builder.mul(at, stride)]), vector, 8)
-            builder.store(builder.fadd(builder.load(total), builder.fmul(value, row)), total)
-
-        number = lambda n: ir.Constant(count.type, n)  # noqa: E731
-        fours = builder.lshr(count, number(2))
-        with cgutils.for_range(builder, fours) as loop:
-            four = builder.shl(loop.index, number(2))
-            for i, total in enumerate(totals):
-                add(builder.add(four, number(i)), total)
-        done = builder.shl(fours, number(2))
-        with cgutils.for_range(builder, builder.sub(count, done)) as loop:
-            add(builder.add(done, loop.index), totals[0])
-        a, b, c, d = (builder.load(total) for total in totals)
-        whole_sum = builder.fadd(builder.fadd(a, b), builder.fadd(c, d))
-        scaled = builder.fmul(whole_sum, ir.Constant(vector, [1 / UNIT] * NARROW))
-        nearest = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector]), f"llvm.rint.v{NARROW}f64"
-        )
-        whole = builder.fptosi(builder.call(nearest, [scaled]), ir.VectorType(_I32, NARROW))
-        added, into = (data(context, builder, signature, args, i, first) for i in (5, 6))
-        store(builder, builder.add(whole, load(builder, added, whole.type, 4)), into, 4)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 # ----- The same in plain Python, for runs without the compiler -----
-
-
-def _python_weigh(values, count, weights, first, stride, bias, out):
-    rows = weights[first + stride * np.arange(count)[:, None] + np.arange(NARROW)]
-    whole = np.rint((values[:count, None] * rows).sum(axis=0) * (1 / UNIT)).astype(np.int32)
-    out[first : first + NARROW] = whole + bias[first : first + NARROW]
 
 
 def python_sum_rows(lanes):
@@ -364,7 +314,3 @@ sum_masked = _python_sum_masked if INTERPRETED else _sum_masked
 """(masks int16, base, offsets int32, weights int16, first, count, out int32 (64,)): Σ masks[base+offset+lane] & weight."""
 gate = _python_gate if INTERPRETED else _gate
 """(word, gates int32, first, out int32 (64,)): gates where the word's bits are set, else 0."""
-weigh = _python_weigh if INTERPRETED else _weigh
-"""(values float64, count, weights float64 flat, first, stride, bias int32, out int32): out[first:][:16] = bias[first:][:16] +
-Σ values[i]·weights[first + i·stride:][:16] / UNIT, rounded. All are whole numbers, the quotients below 2^31: they lie at least
-2^-17 from where rounding changes, the product with the reciprocal at most 2^-20 from them."""

@@ -105,7 +105,7 @@ def test_shapes_are_those_of_arrays(network):
     for layer in network.layers:
         read = np.concatenate([arrays[source] for source in layer.sources])
         arrays[layer.name] = np.zeros((layer.out_channels, 3, 5)) if type(layer) is Conv else read
-    shapes = geometry.shapes(network.layers, network.channels, 3, 5)
+    shapes = network.shapes(3, 5)
     assert shapes == {name: array.shape for name, array in arrays.items()}
 
 
