@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,20 @@ from nspike.graph.layer import Conv, Driver, Gate
 from nspike.integer.grid import ANALOG_LIMIT, IMAGE_GAIN, RANGE, SPIKE_LIMIT, kernel_bounds, weights_on_grid
 from nspike.integer.grids import Bounds
 from nspike.integer.normalise import current_scales, gate_scale, normalised_conv
-from nspike.integer.spike_channels import Planes, Worth, folded, inputs, spike_planes, spike_sources, spike_worth
+from nspike.integer.spike_channels import (
+    Planes,
+    Worth,
+    inputs,
+    spike_planes,
+    spike_sources,
+    spike_worth,
+    taken,
+    weighed,
+)
 from nspike.model.model import Model, Spiking
 
 Floats = NDArray[np.float64]
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,9 @@ class Spikes:
 class FloatDriver:
     """A convolution or gate in units of the scale of its current.
 
-    layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, I, k, k), I = 0 for a gate, those of a
-    spike of gain 1, which the gain of its plane, gains (C, I), multiplies once they are rounded. bias (C,).
+    layer and sources : as of a `nspike.integer.rounding.Stage`. weights : (phases, C, C_in/groups, k, k), none for a gate, those
+    of a spike of gain 1. read and gains : (C, I), of which channel of these each channel of spikes is, and the gain of its plane,
+    which multiplies its weight once that is rounded. bias (C,).
     gate : (C,), what it multiplies n·(x - 1) by, n being the spikes of all planes, each as often as its gain says; empty for a
     convolution. bounds : what its grid must hold.
     """
@@ -45,6 +56,7 @@ class FloatDriver:
     layer: Driver
     sources: tuple[str, ...]
     weights: Floats
+    read: NDArray[np.int64]
     gains: NDArray[np.int64]
     bias: Floats
     gate: Floats
@@ -53,11 +65,15 @@ class FloatDriver:
     @property
     def of_planes(self) -> Floats:
         """The weights times the gains, (phases, C, I, k, k), not rounded."""
-        return self.weights * self.gains[:, :, None, None]
+        return self._taken(self.weights) * self.gains[:, :, None, None]
 
     def on_grid(self, exponent: NDArray[np.int64]) -> NDArray[np.int16]:
         """The same on the grids 2^-exponent (C,): rounded, then multiplied."""
-        return np.asarray(weights_on_grid(self.weights, exponent) * self.gains[:, :, None, None], np.int16)
+        gains = self.gains[:, :, None, None].astype(np.int16)
+        return self._taken(weights_on_grid(self.weights, exponent)) * gains
+
+    def _taken(self, weights: NDArray[_Number]) -> NDArray[_Number]:
+        return np.take_along_axis(weights, self.read[None, :, :, None, None], axis=2)
 
 
 def _conv(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
@@ -65,13 +81,17 @@ def _conv(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDr
     weights, bias = normalised_conv(network, model.parameters, spiking, layer.name)
     if not sources:
         largest, total = kernel_bounds(weights[None], bias, IMAGE_GAIN)
-        ones = np.ones(weights.shape[:2], np.int64)
-        return FloatDriver(layer, sources, weights[None], ones, bias, np.zeros(0), Bounds(largest, total, ANALOG_LIMIT))
+        ones, each = np.ones(weights.shape[:2], np.int64), np.arange(weights.shape[1])
+        bounds = Bounds(largest, total, ANALOG_LIMIT)
+        return FloatDriver(layer, sources, weights[None], ones * each, ones, bias, np.zeros(0), bounds)
     read = inputs(network, layer.name, layer.groups, spikes.planes)
-    kernel, gains = folded(weights, read, [spike_worth(network, part, spikes.worth) for part in read.parts])
-    largest, total = kernel_bounds(kernel, bias, gains)
+    kernel = weighed(weights, read, [spike_worth(network, part, spikes.worth) for part in read.parts])
+    of, gains = taken(read, len(weights))
+    together = np.zeros(weights.shape[:2], np.int64)
+    np.add.at(together, (np.arange(len(weights))[:, None], of), np.abs(gains))
+    largest, total = kernel_bounds(kernel, bias, together)
     limit = SPIKE_LIMIT // int(np.abs(gains).max())
-    return FloatDriver(layer, sources, kernel, gains, bias, np.zeros(0), Bounds(largest, total, limit))
+    return FloatDriver(layer, sources, kernel, of, gains, bias, np.zeros(0), Bounds(largest, total, limit))
 
 
 def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDriver:
@@ -98,7 +118,7 @@ def _gate(model: Model, spiking: Spiking, layer: Any, spikes: Spikes) -> FloatDr
     # the gate's weight is λ·(x - 1) with x in [-4, 4]; its largest takes the place of a kernel
     largest, total = kernel_bounds((gate * (IMAGE_GAIN + 1))[None, :, None, None, None], bias, most)
     none, no_gains = np.zeros((1, layer.channels, 0, 1, 1)), np.zeros((layer.channels, 0), np.int64)
-    return FloatDriver(layer, sources, none, no_gains, bias, gate, Bounds(largest, total, RANGE))
+    return FloatDriver(layer, sources, none, no_gains, no_gains, bias, gate, Bounds(largest, total, RANGE))
 
 
 FLOATS: Mapping[type[Driver], Callable[[Model, Spiking, Any, Spikes], FloatDriver]] = {Conv: _conv, Gate: _gate}

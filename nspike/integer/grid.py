@@ -77,14 +77,25 @@ def largest_exponent(bounds: NDArray[np.float64], top: int) -> NDArray[np.int64]
 def kernel_bounds(
     weights: NDArray[np.float64], bias: NDArray[np.float64], gain: int | NDArray[np.int64] = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """max|w| and Σ|g·w| + |b| of each output channel, float64 (C,), of kernels (phases, C, I, k, k).
+    """max|w| and Σ g·|w| + |b| of each output channel, float64 (C,), of kernels (phases, C, I, k, k).
 
-    gain : g, one number or those of planes of spikes, int64 (C, I). Raises ModelError where a number is not finite.
+    gain : g >= 0, one number or int64 (C, I). The sum is exact and rounded once. Raises ModelError where a number is not finite.
     """
     if not (np.all(np.isfinite(weights)) and np.all(np.isfinite(bias))):
         raise ModelError("the model's weights hold NaN or infinity")
     flat = np.abs(weights).transpose(1, 0, 2, 3, 4)
-    times, each = (gain, 1) if isinstance(gain, int) else (1, np.abs(gain)[:, None, :, None, None])
-    weighed = (flat * each).reshape(*flat.shape[:2], -1)
+    times, weighed = (gain, flat) if isinstance(gain, int) else (1, _terms(flat, gain))
+    weighed = weighed.reshape(*flat.shape[:2], -1)
     sums = np.array([[fsum(phase) for phase in channel] for channel in weighed.tolist()]).reshape(flat.shape[:2])
     return flat.max(axis=(1, 2, 3, 4), initial=0.0), times * sums.max(axis=1) + np.abs(bias)
+
+
+def _terms(weights: NDArray[np.float64], gain: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Exact terms (C, phases, I', k, k) whose sums are those of g·w: a few powers of two make up a gain, 126 = 128 - 2."""
+    left, power, terms = gain, 1, [weights[:, :, :0]]
+    while left.any():
+        digit = np.where(left % 2 == 1, 2 - left % 4, 0)
+        if digit.any():
+            terms.append(weights * (digit * power)[:, None, :, None, None])
+        left, power = (left - digit) // 2, 2 * power
+    return np.concatenate(terms, axis=2)

@@ -126,19 +126,26 @@ def counted(spikes: NDArray[Any], parts: Sequence[tuple[Planes, int]], axis: int
     return np.concatenate(found, axis)
 
 
-def folded(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> tuple[Floats, Ints]:
-    """The kernel per phase, float64 (1 or 2, C, I, k, k), of spikes of gain 1, and the gains int64 (C, I).
+def weighed(weights: Floats, read: Inputs, worths: Sequence[Worth]) -> Floats:
+    """The kernel per phase, float64 (1 or 2, C, C_in/groups, k, k), of spikes of gain 1.
 
     weights : (C, C_in/groups, k, k); worths : what a spike of each part is worth. There is a second phase where it differs
-    from the first. Where a gain is 0 the kernel is.
+    from the first.
     """
-    groups, each = len(read.channels), weights.shape[1]
-    local = read.channels - each * np.arange(groups)[:, None]
-    taken = np.take_along_axis(weights, _for_outputs(local, weights), axis=1)
-    amplitudes = np.array(worths).T[:, read.part]
-    before, after = (taken * _for_outputs(amplitude * (read.gains != 0), weights) for amplitude in amplitudes)
-    kernel = before[None] if np.array_equal(before, after) else np.stack([before, after])
-    return kernel, _for_outputs(read.gains, weights)[:, :, 0, 0]
+    of_channel = np.zeros(weights.shape[1] * len(read.channels), np.int64)
+    of_channel[read.channels] = read.part
+    amplitudes = np.array(worths).T[:, of_channel.reshape(len(read.channels), -1)]
+    before, after = (weights * _for_outputs(amplitude, weights) for amplitude in amplitudes)
+    return before[None] if np.array_equal(before, after) else np.stack([before, after])
+
+
+def taken(read: Inputs, outputs: int) -> tuple[Ints, Ints]:
+    """Of each spike channel that each of `outputs` channels reads, int64 (C, I): of which of C_in/groups channels it is, and its
+    plane's gain."""
+    each = int(read.channels.max() + 1) // len(read.channels)
+    local = read.channels - each * np.arange(len(read.channels))[:, None]
+    times = outputs // len(read.channels)
+    return np.repeat(local, times, axis=0), np.repeat(read.gains, times, axis=0)
 
 
 def _for_outputs(of_groups: NDArray[Any], weights: Floats) -> NDArray[Any]:

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,21 @@ def test_the_largest_exponent_within_three_bounds(scale, gain, limit):
             assert fits(2.0**k)
             assert not fits(2.0 ** (k + 1))
         assert np.abs(rounded.astype(int)).max() <= limit
+
+
+def test_gains_of_several_planes_are_summed_exactly():
+    draw = np.random.default_rng(0)
+    weights = draw.normal(size=(2, 3, 5, 3, 3)) * 10.0 ** draw.integers(-9, 9, (2, 3, 5, 3, 3))
+    gains = np.array([[0, 1, 2, 3, 126], [63, 7, 127, 4095, 5], [0, 0, 0, 0, 1]])
+    _, total = kernel_bounds(weights, np.zeros(3), gains)
+    for c in range(3):
+        each = [
+            sum(
+                int(g) * Fraction(abs(float(w))) for g, own in zip(gains[c], phase[c], strict=True) for w in own.ravel()
+            )
+            for phase in weights
+        ]
+        assert total[c] == max(float(one) for one in each)
 
 
 def single(weight, bias=0.0, theta=1.0, **options):

@@ -6,7 +6,7 @@ import pytest
 from nspike.errors import ModelError
 from nspike.graph.layer import IMAGE, Activation, ChannelShuffle, Concat, Constant, Conv, Slice
 from nspike.graph.network import Network
-from nspike.integer.spike_channels import folded, inputs, spike_planes, spike_sources, spike_worth
+from nspike.integer.spike_channels import inputs, spike_planes, spike_sources, spike_worth, taken, weighed
 
 PLANES = {"a": (1,), "b": (1, -1)}
 
@@ -49,15 +49,16 @@ def test_groups_that_read_fewer_spike_channels_have_zeros_at_the_end():
     assert read.channels[1].tolist() == [5, 5, 6, 7, 8, 9, 6, 7, 8, 9]
     assert read.places[1].tolist() == [5, 9, 10, 11, 12, 13, 14, 15, 16, 17]
     weights = np.random.default_rng(0).normal(size=(10, 5, 3, 3))
-    kernel, gains = folded(weights, read, [(1.0, 1.0), (1.0, 2.0), (1.0, 1.0)])
-    assert kernel.shape == (2, 10, 10, 3, 3)
-    np.testing.assert_array_equal(kernel[0, 3, :5], weights[3])
-    np.testing.assert_array_equal(kernel[0, 3, 5:8], weights[3, 2:])
-    assert not kernel[:, 3, 8:].any()
-    np.testing.assert_array_equal(kernel[1, 7, 0], 2 * weights[7, 0])
-    np.testing.assert_array_equal(kernel[1, 7, 6:], weights[7, 1:])
+    of, gains = taken(read, 10)
+    assert of[3].tolist() == [0, 1, 2, 3, 4, 2, 3, 4, 4, 4]
+    assert of[7].tolist() == [0, 0, 1, 2, 3, 4, 1, 2, 3, 4]
     np.testing.assert_array_equal(gains, read.gains.repeat(5, axis=0))
-    assert folded(weights, read, [(1.0, 1.0)] * 3)[0].shape[0] == 1
+    kernel = weighed(weights, read, [(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)])
+    assert kernel.shape == (2, 10, 5, 3, 3)
+    np.testing.assert_array_equal(kernel[0], weights)
+    np.testing.assert_array_equal(kernel[1, :5], weights[:5] * np.array([1, 1, 2, 2, 2])[:, None, None])
+    np.testing.assert_array_equal(kernel[1, 5:], weights[5:] * np.array([2, 3, 3, 3, 3])[:, None, None])
+    assert len(weighed(weights, read, [(1.0, 1.0)] * 3)) == 1
 
 
 def test_what_is_moved_together_has_one_set_of_planes_and_one_worth():

@@ -1,55 +1,51 @@
-"""Spikes that are digits: every kernel, compiled and in plain Python, against the definition."""
+"""Numbers whose digits are spikes: every kernel, compiled and in plain Python, against the definition."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nspike.kernels import digits
 from nspike.kernels._jit import INTERPRETED, compile_afresh, kernel
-from tests.kernels.test_wide import pack
+from nspike.kernels.digits import BASE, FIRED, KEPT, MORE
 from tests.naive_neurons import declared
 
 NEVER = 2**31 - 1
-
-
-@kernel
-def unpack_16(words, at, channels, up, down, out, to):
-    digits.unpack_16(words, at, channels, up, down, out, to)
-
-
-@kernel
-def unpack_32(words, at, channels, up, down, out, to):
-    digits.unpack_32(words, at, channels, up, down, out, to)
-
-
-@kernel
-def unpack_64(words, at, channels, up, down, out, to):
-    digits.unpack_64(words, at, channels, up, down, out, to)
-
-
-@kernel
-def fire_16(sums, at, start, top, limits, worth, channels, up, down, out, to):
-    digits.fire_16(sums, at, start, top, limits, worth, channels, up, down, out, to)
-
-
-@kernel
-def fire_32(sums, at, start, top, limits, worth, channels, up, down, out, to):
-    digits.fire_32(sums, at, start, top, limits, worth, channels, up, down, out, to)
-
-
-@kernel
-def fire_64(sums, at, start, top, limits, worth, channels, up, down, out, to):
-    digits.fire_64(sums, at, start, top, limits, worth, channels, up, down, out, to)
-
-
-UNPACK = {16: unpack_16, 32: unpack_32, 64: unpack_64}
-FIRE = {16: fire_16, 32: fire_32, 64: fire_64}
+UNTOUCHED, NO_NUMBER = 10**9, 200
 KINDS = [(2, False), (3, True), (4, False), (5, True), (6, False), (6, True), (7, False)]
 
 
-def spelt(n, planes, signed):
-    """Spikes bool (planes, ...) of whole numbers (...)."""
-    up = [np.maximum(n, 0) >> i & 1 for i in range(planes)]
-    return np.array(up + [np.maximum(-n, 0) >> i & 1 for i in range(planes)] if signed else up, bool)
+@kernel
+def compiled_finish(sums, at, does, base, base_at, more, more_at, kept, kept_at, form, fired, fired_at, channels):
+    digits.finish(sums, at, does, base, base_at, more, more_at, kept, kept_at, form, fired, fired_at, channels)
+
+
+TILES = {
+    "convolve_wide": (digits.WIDE, digits.WIDE_PIXELS),
+    "convolve_narrow": (digits.NARROW, digits.NARROW_PIXELS),
+    "wide_32": (digits.WIDE, digits.WIDE_PIXELS),
+    "wide_64": (digits.WIDE, digits.WIDE_PIXELS),
+    "wide_128": (digits.WIDE, digits.WIDE_PIXELS),
+    "narrow_16": (digits.NARROW, digits.NARROW_PIXELS),
+    "narrow_64": (digits.NARROW, digits.NARROW_PIXELS),
+}
+"""The intrinsics that convolve a tile: for how many channels and pixels."""
+
+
+def plain(function):
+    return getattr(function, "py_func", function)
+
+
+@pytest.fixture(params=["compiled", "plain Python"])
+def kernels(request, monkeypatch):
+    """The kernels, and the same kernels of what is there for runs without the compiler."""
+    if request.param == "compiled":
+        return SimpleNamespace(convolve=digits.convolve, fire=digits.fire, finish=compiled_finish)
+    for name, (lanes, pixels) in TILES.items():
+        monkeypatch.setattr(digits, name, digits._python_convolve(lanes, pixels))
+    monkeypatch.setattr(digits, "_tile", plain(digits._tile))
+    monkeypatch.setattr(digits, "finish", digits._python_finish)
+    return SimpleNamespace(convolve=plain(digits.convolve), fire=plain(digits.fire), finish=digits._python_finish)
 
 
 def drawn(draw, shape, planes, signed):
@@ -60,42 +56,28 @@ def drawn(draw, shape, planes, signed):
     return n
 
 
-@pytest.mark.parametrize(("planes", "signed"), KINDS)
-@pytest.mark.parametrize(("lanes", "channels"), [(16, 16), (16, 48), (32, 32), (32, 96), (64, 64), (64, 128)])
-def test_numbers_are_put_together(lanes, channels, planes, signed):
-    draw = np.random.default_rng(channels)
-    n = drawn(draw, (1, 1, channels), planes, signed)
-    words = pack(spelt(n, planes, signed).transpose(0, 3, 1, 2).reshape(1, -1, 1, 1), 0).ravel()
-    read = np.concatenate([[2**64 - 1] * 2, words, [2**64 - 1]]).astype(np.uint64)
-    up = (1,) * planes
-    for unpack in (UNPACK[lanes], digits._python_unpack):
-        out = np.full(channels + 7, 200, np.uint8)
-        unpack(read, 2, channels, up, up if signed else (), out, 3)
-        np.testing.assert_array_equal(out[3:-4], n.ravel() + 64 * signed)
-        assert out[[0, 1, 2, -4, -3, -2, -1]].tolist() == [200] * 7
+NO_FORM = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), 0)
 
 
-def test_planes_of_both_signs_are_added():
-    """As given spikes may have them, which no neuron fires."""
-    bits = np.zeros((1, 4, 16, 1, 1), bool)
-    bits[0, (1, 2)] = True
-    for unpack in (unpack_16, digits._python_unpack):
-        out = np.zeros(16, np.uint8)
-        unpack(pack(bits.reshape(1, 64, 1, 1), 0).ravel(), 0, 16, (1, 1), (1, 1), out, 0)
-        assert out.tolist() == [64 + 2 - 1] * 16
+def form(v0, threshold, reset, most, signed):
+    """What `fire` asks for."""
+    fires = threshold < NEVER
+    top = np.minimum(threshold + reset * (most - 1), NEVER).astype(np.int32)
+    shift, inverse = np.where(fires, threshold - reset - 0.5, 0), np.where(fires, 1 / np.maximum(reset, 1), 0)
+    return v0, top, shift, inverse, int(signed)
 
 
 class Neurons:
-    """Numbers of C neurons that fire digits, some of which never do."""
+    """C neurons that fire digits, some of which never do; `large`: by how much their numbers are larger than 400."""
 
-    def __init__(self, channels, planes, signed, most=None):
+    def __init__(self, channels, planes, signed, most=None, large=1):
         draw = np.random.default_rng(planes)
         self.planes, self.signed, self.most = planes, signed, most or 2**planes - 1
         self.v0 = draw.integers(-300, 300, channels).astype(np.int32)
-        self.threshold, self.reset = draw.integers(1, 400, channels), draw.integers(1, 500, channels)
+        self.threshold = large * draw.integers(1, 400, channels)
+        self.reset = large * draw.integers(1, 400, channels)
+        self.reset[1], self.reset[2] = 2**24, 1
         self.threshold[5::7], self.reset[5::7] = NEVER, 0
-        self.reset[1] = 2**24
-        self.kind = {"up": planes, "down": planes * signed, "most": self.most}
 
     def currents(self, draw, *shape):
         """Of all sizes, and at the first pixels of a row where neurons just fire once or as often as they may, or just do not."""
@@ -104,7 +86,7 @@ class Neurons:
         just = self.threshold + self.reset * draw.integers(0, self.most, out.shape) + draw.integers(-1, 1, out.shape)
         out = np.where(draw.random(out.shape) < 0.4, just, out)
         last = self.threshold + self.reset * (self.most - 1)
-        for x, value in enumerate((self.threshold, self.threshold - 1, last, last - 1)):
+        for x, value in enumerate((self.threshold, self.threshold - 1, last, last - 1, last + 1)):
             out[..., x, :] = value
         out = np.where(self.threshold < NEVER, out, 2**30)
         if self.signed:
@@ -114,143 +96,226 @@ class Neurons:
         return out.astype(np.int32)
 
     def expected(self, currents):
-        """Spikes bool (planes·C, H, W) of currents (H, W, C), and the membranes (H, W, C) after them."""
+        """Numbers int64 (H, W, C) of currents (H, W, C)."""
+        kind = {"up": self.planes, "down": self.planes * self.signed, "most": self.most}
         given = currents.transpose(2, 0, 1)[None]
-        spikes, v = declared(given, self.v0, self.threshold[None], self.reset[None], **self.kind)
-        return spikes.reshape(1, -1, *spikes.shape[3:]), v.transpose(1, 2, 0)
-
-    @property
-    def numbers(self):
-        """start, top, limits and worth."""
-        n = 2 ** np.arange(self.planes)[:, None]
-        top, limits = self.threshold + self.reset * (self.most - 1), self.threshold + self.reset * (n - 1)
-        worth = (self.reset * n).ravel()
-        return self.v0, *(np.minimum(each, NEVER).ravel().astype(np.int32) for each in (top, limits, worth))
+        spikes = declared(given, self.v0, self.threshold[None], self.reset[None], **kind)[0][0]
+        worth = 2 ** np.arange(self.planes)
+        return np.tensordot(np.concatenate([worth, -worth][: 1 + self.signed]), spikes, 1).transpose(1, 2, 0)
 
     @property
     def form(self):
-        return *self.numbers, int(self.signed), (1,) * self.planes
+        return form(self.v0, self.threshold, self.reset, self.most, self.signed)
 
-    @property
-    def dynamics(self):
-        up = (1,) * self.planes
-        return None, None, up, up if self.signed else (), self.most, len(self.v0)
+
+def framed(inner, rows, columns, fill):
+    """A flat array with `inner` (H, W, C) in it, so many rows and columns of something else around; and its place."""
+    height, width, channels = inner.shape
+    whole = np.full((height + 2 * rows, width + 2 * columns, channels), fill, inner.dtype)
+    whole[rows : rows + height, columns : columns + width] = inner
+    return whole.ravel(), [(rows * whole.shape[1] + columns) * channels, whole.shape[1] * channels]
+
+
+def inside(flat, rows, columns, shape, fill):
+    """The opposite; what lies around is as it was."""
+    height, width, channels = shape
+    whole = flat.reshape(height + 2 * rows, width + 2 * columns, channels)
+    inner = whole[rows : rows + height, columns : columns + width].copy()
+    whole[rows : rows + height, columns : columns + width] = fill
+    assert (whole == fill).all()
+    return inner
+
+
+# ----- Neurons -----
 
 
 @pytest.mark.parametrize(("planes", "signed"), KINDS)
-@pytest.mark.parametrize(("lanes", "channels"), [(16, 16), (32, 32), (64, 64), (64, 128)])
-def test_digits_are_fired(lanes, channels, planes, signed):
+@pytest.mark.parametrize("channels", [16, 48, 128])
+def test_numbers_are_fired(kernels, channels, planes, signed):
+    """From known currents, in bands of rows and a part of the columns."""
+    shape = (2, 12, channels)
     for most in (2**planes - 1, max(2, 2**planes - 3)):
         neurons = Neurons(channels, planes, signed, most)
-        sums = neurons.currents(np.random.default_rng(channels), 1, 20)
-        spikes, _ = neurons.expected(sums)
-        numbers = np.tensordot(2 ** np.arange(planes), spikes.reshape(-1, planes, channels, 20), (0, 1))
-        assert set(numbers.ravel().tolist()) >= {0, 1, most}
-        words = pack(spikes, 0)[0, :, 0]
-        up = (1,) * planes
-        flat = np.concatenate([np.full(3, 10**6, np.int32), sums.ravel(), np.full(3, 10**6, np.int32)])
-        for fire in (FIRE[lanes], digits._python_fire):
-            for x in range(20):
-                out = np.full(words.shape[1] + 3, 7, np.uint64)
-                fire(flat, 3 + x * channels, *neurons.numbers, channels, up, up if signed else (), out, 2)
-                np.testing.assert_array_equal(out[2:-1], words[x])
-                assert out[[0, 1, -1]].tolist() == [7, 7, 7]
+        given = neurons.currents(np.random.default_rng(channels), *shape[:2])
+        expected = neurons.expected(given)
+        assert set(abs(expected).ravel().tolist()) >= {0, 1, most - 1, most}
+        assert expected.min() == -most * signed
+        currents, read = framed(given, 1, 2, UNTOUCHED)
+        fired, into = framed(np.full(shape, NO_NUMBER, np.uint8), 2, 1, NO_NUMBER)
+        for first, last in ((0, 1), (1, 2)):
+            where, block = np.array([read, into]), np.array([first, last, shape[1]])
+            kernels.fire(currents, where, channels, neurons.form, fired, block)
+        np.testing.assert_array_equal(inside(fired, 2, 1, shape, NO_NUMBER), expected + 64 * signed)
 
 
-@pytest.mark.parametrize(
-    ("channels", "planes", "signed"), [(16, 5, False), (32, 2, True), (32, 5, False), (128, 6, True)]
-)
-def test_from_known_currents(channels, planes, signed):
-    """In bands of rows and a part of the columns."""
-    neurons, (height, width) = Neurons(channels, planes, signed), (4, 6)
-    given = neurons.currents(np.random.default_rng(0), height + 1, width + 2)
-    spikes, _ = neurons.expected(given[1:, 2:])
-    out = np.zeros_like(pack(spikes, 2))
-    for first, last in ((0, 1), (1, height)):
-        at, into, block = np.array([1, 2]), np.array([2, 2]), np.array([first, last, 0, 4])
-        digits.fire(given[None], at, neurons.form, out, into, block)
-    digits.fire(given[None], np.array([1, 2]), neurons.form, out, np.array([2, 2]), np.array([0, height, 4, width]))
-    np.testing.assert_array_equal(out, pack(spikes, 2))
+def greedy(u, threshold, reset, most):
+    """How often u reaches the threshold, `reset` being taken from it each time."""
+    n = np.zeros(u.shape, np.int64)
+    for _ in range(most):
+        n += u - n * reset >= threshold
+    return n
+
+
+RESETS = [1, 2, 3, 5, 7, 127, 2**24, 2**24 - 3, 2**24 + 43, 16777183, 2**30, NEVER]
+"""Some are odd primes."""
+
+
+@pytest.mark.parametrize(("planes", "signed"), [(2, False), (5, True), (6, False), (6, True), (7, False)])
+def test_one_multiplication_is_the_greedy_definition(kernels, planes, signed):
+    """At each number that neurons fire, where they just reach it, and one below and above."""
+    draw, channels, most = np.random.default_rng(planes), 16 * 40, 2**planes - 1
+    reset = draw.integers(1, 2 ** draw.integers(1, 25, channels), endpoint=True)
+    reset[::4] = draw.choice(RESETS, len(reset[::4]))
+    reset[: len(RESETS)] = RESETS
+    threshold = draw.integers(1, 2 ** draw.integers(1, 25, channels), endpoint=True)
+    threshold[::5] = draw.choice([1, 2, 2**24, 2**24 - 1], len(threshold[::5]))
+    v0 = draw.integers(-(2**23), 2**23, channels).astype(np.int32)
+    limits = threshold + reset * np.arange(most + 1)[:, None]
+    u = (limits[:, None] + np.array([-1, 0, 1])[:, None]).reshape(-1, channels)
+    u = np.concatenate([np.minimum(u, 2**31 - 2**23 - 1), np.tile(np.array([[0], [-1], [1], [-(2**30)]]), channels)])
+    u = np.concatenate([u, -u]) if signed else u
+    expected = np.sign(u) * greedy(abs(u), threshold, reset, most) if signed else greedy(u, threshold, reset, most)
+    assert set(expected.ravel().tolist()) == set(range(-most if signed else 0, most + 1))
+    fired, where = np.full(u.size, NO_NUMBER, np.uint8), np.array([[0, 0], [0, 0]])
+    numbers = form(v0, threshold, reset, most, signed)
+    kernels.fire((u - v0).astype(np.int32).ravel(), where, channels, numbers, fired, np.array([0, 1, len(u)]))
+    np.testing.assert_array_equal(fired.reshape(u.shape), expected + 64 * signed)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("channels", [16, 48])
+def test_what_is_done_with_the_current_of_a_pixel(kernels, channels, signed):
+    """Each of its parts, and the sum being kept where one of those that are added lay."""
+    neurons, draw = Neurons(channels, 5, signed), np.random.default_rng(channels)
+    whole = neurons.currents(draw, 1, 8)[0]
+    for pixel, does in np.ndindex(8, 16):
+        parts = draw.integers(-(2**24), 2**24, (2, channels))
+        own = whole[pixel] - parts[0] * (does & BASE > 0) - parts[1] * (does & MORE > 0)
+        sums, base, more = (np.pad(each, (n, 3), constant_values=5).astype(np.int32)
+                            for n, each in ((1, own), (2, parts[0]), (3, parts[1])))  # fmt: skip
+        for reused in (None, base, more):
+            read = [base.copy(), more.copy()]
+            kept = np.full(channels + 7, UNTOUCHED, np.int32)
+            kept, at = (kept, 4) if reused is None else (read[0], 2) if reused is base else (read[1], 3)
+            before, fired = kept.copy(), np.full(channels + 9, NO_NUMBER, np.uint8)
+            kernels.finish(sums, 1, does, read[0], 2, read[1], 3, kept, at, neurons.form, fired, 5, channels)
+            if does & KEPT:
+                before[at : at + channels] = whole[pixel]
+            np.testing.assert_array_equal(kept, before)
+            expected = np.full(channels + 9, NO_NUMBER)
+            if does & FIRED:
+                expected[5:-4] = neurons.expected(whole[pixel][None, None])[0, 0] + 64 * signed
+            np.testing.assert_array_equal(fired, expected)
+        assert sums[[0, *range(-3, 0)]].tolist() == [5] * 4
+        np.testing.assert_array_equal(sums[1:-3], own)
+
+
+# ----- Convolutions -----
 
 
 class Case:
-    """A convolution of numbers: `read` has the channels of each source, and whether it has a sign."""
+    """A convolution of numbers; `read` has the channels of each source, and whether it has a sign.
 
-    def __init__(self, planes, channels, *read, size=3, stride=1, padding=1, shape=(4, 7), extreme=0):
+    factor : by what its current is shuffled; bases : how many currents are added; kept : whether the sum is kept; fires :
+    whether its neurons have a sign, None where there are none.
+    """
+
+    def __init__(self, planes, channels, *read, size=3, stride=1, padding=1, shape=(4, 7), extreme=0, factor=1, bases=0,
+                 kept=True, fires=None, most=None):  # fmt: skip
         draw = np.random.default_rng([planes, channels, size, len(read)])
         self.planes, self.channels, self.size, self.stride, self.padding = planes, channels, size, stride, padding
-        self.read, self.shape = read, shape
+        self.read, self.shape, self.factor, self.kept = read, shape, factor, kept
         self.n = [drawn(draw, (*shape, c), planes, signed) for c, signed in read]
-        wide = sum(c for c, _ in read)
-        self.weights = draw.integers(-127, 127, (channels, wide, size, size), endpoint=True)
-        self.bias = draw.integers(-9999, 9999, channels)
+        wide, self.count = sum(c for c, _ in read), channels * factor**2
+        self.weights = draw.integers(-127, 127, (self.count, wide, size, size), endpoint=True)
+        self.bias = draw.integers(-9999, 9999, self.count)
         if extreme:
             self.weights[:], self.weights[::2] = -127, 127
             for (_, signed), n in zip(read, self.n, strict=True):
                 n[:] = extreme * (2**planes - 1) if signed or extreme > 0 else 0
         self.rows, self.columns = ((side + 2 * padding - size) // stride + 1 for side in shape)
+        self.made = (self.rows * factor, self.columns * factor, channels)
+        self.bases = [draw.integers(-(2**20), 2**20, self.made).astype(np.int32) for _ in range(bases)]
+        self.currents = self.shuffled() + sum(self.bases)
+        self.neurons = None
+        if fires is not None:
+            large = max(1, int(abs(self.currents).mean() / (100 * 2**planes)))
+            self.neurons = Neurons(channels, planes, fires, most, large)
+            self.numbers = self.neurons.expected(self.currents) + 64 * fires
+            assert 0.1 < (self.numbers != 64 * fires).mean() < 0.9
 
-    def currents(self):
-        """int64 (rows, columns, C)."""
+    def shuffled(self):
+        """int64 (rows·factor, columns·factor, C): channel c·factor² + i·factor + j goes to row i and column j of channel c."""
         both = self.padding
         n = np.pad(np.concatenate(self.n, axis=-1), ((both, both), (both, both), (0, 0)))
-        out = np.zeros((self.rows, self.columns, self.channels), np.int64) + self.bias
+        sums = np.zeros((self.rows, self.columns, self.count), np.int64) + self.bias
         for dy, dx in np.ndindex(self.size, self.size):
             seen = n[dy : dy + self.stride * (self.rows - 1) + 1 : self.stride]
             seen = seen[:, dx : dx + self.stride * (self.columns - 1) + 1 : self.stride]
-            out += seen @ self.weights[:, :, dy, dx].T
+            sums += seen @ self.weights[:, :, dy, dx].T
+        out, f = np.zeros(self.made, np.int64), self.factor
+        for c, i, j in np.ndindex(self.channels, f, f):
+            out[i::f, j::f, c] = sums[..., (c * f + i) * f + j]
         return out
 
-    def words(self, pad):
-        """uint64 (rows, columns, 1, words), all bits set in the border, which is wider on the left."""
-        parts = []
+    def source(self):
+        """The numbers, silence around them, and 255 wherever nothing may depend on them; and where the first ones are."""
+        both, parts = self.padding, []
         for n, (_, signed) in zip(self.n, self.read, strict=True):
-            spikes = spelt(n, self.planes, signed).transpose(0, 3, 1, 2)
-            parts.append(pack(spikes.reshape(1, -1, *self.shape), 0))
-        inner = np.concatenate(parts, axis=3)
-        return np.pad(inner, ((pad, pad), (pad + 1, pad), (0, 0), (0, 0)), constant_values=2**64 - 1)
+            parts.append(np.pad(n + 64 * signed, ((both, both), (both, both), (0, 0)), constant_values=64 * signed))
+        flat, where = framed(np.concatenate(parts, axis=-1).astype(np.uint8), 1, 2, 255)
+        behind = np.full(digits.SEGMENT * sum(c for c, _ in self.read), 255, np.uint8)
+        return np.concatenate([flat, behind]), where
 
     def layout(self):
-        """The kernel's arguments from `sources` to `constant`."""
-        lanes = 16 if self.channels <= 16 else digits.WIDE
-        blocks, wide = -(-self.channels // lanes), self.weights.shape[1]
-        sources, word, first = [], 0, 0
-        constant = np.zeros(blocks * lanes, np.int64)
-        constant[: self.channels] = self.bias
-        for c, signed in self.read:
-            sources.append((word, c, int(signed)))
-            word += -(-c * self.planes * (1 + signed) // 64)
-            constant[: self.channels] -= 64 * signed * self.weights[:, first : first + c].sum(axis=(1, 2, 3))
-            first += c
+        """The kernel's arguments from `taps` to `constant`."""
+        lanes = 16 if self.count <= 16 else digits.WIDE
+        blocks, wide, f = -(-self.count // lanes), self.weights.shape[1], self.factor
+        offset = np.repeat([64 * signed for _, signed in self.read], [c for c, _ in self.read])
+        constants = self.bias - np.tensordot(self.weights.sum(axis=(2, 3)), offset, 1)
         table = np.zeros((blocks, self.size, self.size * wide // 4, lanes, 4), np.int8)
-        for o in range(self.channels):
-            row = self.weights[o].transpose(1, 2, 0).reshape(self.size, -1, 4)  # (dy, dx and channel)
-            table[o // lanes, :, :, o % lanes] = row
-        return np.array(sources), (1,) * self.planes, table.ravel(), lanes, constant.astype(np.int32)
+        constant = np.zeros(blocks * lanes, np.int32)
+        for i, j, c in np.ndindex(f, f, self.channels):
+            to, own = (i * f + j) * self.channels + c, (c * f + i) * f + j
+            row = self.weights[own].transpose(1, 2, 0).reshape(self.size, -1, 4)  # (dy, dx and channel)
+            table[to // lanes, :, :, to % lanes], constant[to] = row, constants[own]
+        taps = np.array([self.size, self.stride, wide, f, self.channels])
+        return taps, table.ravel(), lanes, constant
 
-    @property
-    def taps(self):
-        return np.array([self.size, self.stride, 1, self.padding])
-
-
-def bands(case):
-    """Blocks of the output that make up the whole."""
-    middle, part = (case.rows + 1) // 2, max(1, case.columns // 3)
-    return [
-        [0, middle, 0, case.columns],
-        [middle, case.rows, 0, part],
-        [middle, case.rows, part, case.columns],
-    ]
-
-
-def computed(case, pad=1, blocks=None):
-    out = np.full((case.rows + 2, case.columns + 3, case.channels), 10**9, np.int32)
-    places, bias = np.array([pad, pad + 1, 1, 2, *case.shape]), np.zeros((2, case.channels), np.int32)
-    for block in bands(case) if blocks is None else blocks:
-        digits.convolve(case.words(pad), places, case.taps, *case.layout(), 1, bias, np.array(block), out[None])
-    assert (out[[0, -1]] == 10**9).all()
-    assert (out[:, [0, 1, -1]] == 10**9).all()
-    return out[1:-1, 2:-1]
+    def check(self, kernels, bands=None, width=None):
+        """What the kernel makes of these rows, by default all, and of the last `width` columns, is as defined."""
+        width, f = width or self.columns, self.factor
+        left = self.columns - width
+        bands = [(0, self.rows)] if bands is None else bands
+        numbers, where = self.source()
+        rows = [[where[0] + left * self.stride * self.weights.shape[1], where[1]]]
+        arrays = []
+        for i in range(2):
+            flat, at = np.zeros(0, np.int32), [7, 7]
+            if i < len(self.bases):
+                flat, at = framed(self.bases[i], i, 2 - i, UNTOUCHED)
+            arrays.append(flat)
+            rows.append([at[0] + left * f * self.channels, at[1]])
+        found = []
+        for asked, kind, fill in ((self.kept, np.int32, UNTOUCHED), (self.neurons is not None, np.uint8, NO_NUMBER)):
+            flat, at = np.zeros(0, kind), [7, 7]
+            if asked:
+                flat, at = framed(np.full(self.made, fill, kind), 2, 1, fill)
+            found.append(flat)
+            rows.append([at[0] + left * f * self.channels, at[1]])
+        neurons = NO_FORM if self.neurons is None else self.neurons.form
+        for first, last in bands:
+            block = np.array([first, last, width])
+            kernels.convolve(numbers, np.array(rows), *self.layout(), *arrays, found[0], neurons, found[1], block)
+        made = np.zeros(self.made[:2], bool)
+        for first, last in bands:
+            made[first * f : last * f, left * f :] = True
+        if self.kept:
+            kept = inside(found[0], 2, 1, self.made, UNTOUCHED)
+            np.testing.assert_array_equal(kept, np.where(made[..., None], self.currents, UNTOUCHED))
+        if self.neurons is not None:
+            fired = inside(found[1], 2, 1, self.made, NO_NUMBER)
+            np.testing.assert_array_equal(fired, np.where(made[..., None], self.numbers, NO_NUMBER))
 
 
 CASES = {
@@ -270,118 +335,102 @@ CASES = {
     "sources": Case(5, 33, (16, True), (64, False), (48, True), (32, False)),
     "sources, strided": Case(2, 16, (32, False), (16, True), size=2, stride=2, padding=1),
     "one pixel": Case(5, 16, (16, True), shape=(1, 1)),
+    "128 channels, few": Case(5, 16, (128, False), size=2, padding=0),
+    "strided by four": Case(5, 48, (16, False), stride=4, shape=(5, 22)),
+    "shuffled": Case(5, 16, (32, True), factor=2),
+    "shuffled, no multiple of 16": Case(5, 3, (16, False), factor=2, shape=(3, 5)),
+    "shuffled by three": Case(5, 1, (16, True), size=1, padding=0, factor=3),
+    "shuffled by three, many": Case(6, 48, (48, False), size=2, stride=2, factor=3, shape=(3, 4)),
 }
 
 
-SLOW = ("three planes", "four planes")  # to compile
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
-def test_currents(name):
+@pytest.mark.parametrize("name", CASES)
+def test_currents(kernels, name):
+    """All rows at once, and in bands."""
     case = CASES[name]
-    expected = case.currents()
-    np.testing.assert_array_equal(computed(case), expected)
-    np.testing.assert_array_equal(computed(case, 0, [[0, case.rows, 0, case.columns]]), expected)
+    case.check(kernels)
+    case.check(kernels, [(0, 1), (1, case.rows)])
 
 
-TILES = sorted({digits.WIDE_PIXELS, digits.NARROW_PIXELS})
+PASSES = {
+    "16": (5, 16, [(16, False)], {"fires": False}),
+    "16, and a sign": (6, 16, [(64, True)], {"fires": True, "size": 2}),
+    "32, strided": (5, 32, [(32, True)], {"fires": True, "stride": 2, "shape": (5, 8)}),
+    "48": (2, 48, [(16, True)], {"fires": False}),
+    "64": (7, 64, [(64, False)], {"fires": False, "size": 1, "padding": 0, "shape": (3, 14)}),
+    "128, of sources": (5, 128, [(16, True), (32, False)], {"fires": False, "stride": 2, "shape": (4, 6)}),
+    "shuffled": (5, 16, [(32, False)], {"fires": True, "factor": 2, "shape": (3, 5)}),
+    "shuffled, few spikes": (5, 32, [(16, True)], {"fires": False, "factor": 2, "shape": (2, 5), "most": 28}),
+    "shuffled by three": (
+        4,
+        16,
+        [(16, False)],
+        {"fires": False, "factor": 3, "size": 1, "padding": 0, "shape": (3, 4)},
+    ),
+    "two segments": (5, 16, [(16, True)], {"fires": True, "shape": (1, 99), "size": 2}),
+}
 
 
-@pytest.mark.parametrize("channels", [16, 40])
+@pytest.mark.parametrize("name", PASSES)
+def test_every_pass(kernels, name):
+    """With none, one and two currents that are added; the sum kept, fired, or both."""
+    planes, channels, read, options = PASSES[name]
+    for bases in range(3):
+        for kept, fired in ((True, True), (True, False), (False, True)):
+            more = {"bases": bases, "kept": kept} | ({} if fired else {"fires": None})
+            case = Case(planes, channels, *read, **(options | more))
+            case.check(kernels, [(0, case.rows // 2), (case.rows // 2, case.rows)])
+
+
+def test_a_band_of_rows_leaves_the_others_alone(kernels):
+    case = Case(5, 16, (16, True), shape=(5, 6), factor=2, bases=1, fires=True)
+    case.check(kernels, [(1, 2), (3, 4)])
+    case.check(kernels, [(2, 4)], width=3)
+
+
+WIDTHS = sorted(
+    {n + more for n in (1, digits.WIDE_PIXELS, digits.NARROW_PIXELS, digits.SEGMENT) for more in (-1, 0, 1)}
+)
+
+
+@pytest.mark.parametrize(("channels", "read"), [(16, 16), (40, 16), (16, 64), (33, 32)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_every_width_of_a_tile_and_of_a_segment(channels, stride):
-    whole = digits.SEGMENT
-    widths = [n + more for n in (*TILES, whole) for more in (-1, 0, 1)] + [2 * whole + 5]
-    case = Case(5, channels, (16, True), stride=stride, shape=(3, stride * max(widths)))
-    expected = case.currents()
+def test_every_width_of_a_tile_and_of_a_segment(kernels, channels, read, stride):
+    widths = [*WIDTHS[1:], 2 * digits.SEGMENT + 5]
+    case = Case(5, channels, (read, True), size=2, padding=0, stride=stride, shape=(2, stride * max(widths) + 1))
     for width in widths:
-        found = computed(case, blocks=[[0, case.rows, case.columns - width, case.columns]])
-        np.testing.assert_array_equal(found[:, -width:], expected[:, -width:])
-        assert (found[:, :-width] == 10**9).all()
+        case.check(kernels, width=width)
+
+
+def test_fired_at_every_width(kernels):
+    case = Case(5, 16, (16, False), size=1, padding=0, shape=(1, 110), bases=2, fires=True)
+    for width in WIDTHS[1:]:
+        case.check(kernels, width=width)
 
 
 @pytest.mark.parametrize("read", [((64, False),), ((128, True),), ((64, True), (64, False))])
 @pytest.mark.parametrize("extreme", [-1, 1])
 @pytest.mark.parametrize("channels", [16, 64])
-def test_the_largest_numbers(read, extreme, channels):
+def test_the_largest_numbers(kernels, read, extreme, channels):
     planes = 6 if any(signed for _, signed in read) else 7
     case = Case(planes, channels, *read, extreme=extreme)
-    expected = case.currents()
-    assert extreme < 0 or np.abs(expected).max() > 9 * 64 * (2**planes - 1) * 127 - 9999
-    np.testing.assert_array_equal(computed(case), expected)
-
-
-class FiringCase(Case):
-    """The same with neurons that integrate its currents."""
-
-    def __init__(self, planes, channels, *read, signed, plain=False, **options):
-        super().__init__(planes, channels, *read, **options)
-        self.neurons = Neurons(channels, 1 if plain else planes, signed)
-        self.neurons.threshold[self.neurons.threshold < NEVER] *= 40
-        self.neurons.reset[2:] *= 20
-        self.spikes, self.membranes = self.neurons.expected(self.currents())
-        assert 0.01 < self.spikes.mean() < 0.9
-
-    def fired(self, *numbers, v_out, pad=1, border=2):
-        """The words of the spikes, of which there are none in the border; `v_out` begins a row and two columns before."""
-        out = np.zeros_like(pack(np.pad(self.spikes, ((0, 0), (0, 0), (1, 0), (2, 0))), border))
-        places = np.array([pad, pad + 1, 1, 2, *self.shape])
-        bias = np.zeros((2, -(-self.channels // 16) * 16), np.int32)
-        for block in bands(self):
-            where = (places, self.taps, *self.layout(), 1, bias, np.array(block), out)
-            digits.convolve(self.words(pad), *where, *numbers[:4], v_out, *numbers[4:])
-        inner = out[border + 1 : -border, border + 2 : -border]
-        spikes, inner[:] = inner.copy(), 0
-        assert not out.any()
-        return spikes
-
-
-@pytest.mark.parametrize(("planes", "channels", "read", "signed", "options"), [
-    (5, 16, [(16, False)], False, {}),
-    (5, 32, [(32, True)], True, {"shape": (4, 14)}),
-    (5, 128, [(16, True), (32, False)], False, {"stride": 2, "shape": (4, 6)}),
-    (5, 16, [(16, True)], True, {"shape": (2, 99)}),
-])  # fmt: skip
-def test_fired_with_a_form(planes, channels, read, signed, options):
-    case = FiringCase(planes, channels, *read, signed=signed, **options)
-    nothing = np.zeros((case.rows + 1, case.columns + 2, 0), np.int32)
-    found = case.fired(None, None, None, None, case.neurons.form, v_out=nothing)
-    np.testing.assert_array_equal(found, pack(case.spikes, 0))
-
-
-@pytest.mark.parametrize(("channels", "read", "signed", "options"), [
-    (3, [(16, False)], False, {"shape": (3, 99)}),
-    (40, [(32, True)], True, {"stride": 2, "shape": (5, 6)}),
-    (20, [(16, True)], False, {"plain": True}),
-])  # fmt: skip
-def test_fired_with_membranes(channels, read, signed, options):
-    case = FiringCase(5, channels, *read, signed=signed, **options)
-    columns, own = -(-case.channels // 16) * 16, case.neurons
-    wide = [(0, 0), (0, columns - case.channels)]
-    threshold = np.pad(own.threshold[None], wide, constant_values=NEVER).astype(np.int32)
-    numbers = np.pad(own.v0, wide[1]), threshold, np.pad(own.reset[None], wide).astype(np.int32)
-    dynamics = None if options.get("plain") else own.dynamics
-    for kept in (case.channels, 0):
-        v_out = np.full((case.rows + 1, case.columns + 2, kept), 7, np.int32)
-        found = case.fired(*numbers, dynamics, v_out=v_out)
-        np.testing.assert_array_equal(found, pack(case.spikes, 0))
-        np.testing.assert_array_equal(v_out[1:, 2:], case.membranes[:, :, :kept])
-        assert (v_out[0] == 7).all()
-        assert (v_out[:, :2] == 7).all()
+    assert extreme < 0 or np.abs(case.currents).max() > 9 * 64 * (2**planes - 1) * 127 - 9999
+    case.check(kernels)
 
 
 HERE = digits._features
 
 
 @pytest.mark.skipif(INTERPRETED, reason="there is no other processor without the compiler")
-@pytest.mark.parametrize("features", [("avx512bw",), ("avx2",), ()])
-@pytest.mark.parametrize("lanes", [16, 32])
-def test_every_processor_adds_the_same(monkeypatch, features, lanes):
+@pytest.mark.parametrize("features", [("avx512vnni",), ("avx512bw",), ("avx2",), ()])
+@pytest.mark.parametrize(("lanes", "apart"), [(16, 0), (16, 16), (32, 0), (32, 16)])
+def test_every_processor_adds_the_same(monkeypatch, features, lanes, apart):
+    """With pixels as far apart as is known beforehand, and as the kernel is told."""
     if not all(HERE.get(feature) for feature in features):
         pytest.skip("this machine's processor is another")
     monkeypatch.setattr(digits, "_features", dict.fromkeys(features, True))
     draw, pixels, length = np.random.default_rng(lanes), 3, 5
-    convolve = digits._make_convolve(lanes, pixels)
+    convolve = digits._make_convolve(lanes, pixels, apart)
 
     @compile_afresh
     def run(x, rows, at, stride, weights, first, length, constant, group, sums, out, step):
@@ -400,7 +449,7 @@ def test_every_processor_adds_the_same(monkeypatch, features, lanes):
             kernel_at = [3 + 4 * lanes * (d * length + q) + 4 * lane + j for d, q, j in place]
             total = sum(n * int(weights[k]) for n, k in zip(read, kernel_at, strict=True))
             expected[4 + p * (lanes + 1) + lane] = constant[16 + lane] + total
-        for f in (run, digits._python_convolve(lanes, pixels)):
+        for f in (run, digits._python_convolve(lanes, pixels, apart)):
             sums = np.full(expected.shape, 7, np.int32)
             f(x, rows, 2, 16, weights, 3, length, constant, 16, sums, 4, lanes + 1)
             np.testing.assert_array_equal(sums, expected)
