@@ -40,7 +40,7 @@ MAX_PIXELS = 256_000_000
 _OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
     "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
+    "PNG": {"compress_level": 4},  # of 12 megapixels in a third of the time of 6, a fiftieth larger
     "WEBP": {"lossless": True, "exact": True},
 }
 _KEPT_TIFF_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, ..., copyright

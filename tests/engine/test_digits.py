@@ -293,7 +293,12 @@ def test_the_same_as_from_a_sum_over_spikes(name, monkeypatch):
 
 @pytest.mark.parametrize(
     ("network", "head"),
-    [(residual(16, 1), "rate"), (concatenated(16, 16, 32, 16), "membrane"), (strided(2), "membrane"), (woven(), "rate")],
+    [
+        (residual(16, 1), "rate"),
+        (concatenated(16, 16, 32, 16), "membrane"),
+        (strided(2), "membrane"),
+        pytest.param(woven(), "rate", marks=pytest.mark.slow),
+    ],
 )
 def test_against_the_slow_version(network, head):
     multiple = network.size_multiple
