@@ -21,9 +21,10 @@ def leaf(bits: NDArray[np.uint64], width: int) -> bytes:
     words = bits.astype("<u8", copy=False)
     if width == BLOCK:
         return hashlib.sha256(words.tobytes()).digest()
-    dense = np.unpackbits(
-        np.ascontiguousarray(words).view(np.uint8).reshape(*bits.shape, 8), axis=-1, bitorder="little"
-    )
+    eights = np.ascontiguousarray(words).view(np.uint8).reshape(*bits.shape, 8)
+    if width % 8 == 0:
+        return hashlib.sha256(eights[..., : width // 8].tobytes()).digest()
+    dense = np.unpackbits(eights, axis=-1, bitorder="little")
     return hashlib.sha256(np.packbits(dense[..., :width], bitorder="little").tobytes()).digest()
 
 

@@ -4,6 +4,7 @@ Its result holds all that the tile adds to a run, so that results merge into one
 computed.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def run_tile(
         s.name: Count.zero(s, len(program.readers[s.name]), program.integers.steps) for s in program.integers.stages
     }
     digests: Leaves = {}
-    counting: dict[str, Future[None]] = {}
+    beside: dict[str, list[Future[None]]] = {}  # what is done with spikes while the next ones are made
     for op, finished in zip(plan.ops, plan.finished, strict=True):
         spikes = way.run(op)
         if spikes is not None:
@@ -144,20 +145,21 @@ def run_tile(
             here = LayerSpikes(op.name, window.n, at, way.corner(op, at), spikes)
             silent = op.name == OUTPUT and not program.integers.head.fires
             if not silent:
-                # beside the next tensors: it takes as long as a tenth of them
-                counting[op.name] = pool.submit(_count, program, op, here, plan.size(op.at, *size), counts)
+                count = pool.submit(_count, program, op, here, plan.size(op.at, *size), counts)
+                beside.setdefault(op.name, []).append(count)
             if digest and op.stage is not None and not silent:
                 side = block(plan.network, plan.scale(op.at))
-                leaves(digests, op.name, spikes, program.integers.steps, window.n, at, here.at, side)
+                numbers = (op.name, spikes, program.integers.steps, window.n, at, here.at, side)
+                beside.setdefault(op.name, []).append(pool.submit(leaves, digests, *numbers))
             if watch.layer is not None and op.stage is not None:
                 watch.layer(here)
         for name in finished:
-            if name in counting:
-                counting.pop(name).result()
+            for each in beside.pop(name, ()):
+                each.result()
         way.forget(finished if op is not plan.ops[-1] else ())
         if watch.stage is not None and op.stage is not None:
             watch.stage()
-    for each in counting.values():
+    for each in itertools.chain.from_iterable(beside.values()):
         each.result()
     cut = core.within(window.rect).slices
 

@@ -65,7 +65,9 @@ def read_network(texts: Mapping[str, str]) -> Network:
         raise ModelError(f"the network {network.name!r} has {network.channels!r} channels; expected 1 or 3")
     for layer in network.layers:
         fields = dataclasses.fields(layer)
-        values = {f.name: getattr(layer, f.name) for f in fields}  # `asdict` would copy them, which takes as long as the rest
+        values = {
+            f.name: getattr(layer, f.name) for f in fields
+        }  # `asdict` would copy them, which takes as long as the rest
         sizes = {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         if not all((n > 0 or (n == 0 and k in _MAY_BE_0)) and n <= _LARGEST for k, n in sizes.items()):
             raise ModelError(f"layer {layer.name!r} of the network has an impossible size")
