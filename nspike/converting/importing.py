@@ -45,7 +45,8 @@ def import_checkpoint(
     network : the name of its architecture; None for a file that says itself what is computed, as ONNX does.
     format : the name of the file's format; by default it is recognised by its content.
     name : of the model; by default the file's, without its suffix.
-    task : by default the architecture's usual one; without one "superres" if the network enlarges, else "denoise".
+    task : by default the architecture's usual one; without one "superres" if the network enlarges, else "denoise". Of a network
+        that is told the noise level, that plane is zeros for other tasks.
     mode : how its output becomes an image, if not as the architecture or the file says, see `nspike.graph.mode`.
     degradation : what it was trained to undo, such as {"sigma": 25.0} or {"scales": [2, 3, 4]}. A network that is told the
         noise level gets this one.
@@ -93,10 +94,13 @@ def import_checkpoint(
     if training:
         provenance["training"] = dict(training)
     usual: Task = architecture.task if architecture is not None else "superres" if graph.scale > 1 else "denoise"
+    task = task or usual
+    if task != "denoise":
+        graph = graph.changed(Constant, _untold)
     info = Info(
         name=_utf8(name or path.stem),
-        task=task or usual,
-        colour=architecture.colour_of(graph) if architecture is not None else _colour(graph, task or usual),
+        task=task,
+        colour=architecture.colour_of(graph) if architecture is not None else _colour(graph, task),
         degradation=undone,
         licence=licence,
         provenance=provenance,
@@ -155,6 +159,11 @@ def _network(
 def _told(layer: Constant, sigma: float) -> Constant:
     """A plane of the noise level with this one, of 255."""
     return replace(layer, values=(sigma / 255,) * len(layer.values)) if layer.meaning == "sigma" else layer
+
+
+def _untold(layer: Constant) -> Constant:
+    """A noise level that the network was trained without: zeros."""
+    return replace(layer, values=(0.0,) * len(layer.values), meaning="") if layer.meaning == "sigma" else layer
 
 
 def _colour(graph: Network, task: Task) -> Colour:

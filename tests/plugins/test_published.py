@@ -280,6 +280,18 @@ def test_computes_what_pytorch_does(tmp_path, name):
     assert model.info.provenance["architecture"] == network
 
 
+def test_networks_for_other_tasks_are_told_no_noise_level(tmp_path):
+    torch.manual_seed(0)
+    module = Drunet(3, (4, 6, 8, 10), 2, False).eval()
+    imported(tmp_path, module, "drunet", {})
+    model = nspike.import_checkpoint(tmp_path / "net.safetensors", "drunet", task="derain")
+    assert (model.info.task, model.network.takes_noise_level) == ("derain", False)
+    image = np.random.default_rng(0).random((1, 3, 16, 24), np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(image), 0.0).numpy()
+    assert np.abs(run(model.network, model.parameters, image) - expected).max() < 2e-5
+
+
 def test_one_of_ircnn_s_networks_is_chosen_by_the_noise_level(tmp_path):
     torch.manual_seed(0)
     nets = [Residual([1, *[4] * 6, 1], DILATED) for _ in range(3)]
