@@ -279,8 +279,8 @@ def registry() -> Registry:
         package = _package(point)
         if wanted is not None and _canonical(package) not in wanted:
             continue
-        version = point.dist.version if point.dist else ""
-        if point.dist and (why := unmet(point.dist.requires or ())):
+        version, why = ("", "") if point.dist is None else _says(point.dist)[1:]
+        if why:
             built.add_broken(point.name, package, version, why)
             continue
         try:
@@ -324,7 +324,13 @@ def _order(point: importlib.metadata.EntryPoint) -> tuple[bool, str, str]:
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.module.partition(".")[0]
+    return point.module.partition(".")[0] if point.dist is None else _says(point.dist)[0]
+
+
+@functools.cache
+def _says(dist: importlib.metadata.Distribution) -> tuple[str, str, str]:
+    """Name and version of a package, and what it requires that this nspike is not; read once, not for each of its plugins."""
+    return dist.name, dist.version, unmet(dist.requires or ())
 
 
 def _canonical(name: str) -> str:
