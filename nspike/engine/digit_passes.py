@@ -11,7 +11,7 @@ from typing import Any
 from nspike.engine.digit_conv import DigitConv, lay_out
 from nspike.engine.digits import form_of, reads_digits
 from nspike.engine.plan import Op, Plan, finished
-from nspike.graph.layer import IMAGE, Add, Layer, PixelShuffle
+from nspike.graph.layer import Add, Layer, PixelShuffle
 from nspike.integer.rounding import IntegerNetwork
 from nspike.kernels.digits import NARROW
 from nspike.model.model import OUTPUT
@@ -49,14 +49,14 @@ def numbers_of(integers: IntegerNetwork, plan: Plan, given: str | None) -> Plan:
     digits: dict[str, Any] = {}
     for op in plan.ops:
         part = op.stage if _fused(op) else op.writer
-        if part is not None and reads_digits(integers, part):
+        if part is not None and op.name != given and reads_digits(integers, part):
             digits[op.name] = part.layer
     numbers = set()
     for op in plan.ops:
         if op.stage is None or op.name in (OUTPUT, given) or form_of(op.stage, integers.steps) is None:
             continue
         readers = _readers(plan, op)
-        if all(reader.name in digits and IMAGE not in reader.reads for reader in readers):
+        if all(reader.name in digits for reader in readers):
             numbers.add(op.name)
     border = max((max(layer.pads) for layer in digits.values()), default=0)
     return replace(plan, numbers=frozenset(numbers), border=border)
@@ -66,7 +66,8 @@ def digit_passes(integers: IntegerNetwork, plan: Plan) -> tuple[Plan, dict[str, 
     """The passes of a plan by their names, and the plan with what is needed until they run."""
     found: dict[str, DigitPass] = {}
     for op in plan.ops:
-        own = _pass(integers, plan, op)
+        taken = {name for own in found.values() for name in (own.name, *own.ops)}
+        own = _pass(integers, plan, op, taken)
         if own is not None:
             found[own.name] = own
     at = {name: own.name for own in found.values() for name in own.ops}
@@ -88,8 +89,8 @@ SUMS: frozenset[type[Layer]] = frozenset([Add])
 """The kinds of layers that add currents."""
 
 
-def _pass(integers: IntegerNetwork, plan: Plan, op: Op) -> DigitPass | None:
-    """The pass that begins with an op, or none."""
+def _pass(integers: IntegerNetwork, plan: Plan, op: Op, taken: Container[str]) -> DigitPass | None:
+    """The pass that begins with an op, or none; `taken` are the ops that others do."""
     writer, widths = op.writer, integers.network.widths
     if writer is None or not reads_digits(integers, writer):
         return None
@@ -102,7 +103,7 @@ def _pass(integers: IntegerNetwork, plan: Plan, op: Op) -> DigitPass | None:
     while factor == 1 and len(bases) < MOST_BASES and _one_of(after, SUMS) and widths[last.name] % NARROW == 0:
         others = [name for name in after[0].reads if name != last.name]
         moved = any(integers.shifts[key].any() for key in integers.shifts if key[0] == after[0].name)
-        if len(others) != 1 or len(after[0].reads) != 2 or moved:
+        if len(others) != 1 or len(after[0].reads) != 2 or moved or after[0].name in taken:
             break
         bases += others
         last = after[0]

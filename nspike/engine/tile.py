@@ -263,7 +263,7 @@ class _General:
         return self._tile.rects[op.at]
 
     def corner(self, op: Op, core: Rect) -> tuple[int, int]:
-        place = self._tile.place(op.at if op.name == OUTPUT else op.name)
+        place = self.rect(op) if op.name == OUTPUT else self._tile.place(op.name)
         return core.y0 - place.y0, core.x0 - place.x0
 
     def run(self, op: Op) -> AnySpikes | None:

@@ -34,7 +34,7 @@ WIDE, WIDE_PIXELS, NARROW_PIXELS = (2 * NARROW, 12, 16) if _features.get("avx512
 SEGMENT = 96
 """How many pixels of a row are summed up before they are read: a multiple of both numbers of pixels."""
 MOST_STRIDE = 4
-"""Tiles read up to the pixels of a whole one at this stride behind a row: see `nspike.engine.numbers`."""
+"""Tiles read up to the pixels of a whole one at this stride behind a row: see `nspike.engine.digit_spikes`."""
 
 
 def _part(builder, vector, places):
@@ -280,7 +280,8 @@ def convolve(numbers, where, taps, weights, lanes, constant, base, more, current
                     for dx in range(factor):
                         of = p * across + (dy * factor + dx) * each
                         if each % NARROW:
-                            current[kept + pixel : kept + pixel + each] = sums[of : of + each]
+                            for c in range(each):
+                                current[kept + pixel + c] = sums[of + c]
                         else:
                             finish(
                                 sums,

@@ -1,5 +1,6 @@
 """Numbers whose digits are spikes: every kernel, compiled and in plain Python, against the definition."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -129,15 +130,21 @@ def inside(flat, rows, columns, shape, fill):
 # ----- Neurons -----
 
 
+@cache
+def firing(channels, planes, signed, most):
+    """Neurons, a current and the numbers that they fire from it."""
+    neurons = Neurons(channels, planes, signed, most)
+    given = neurons.currents(np.random.default_rng(channels), 2, 12)
+    return neurons, given, neurons.expected(given)
+
+
 @pytest.mark.parametrize(("planes", "signed"), KINDS)
 @pytest.mark.parametrize("channels", [16, 48, 128])
 def test_numbers_are_fired(kernels, channels, planes, signed):
     """From known currents, in bands of rows and a part of the columns."""
     shape = (2, 12, channels)
     for most in (2**planes - 1, max(2, 2**planes - 3)):
-        neurons = Neurons(channels, planes, signed, most)
-        given = neurons.currents(np.random.default_rng(channels), *shape[:2])
-        expected = neurons.expected(given)
+        neurons, given, expected = firing(channels, planes, signed, most)
         assert set(abs(expected).ravel().tolist()) >= {0, 1, most - 1, most}
         assert expected.min() == -most * signed
         currents, read = framed(given, 1, 2, UNTOUCHED)
@@ -186,9 +193,9 @@ def test_one_multiplication_is_the_greedy_definition(kernels, planes, signed):
 @pytest.mark.parametrize("channels", [16, 48])
 def test_what_is_done_with_the_current_of_a_pixel(kernels, channels, signed):
     """Each of its parts, and the sum being kept where one of those that are added lay."""
-    neurons, draw = Neurons(channels, 5, signed), np.random.default_rng(channels)
-    whole = neurons.currents(draw, 1, 8)[0]
-    for pixel, does in np.ndindex(8, 16):
+    (neurons, currents, numbers), draw = firing(channels, 5, signed, 31), np.random.default_rng(channels)
+    whole = currents[0]
+    for pixel, does in np.ndindex(12, 16):
         parts = draw.integers(-(2**24), 2**24, (2, channels))
         own = whole[pixel] - parts[0] * (does & BASE > 0) - parts[1] * (does & MORE > 0)
         sums, base, more = (np.pad(each, (n, 3), constant_values=5).astype(np.int32)
@@ -204,7 +211,7 @@ def test_what_is_done_with_the_current_of_a_pixel(kernels, channels, signed):
             np.testing.assert_array_equal(kept, before)
             expected = np.full(channels + 9, NO_NUMBER)
             if does & FIRED:
-                expected[5:-4] = neurons.expected(whole[pixel][None, None])[0, 0] + 64 * signed
+                expected[5:-4] = numbers[0, pixel] + 64 * signed
             np.testing.assert_array_equal(fired, expected)
         assert sums[[0, *range(-3, 0)]].tolist() == [5] * 4
         np.testing.assert_array_equal(sums[1:-3], own)
@@ -216,15 +223,15 @@ def test_what_is_done_with_the_current_of_a_pixel(kernels, channels, signed):
 class Case:
     """A convolution of numbers; `read` has the channels of each source, and whether it has a sign.
 
-    factor : by what its current is shuffled; bases : how many currents are added; kept : whether the sum is kept; fires :
-    whether its neurons have a sign, None where there are none.
+    factor : by what its current is shuffled; bases : how many currents are added; fires : whether its neurons have a sign,
+    None where there are none.
     """
 
     def __init__(self, planes, channels, *read, size=3, stride=1, padding=1, shape=(4, 7), extreme=0, factor=1, bases=0,
-                 kept=True, fires=None, most=None):  # fmt: skip
+                 fires=None, most=None):  # fmt: skip
         draw = np.random.default_rng([planes, channels, size, len(read)])
         self.planes, self.channels, self.size, self.stride, self.padding = planes, channels, size, stride, padding
-        self.read, self.shape, self.factor, self.kept = read, shape, factor, kept
+        self.read, self.shape, self.factor = read, shape, factor
         self.n = [drawn(draw, (*shape, c), planes, signed) for c, signed in read]
         wide, self.count = sum(c for c, _ in read), channels * factor**2
         self.weights = draw.integers(-127, 127, (self.count, wide, size, size), endpoint=True)
@@ -282,8 +289,12 @@ class Case:
         taps = np.array([self.size, self.stride, wide, f, self.channels])
         return taps, table.ravel(), lanes, constant
 
-    def check(self, kernels, bands=None, width=None):
-        """What the kernel makes of these rows, by default all, and of the last `width` columns, is as defined."""
+    def check(self, kernels, bands=None, width=None, does=None):
+        """What the kernel makes of these rows, by default all, and of the last `width` columns, is as defined.
+
+        does : whether the sum is kept and whether neurons fire, by default all that there is.
+        """
+        does = ({KEPT} if self.neurons is None else {KEPT, FIRED}) if does is None else does
         width, f = width or self.columns, self.factor
         left = self.columns - width
         bands = [(0, self.rows)] if bands is None else bands
@@ -297,23 +308,23 @@ class Case:
             arrays.append(flat)
             rows.append([at[0] + left * f * self.channels, at[1]])
         found = []
-        for asked, kind, fill in ((self.kept, np.int32, UNTOUCHED), (self.neurons is not None, np.uint8, NO_NUMBER)):
+        for asked, kind, fill in ((KEPT in does, np.int32, UNTOUCHED), (FIRED in does, np.uint8, NO_NUMBER)):
             flat, at = np.zeros(0, kind), [7, 7]
             if asked:
                 flat, at = framed(np.full(self.made, fill, kind), 2, 1, fill)
             found.append(flat)
             rows.append([at[0] + left * f * self.channels, at[1]])
-        neurons = NO_FORM if self.neurons is None else self.neurons.form
+        neurons = self.neurons.form if FIRED in does else NO_FORM
         for first, last in bands:
             block = np.array([first, last, width])
             kernels.convolve(numbers, np.array(rows), *self.layout(), *arrays, found[0], neurons, found[1], block)
         made = np.zeros(self.made[:2], bool)
         for first, last in bands:
             made[first * f : last * f, left * f :] = True
-        if self.kept:
+        if KEPT in does:
             kept = inside(found[0], 2, 1, self.made, UNTOUCHED)
             np.testing.assert_array_equal(kept, np.where(made[..., None], self.currents, UNTOUCHED))
-        if self.neurons is not None:
+        if FIRED in does:
             fired = inside(found[1], 2, 1, self.made, NO_NUMBER)
             np.testing.assert_array_equal(fired, np.where(made[..., None], self.numbers, NO_NUMBER))
 
@@ -368,18 +379,23 @@ PASSES = {
         {"fires": False, "factor": 3, "size": 1, "padding": 0, "shape": (3, 4)},
     ),
     "two segments": (5, 16, [(16, True)], {"fires": True, "shape": (1, 99), "size": 2}),
+    "two segments, shuffled": (5, 16, [(16, False)], {"fires": True, "shape": (1, 99), "size": 1, "factor": 2}),
 }
+
+
+@cache
+def pass_of(name, bases):
+    planes, channels, read, options = PASSES[name]
+    return Case(planes, channels, *read, bases=bases, **options)
 
 
 @pytest.mark.parametrize("name", PASSES)
 def test_every_pass(kernels, name):
     """With none, one and two currents that are added; the sum kept, fired, or both."""
-    planes, channels, read, options = PASSES[name]
     for bases in range(3):
-        for kept, fired in ((True, True), (True, False), (False, True)):
-            more = {"bases": bases, "kept": kept} | ({} if fired else {"fires": None})
-            case = Case(planes, channels, *read, **(options | more))
-            case.check(kernels, [(0, case.rows // 2), (case.rows // 2, case.rows)])
+        case = pass_of(name, bases)
+        for does in ({KEPT, FIRED}, {KEPT}, {FIRED}):
+            case.check(kernels, [(0, case.rows // 2), (case.rows // 2, case.rows)], does=does)
 
 
 def test_a_band_of_rows_leaves_the_others_alone(kernels):
