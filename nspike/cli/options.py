@@ -43,7 +43,7 @@ threads_option = click.option(
 memory_option = click.option(
     "--memory",
     type=BYTES,
-    default="256M",
+    default="192M",
     show_default=True,
     metavar="SIZE",
     help="How much memory to work with: 64M, 1G; a number alone is in MiB.",

@@ -20,7 +20,7 @@ from nspike.model.model import OUTPUT
 from nspike.runtime.amounts import allow_more, mebibytes
 
 BLOCK = 64
-DEFAULT_MEMORY = 256 << 20
+DEFAULT_MEMORY = 192 << 20
 NARROW = 100
 """Up to so many of channels² times planes a layer of a chain is faster packed along the row: 10 channels with one plane of
 spikes, 7 with two, 5 with three."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """(done, total), in no particular unit."""
 
-MEMORY = 256 << 20
+MEMORY = 192 << 20
 """How many bytes the engine may work with, beside the image and its result."""
 
 
