@@ -44,7 +44,7 @@ class DigitPass:
         return (*self.op.reads, *self.bases)
 
 
-def numbers_of(integers: IntegerNetwork, plan: Plan, given: str | None) -> Plan:
+def held_as_numbers(integers: IntegerNetwork, plan: Plan, given: str | None) -> Plan:
     """The plan with the neurons whose spikes are held as numbers: all that read them convolve digits; none that are given."""
     digits: dict[str, Any] = {}
     for op in plan.ops:

@@ -6,105 +6,30 @@ planes like the image's are int32 (C, rows, columns). How the rows are shared ou
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nspike.engine import linear
-from nspike.engine.charge import Charge, DigitCharge
-from nspike.engine.digit_conv import DigitConv, Placed
-from nspike.engine.digit_passes import DigitPass
 from nspike.engine.digit_spikes import DigitSpikes
+from nspike.engine.digit_tensors import neurons_of_numbers, run_pass
 from nspike.engine.flows import Flow
 from nspike.engine.linear import Source
-from nspike.engine.plan import Op, Plan
+from nspike.engine.plan import Op
 from nspike.engine.prepared import Prepared
+from nspike.engine.reading import fill_of, gathered, like_image, spikes_of
 from nspike.engine.spikes import WideSpikes
 from nspike.engine.stages import fire_block, stepped_neurons
+from nspike.engine.tensors import CURRENTS, MEMORY, ROWS, Tile
 from nspike.engine.window import Around, Rect
-from nspike.engine.wiring import Fill, SpikeConv, Wired
+from nspike.engine.wiring import SpikeConv
 from nspike.graph.geometry import Role, geometry
-from nspike.graph.layer import IMAGE
 from nspike.images.plane import UNIT
-from nspike.integer.rounding import IntegerNetwork, Stage
-from nspike.kernels import currents, digits, numbers, streams, wide
+from nspike.kernels import currents, streams, wide
 from nspike.model.model import OUTPUT
-from nspike.runtime.buffers import Pool
 
 Ints = NDArray[np.int32]
-
-ROWS = 32
-"""How many rows a thread gets at a time at most."""
-CURRENTS = 1 << 18
-"""How many numbers of a current a thread keeps at a time where neurons fire from it at once."""
-
-MEMORY = Pool()
-"""Of currents."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """A tile while it runs.
-
-    integers, plan, prepared, wired, flows, passes, charge : of the program; pad : the border of the spikes.
-    rects, limits : of each layer by name, the rectangle that is needed of it, and its height and width.
-    tensors : the tensors that are alive, by name. fired : spikes that were made with the current that they come from.
-    places : of currents in memory that was another's, and of what shuffles make, the rectangle that they cover.
-    """
-
-    integers: IntegerNetwork
-    plan: Plan
-    prepared: Mapping[str, Prepared]
-    wired: Mapping[str, Wired]
-    flows: Mapping[str, Flow]
-    passes: Mapping[str, DigitPass]
-    charge: Charge | DigitCharge | None
-    pad: int
-    rects: Mapping[str, Rect]
-    limits: Mapping[str, tuple[int, int]]
-    pool: Executor
-    threads: int
-    tensors: dict[str, Any] = field(default_factory=dict)
-    fired: dict[str, WideSpikes | DigitSpikes] = field(default_factory=dict)
-    places: dict[str, Rect] = field(default_factory=dict)
-
-    def each(self, function: Callable[[int, int], None], count: int, most: int) -> None:
-        """Call function(first, last) over bands of up to `most` of `count` rows or steps."""
-        size = max(1, min(most, -(-count // (2 * self.threads))))
-        bands = [(first, min(first + size, count)) for first in range(0, count, size)]
-        for _ in self.pool.map(lambda band: function(*band), bands):
-            pass
-
-    def place(self, name: str) -> Rect:
-        """The rectangle that a tensor's array covers: that which is needed of it, or more."""
-        return self.places.get(name, self.rects[name])
-
-    def forget(self, name: str) -> None:
-        """Let go of a tensor."""
-        held = self.tensors.pop(name)
-        if type(held) is DigitSpikes:
-            held.give_back()
-        elif held is not None and self.plan.carries.get(name) == "current" and not self._shared(held):
-            MEMORY.give(held)
-
-    def _shared(self, held: Ints) -> bool:
-        return any(other is held for other in self.tensors.values())
-
-    def sources(self, op: Op) -> list[Source]:
-        """What an op reads, with the shifts of its currents."""
-        shifts = {name: shift for (to, name), shift in self.integers.shifts.items() if to == op.name}
-        return [
-            Source(
-                self.tensors[name],
-                self.place(name),
-                shifts[name].astype(np.int32) if name in shifts else None,
-            )
-            for name in op.reads
-        ]
 
 
 def run(tile: Tile, op: Op) -> Any:
@@ -112,7 +37,7 @@ def run(tile: Tile, op: Op) -> Any:
     if op.name in tile.flows:
         return _flow(tile, op, tile.flows[op.name])
     if op.name in tile.passes:
-        return _pass(tile, op, tile.passes[op.name])
+        return run_pass(tile, op, tile.passes[op.name])
     if op.name in tile.plan.unstored:
         return None
     return MAKE[geometry(op.layer).role](tile, op)
@@ -124,13 +49,13 @@ def neurons(tile: Tile, op: Op, membranes: bool) -> tuple[WideSpikes | DigitSpik
     if op.name in tile.fired:
         return tile.fired.pop(op.name), np.zeros((0, 0, 0), np.int32)
     if op.name in tile.plan.numbers:
-        return _numbers(tile, op), np.zeros((0, 0, 0), np.int32)
+        return neurons_of_numbers(tile, op), np.zeros((0, 0, 0), np.int32)
     stage, rect, prepared = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
     channels = stage.channels * len(stage.neuron.planes)
     out = WideSpikes.empty(rect.height, rect.width, tile.integers.steps, channels, tile.pad)
     v_out = np.zeros((rect.height, rect.width, stage.channels if membranes else 0), np.int32)
     if op.name == OUTPUT and tile.charge is not None:
-        read, at = _read(tile, op)
+        read, at = spikes_of(tile, op)
         around = Around(at, rect, tile.limits[stage.layer.sources[0]], tile.integers.timesteps)
         tile.each(tile.charge.rows(read, around, v_out), rect.height, ROWS)
     elif not stage.fused:
@@ -157,8 +82,8 @@ def _fused(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> Non
 
 def _plain(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
     """The same with a plain convolution, of the image too, by the kernels of chains."""
-    rect, like_image = tile.rects[op.at], _like_image(tile, op)
-    source, at = (None, tile.rects[op.reads[0]]) if like_image else gathered(tile, op)
+    rect, analog = tile.rects[op.at], like_image(tile, op)
+    source, at = (None, tile.rects[op.reads[0]]) if analog else gathered(tile, op)
     pad = 0 if source is None else source.pad
     begin = np.array([pad - p.radius + rect.y0 - at.y0, pad - p.radius + rect.x0 - at.x0], np.int64)
     into, timesteps = np.array([out.pad, out.pad], np.int64), tile.integers.timesteps
@@ -178,8 +103,8 @@ def _plain(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> Non
 
 def _in_bands(tile: Tile, op: Op, p: Prepared, out: WideSpikes, v_out: Ints) -> None:
     """A convolution's or gate's current band by band, and the neurons at once."""
-    fill, rect = _fill(tile, op), tile.rects[op.at]
-    steps = 1 if _like_image(tile, op) else tile.integers.steps
+    fill, rect = fill_of(tile, op), tile.rects[op.at]
+    steps = 1 if like_image(tile, op) else tile.integers.steps
     most = max(1, CURRENTS // (steps * rect.width * p.stage.channels))
     kept = threading.local()
 
@@ -277,152 +202,6 @@ def _flow(tile: Tile, op: Op, flow: Flow) -> Ints | None:
     return current
 
 
-def _numbers(tile: Tile, op: Op) -> DigitSpikes:
-    """The spikes of neurons whose numbers are held."""
-    assert op.stage is not None
-    stage, rect, p = op.stage, tile.rects[op.at], tile.prepared[op.stage.name]
-    out = _silent(tile, stage, rect)
-    if not stage.fused:
-        name = stage.layer.name
-        arriving = Placed(tile.tensors[name], tile.place(name))
-        where = arriving.where(rect)
-        tile.each(lambda first, last: _fire_numbers(p, arriving.current, where, out, first, last), rect.height, ROWS)
-        return out
-    wired = tile.wired[stage.layer.name]
-    if isinstance(wired, DigitConv):
-        read, at = _digits(tile, op, wired)
-        tile.each(wired.rows(read, at, rect, fired=out, form=p.form), rect.height, ROWS)
-        return out
-    fill = _fill(tile, op)
-
-    def rows(first: int, last: int) -> None:
-        band, across = np.empty((1, last - first, rect.width, stage.channels), np.int32), rect.width * stage.channels
-        fill(first, last, band, 0)
-        _fire_numbers(p, band, [-first * across, across], out, first, last)
-
-    tile.each(rows, rect.height, max(1, min(CURRENTS // (rect.width * stage.channels), ROWS)))
-    return out
-
-
-def _fire_numbers(p: Prepared, current: Ints, where: list[int], out: DigitSpikes, first: int, last: int) -> None:
-    """Rows first .. last-1 of neurons; where : the index of the current of the first of all, and how many lie from row to row."""
-    assert p.form is not None
-    places = np.array([where, [out.index(0, 0), out.row]], np.int64)
-    block = np.array([first, last, out.shape[1]], np.int64)
-    digits.fire(current.reshape(-1), places, out.shape[2], p.form, out.flat, block)
-
-
-def _silent(tile: Tile, stage: Stage, rect: Rect) -> DigitSpikes:
-    signed = stage.dynamics.down > 0
-    digits, border = len(stage.neuron.planes) >> signed, tile.plan.border
-    return DigitSpikes.empty(rect.height, rect.width, stage.channels, border, digits, signed)
-
-
-def _pass(tile: Tile, op: Op, own: DigitPass) -> Ints | None:
-    """The current of a pass, or None where nothing else reads it; its neurons' numbers are kept until they are asked for."""
-    rect = tile.rects[own.op.at]
-    made = rect if own.conv.factor == 1 else rect.scaled(Fraction(own.conv.factor))
-    bases = tuple(Placed(tile.tensors[base], tile.place(base)) for base in own.bases)
-    fired = kept = form = None
-    if own.neurons is not None:
-        p = tile.prepared[own.neurons]
-        fired, form = _silent(tile, p.stage, made), p.form
-        tile.fired[own.neurons], tile.places[own.neurons] = fired, made
-    if own.kept:
-        if own.reused is not None:
-            kept = Placed(tile.tensors[own.reused], tile.place(own.reused))
-        else:
-            kept = Placed(MEMORY.take((1, made.height, made.width, own.conv.channels), np.int32), made)
-        tile.places[op.name] = kept.rect
-    read, at = _digits(tile, own.op, own.conv)
-    tile.each(own.conv.rows(read, at, rect, bases, kept, fired, form), rect.height, ROWS)
-    return None if kept is None else kept.current
-
-
-def _like_image(tile: Tile, op: Op) -> bool:
-    return all(tile.plan.carries[name] == "image" for name in op.reads)
-
-
-def gathered(tile: Tile, op: Op) -> tuple[WideSpikes, Rect]:
-    """The spikes that a convolution or gate reads, those of several sources side by side, and what they cover."""
-    part = op.stage or op.writer
-    assert part is not None
-    names = part.sources
-    if len(names) == 1:
-        return tile.tensors[names[0]], tile.place(names[0])
-    rect = linear.read_rect(part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]])
-    words = []
-    for name in names:
-        (y, x), pad = (rect.y0 - tile.rects[name].y0, rect.x0 - tile.rects[name].x0), tile.pad
-        words.append(tile.tensors[name].words[y + pad : y + pad + rect.height, x + pad : x + pad + rect.width])
-    joined = np.zeros((rect.height + 2 * tile.pad, rect.width + 2 * tile.pad, *_joined(words)), np.uint64)
-    inner = joined[tile.pad : tile.pad + rect.height, tile.pad : tile.pad + rect.width]
-    np.concatenate(words, axis=3, out=inner)
-    return WideSpikes(joined, tile.pad, joined.shape[3] * 64), rect
-
-
-def _read(tile: Tile, op: Op) -> tuple[Any, Rect]:
-    """The spikes that a convolution or gate reads as its kernel takes them, and what they cover."""
-    part = op.stage or op.writer
-    assert part is not None
-    wired = tile.wired[part.layer.name]
-    return _digits(tile, op, wired) if isinstance(wired, DigitConv) else gathered(tile, op)
-
-
-def _digits(tile: Tile, op: Op, conv: DigitConv) -> tuple[DigitSpikes, Rect]:
-    """The numbers that a convolution reads, those of several sources side by side, and what they cover."""
-    part = op.stage or op.writer
-    assert part is not None
-    first = tile.tensors[part.sources[0]]
-    if len(part.sources) == 1 and type(first) is DigitSpikes:
-        return first, tile.place(part.sources[0])
-    rect, border = linear.read_rect(part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]]), tile.plan.border
-    whole = sum(channels for channels, _ in conv.sources)
-    out, c = DigitSpikes.empty(rect.height, rect.width, whole, border, conv.digits, False), 0
-    for name, (channels, signed) in zip(part.sources, conv.sources, strict=True):
-        out.padded()[..., c : c + channels] = digits.OFFSET * signed
-        inside, source = rect.within(tile.place(name)), tile.tensors[name]
-        if type(source) is DigitSpikes:
-            out.array()[..., c : c + channels] = source.array()[inside.slices]
-        else:
-            tile.each(_put_together(source, inside, channels, signed, out, c), rect.height, ROWS)
-        c += channels
-    return out, rect
-
-
-def _put_together(
-    source: WideSpikes, inside: Rect, channels: int, signed: bool, out: DigitSpikes, c: int
-) -> Callable[[int, int], None]:
-    """rows(first, last): the numbers of packed spikes from channel `c` on."""
-    at = np.array([inside.y0 + source.pad, inside.x0 + source.pad], np.int64)
-    where = np.array([out.index(0, 0) + c, out.row], np.int64)
-
-    def rows(first: int, last: int) -> None:
-        block = np.array([first, last, inside.width], np.int64)
-        numbers.put_together(source.words, at, channels, int(signed), out.digits, out.shape[2], out.flat, where, block)
-
-    return rows
-
-
-def _joined(words: list[NDArray[np.uint64]]) -> tuple[int, int]:
-    return words[0].shape[2], sum(each.shape[3] for each in words)
-
-
-def _fill(tile: Tile, op: Op) -> Fill:
-    """How the current of a convolution or gate is filled in."""
-    part = op.stage or op.writer
-    assert part is not None
-    layer, rect, limits = part.layer, tile.rects[op.at], tile.limits[part.layer.sources[0]]
-    wired = tile.wired[layer.name]
-    if _like_image(tile, op):
-        (name,) = op.reads
-        return wired.fill(tile.tensors[name], Around(tile.rects[name], rect, limits, tile.integers.timesteps))
-    read, source = _read(tile, op)
-    if IMAGE in op.reads:
-        read = read, tile.tensors[IMAGE][:, *rect.within(tile.rects[IMAGE]).slices]
-    return wired.fill(read, Around(source, rect, limits, tile.integers.timesteps))
-
-
 def current(tile: Tile, op: Op) -> Ints:
     """The current that neurons integrate, or that a convolution or gate makes: over the rectangle of the op."""
     rect = tile.rects[op.at]
@@ -431,9 +210,9 @@ def current(tile: Tile, op: Op) -> Ints:
         rows, columns = rect.within(tile.place(name)).slices
         return np.asarray(tile.tensors[name][:, rows, columns])
     channels = tile.integers.network.widths[op.at if op.stage is None else op.stage.layer.name]
-    steps = 1 if _like_image(tile, op) else tile.integers.steps
+    steps = 1 if like_image(tile, op) else tile.integers.steps
     out = MEMORY.take((steps, rect.height, rect.width, channels), np.int32)
-    fill = _fill(tile, op)
+    fill = fill_of(tile, op)
     tile.each(lambda first, last: fill(first, last, out, first), rect.height, ROWS)
     return out
 

@@ -15,7 +15,7 @@ import numpy as np
 from nspike.contracts.head import Head
 from nspike.contracts.neuron import Neuron
 from nspike.engine.charge import Charge, DigitCharge, charge_of, digit_charge_of
-from nspike.engine.digit_passes import DigitPass, digit_passes, numbers_of
+from nspike.engine.digit_passes import DigitPass, digit_passes, held_as_numbers
 from nspike.engine.digits import reads_digits
 from nspike.engine.flows import Flow, flows
 from nspike.engine.given import Given
@@ -81,7 +81,7 @@ def compiled(integers: IntegerNetwork, given: Given | None = None, fuse: bool = 
     fused = [s for s in integers.stages if s.name != name and s.fused]
     laid = [s for s in fused if steps.chain or _runs_plain(s, integers)]
     if not steps.chain:
-        steps = numbers_of(integers, steps, name)
+        steps = held_as_numbers(integers, steps, name)
         laid = [stage for stage in laid if stage.name not in steps.numbers]
     names = {stage.name for stage in laid}
     prepared = prepare(integers, laid=names) if steps.chain else prepare(integers, packings(integers, False), names)

@@ -24,6 +24,7 @@ from nspike.engine.readout import current_in_frame, read, read_each_step
 from nspike.engine.spikes import Spikes
 from nspike.engine.stages import Frame
 from nspike.engine.stages import run as run_stage
+from nspike.engine.tensors import Tile
 from nspike.engine.tiling import block
 from nspike.engine.window import Part, Rect
 from nspike.errors import BadInputError
@@ -243,7 +244,7 @@ class _General:
         plan = program.plan
         self._program, self._window = program, window
         self._frame = Frame(window.plane, program.integers, pool, threads)
-        self._tile = general.Tile(
+        self._tile = Tile(
             integers=program.integers,
             plan=plan,
             prepared=program.prepared,
