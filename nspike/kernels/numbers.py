@@ -71,21 +71,21 @@ def _make_count(lanes, signed):
     return count
 
 
-def _make_spell(signed):
+def _make_spell(lanes, signed):
     digits = DIGITS - signed
 
     @intrinsic
     def spell(typingctx, numbers, at, out):
         intp = types.intp
-        kind = ir.VectorType(_I8, NARROW)
+        kind = ir.VectorType(_I8, lanes)
 
         def codegen(context, builder, signature, args):
             n = load(builder, data(context, builder, signature, args, 0, args[1]), kind, 1)
             write = data(context, builder, signature, args, 2)
-            for half, number in enumerate(_halves(builder, n, signed, NARROW)):
+            for half, number in enumerate(_halves(builder, n, signed, lanes)):
                 for digit in range(digits if number is not None else 0):
                     place = ir.Constant(args[1].type, half * DIGITS + digit)
-                    builder.store(_digit(builder, number, digit, NARROW), builder.gep(write, [place]))
+                    builder.store(_digit(builder, number, digit, lanes), builder.gep(write, [place]))
             return context.get_dummy_value()
 
         return types.void(numbers, intp, out), codegen
@@ -110,10 +110,10 @@ def _python_count(lanes, signed):
     return count
 
 
-def _python_spell(signed):
+def _python_spell(lanes, signed):
     def spell(numbers, at, out):
-        digits = _python_digits(numbers[at : at + NARROW], signed)
-        out[:] = digits @ (1 << np.arange(NARROW, dtype=np.uint64))
+        digits = _python_digits(numbers[at : at + lanes], signed)
+        out[:] = digits @ (np.uint64(1) << np.arange(lanes, dtype=np.uint64))
 
     return spell
 
@@ -125,9 +125,10 @@ count_plain, count_signed = _counter(WIDE, False), _counter(WIDE, True)
 few_plain, few_signed = _counter(NARROW, False), _counter(NARROW, True)
 """(numbers uint8, at, blocks, out int64 (2·DIGITS,)): of the 64, or of the few 16, times `blocks` numbers from numbers[at] on,
 add to out[k] how many have the digit worth 2^k, and to out[DIGITS + k] how many of those whose sign is negative."""
-spell_plain, spell_signed = _speller(False), _speller(True)
-"""(numbers uint8, at, out uint64 (2·DIGITS,)): of the 16 numbers from numbers[at] on, out[k] = the digits worth 2^k as bits,
-out[DIGITS + k] = those of the numbers whose sign is negative."""
+spell_plain, spell_signed = _speller(NARROW, False), _speller(NARROW, True)
+wide_plain, wide_signed = _speller(WIDE, False), _speller(WIDE, True)
+"""(numbers uint8, at, out uint64 (2·DIGITS,)): of the 16, or 64, numbers from numbers[at] on, out[k] = the digits worth 2^k as
+bits, out[DIGITS + k] = those of the numbers whose sign is negative."""
 
 
 @kernel
@@ -180,6 +181,31 @@ def pack(numbers, where, channels, signed, digits, words, pad):
                         bit = (half * digits + digit) * channels + c
                         into[bit >> 6] |= spelt[half * DIGITS + digit] << np.uint64(bit & 63)
             at += channels
+
+
+@kernel
+def columns(numbers, where, channels, signed, digits, width, out):
+    """One block of up to 64 columns: out uint64 (planes·channels, rows), bit x of a word being column x.
+
+    numbers, where, channels, signed: as of `count`; digits: how many there are for each sign.
+    """
+    row, spelt = np.empty(NARROW * WIDE, np.uint8), np.zeros(2 * DIGITS, np.uint64)
+    row[:] = OFFSET * signed  # what is beyond the width is silent
+    for y in range(out.shape[1]):
+        for c in range(0, channels, NARROW):
+            at = where[0] + y * where[1] + c
+            for x in range(width):
+                for i in range(NARROW):
+                    row[i * WIDE + x] = numbers[at + i]
+                at += channels
+            for i in range(NARROW):
+                if signed:
+                    wide_signed(row, i * WIDE, spelt)
+                else:
+                    wide_plain(row, i * WIDE, spelt)
+                for half in range(1 + signed):
+                    for digit in range(digits):
+                        out[(half * digits + digit) * channels + c + i, y] = spelt[half * DIGITS + digit]
 
 
 @kernel

@@ -45,25 +45,43 @@ def spell_signed(given, at, out):
     numbers.spell_signed(given, at, out)
 
 
+@kernel
+def wide_plain(given, at, out):
+    numbers.wide_plain(given, at, out)
+
+
+@kernel
+def wide_signed(given, at, out):
+    numbers.wide_signed(given, at, out)
+
+
 COUNTERS = {
     (64, False): (count_plain, "count_plain"),
     (64, True): (count_signed, "count_signed"),
     (16, False): (few_plain, "few_plain"),
     (16, True): (few_signed, "few_signed"),
 }
-SPELLERS = {False: (spell_plain, "spell_plain"), True: (spell_signed, "spell_signed")}
+SPELLERS = {
+    (16, False): (spell_plain, "spell_plain"),
+    (16, True): (spell_signed, "spell_signed"),
+    (64, False): (wide_plain, "wide_plain"),
+    (64, True): (wide_signed, "wide_signed"),
+}
+
+
+KERNELS = ("count", "pack", "columns", "put_together")
 
 
 @pytest.fixture(params=["compiled", "plain Python"])
 def kernels(request, monkeypatch):
     """The kernels, and the same kernels of what is there for runs without the compiler."""
     if request.param == "compiled":
-        return SimpleNamespace(count=numbers.count, pack=numbers.pack, put_together=numbers.put_together)
+        return SimpleNamespace(**{name: getattr(numbers, name) for name in KERNELS})
     for (lanes, signed), (_, name) in COUNTERS.items():
         monkeypatch.setattr(numbers, name, numbers._python_count(lanes, signed))
-    for signed, (_, name) in SPELLERS.items():
-        monkeypatch.setattr(numbers, name, numbers._python_spell(signed))
-    return SimpleNamespace(**{name: plain(getattr(numbers, name)) for name in ("count", "pack", "put_together")})
+    for (lanes, signed), (_, name) in SPELLERS.items():
+        monkeypatch.setattr(numbers, name, numbers._python_spell(lanes, signed))
+    return SimpleNamespace(**{name: plain(getattr(numbers, name)) for name in KERNELS})
 
 
 def spelt(n, digits, signed):
@@ -98,16 +116,17 @@ def test_digits_of_numbers_are_counted(lanes, signed, blocks):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_numbers_are_spelt(signed):
-    n = every(signed, 16 * 9)
+@pytest.mark.parametrize("lanes", [16, 64])
+def test_numbers_are_spelt(lanes, signed):
+    n = every(signed, lanes * 9)
     given = np.pad(n + 64 * signed, (3, 5), constant_values=NO_NUMBER).astype(np.uint8)
     told = [k + half * DIGITS for half in range(1 + signed) for k in range(DIGITS - signed)]
-    for spell in (SPELLERS[signed][0], numbers._python_spell(signed)):
-        for first in range(0, len(n), 16):
+    for spell in (SPELLERS[lanes, signed][0], numbers._python_spell(lanes, signed)):
+        for first in range(0, len(n), lanes):
             out = np.full(2 * DIGITS, 7, np.uint64)
             spell(given, 3 + first, out)
             expected = [
-                sum(int(bit) << i for i, bit in enumerate(row)) for row in in_order(n[first : first + 16], signed)
+                sum(int(bit) << i for i, bit in enumerate(row)) for row in in_order(n[first : first + lanes], signed)
             ]
             assert out[told].tolist() == [expected[k] for k in told]
 
@@ -167,6 +186,20 @@ def test_packed_and_put_together_again(kernels, channels, pad, digits, signed):
     np.testing.assert_array_equal(found[..., before:-behind], n[1:, 1:] + silent)
     assert (found[..., :before] == 200).all()
     assert (found[..., -behind:] == 200).all()
+
+
+@pytest.mark.parametrize(("digits", "signed"), KINDS)
+@pytest.mark.parametrize(("channels", "width"), [(16, 64), (48, 1), (64, 13), (16, 63)])
+def test_columns_as_bits(kernels, channels, width, digits, signed):
+    """What lies beyond the width is silent, whatever is there."""
+    n = drawn(np.random.default_rng(width), (3, width, channels), digits, signed)
+    given, where = framed((n + 64 * signed).astype(np.uint8), 1, 2, NO_NUMBER)
+    expected = spelt(n, digits, signed).transpose(0, 3, 1, 2).reshape(-1, 3, width)
+    out = np.full(expected.shape[:2], 7, np.uint64)
+    kernels.columns(given, np.array(where), channels, int(signed), digits, width, out)
+    found = np.unpackbits(out.astype("<u8").view(np.uint8).reshape(*out.shape, 8), axis=-1, bitorder="little")
+    np.testing.assert_array_equal(found[..., :width], expected)
+    assert not found[..., width:].any()
 
 
 def test_spikes_of_both_signs_are_added_up(kernels):
