@@ -12,6 +12,7 @@ from nspike.kernels.numbers import DIGITS
 from nspike.runtime.buffers import Pool
 
 MEMORY = Pool()
+"""Of numbers."""
 _BEHIND = max(16, WIDE_PIXELS) * MOST_STRIDE
 """How many pixels behind the last one kernels read, without using them."""
 
@@ -75,10 +76,8 @@ class DigitSpikes:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """As `WideSpikes.count`."""
         assert planes == self.planes
-        columns, order = (
-            fan_x.shape[1],
-            [half * DIGITS + k for half in range(1 + self.signed) for k in range(self.digits)],
-        )
+        columns = fan_x.shape[1]
+        order = [half * DIGITS + k for half in range(1 + self.signed) for k in range(self.digits)]
         changes = np.flatnonzero((fan_x[:, 1:] != fan_x[:, :-1]).any(axis=0)) + 1
         runs = np.concatenate([[0], changes, [columns]]).astype(np.int64)
         events, weighted = np.zeros(2 * DIGITS, np.int64), np.zeros((len(fan_y), 2 * DIGITS), np.int64)

@@ -253,7 +253,8 @@ def convolve(numbers, where, taps, weights, lanes, constant, base, more, current
     base, more int32, flat: currents that are added, empty where there are none; current int32, flat: where the sum is kept, or
     empty; fired uint8, flat: the numbers of neurons that fire from it, of a multiple of 16 channels, or empty; form: see `fire`.
     where int64 (5, 2): of numbers, base, more, current and fired, the index that belongs to row and column 0 of the output, and
-    how many lie from row to row. Behind a row of numbers, tiles read up to `SEGMENT` pixels that are not used.
+    how many lie from row to row. Behind a row of numbers, the last tile reads
+    pixels that are not used.
     """
     size, stride, channels, factor, each = taps
     across, apart = constant.size, stride * channels
